@@ -1,0 +1,23 @@
+//! Quorapay: a payment ledger replicated by quorum.
+//!
+//! One append-only ledger is the truth; a leader, suggested by ZooKeeper and made safe by promised epochs, appends to
+//! the ledgers of its followers; an entry on a majority of disks is committed. Everything else is derived from it.
+//!
+//! The layers, each a folder that may import only what stands under it (`tests/it/layers.rs` checks it):
+//!
+//! ```text
+//! cli                                              the command line
+//! api, client                                      HTTP for clients, and a client of it
+//! runtime                                          the event loop: effects become I/O
+//! ledger, views, transport, coordination, clock    adapters; they never import each other
+//! engine                                           pure: proposals become entries, callers get answers
+//! replication                                      pure: the protocol as events and effects
+//! domain                                           pure: money, accounts, payments, the bank
+//! settings                                         typed settings; imports domain words only
+//! ```
+//!
+//! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
+
+pub mod domain;
+pub mod replication;
+pub mod runtime;

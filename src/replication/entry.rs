@@ -1,0 +1,122 @@
+//! Log entries, their canonical bytes and the hash chain over them.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::types::{Configuration, Epoch, Hash, LogIndex, NodeId, Position, Timestamp};
+use crate::domain::Operation;
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// The first entry of every epoch: once it is committed, everything before it is.
+    EpochStart {
+        /// The leader of the epoch.
+        leader: NodeId,
+    },
+    /// Who votes from here on.
+    Configuration(Configuration),
+    /// Something decided by the bank.
+    Operation(Operation),
+}
+
+/// One row of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Dense from 1.
+    pub index: LogIndex,
+    /// The leadership that appended it.
+    pub epoch: Epoch,
+    /// When the leader appended it; never smaller than the entry before.
+    pub timestamp: Timestamp,
+    /// What it says.
+    pub body: Body,
+    /// The chain's hash up to and including this entry.
+    pub hash: Hash,
+}
+
+/// An entry as it travels: without its hash, which the receiver computes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnchainedEntry {
+    /// Dense from 1.
+    pub index: LogIndex,
+    /// The leadership that appended it.
+    pub epoch: Epoch,
+    /// When the leader appended it.
+    pub timestamp: Timestamp,
+    /// What it says.
+    pub body: Body,
+}
+
+impl UnchainedEntry {
+    /// Joins the entry to the chain that ends in `previous`.
+    ///
+    /// The canonical bytes are the postcard encoding (a documented, stable format) of index, epoch, timestamp and body
+    /// in this order; variants of [`Body`] may be added at the end, never reordered.
+    #[must_use]
+    pub fn chain(self, previous: &Hash) -> Entry {
+        let Self { index, epoch, timestamp, body } = self;
+        let hash = chained_hash(previous, index, epoch, timestamp, &body);
+        Entry { index, epoch, timestamp, body, hash }
+    }
+}
+
+impl Entry {
+    /// Where the log stands after this entry.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position { index: self.index, epoch: self.epoch, hash: self.hash }
+    }
+
+    /// Whether the entry follows `previous` in an unbroken chain: next index, epoch not smaller, hash as computed.
+    #[must_use]
+    pub fn follows(&self, previous: &Position) -> bool {
+        self.index == previous.index.next()
+            && self.epoch >= previous.epoch
+            && self.hash == chained_hash(&previous.hash, self.index, self.epoch, self.timestamp, &self.body)
+    }
+
+    /// The operation in it, if it holds one.
+    #[must_use]
+    pub const fn operation(&self) -> Option<&Operation> {
+        match &self.body {
+            Body::Operation(operation) => Some(operation),
+            Body::EpochStart { .. } | Body::Configuration(_) => None,
+        }
+    }
+}
+
+fn chained_hash(previous: &Hash, index: LogIndex, epoch: Epoch, timestamp: Timestamp, body: &Body) -> Hash {
+    let canonical = postcard::to_extend(&(index, epoch, timestamp, body), Vec::with_capacity(256))
+        .expect("entries are made of types that postcard can always encode");
+    let mut hasher = Sha256::new();
+    hasher.update(previous.0);
+    hasher.update(&canonical);
+    Hash(hasher.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64, previous: &Hash) -> Entry {
+        let body = Body::EpochStart { leader: NodeId::parse("node1").expect("valid") };
+        UnchainedEntry { index: LogIndex(index), epoch: Epoch(1), timestamp: Timestamp(5), body }.chain(previous)
+    }
+
+    #[test]
+    fn a_chain_holds_together_entry_by_entry() {
+        let first = entry(1, &Hash::default());
+        let second = entry(2, &first.hash);
+        assert!(first.follows(&Position::default()));
+        assert!(second.follows(&first.position()));
+        assert!(!second.follows(&Position::default()));
+    }
+
+    #[test]
+    fn a_changed_entry_breaks_the_chain() {
+        let mut changed = entry(1, &Hash::default());
+        changed.timestamp = Timestamp(6);
+        assert!(!changed.follows(&Position::default()));
+    }
+}

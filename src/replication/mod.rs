@@ -1,0 +1,18 @@
+//! The replication protocol as a pure state machine: events in, effects out.
+//!
+//! It knows no socket, disk, clock, ZooKeeper client or random source.
+
+mod effect;
+mod entry;
+mod message;
+mod types;
+
+pub use effect::{
+    CoordinationCommand, CoordinationEvent, Effect, Event, Outgoing, Persist, PersistId, Place, ReadId, RequestId,
+    RpcId,
+};
+pub use entry::{Body, Entry, UnchainedEntry};
+pub use message::{Append, Batch, EpochSpan, FenceAnswer, Request, Response};
+pub use types::{
+    Configuration, Epoch, Hash, LogIndex, NodeId, NodeIdError, Now, Position, Promise, StoreId, Timestamp, Voter,
+};
