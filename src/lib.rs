@@ -19,5 +19,6 @@
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
 
 pub mod domain;
+pub mod engine;
 pub mod replication;
 pub mod runtime;

@@ -5,6 +5,7 @@
 mod effect;
 mod entry;
 mod message;
+mod start;
 mod types;
 
 pub use effect::{
@@ -13,6 +14,7 @@ pub use effect::{
 };
 pub use entry::{Body, Entry, UnchainedEntry};
 pub use message::{Append, Batch, EpochSpan, FenceAnswer, Request, Response};
+pub use start::{Limits, ReplicaConfig, ReplicaStart, Timing};
 pub use types::{
     Configuration, Epoch, Hash, LogIndex, NodeId, NodeIdError, Now, Position, Promise, StoreId, Timestamp, Voter,
 };
