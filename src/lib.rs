@@ -20,5 +20,6 @@
 
 pub mod domain;
 pub mod engine;
+pub mod ledger;
 pub mod replication;
 pub mod runtime;
