@@ -5,6 +5,8 @@
 mod effect;
 mod entry;
 mod message;
+#[cfg(test)]
+pub(crate) mod sample;
 mod start;
 mod types;
 
