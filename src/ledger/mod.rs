@@ -15,6 +15,8 @@ mod row;
 mod scan;
 mod start;
 mod statements;
+#[cfg(test)]
+mod tests;
 mod watermark;
 mod writer;
 

@@ -197,6 +197,14 @@ impl LedgerWriter {
         Ok(u64::try_from(frames.0 - frames.1).unwrap_or(0) * PAGE_BYTES)
     }
 
+    /// Makes SQLite say that the disk is full once the file has this many pages.
+    #[cfg(test)]
+    pub(super) async fn limit_pages(&mut self, pages: u32) {
+        let sql = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+        let connection = self.connection.as_mut().expect("open");
+        sqlx::query(sql).execute(connection).await.expect("the pragma is understood");
+    }
+
     /// Closes the file in order.
     ///
     /// # Errors
