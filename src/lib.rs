@@ -21,6 +21,7 @@
 pub mod clock;
 pub mod domain;
 pub mod engine;
+pub mod ledger;
 pub mod replication;
 pub mod runtime;
 pub mod transport;
