@@ -19,6 +19,7 @@
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
 
 pub mod clock;
+pub mod coordination;
 pub mod domain;
 pub mod engine;
 pub mod ledger;
