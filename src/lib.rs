@@ -18,6 +18,7 @@
 //!
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
 
+pub mod api;
 pub mod domain;
 pub mod engine;
 pub mod replication;
