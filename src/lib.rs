@@ -20,6 +20,7 @@
 
 pub mod clock;
 pub mod coordination;
+pub mod api;
 pub mod domain;
 pub mod engine;
 pub mod ledger;
