@@ -18,6 +18,8 @@
 //!
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
 
+pub mod cli;
+pub mod client;
 pub mod domain;
 pub mod engine;
 pub mod replication;
