@@ -21,6 +21,8 @@
 pub mod clock;
 pub mod coordination;
 pub mod api;
+pub mod cli;
+pub mod client;
 pub mod domain;
 pub mod engine;
 pub mod ledger;
