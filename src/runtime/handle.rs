@@ -1,16 +1,51 @@
 //! What request handlers hold: bounded ways into the event loop, and the read pools.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::domain::{AccountId, AccountState, KeyDigest, Proposal};
-use crate::replication::{Entry, Epoch, LogIndex, NodeId};
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout_at;
 
+use crate::clock::Clock;
+use crate::domain::{AccountId, AccountState, KeyDigest};
+use crate::engine::{Engine, Input};
+use crate::ledger::LedgerReader;
+use crate::replication::{Entry, Epoch, LogIndex, NodeId, Now};
+use crate::transport::PeerClient;
+use crate::views::ViewsReader;
+
+use super::event_loop::{Message, Pulse};
+use super::forward::Forwarder;
+use super::metrics::Metrics;
 use super::status::{NodeStatus, PeerView};
+
+/// How long a peer may take to say how it is.
+const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long to wait for a change of leadership before asking again all the same.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A way into a running node. Cheap to clone.
 #[derive(Clone)]
-pub struct NodeHandle {}
+pub struct NodeHandle {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all handles of a node share.
+pub(super) struct Shared {
+    pub(super) node_id: NodeId,
+    pub(super) clock: Clock,
+    /// Into the event loop, for clients. Bounded: a full queue is refused at once.
+    pub(super) requests: mpsc::Sender<Message>,
+    pub(super) pulse: watch::Receiver<Pulse>,
+    pub(super) status: watch::Receiver<Arc<NodeStatus>>,
+    pub(super) ledger: LedgerReader,
+    pub(super) views: ViewsReader,
+    pub(super) peers: PeerClient,
+    pub(super) others: Vec<(NodeId, String)>,
+    pub(super) forwarder: Forwarder,
+    pub(super) metrics: Arc<Metrics>,
+}
 
 /// A write that is committed.
 #[derive(Clone, Debug)]
@@ -115,13 +150,28 @@ pub enum TransferError {
 }
 
 impl NodeHandle {
-    /// Brings a write to the leader, over one hop if need be, and waits until its entry is committed. Retries by itself
-    /// within the deadline when leadership changes: the key makes that safe.
-    ///
-    /// # Errors
-    /// [`SubmitError`] says whether nothing moved or the outcome is unknown.
-    pub async fn submit(&self, _proposal: Proposal, _deadline: Instant) -> Result<Committed, SubmitError> {
-        todo!()
+    /// The node.
+    #[must_use]
+    pub fn node_id(&self) -> &NodeId {
+        &self.shared.node_id
+    }
+
+    /// What the runtime measures.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Where the node stands at this moment.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.shared.pulse.borrow().clone()
+    }
+
+    /// The node's latest account of itself, at most a tenth of a second old.
+    #[must_use]
+    pub fn status(&self) -> Arc<NodeStatus> {
+        Arc::clone(&self.shared.status.borrow())
     }
 
     /// Waits until a read of the given consistency may be answered here.
@@ -130,30 +180,106 @@ impl NodeHandle {
     /// [`ReadError`] if that was not within the deadline.
     pub async fn read_point(
         &self,
-        _consistency: Consistency,
-        _min_index: Option<LogIndex>,
-        _deadline: Instant,
+        consistency: Consistency,
+        min_index: Option<LogIndex>,
+        deadline: Instant,
     ) -> Result<ReadPoint, ReadError> {
-        todo!()
+        if self.shared.pulse.borrow().quarantined {
+            return Err(ReadError::Quarantined);
+        }
+        if consistency == Consistency::Linearizable {
+            let index = self.read_index(deadline).await?;
+            self.await_applied(index, deadline).await?;
+        }
+        if let Some(index) = min_index {
+            self.await_applied(index, deadline).await?;
+        }
+        let pulse = self.shared.pulse.borrow();
+        let staleness_ms = match consistency {
+            Consistency::Linearizable => 0,
+            Consistency::Local => self.staleness_ms(&pulse),
+        };
+        Ok(ReadPoint { applied_index: pulse.applied_index, epoch: pulse.epoch, staleness_ms })
     }
 
-    /// The node's latest account of itself.
-    #[must_use]
-    pub fn status(&self) -> Arc<NodeStatus> {
-        todo!()
+    fn staleness_ms(&self, pulse: &Pulse) -> u64 {
+        if pulse.leader.as_ref() == Some(&self.shared.node_id) {
+            return 0;
+        }
+        self.shared.clock.now().monotonic_ms.saturating_sub(pulse.last_heard_ms.unwrap_or(0))
+    }
+
+    /// Asks for a read index until there is a leader to give one.
+    async fn read_index(&self, deadline: Instant) -> Result<LogIndex, ReadError> {
+        loop {
+            let (reply, index) = oneshot::channel();
+            self.request(Message::Read { reply })?;
+            match timeout_at(deadline.into(), index).await {
+                Err(_) => return Err(ReadError::NoLeader),
+                Ok(Ok(Some(index))) => return Ok(index),
+                Ok(Ok(None) | Err(_)) => self.await_other_leader(None, deadline).await.map_err(|()| ReadError::NoLeader)?,
+            }
+        }
+    }
+
+    async fn await_applied(&self, wanted: LogIndex, deadline: Instant) -> Result<(), ReadError> {
+        if self.shared.pulse.borrow().applied_index >= wanted {
+            return Ok(());
+        }
+        let (reply, applied) = oneshot::channel();
+        self.request(Message::AwaitApplied { index: wanted, reply })?;
+        match timeout_at(deadline.into(), applied).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => {
+                Err(ReadError::NotApplied { wanted, reached: self.shared.pulse.borrow().applied_index })
+            }
+        }
+    }
+
+    /// Waits a moment, but no longer than until somebody else than `tried` leads.
+    pub(super) async fn await_other_leader(&self, tried: Option<&NodeId>, deadline: Instant) -> Result<(), ()> {
+        let again = deadline.min(Instant::now() + ASK_AGAIN);
+        let mut pulse = self.shared.pulse.clone();
+        let changed = pulse.wait_for(|pulse| pulse.leader.is_some() && pulse.leader.as_ref() != tried);
+        // Without a leader to be compared with, only time passes.
+        if tried.is_none() {
+            tokio::time::sleep_until(again.into()).await;
+        } else {
+            let _ = timeout_at(again.into(), changed).await;
+        }
+        if Instant::now() >= deadline { Err(()) } else { Ok(()) }
     }
 
     /// Every node's account of itself; peers that do not answer within half a second are shown without one.
     pub async fn cluster(&self) -> Vec<PeerView> {
-        todo!()
+        let ask = |(node_id, peer_url): &(NodeId, String)| {
+            let (peers, node_id, peer_url) = (self.shared.peers.clone(), node_id.clone(), peer_url.clone());
+            async move {
+                let status = peers.status(&node_id, STATUS_TIMEOUT).await.ok();
+                PeerView { node_id, peer_url, status }
+            }
+        };
+        let own = self.status();
+        let mut views = join_all(self.shared.others.iter().map(ask)).await;
+        views.push(PeerView {
+            node_id: own.node_id.clone(),
+            peer_url: own.peer_url.clone(),
+            status: Some((*own).clone()),
+        });
+        views.sort_by(|a, b| a.node_id.cmp(&b.node_id));
+        views
     }
 
     /// An account as of the applied index, and that index.
     ///
     /// # Errors
     /// [`ReadError::Overloaded`] if the loop's queue is full.
-    pub async fn account(&self, _id: AccountId) -> Result<(LogIndex, Option<AccountSnapshot>), ReadError> {
-        todo!()
+    pub async fn account(&self, id: AccountId) -> Result<(LogIndex, Option<AccountSnapshot>), ReadError> {
+        self.query(move |engine, _| {
+            let state = engine.account(&id);
+            (engine.applied_index(), state.map(|state| AccountSnapshot { id, state }))
+        })
+        .await
     }
 
     /// Accounts in the order of their ids as of the applied index, at most 1,000.
@@ -162,25 +288,88 @@ impl NodeHandle {
     /// [`ReadError::Overloaded`] if the loop's queue is full.
     pub async fn accounts(
         &self,
-        _after: Option<AccountId>,
-        _limit: usize,
+        after: Option<AccountId>,
+        limit: usize,
     ) -> Result<(LogIndex, Vec<AccountSnapshot>), ReadError> {
-        todo!()
+        self.query(move |engine, _| {
+            let accounts = engine.accounts(after.as_ref(), limit.min(1_000));
+            let snapshots = accounts.into_iter().map(|(id, state)| AccountSnapshot { id, state }).collect();
+            (engine.applied_index(), snapshots)
+        })
+        .await
     }
 
     /// Where a key stands on this node: `Some(index)` of the entry that holds it, committed or not.
     ///
     /// # Errors
-    /// [`ReadError::Overloaded`] if the loop's queue is full.
-    pub async fn find_key(&self, _digest: KeyDigest) -> Result<Option<LogIndex>, ReadError> {
-        todo!()
+    /// [`ReadError::Overloaded`] if the loop's queue is full, [`ReadError::Storage`] if the views cannot be read.
+    pub async fn find_key(&self, digest: KeyDigest) -> Result<Option<LogIndex>, ReadError> {
+        let recent = self.query(move |engine, _| engine.recent_key(digest)).await?;
+        match recent {
+            Some(index) => Ok(Some(index)),
+            None => self.shared.views.key(digest).await.map_err(|error| {
+                tracing::error!(%error, "the views could not be read");
+                ReadError::Storage
+            }),
+        }
     }
 
-    /// Hands the leadership over to a named node, or to whichever is best.
+    /// Hands the leadership over to a named node, or to whichever is best. Says who leads then.
     ///
     /// # Errors
     /// [`TransferError`] says why not.
-    pub async fn transfer_leadership(&self, _to: Option<NodeId>, _deadline: Instant) -> Result<NodeId, TransferError> {
-        todo!()
+    pub async fn transfer_leadership(&self, to: Option<NodeId>, deadline: Instant) -> Result<NodeId, TransferError> {
+        let leader = self.shared.pulse.borrow().leader.clone().ok_or(TransferError::NoLeader)?;
+        if to.as_ref() == Some(&leader) {
+            return Ok(leader);
+        }
+        let known = |node: &NodeId| self.shared.others.iter().any(|(other, _)| other == node);
+        if let Some(node) = to.as_ref().filter(|node| **node != self.shared.node_id && !known(node)) {
+            return Err(TransferError::NoSuchSuccessor(node.clone()));
+        }
+        let within = deadline.saturating_duration_since(Instant::now());
+        let begun = if leader == self.shared.node_id {
+            self.begin_transfer(to.clone()).await
+        } else {
+            self.shared.peers.transfer(&leader, to.as_ref(), within).await.map_err(|_| TransferError::NoLeader)?
+        };
+        if !begun {
+            return Err(to.map_or(TransferError::NoSuccessor, TransferError::NoSuchSuccessor));
+        }
+        let mut pulse = self.shared.pulse.clone();
+        let other = pulse.wait_for(|pulse| pulse.leader.as_ref().is_some_and(|now| *now != leader));
+        match timeout_at(deadline.into(), other).await {
+            Ok(Ok(pulse)) => pulse.leader.clone().ok_or(TransferError::NoLeader),
+            Ok(Err(_)) | Err(_) => Err(TransferError::TimedOut),
+        }
+    }
+
+    /// Begins to hand over, if this node leads and a successor is there.
+    pub(super) async fn begin_transfer(&self, to: Option<NodeId>) -> bool {
+        let wanted = to.clone();
+        let can = self.query(move |engine, now| {
+            let fits = |node: &NodeId| wanted.as_ref().is_none_or(|wanted| wanted == node);
+            let peers = engine.replica().peers(now);
+            engine.replica().is_open() && peers.iter().any(|(node, _, reachable, voter)| fits(node) && *reachable && *voter)
+        });
+        can.await.unwrap_or(false) && self.request(Message::Input(Input::Transfer(to))).is_ok()
+    }
+
+    /// Looks into the engine.
+    async fn query<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine, Now) -> T + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Query(Box::new(move |engine, now| {
+            // A caller that has given up needs no answer.
+            let _ = reply.send(look(engine, now));
+        }));
+        self.request(message)?;
+        answer.await.map_err(|_| ReadError::Overloaded)
+    }
+
+    pub(super) fn request(&self, message: Message) -> Result<(), ReadError> {
+        self.shared.requests.try_send(message).map_err(|_| ReadError::Overloaded)
     }
 }

@@ -1,11 +1,26 @@
 //! The one place where effects become I/O: the event loop, its callers and its ticks.
+//!
+//! It may know every layer below it, and nothing of HTTP for clients or of the command line.
 
+mod event_loop;
+mod executor;
+mod forward;
 mod handle;
+mod load;
+mod metrics;
+mod node;
+mod projector;
 mod reads;
 mod status;
+mod submit;
+mod upkeep;
+mod writer;
 
+pub use event_loop::Pulse;
 pub use handle::{
     AccountSnapshot, Committed, Consistency, NodeHandle, ReadError, ReadPoint, SubmitError, TransferError,
 };
+pub use metrics::Metrics;
+pub use node::{Node, NodeConfig, NodeError};
 pub use reads::{Page, PaymentFilter, PaymentStatus};
 pub use status::{FollowerStatus, NodeStatus, PeerView, Role};

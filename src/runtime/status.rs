@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::replication::{Configuration, Epoch, LogIndex, NodeId, StoreId, Timestamp};
+use crate::engine::Engine;
+use crate::replication::{Configuration, Epoch, LogIndex, NodeId, Now, Replica, StoreId, Timestamp};
 
 /// What a node is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,4 +92,62 @@ pub struct PeerView {
     pub peer_url: String,
     /// Its own account, if it answered in time.
     pub status: Option<NodeStatus>,
+}
+
+/// What of a node's account the engine does not know.
+#[derive(Clone, Debug)]
+pub(super) struct StatusBase {
+    pub(super) node_id: NodeId,
+    pub(super) cluster_id: String,
+    pub(super) client_url: String,
+    pub(super) peer_url: String,
+    pub(super) zookeeper_connected: bool,
+}
+
+/// A node's account of itself as of now.
+pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStatus {
+    let replica = engine.replica();
+    let applied_index = engine.applied_index();
+    let last_index = replica.last().index;
+    let follower = |(node, matched_index, reachable, voter): (NodeId, LogIndex, bool, bool)| {
+        (node, FollowerStatus { matched_index, lag: last_index.0.saturating_sub(matched_index.0), reachable, voter })
+    };
+    let heard_ago = |heard: u64| now.monotonic_ms.saturating_sub(heard);
+    NodeStatus {
+        node_id: base.node_id.clone(),
+        store_id: replica.store_id(),
+        cluster_id: base.cluster_id.clone(),
+        role: role(replica),
+        epoch: replica.promised_epoch(),
+        promised_epoch: replica.promised_epoch(),
+        leader: replica.leader(now).cloned(),
+        last_index,
+        commit_index: replica.commit_index(),
+        applied_index,
+        applied_timestamp: replica.cached_entry(applied_index).map_or(Timestamp(0), |entry| entry.timestamp),
+        projected_index: engine.projected_index(),
+        staleness_ms: if replica.is_open() { 0 } else { replica.last_heard_ms().map_or(now.monotonic_ms, heard_ago) },
+        zookeeper_connected: base.zookeeper_connected,
+        elections_won: replica.elections_won(),
+        quarantine: replica.quarantine().map(str::to_owned),
+        followers: replica.peers(now).into_iter().map(follower).collect(),
+        configuration: replica.configuration().cloned(),
+        client_url: base.client_url.clone(),
+        peer_url: base.peer_url.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn role(replica: &Replica) -> Role {
+    if replica.quarantine().is_some() {
+        Role::Quarantined
+    } else if replica.is_open() {
+        Role::Leader
+    } else if replica.is_leader() || replica.is_candidate() {
+        Role::Recovering
+    } else if replica.is_voter() {
+        Role::Follower
+    } else {
+        Role::Learner
+    }
 }

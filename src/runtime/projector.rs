@@ -1,0 +1,69 @@
+//! Brings the views up to the ledger, lazily on purpose: after each chunk it rests for a multiple of the time that the
+//! chunk took, so that it yields to payments, and its chunks grow when it is behind, which makes each entry cheaper.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::engine::Input;
+use crate::ledger::LedgerReader;
+use crate::replication::LogIndex;
+use crate::views::ViewsWriter;
+
+use super::event_loop::{Message, Pulse};
+use super::executor::tell;
+
+/// Most entries in one chunk: the larger, the fewer pages of the indexes are touched per entry.
+const MAX_CHUNK: u64 = 32_768;
+/// How many times as long as it worked the projector rests while it keeps up.
+const REST_FACTOR: u32 = 9;
+/// How far behind it may fall before it rests no longer than it works: memory holds the keys of what is missing.
+const MAX_RELAXED_LAG: u64 = 1_000_000;
+const LONGEST_REST: Duration = Duration::from_secs(5);
+/// New entries gather at least this long, so that a trickle of payments is not projected one by one.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// Runs until the node stops. A failure ends only the projection: the views are derived, and the node goes on from
+/// memory and ledger until it is restarted.
+pub(super) async fn project(
+    mut views: ViewsWriter,
+    mut projected: LogIndex,
+    ledger: LedgerReader,
+    mut pulse: watch::Receiver<Pulse>,
+    events: mpsc::Sender<Message>,
+) {
+    loop {
+        let applied = match pulse.wait_for(|pulse| pulse.applied_index > projected).await {
+            Ok(pulse) => pulse.applied_index,
+            Err(_) => break,
+        };
+        let began = Instant::now();
+        let to = LogIndex(applied.0.min(projected.0 + MAX_CHUNK));
+        if let Err(error) = project_chunk(&mut views, projected, to, &ledger).await {
+            tracing::error!(%error, "the views could not be brought up to date; they are rebuilt on the next start");
+            break;
+        }
+        projected = to;
+        tell(&events, Input::Projected(projected)).await;
+        let worked = began.elapsed();
+        let lag = applied.0 - projected.0;
+        let rest = if lag > MAX_RELAXED_LAG { worked } else { (worked * REST_FACTOR).clamp(GATHER, LONGEST_REST) };
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = events.closed() => break,
+        }
+    }
+    views.close().await;
+}
+
+async fn project_chunk(
+    views: &mut ViewsWriter,
+    after: LogIndex,
+    to: LogIndex,
+    ledger: &LedgerReader,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let most = usize::try_from(MAX_CHUNK).unwrap_or(usize::MAX);
+    let entries = ledger.entries(after.next(), to, most).await?;
+    views.project(&entries).await?;
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! How a write finds its way: to this node's loop if it leads, over one hop if another does, again if leadership changes
+//! on the way. The idempotency key makes every repetition safe.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+
+use crate::domain::{Fingerprint, Proposal};
+use crate::engine::Answer;
+use crate::replication::{Entry, LogIndex, NodeId};
+use crate::transport::{ForwardedAnswer, ForwardedEntry};
+
+use super::event_loop::Message;
+use super::forward::Forwarding;
+use super::handle::{Committed, NodeHandle, SubmitError};
+
+/// What came of one attempt.
+enum Attempt {
+    Committed(Committed),
+    KeyReused,
+    /// Nothing was appended: no room.
+    Overloaded,
+    /// Nothing was appended: not the leader, or not reached.
+    NotLeading,
+    /// It may have been appended.
+    Unknown,
+}
+
+impl NodeHandle {
+    /// Brings a write to the leader, over one hop if need be, and waits until its entry is committed. Retries by itself
+    /// within the deadline when leadership changes: the key makes that safe.
+    ///
+    /// # Errors
+    /// [`SubmitError`] says whether nothing moved or the outcome is unknown.
+    pub async fn submit(&self, proposal: Proposal, deadline: Instant) -> Result<Committed, SubmitError> {
+        let mut handed_over = false;
+        while let Some(leader) = self.leader_by(deadline).await {
+            let attempt = if leader == self.shared.node_id {
+                self.propose_here(proposal.clone(), deadline).await
+            } else {
+                self.shared.metrics.forwarded();
+                self.propose_there(&leader, proposal.clone(), deadline).await
+            };
+            match attempt {
+                Attempt::Committed(committed) => return Ok(committed),
+                Attempt::KeyReused => return Err(SubmitError::KeyReused),
+                Attempt::Overloaded if !handed_over => return Err(SubmitError::Overloaded),
+                Attempt::Overloaded | Attempt::NotLeading => {}
+                Attempt::Unknown => handed_over = true,
+            }
+            if self.await_other_leader(Some(&leader), deadline).await.is_err() {
+                break;
+            }
+        }
+        Err(if handed_over { SubmitError::Unknown } else { SubmitError::NoLeader })
+    }
+
+    async fn leader_by(&self, deadline: Instant) -> Option<NodeId> {
+        let mut pulse = self.shared.pulse.clone();
+        let led = timeout_at(deadline.into(), pulse.wait_for(|pulse| pulse.leader.is_some())).await;
+        led.ok()?.ok()?.leader.clone()
+    }
+
+    async fn propose_here(&self, proposal: Proposal, deadline: Instant) -> Attempt {
+        let (reply, answer) = oneshot::channel();
+        if self.request(Message::Propose { proposal, reply }).is_err() {
+            return Attempt::Overloaded;
+        }
+        match timeout_at(deadline.into(), answer).await {
+            Ok(Ok(answer)) => self.settle(answer).await,
+            Ok(Err(_)) | Err(_) => Attempt::Unknown,
+        }
+    }
+
+    async fn settle(&self, answer: Answer) -> Attempt {
+        match answer {
+            Answer::Decided(entry) => Attempt::Committed(self.committed(entry, false)),
+            Answer::Repeated { index, entry, fingerprint } => self.settle_repeated(index, entry, fingerprint).await,
+            Answer::NotLeading => Attempt::NotLeading,
+            Answer::Overloaded => Attempt::Overloaded,
+            Answer::Lost => Attempt::Unknown,
+        }
+    }
+
+    /// The key has its entry: the same request gets the same answer, another one is refused.
+    async fn settle_repeated(&self, index: LogIndex, entry: Option<Arc<Entry>>, fingerprint: Fingerprint) -> Attempt {
+        let entry = match entry {
+            Some(entry) => Some(entry),
+            None => self.shared.ledger.entry(index).await.ok().flatten(),
+        };
+        match entry {
+            Some(entry) if entry.operation().is_some_and(|operation| operation.fingerprint() == fingerprint) => {
+                Attempt::Committed(self.committed(entry, true))
+            }
+            Some(_) => Attempt::KeyReused,
+            None => Attempt::Unknown,
+        }
+    }
+
+    fn committed(&self, entry: Arc<Entry>, replayed: bool) -> Committed {
+        let epoch = self.shared.pulse.borrow().epoch;
+        Committed { entry, replayed, leader: self.shared.node_id.clone(), epoch }
+    }
+
+    async fn propose_there(&self, leader: &NodeId, proposal: Proposal, deadline: Instant) -> Attempt {
+        match self.shared.forwarder.forward(leader, proposal, deadline).await {
+            Forwarding::NotSent => Attempt::NotLeading,
+            Forwarding::QueueFull => Attempt::Overloaded,
+            Forwarding::Answered(answer) => match answer {
+                ForwardedAnswer::Committed { entry, replayed, leader, epoch } => {
+                    Attempt::Committed(Committed { entry: entry.into_entry(), replayed, leader, epoch })
+                }
+                ForwardedAnswer::KeyReused => Attempt::KeyReused,
+                ForwardedAnswer::Overloaded => Attempt::Overloaded,
+                ForwardedAnswer::NotLeading => Attempt::NotLeading,
+                ForwardedAnswer::Unknown => Attempt::Unknown,
+            },
+        }
+    }
+
+    /// Takes a batch that another node forwards. All go into the loop's queue at once, so that they are one batch there
+    /// too; none is forwarded again.
+    pub(super) async fn take_forwarded(&self, proposals: Vec<Proposal>, deadline: Instant) -> Vec<ForwardedAnswer> {
+        let enter = |proposal| {
+            let (reply, answer) = oneshot::channel();
+            self.request(Message::Propose { proposal, reply }).ok().map(|()| answer)
+        };
+        let entered: Vec<_> = proposals.into_iter().map(enter).collect();
+        let mut answers = Vec::with_capacity(entered.len());
+        for waiting in entered {
+            let attempt = match waiting {
+                None => Attempt::Overloaded,
+                Some(answer) => match timeout_at(deadline.into(), answer).await {
+                    Ok(Ok(answer)) => self.settle(answer).await,
+                    Ok(Err(_)) | Err(_) => Attempt::Unknown,
+                },
+            };
+            answers.push(forwarded_answer(attempt));
+        }
+        answers
+    }
+}
+
+fn forwarded_answer(attempt: Attempt) -> ForwardedAnswer {
+    match attempt {
+        Attempt::Committed(Committed { entry, replayed, leader, epoch }) => {
+            ForwardedAnswer::Committed { entry: ForwardedEntry::new(&entry), replayed, leader, epoch }
+        }
+        Attempt::KeyReused => ForwardedAnswer::KeyReused,
+        Attempt::Overloaded => ForwardedAnswer::Overloaded,
+        Attempt::NotLeading => ForwardedAnswer::NotLeading,
+        Attempt::Unknown => ForwardedAnswer::Unknown,
+    }
+}
