@@ -23,3 +23,4 @@ pub mod engine;
 pub mod ledger;
 pub mod replication;
 pub mod runtime;
+pub mod views;
