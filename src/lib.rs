@@ -29,3 +29,4 @@ pub mod ledger;
 pub mod replication;
 pub mod runtime;
 pub mod transport;
+pub mod views;
