@@ -1,0 +1,506 @@
+//! The coordination against real ZooKeeper servers.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use quorapay::coordination::{
+    self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Credential,
+};
+use quorapay::replication::{CoordinationCommand, CoordinationEvent, Epoch, NodeId, Place, StoreId};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use zookeeper_client::{Acls, Client, CreateMode, Error};
+
+use crate::support::zookeeper::{ZooKeeperEnsemble, ZooKeeperServer, free_port};
+
+/// Most time that anything here may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One coordination with the port that its node would listen on, and what it has told so far.
+struct Member {
+    coordination: Coordination,
+    notices: mpsc::Receiver<CoordinationNotice>,
+    place: Place,
+    connected: bool,
+    node: NodeId,
+    _peer_port: Option<TcpListener>,
+}
+
+fn node_id(number: usize) -> NodeId {
+    NodeId::parse(&format!("node{number}")).unwrap()
+}
+
+fn config(servers: &str, cluster: &str, number: usize, peer_url: &str) -> CoordinationConfig {
+    CoordinationConfig {
+        servers: servers.to_owned(),
+        session_timeout: Duration::from_secs(2),
+        cluster_id: cluster.to_owned(),
+        node_id: node_id(number),
+        store_id: StoreId(number as u128),
+        peer_url: peer_url.to_owned(),
+        client_url: format!("http://127.0.0.1:{}", 7100 + number),
+        credential: None,
+    }
+}
+
+impl Member {
+    fn start(servers: &str, cluster: &str, number: usize) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", port.local_addr().unwrap());
+        let mut member = Self::with(config(servers, cluster, number, &url));
+        member._peer_port = Some(port);
+        member
+    }
+
+    fn with(config: CoordinationConfig) -> Self {
+        let (sender, notices) = mpsc::channel(64);
+        let node = config.node_id.clone();
+        let coordination = coordination::start(config, sender);
+        Self { coordination, notices, place: Place::Absent, connected: false, node, _peer_port: None }
+    }
+
+    async fn next(&mut self) -> CoordinationNotice {
+        let notice = timeout(PATIENCE, self.notices.recv()).await;
+        let notice = notice.unwrap_or_else(|_| panic!("{} has nothing to tell", self.node));
+        let notice = notice.expect("the coordination ended without a word");
+        match &notice {
+            CoordinationNotice::Event(CoordinationEvent::Place(place)) => self.place = *place,
+            CoordinationNotice::Connected(connected) => self.connected = *connected,
+            CoordinationNotice::Event(_) | CoordinationNotice::Fatal(_) => {}
+        }
+        notice
+    }
+
+    async fn until_place(&mut self, place: Place) {
+        while self.place != place {
+            let notice = self.next().await;
+            assert!(!matches!(notice, CoordinationNotice::Fatal(_)), "{}: {notice:?}", self.node);
+        }
+    }
+
+    async fn until_connected(&mut self, connected: bool) {
+        while self.connected != connected {
+            self.next().await;
+        }
+    }
+
+    async fn until_fatal(&mut self) -> CoordinationError {
+        loop {
+            if let CoordinationNotice::Fatal(error) = self.next().await {
+                return error;
+            }
+        }
+    }
+
+    async fn command(&self, command: CoordinationCommand) {
+        self.coordination.commands.send(command).await.unwrap();
+    }
+
+    async fn take_epoch(&mut self, at_least: u64) -> Option<Epoch> {
+        self.command(CoordinationCommand::TakeEpoch { at_least: Epoch(at_least) }).await;
+        loop {
+            match self.next().await {
+                CoordinationNotice::Event(CoordinationEvent::EpochTaken(epoch)) => return Some(epoch),
+                CoordinationNotice::Event(CoordinationEvent::EpochRefused) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    async fn shutdown(self) {
+        self.coordination.shutdown(PATIENCE).await;
+    }
+}
+
+/// Starts nodes one after the other, so that their order in the queue is known: 1 first.
+async fn line_up(servers: &str, cluster: &str, count: usize) -> Vec<Member> {
+    let mut members = Vec::new();
+    for number in 1..=count {
+        let mut member = Member::start(servers, cluster, number);
+        member.until_place(if number == 1 { Place::First } else { Place::Behind }).await;
+        members.push(member);
+    }
+    members
+}
+
+async fn client(servers: &str) -> Client {
+    Client::connector().with_session_timeout(Duration::from_secs(10)).connect(servers).await.unwrap()
+}
+
+async fn queue_of(client: &Client, cluster: &str) -> Vec<String> {
+    let folder = format!("/quorapay/{cluster}/election");
+    let mut names = client.list_children(&folder).await.unwrap();
+    names.sort();
+    let mut nodes = Vec::new();
+    for name in names {
+        let (data, _) = client.get_data(&format!("{folder}/{name}")).await.unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&data).unwrap();
+        nodes.push(record["node"].as_str().unwrap().to_owned());
+    }
+    nodes
+}
+
+async fn json_at(client: &Client, path: &str) -> serde_json::Value {
+    serde_json::from_slice(&client.get_data(path).await.unwrap().0).unwrap()
+}
+
+#[tokio::test]
+async fn one_of_three_is_first_and_the_next_moves_up_when_it_leaves() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "leave", 3).await;
+    let first = members.remove(0);
+    let left = Instant::now();
+    first.shutdown().await;
+    members[0].until_place(Place::First).await;
+    assert!(left.elapsed() < Duration::from_secs(1), "it took {:?}", left.elapsed());
+    let observer = client(&servers).await;
+    assert_eq!(queue_of(&observer, "leave").await, ["node2", "node3"]);
+    assert_eq!(members[1].take_epoch(1).await, Some(Epoch(1)));
+    assert_eq!(members[1].place, Place::Behind);
+    assert_eq!(observer.list_children("/quorapay/leave/live").await.unwrap().len(), 2);
+}
+
+#[test]
+fn a_killed_process_loses_its_place_when_its_session_expires() {
+    let servers = ZooKeeperServer::shared().address();
+    let start = |number| {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", port.local_addr().unwrap());
+        let mut settings = config(&servers, "killed", number, &url);
+        settings.session_timeout = Duration::from_millis(600);
+        Member::with(settings)
+    };
+    let victim_runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let victim = victim_runtime.block_on(async {
+        let mut victim = start(1);
+        victim.until_place(Place::First).await;
+        victim
+    });
+    runtime.block_on(async {
+        let mut heir = start(2);
+        heir.until_place(Place::Behind).await;
+        // Its sockets close without a word to ZooKeeper, as they do when a process is killed.
+        victim_runtime.shutdown_background();
+        drop(victim);
+        heir.until_place(Place::First).await;
+        heir.shutdown().await;
+    });
+}
+
+#[tokio::test]
+async fn a_removed_predecessor_goes_to_the_back_and_its_remover_is_first() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "remove", 3).await;
+    let epoch = members[0].take_epoch(1).await.unwrap();
+    let asked = Instant::now();
+    members[1].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch }).await;
+    members[1].until_place(Place::First).await;
+    let took = asked.elapsed();
+    assert!(took < Duration::from_millis(250), "it took {took:?}");
+    members[0].until_place(Place::Absent).await;
+    members[0].until_place(Place::Behind).await;
+    assert_eq!(queue_of(&client(&servers).await, "remove").await, ["node2", "node3", "node1"]);
+}
+
+#[tokio::test]
+async fn a_removal_that_comes_after_a_newer_epoch_does_nothing() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "late", 2).await;
+    let old = members[0].take_epoch(1).await.unwrap();
+    let new = members[0].take_epoch(1).await.unwrap();
+    assert!(new > old);
+    members[1].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch: old }).await;
+    // Commands are carried out in order, so the answer to the next one shows that the removal is over.
+    members[1].take_epoch(1).await.unwrap();
+    assert_eq!(members[1].place, Place::Behind);
+    assert_eq!(queue_of(&client(&servers).await, "late").await, ["node1", "node2"]);
+}
+
+#[tokio::test]
+async fn only_the_predecessor_that_was_named_is_removed() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "named", 3).await;
+    members[2].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch: Epoch(100) }).await;
+    members[2].take_epoch(1).await.unwrap();
+    assert_eq!(queue_of(&client(&servers).await, "named").await, ["node1", "node2", "node3"]);
+    members[2].command(CoordinationCommand::RemovePredecessor { node: node_id(2), epoch: Epoch(100) }).await;
+    members[1].until_place(Place::Absent).await;
+    members[1].until_place(Place::Behind).await;
+    assert_eq!(queue_of(&client(&servers).await, "named").await, ["node1", "node3", "node2"]);
+}
+
+#[tokio::test]
+async fn going_to_the_back_lets_the_next_one_stand() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "back", 2).await;
+    members[0].command(CoordinationCommand::GoToBack).await;
+    members[1].until_place(Place::First).await;
+    members[0].until_place(Place::Absent).await;
+    members[0].until_place(Place::Behind).await;
+    members.remove(1).shutdown().await;
+    members[0].until_place(Place::First).await;
+    members[0].command(CoordinationCommand::GoToBack).await;
+    members[0].until_place(Place::Absent).await;
+    members[0].until_place(Place::First).await;
+}
+
+#[tokio::test]
+async fn epochs_taken_at_the_same_time_are_unique_and_above_what_was_asked() {
+    let servers = ZooKeeperServer::shared().address();
+    let members = line_up(&servers, "epochs", 3).await;
+    let takers = members.into_iter().map(|mut member| {
+        tokio::spawn(async move {
+            let mut taken = Vec::new();
+            for _ in 0..10 {
+                taken.extend(member.take_epoch(5).await);
+            }
+            taken
+        })
+    });
+    let mut all = Vec::new();
+    for taker in takers {
+        let taken = taker.await.unwrap();
+        assert!(taken.is_sorted() && taken[0] >= Epoch(5), "{taken:?}");
+        all.extend(taken);
+    }
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count, "an epoch was given twice");
+    let mut late = Member::start(&servers, "epochs", 4);
+    late.until_connected(true).await;
+    late.until_place(Place::First).await;
+    assert_eq!(late.take_epoch(1_000).await, Some(Epoch(1_000)));
+    assert_eq!(late.take_epoch(7).await, Some(Epoch(1_001)));
+}
+
+#[tokio::test]
+async fn the_leader_znode_names_the_leader_of_the_newest_epoch() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "leader", 2).await;
+    for (publisher, epoch) in [(0, 3), (1, 4), (0, 3)] {
+        members[publisher].command(CoordinationCommand::PublishLeader { epoch: Epoch(epoch) }).await;
+        members[publisher].take_epoch(1).await.unwrap();
+    }
+    let named = json_at(&client(&servers).await, "/quorapay/leader/leader").await;
+    assert_eq!(named, serde_json::json!({"epoch": 4, "node": "node2", "url": "http://127.0.0.1:7102"}));
+}
+
+#[tokio::test]
+async fn a_second_process_with_the_same_id_is_refused_while_the_first_one_answers() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut first = Member::start(&servers, "twins", 1);
+    first.until_place(Place::First).await;
+    let mut second = Member::start(&servers, "twins", 1);
+    let error = second.until_fatal().await;
+    assert!(matches!(&error, CoordinationError::DuplicateNode { node, .. } if *node == node_id(1)), "{error}");
+    assert!(error.to_string().contains("choose another node_id"), "{error}");
+    assert_eq!(first.take_epoch(1).await, Some(Epoch(1)));
+    assert_eq!(first.place, Place::First);
+}
+
+/// Leaves what a process of node 1 would: its member znode and a place in the queue, of a session that lives on.
+async fn leave_behind(servers: &str, cluster: &str, peer_url: &str) -> Client {
+    let mut maker = Member::start(servers, cluster, 9);
+    maker.until_place(Place::First).await;
+    maker.shutdown().await;
+    let ghost = client(servers).await;
+    let live = serde_json::json!({
+        "node": "node1", "instance": "00000000-0000-0000-0000-000000000001", "peer_url": peer_url, "pid": 1
+    });
+    let place = serde_json::json!({"node": "node1", "store_id": format!("{:032x}", 1)});
+    let open = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
+    let path = format!("/quorapay/{cluster}/live/node1");
+    ghost.create(&path, live.to_string().as_bytes(), &open).await.unwrap();
+    let numbered = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+    let path = format!("/quorapay/{cluster}/election/n-");
+    ghost.create(&path, place.to_string().as_bytes(), &numbered).await.unwrap();
+    ghost
+}
+
+#[tokio::test]
+async fn a_process_takes_over_the_id_of_one_whose_address_refuses_connections() {
+    let servers = ZooKeeperServer::shared().address();
+    let ghost = leave_behind(&servers, "dead", &format!("http://127.0.0.1:{}", free_port())).await;
+    let mut heir = Member::start(&servers, "dead", 1);
+    heir.until_place(Place::First).await;
+    assert_eq!(queue_of(&ghost, "dead").await, ["node1"]);
+}
+
+#[tokio::test]
+async fn a_restarted_process_takes_its_own_address_back_and_a_displaced_one_yields() {
+    let servers = ZooKeeperServer::shared().address();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", port.local_addr().unwrap());
+    let mut before = Member::with(config(&servers, "again", 1, &url));
+    before.until_place(Place::First).await;
+    let mut after = Member::with(config(&servers, "again", 1, &url));
+    after.until_place(Place::First).await;
+    assert!(matches!(before.until_fatal().await, CoordinationError::DuplicateNode { .. }));
+    assert_eq!(queue_of(&client(&servers).await, "again").await, ["node1"]);
+}
+
+#[tokio::test]
+async fn a_silent_process_is_waited_for_and_then_keeps_its_id() {
+    let servers = ZooKeeperServer::shared().address();
+    let _ghost = leave_behind(&servers, "silent", "no address at all").await;
+    let mut settings = config(&servers, "silent", 1, "http://127.0.0.1:1");
+    settings.session_timeout = Duration::from_millis(400);
+    let started = Instant::now();
+    let mut heir = Member::with(settings);
+    let error = heir.until_fatal().await;
+    assert!(matches!(error, CoordinationError::DuplicateNode { .. }), "{error}");
+    assert!(started.elapsed() >= Duration::from_millis(800), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_silent_process_loses_its_id_with_its_session() {
+    let servers = ZooKeeperServer::shared().address();
+    let ghost = leave_behind(&servers, "expiring", "no address at all").await;
+    let mut heir = Member::start(&servers, "expiring", 1);
+    heir.until_connected(true).await;
+    drop(ghost);
+    heir.until_place(Place::First).await;
+}
+
+#[tokio::test]
+async fn znodes_that_somebody_deleted_are_made_again() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "deleted", 2).await;
+    assert_eq!(members[0].take_epoch(6).await, Some(Epoch(6)));
+    let vandal = client(&servers).await;
+    for folder in ["election", "live"] {
+        for child in vandal.list_children(&format!("/quorapay/deleted/{folder}")).await.unwrap() {
+            vandal.delete(&format!("/quorapay/deleted/{folder}/{child}"), None).await.unwrap();
+        }
+    }
+    for member in &mut members {
+        member.until_place(Place::Absent).await;
+    }
+    while members.iter().all(|member| member.place != Place::First) {
+        let [one, other] = &mut members[..] else { panic!("two members") };
+        tokio::select! { _ = one.next() => {}, _ = other.next() => {} }
+    }
+    let mut nodes = queue_of(&vandal, "deleted").await;
+    nodes.sort();
+    assert_eq!(nodes, ["node1", "node2"]);
+}
+
+#[tokio::test]
+async fn places_come_back_when_a_server_was_away() {
+    let mut server = ZooKeeperServer::start();
+    let mut members = line_up(&server.address(), "away", 2).await;
+    server.stop();
+    for member in &mut members {
+        member.until_connected(false).await;
+        assert_eq!(member.place, Place::Absent);
+        assert_eq!(member.take_epoch(1).await, None, "no epoch can be had without ZooKeeper");
+    }
+    server.restart();
+    for member in &mut members {
+        member.until_connected(true).await;
+    }
+    members[0].until_place(Place::First).await;
+    members[1].until_place(Place::Behind).await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_noticed_and_found_again() {
+    let server = ZooKeeperServer::start();
+    let mut member = Member::start(&server.address(), "hangs", 1);
+    member.until_place(Place::First).await;
+    server.pause();
+    member.until_connected(false).await;
+    assert_eq!(member.place, Place::Absent);
+    server.resume();
+    member.until_place(Place::First).await;
+    assert!(member.connected);
+}
+
+#[tokio::test]
+async fn a_zookeeper_that_forgot_everything_is_filled_again() {
+    let mut server = ZooKeeperServer::start();
+    let mut members = line_up(&server.address(), "wiped", 2).await;
+    assert_eq!(members[0].take_epoch(41).await, Some(Epoch(41)));
+    server.restart_empty();
+    for member in &mut members {
+        member.until_place(Place::Absent).await;
+        while member.place == Place::Absent {
+            member.next().await;
+        }
+    }
+    assert_eq!(queue_of(&client(&server.address()).await, "wiped").await.len(), 2);
+    assert_eq!(members[0].take_epoch(42).await, Some(Epoch(42)));
+    assert_eq!(members[1].take_epoch(42).await, Some(Epoch(43)));
+}
+
+#[tokio::test]
+async fn a_node_that_starts_before_zookeeper_waits_for_it() {
+    let mut server = ZooKeeperServer::start();
+    server.stop();
+    let mut member = Member::start(&server.address(), "early", 1);
+    assert_eq!(member.next().await, CoordinationNotice::Connected(false));
+    assert_eq!(member.take_epoch(1).await, None);
+    server.restart();
+    member.until_place(Place::First).await;
+    member.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_ensemble_may_lose_its_leading_server() {
+    let mut ensemble = ZooKeeperEnsemble::start(3);
+    let mut members = line_up(&ensemble.addresses(), "ensemble", 3).await;
+    let epoch = members[0].take_epoch(1).await.unwrap();
+    let leader = ensemble.leader();
+    ensemble.servers[leader].stop();
+    for member in &mut members {
+        member.until_connected(false).await;
+    }
+    for member in &mut members {
+        while member.place == Place::Absent {
+            member.next().await;
+        }
+    }
+    let next = loop {
+        if let Some(next) = members[2].take_epoch(1).await {
+            break next;
+        }
+        members[2].until_connected(true).await;
+    };
+    assert!(next > epoch);
+}
+
+#[tokio::test]
+async fn a_stranger_may_read_but_not_change_what_a_credential_protects() {
+    // The folder above all clusters belongs to whoever made it, hence a server of its own.
+    let server = ZooKeeperServer::start();
+    let mut settings = config(&server.address(), "locked", 1, "http://127.0.0.1:1");
+    settings.credential = Some(Credential { user: "quorapay".to_owned(), password: "s3cret".to_owned() });
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    let mut member = Member::with(settings);
+    member.until_place(Place::First).await;
+    assert_eq!(member.take_epoch(1).await, Some(Epoch(1)));
+
+    let stranger = client(&server.address()).await;
+    assert_eq!(queue_of(&stranger, "locked").await, ["node1"]);
+    let place = stranger.list_children("/quorapay/locked/election").await.unwrap().remove(0);
+    let place = format!("/quorapay/locked/election/{place}");
+    assert_eq!(stranger.delete(&place, None).await, Err(Error::NoAuth));
+    assert_eq!(stranger.delete("/quorapay/locked/live/node1", None).await, Err(Error::NoAuth));
+    assert_eq!(stranger.set_data("/quorapay/locked/epoch", b"{}", None).await, Err(Error::NoAuth));
+
+    let mut unknown = Member::start(&server.address(), "locked", 2);
+    let error = unknown.until_fatal().await;
+    assert!(matches!(error, CoordinationError::AccessRefused { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_wrong_list_of_servers_is_said_at_once() {
+    let server = ZooKeeperServer::shared().address();
+    let mut member = Member::with(config("zookeeper:port", "wrong", 1, "http://127.0.0.1:1"));
+    assert!(matches!(member.until_fatal().await, CoordinationError::BadServers { .. }));
+    let chroot = format!("{server}/nowhere");
+    let mut member = Member::with(config(&chroot, "wrong", 1, "http://127.0.0.1:1"));
+    assert!(matches!(member.until_fatal().await, CoordinationError::NoChroot { .. }));
+}

@@ -1,0 +1,5 @@
+//! The product's promises, one by one, against real ZooKeeper servers, real files and real sockets.
+#![allow(clippy::unwrap_used)]
+
+mod coordination;
+mod support;
