@@ -57,3 +57,31 @@ fn start_tracing() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_examples_can_be_read() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        for line in [
+            "pay external:card shop:42 150.75 USD --key order-1001 --metadata {\"order\":7}",
+            "payment get --key order-1001",
+            "payment list --account shop:42 --limit 20",
+            "account open supplier:7 --overdraft limit:100000",
+            "account set-overdraft shop:42 none",
+            "account statement shop:42 --limit 20",
+            "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
+            "bench --rate 5000 --duration 60s --json",
+        ] {
+            let words = std::iter::once("quorapay").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+        for line in ["payment get", "payment get x --key y", "pay a b 1 US$", "bench --retry --failover"] {
+            let words = std::iter::once("quorapay").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}

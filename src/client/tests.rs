@@ -1,1 +1,181 @@
-//! x
+//! The client against nodes that fail in every way it has to survive.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::fake::{FakeNode, Received, Reply, nobody, payment_for, problem};
+use super::*;
+use crate::domain::{AccountId, Currency, IdempotencyKey, MinorUnits};
+
+const SHORT: Duration = Duration::from_millis(800);
+const LONG: Duration = Duration::from_secs(20);
+
+fn client(urls: &[&str], deadline: Duration) -> Client {
+    Client::new(&urls.iter().map(|&url| url.to_owned()).collect::<Vec<_>>(), deadline).unwrap()
+}
+
+fn key() -> IdempotencyKey {
+    IdempotencyKey::parse("order 1001/a").unwrap()
+}
+
+fn payment() -> NewPayment {
+    NewPayment {
+        from: AccountId::parse("external:card").unwrap(),
+        to: AccountId::parse("shop:42").unwrap(),
+        amount: MinorUnits::new(15_075),
+        currency: Currency::parse("USD").unwrap(),
+        description: None,
+        metadata: None,
+    }
+}
+
+async fn pay(client: &Client) -> Result<Outcome<Payment>, ClientError> {
+    client.pay(&key(), &payment()).await
+}
+
+fn accept(request: &Received) -> Reply {
+    Reply::Answer(201, payment_for(request))
+}
+
+fn assert_committed(outcome: Outcome<Payment>) -> Done<Payment> {
+    match outcome {
+        Outcome::Committed(done) => done,
+        other => panic!("expected a committed payment, got {other:?}"),
+    }
+}
+
+fn is_lookup(request: &Received) -> bool {
+    request.method == "GET" && request.path == "/v1/payments/by-key/order%201001%2Fa"
+}
+
+#[tokio::test]
+async fn a_payment_whose_connection_breaks_is_repeated_under_the_same_key_at_the_next_url() {
+    let (breaking, sound) = (FakeNode::start(|_| Reply::Drop), FakeNode::start(accept));
+    let client = client(&[&breaking.url, &sound.url], LONG);
+    let done = assert_committed(pay(&client).await.unwrap());
+    assert_eq!(done.value.amount, MinorUnits::new(15_075));
+    let keys: Vec<_> = [breaking.received(), sound.received()].concat().into_iter().map(|r| r.key).collect();
+    assert!(keys.len() >= 2);
+    assert!(keys.iter().all(|sent| sent.as_deref() == Some(key().as_str())), "{keys:?}");
+    // The node that answered is asked first from now on.
+    let before = breaking.received().len();
+    assert_committed(pay(&client).await.unwrap());
+    assert_eq!(breaking.received().len(), before);
+}
+
+#[tokio::test]
+async fn a_node_that_is_gone_or_hangs_is_passed_over() {
+    let (hanging, sound) = (FakeNode::start(|_| Reply::Hang), FakeNode::start(accept));
+    let client = client(&[&nobody(), &hanging.url, &sound.url], Duration::from_secs(2));
+    let started = Instant::now();
+    assert_committed(pay(&client).await.unwrap());
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(sound.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_without_a_leader_is_asked_again_until_it_has_one() {
+    let node = FakeNode::start(|request| match request.number {
+        0..3 => Reply::Answer(503, problem(503, "no_leader", true, "not_applied")),
+        _ => accept(request),
+    });
+    assert_committed(pay(&client(&[&node.url], LONG)).await.unwrap());
+    assert_eq!(node.received().len(), 4);
+}
+
+#[tokio::test]
+async fn a_refusal_is_final_and_not_repeated() {
+    let node = FakeNode::start(|request| {
+        let mut refusal = problem(409, "insufficient_funds", false, "not_applied");
+        let mut rejected = payment_for(request);
+        rejected["status"] = json!("rejected");
+        refusal["payment"] = rejected;
+        Reply::Answer(409, refusal)
+    });
+    let Outcome::Refused(refusal) = pay(&client(&[&node.url], LONG)).await.unwrap() else { panic!("not refused") };
+    assert_eq!(refusal.code, "insufficient_funds");
+    assert_eq!(refusal.payment.unwrap().status, PaymentStatus::Rejected);
+    assert_eq!(node.received().len(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_settled_by_its_key() {
+    let node = FakeNode::start(|request| {
+        if is_lookup(request) {
+            let asked = Received { body: serde_json::to_value(payment()).unwrap(), ..request.clone() };
+            return Reply::Answer(200, json!({"state": "committed", "payment": payment_for(&asked), "as_of_index": 9}));
+        }
+        Reply::Answer(504, problem(504, "outcome_unknown", true, "unknown"))
+    });
+    let done = assert_committed(pay(&client(&[&node.url], SHORT)).await.unwrap());
+    assert!(done.replayed);
+    assert!(node.received().iter().filter(|request| is_lookup(request)).count() == 1);
+}
+
+#[tokio::test]
+async fn a_refused_payment_found_by_its_key_is_a_refusal() {
+    let node = FakeNode::start(|request| {
+        if is_lookup(request) {
+            let asked = Received { body: serde_json::to_value(payment()).unwrap(), ..request.clone() };
+            let mut rejected = payment_for(&asked);
+            rejected["status"] = json!("rejected");
+            rejected["rejection"] = json!("insufficient_funds");
+            return Reply::Answer(200, json!({"state": "committed", "payment": rejected, "as_of_index": 9}));
+        }
+        Reply::Drop
+    });
+    let Outcome::Refused(refusal) = pay(&client(&[&node.url], SHORT)).await.unwrap() else { panic!("not refused") };
+    assert_eq!(refusal.code, "insufficient_funds");
+}
+
+#[tokio::test]
+async fn an_outcome_that_nobody_can_tell_stays_unknown_and_never_becomes_a_refusal() {
+    let node = FakeNode::start(|request| match request.method.as_str() {
+        "GET" => Reply::Answer(200, json!({"state": "unknown", "as_of_index": 9})),
+        // The last word is "not applied", but that is said of the last attempt only.
+        _ if request.number > 0 => Reply::Answer(503, problem(503, "no_leader", true, "not_applied")),
+        _ => Reply::Drop,
+    });
+    let Outcome::Unknown { by_key_url } = pay(&client(&[&node.url], SHORT)).await.unwrap() else { panic!("settled") };
+    assert_eq!(by_key_url.unwrap(), format!("{}/v1/payments/by-key/order%201001%2Fa", node.url));
+}
+
+#[tokio::test]
+async fn without_any_node_the_caller_learns_that_nothing_was_sent() {
+    let (one, other) = (nobody(), nobody());
+    let error = pay(&client(&[&one, &other], SHORT)).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn something_that_is_no_node_is_told_from_one() {
+    let stranger = FakeNode::start(|_| Reply::Answer(404, json!({"hello": "world"})));
+    let error = pay(&client(&[&stranger.url], LONG)).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unexpected { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_listing_sends_its_filter_and_its_page() {
+    let node = FakeNode::start(|_| Reply::Answer(200, json!({"payments": [], "next_cursor": "c2"})));
+    let filter = PaymentFilter {
+        account: Some(AccountId::parse("shop:42").unwrap()),
+        status: Some(PaymentStatus::Succeeded),
+        ..PaymentFilter::default()
+    };
+    let page = Page { cursor: Some("c 1".to_owned()), limit: Some(20) };
+    let listed = client(&[&node.url], LONG).payments(&filter, &page).await.unwrap();
+    assert_eq!(listed.next_cursor.as_deref(), Some("c2"));
+    let path = &node.received()[0].path;
+    assert_eq!(path, "/v1/payments?cursor=c+1&limit=20&account=shop%3A42&status=succeeded");
+}
+
+#[test]
+fn a_base_url_must_be_http_with_a_host() {
+    for bad in ["", "127.0.0.1:7101", "https://node", "ftp://node", "http://"] {
+        let error = Client::new(&[bad.to_owned()], LONG).unwrap_err();
+        assert!(matches!(error, ClientError::Url { .. }), "{bad}");
+    }
+}

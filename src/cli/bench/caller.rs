@@ -18,8 +18,8 @@ use crate::domain::MinorUnits;
 /// One answer in so many is parsed and compared with what was asked for; all of them would cost the nodes their share.
 const CHECK_ONE_IN: u64 = 1_000;
 
-/// Rest after every URL has failed once: a node that is gone refuses in microseconds, and callers that ask without a
-/// pause would take the processor from the nodes that elect.
+/// Rest after a connection broke or every URL has failed once: a node that is gone refuses in microseconds, and callers
+/// that ask without a pause would take the processor from the nodes that elect.
 const REST: Duration = Duration::from_millis(10);
 
 /// A caller with its connection.
@@ -81,6 +81,9 @@ impl Caller {
             let verdict = self.pay(ticket, sent).await;
             let times = Times { start: pace.start, intended: ticket.intended, sent, ended: Instant::now() };
             self.tally.borrow_mut().record(verdict, ticket.measured, times);
+            if self.connection.is_none() {
+                tokio::time::sleep(REST).await;
+            }
         }
     }
 
@@ -96,17 +99,18 @@ impl Caller {
                     kind
                 }
             };
+            if self.plan.persistence == Persistence::Never || sent.elapsed() >= self.plan.deadline {
+                return if may_have_moved { Verdict::Unknown(kind) } else { Verdict::Failed(kind) };
+            }
             attempts += 1;
+            let mut every_url_failed = true;
             if self.plan.persistence == Persistence::NextUrl {
                 self.at = (self.at + 1) % self.targets.len();
                 self.connection = None;
+                every_url_failed = attempts % self.targets.len() == 0;
             }
-            let round_is_over = self.plan.persistence != Persistence::NextUrl || attempts % self.targets.len() == 0;
-            if round_is_over && self.connection.is_none() {
+            if every_url_failed {
                 tokio::time::sleep(REST).await;
-            }
-            if self.plan.persistence == Persistence::Never || sent.elapsed() >= self.plan.deadline {
-                return if may_have_moved { Verdict::Unknown(kind) } else { Verdict::Failed(kind) };
             }
             if ticket.measured {
                 self.tally.borrow_mut().retries += 1;
