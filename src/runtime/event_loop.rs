@@ -43,8 +43,6 @@ pub(super) enum Message {
     Input(Input),
     /// The ZooKeeper session came or went.
     ZooKeeper { connected: bool },
-    /// Renew the account of the node and hand it over.
-    Status { reply: oneshot::Sender<Arc<NodeStatus>> },
 }
 
 /// What request handlers watch: small, and renewed with every lot.
@@ -120,8 +118,8 @@ impl EventLoop {
                     ticks = ticks.wrapping_add(1);
                     renew_status = ticks.is_multiple_of(STATUS_EVERY_TICKS);
                 }
-                _ = self.events.recv_many(&mut lot, LOT) => {}
-                _ = self.requests.recv_many(&mut lot, LOT) => {}
+                Some(message) = self.events.recv() => lot.push(message),
+                Some(message) = self.requests.recv() => lot.push(message),
             }
             self.gather(&mut lot);
             let now = self.clock.now();
@@ -168,10 +166,6 @@ impl EventLoop {
             }
             Message::Input(input) => self.engine.step(now, input),
             Message::ZooKeeper { connected } => self.base.zookeeper_connected = connected,
-            Message::Status { reply } => {
-                // A receiver that has given up needs no answer.
-                let _ = reply.send(Arc::new(describe(&self.engine, &self.base, now)));
-            }
         }
     }
 

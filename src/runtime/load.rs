@@ -24,15 +24,16 @@ pub(super) struct Loaded {
 /// Opens the views, throws them away if they do not belong to this ledger, and builds the engine.
 pub(super) async fn load(
     data_dir: &Path,
+    cluster_id: &str,
     config: ReplicaConfig,
     mut start: ReplicaStart,
     ledger: &LedgerReader,
 ) -> Result<Loaded, NodeError> {
-    let mut views = views::open(data_dir, start.store_id).await?;
+    let mut views = views::open(data_dir, cluster_id, start.store_id).await?;
     let place = ledger_place(ledger, views.projected.index).await?;
     if place != Some(views.projected) {
         tracing::warn!(projected = %views.projected.index, "the views do not match the ledger; they are rebuilt");
-        views.projected = views.writer.reset().await?;
+        views.writer.reset().await?;
     }
     let (projected, mut bank) = views.reader.load_bank().await?;
     // Only committed entries are ever projected, so the views may know a higher commit index than the ledger.

@@ -132,7 +132,7 @@ impl Node {
             timing: config.timing,
             limits: config.limits,
         };
-        let Loaded { engine, views } = load(&config.data_dir, replica, start, &reader).await?;
+        let Loaded { engine, views } = load(&config.data_dir, &config.cluster_id, replica, start, &reader).await?;
 
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::default());

@@ -53,7 +53,9 @@ pub(super) async fn project(
             () = events.closed() => break,
         }
     }
-    views.close().await;
+    if let Err(error) = views.close().await {
+        tracing::warn!(%error, "the views were not closed cleanly");
+    }
 }
 
 async fn project_chunk(
