@@ -4,6 +4,9 @@ mod account;
 mod amount;
 mod bench;
 mod connection;
+mod demo;
+mod dev;
+mod drill;
 mod exit;
 mod pay;
 mod payment;
@@ -25,6 +28,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Dev(dev::Dev),
+    Demo(demo::Demo),
     Pay(pay::Pay),
     Payment(payment::PaymentArguments),
     Account(account::AccountArguments),
@@ -37,6 +42,8 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     start_tracing();
     let result = match cli.command {
+        Command::Dev(dev) => dev.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Pay(pay) => pay.run(),
         Command::Payment(payment) => payment.run(),
         Command::Account(account) => account.run(),

@@ -28,7 +28,8 @@ impl Status {
     }
 }
 
-fn describe(cluster: &ClusterView) -> String {
+/// The cluster as a table.
+pub(super) fn describe(cluster: &ClusterView) -> String {
     let headings = [
         ("node", Align::Left),
         ("role", Align::Left),

@@ -1,0 +1,166 @@
+//! A development cluster: ZooKeeper, the nodes, and what can be done to them.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::layout::{self, DevNode, DevOptions, io_error};
+use super::processes::Process;
+use crate::cli::CliError;
+use crate::client::Client;
+
+/// How long the cluster may take until it accepts payments.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+
+/// See the module. Its processes end with it.
+pub(in crate::cli) struct DevCluster {
+    data_dir: PathBuf,
+    zookeeper_address: String,
+    zookeeper: Option<Process>,
+    nodes: Vec<DevNode>,
+    processes: Vec<Option<Process>>,
+    http: reqwest::Client,
+}
+
+impl DevCluster {
+    /// Starts everything and waits until a payment would be accepted.
+    pub(in crate::cli) async fn start(options: DevOptions) -> Result<Self, CliError> {
+        let mut nodes = layout::plan(&options)?;
+        let data_dir = std::path::absolute(&options.data_dir).map_err(io_error("the data directory"))?;
+        std::fs::create_dir_all(&data_dir).map_err(io_error(&data_dir.display().to_string()))?;
+        let (zookeeper, zookeeper_address) = match options.zookeeper {
+            Some(address) => (None, address),
+            None => {
+                let port = layout::free_port()?;
+                (Some(Process::zookeeper(&data_dir, port)?), format!("127.0.0.1:{port}"))
+            }
+        };
+        layout::write_configurations(&nodes, &zookeeper_address)?;
+        let mut processes = Vec::new();
+        for node in &mut nodes {
+            let process = Process::node(&node.config, &node.log)?;
+            node.pid = process.pid();
+            processes.push(Some(process));
+        }
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
+        let http = http.map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
+        let mut cluster = Self { data_dir, zookeeper_address, zookeeper, nodes, processes, http };
+        cluster.write_dev_file()?;
+        if let Err(error) = cluster.wait_until_ready().await {
+            cluster.stop().await;
+            return Err(error);
+        }
+        Ok(cluster)
+    }
+
+    pub(in crate::cli) fn nodes(&self) -> &[DevNode] {
+        &self.nodes
+    }
+
+    pub(in crate::cli) fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.url.clone()).collect()
+    }
+
+    /// A client of the cluster, with failover over all its nodes.
+    pub(in crate::cli) fn client(&self) -> Result<Client, CliError> {
+        Ok(Client::new(&self.urls(), Duration::from_secs(5))?)
+    }
+
+    fn write_dev_file(&self) -> Result<(), CliError> {
+        layout::write_dev_file(&self.data_dir, &self.zookeeper_address, &self.nodes)
+    }
+
+    /// Waits until every running node is ready. A process that ends meanwhile is an error that shows its last words.
+    pub(in crate::cli) async fn wait_until_ready(&mut self) -> Result<(), CliError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            if let Some(process) = &mut self.zookeeper
+                && process.ended().is_some()
+            {
+                return Err(last_words("ZooKeeper", &self.data_dir.join("zookeeper.log")));
+            }
+            for (node, process) in self.nodes.iter().zip(&mut self.processes) {
+                if process.as_mut().is_some_and(|process| process.ended().is_some()) {
+                    return Err(last_words(&node.id, &node.log));
+                }
+            }
+            let running = self.nodes.iter().zip(&self.processes).filter(|(_, process)| process.is_some());
+            let ready = join_all(running.map(|(node, _)| self.is_ready(&node.url))).await;
+            if ready.into_iter().all(|ready| ready) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let seconds = START_TIMEOUT.as_secs();
+                let logs = self.data_dir.display();
+                return Err(CliError::Failed(format!("not ready after {seconds} s; the logs are in {logs}")));
+            }
+            // Readiness is another process's state: it can only be asked for.
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn is_ready(&self, url: &str) -> bool {
+        let answer = self.http.get(format!("{url}/readyz")).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// The nodes that have died since the last call.
+    pub(super) fn take_dead(&mut self) -> Result<Vec<String>, CliError> {
+        let mut dead = Vec::new();
+        for (node, process) in self.nodes.iter_mut().zip(&mut self.processes) {
+            if let Some(status) = process.as_mut().and_then(Process::ended) {
+                *process = None;
+                node.pid = None;
+                dead.push(format!("{} ended ({status}); its log is {}", node.id, node.log.display()));
+            }
+        }
+        if !dead.is_empty() {
+            self.write_dev_file()?;
+        }
+        Ok(dead)
+    }
+
+    /// Kills a node as a power cut would.
+    pub(in crate::cli) async fn kill(&mut self, id: &str) -> Result<(), CliError> {
+        let at = self.nodes.iter().position(|node| node.id == id);
+        let at = at.ok_or_else(|| CliError::Failed(format!("there is no node {id}")))?;
+        if let Some(mut process) = self.processes[at].take() {
+            process.kill().await;
+            self.nodes[at].pid = None;
+            self.write_dev_file()?;
+        }
+        Ok(())
+    }
+
+    /// Starts every node that does not run.
+    pub(in crate::cli) fn restart_dead(&mut self) -> Result<Vec<String>, CliError> {
+        let mut started = Vec::new();
+        for (node, process) in self.nodes.iter_mut().zip(&mut self.processes) {
+            if process.is_none() {
+                let new = Process::node(&node.config, &node.log)?;
+                node.pid = new.pid();
+                *process = Some(new);
+                started.push(node.id.clone());
+            }
+        }
+        self.write_dev_file()?;
+        Ok(started)
+    }
+
+    /// Ends every process: the nodes first, so that they can leave ZooKeeper in good order.
+    pub(in crate::cli) async fn stop(&mut self) {
+        join_all(self.processes.iter_mut().flatten().map(Process::terminate)).await;
+        if let Some(zookeeper) = &mut self.zookeeper {
+            zookeeper.terminate().await;
+        }
+    }
+}
+
+/// An error that ends in the last line of a log.
+fn last_words(who: &str, log: &std::path::Path) -> CliError {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("its log is empty");
+    CliError::Failed(format!("{who} ended: {last} (log: {})", log.display()))
+}

@@ -1,0 +1,126 @@
+//! What `quorapay dev` writes: one configuration per node, and `dev.json`, which tells scripts where everything is.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cli::CliError;
+
+/// How far the peers' ports are above the clients'.
+const PEER_PORT_OFFSET: u16 = 100;
+
+/// What a development cluster is made of.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct DevOptions {
+    pub(in crate::cli) nodes: u16,
+    pub(in crate::cli) port: u16,
+    pub(in crate::cli) data_dir: PathBuf,
+    pub(in crate::cli) zookeeper: Option<String>,
+}
+
+/// One node in `dev.json`.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::cli) struct DevNode {
+    pub(in crate::cli) id: String,
+    pub(in crate::cli) url: String,
+    pub(in crate::cli) peer_url: String,
+    /// `None` while the node does not run.
+    pub(in crate::cli) pid: Option<u32>,
+    pub(in crate::cli) config: PathBuf,
+    pub(in crate::cli) data_dir: PathBuf,
+    pub(in crate::cli) log: PathBuf,
+}
+
+/// `dev.json`.
+#[derive(Serialize)]
+struct DevFile<'a> {
+    zookeeper: &'a str,
+    nodes: &'a [DevNode],
+}
+
+/// One node's configuration file, with the settings' own names.
+#[derive(Serialize)]
+struct NodeFile<'a> {
+    node_id: &'a str,
+    cluster_id: &'a str,
+    listen: String,
+    client_url: &'a str,
+    peer_listen: String,
+    peer_url: &'a str,
+    zookeeper: &'a str,
+    data_dir: &'a Path,
+    peers: std::collections::BTreeMap<&'a str, &'a str>,
+}
+
+/// Plans the nodes and refuses ports that are in use, before anything is started.
+pub(super) fn plan(options: &DevOptions) -> Result<Vec<DevNode>, CliError> {
+    let data_dir = std::path::absolute(&options.data_dir).map_err(io_error("the data directory"))?;
+    let node = |number: u16| {
+        let id = format!("node{number}");
+        let (port, peer_port) = (options.port + number - 1, options.port + PEER_PORT_OFFSET + number - 1);
+        require_free(port)?;
+        require_free(peer_port)?;
+        Ok(DevNode {
+            url: format!("http://127.0.0.1:{port}"),
+            peer_url: format!("http://127.0.0.1:{peer_port}"),
+            pid: None,
+            config: data_dir.join(format!("{id}.toml")),
+            data_dir: data_dir.join(&id),
+            log: data_dir.join(format!("{id}.log")),
+            id,
+        })
+    };
+    (1..=options.nodes).map(node).collect()
+}
+
+fn require_free(port: u16) -> Result<(), CliError> {
+    TcpListener::bind(("127.0.0.1", port)).map(drop).map_err(|error| {
+        CliError::Failed(format!("port {port} cannot be used ({error}); choose another with --port, or stop what uses it"))
+    })
+}
+
+/// A port that nobody uses at this moment.
+pub(super) fn free_port() -> Result<u16, CliError> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(io_error("a free port"))?;
+    Ok(listener.local_addr().map_err(io_error("a free port"))?.port())
+}
+
+/// Writes every node's configuration.
+pub(super) fn write_configurations(nodes: &[DevNode], zookeeper: &str) -> Result<(), CliError> {
+    for node in nodes {
+        let file = NodeFile {
+            node_id: &node.id,
+            cluster_id: "dev",
+            listen: authority(&node.url),
+            client_url: &node.url,
+            peer_listen: authority(&node.peer_url),
+            peer_url: &node.peer_url,
+            zookeeper,
+            data_dir: &node.data_dir,
+            peers: nodes.iter().map(|peer| (peer.id.as_str(), peer.peer_url.as_str())).collect(),
+        };
+        let text = toml::to_string(&file).expect("the settings are plain values");
+        fs::write(&node.config, text).map_err(io_error(&node.config.display().to_string()))?;
+    }
+    Ok(())
+}
+
+fn authority(url: &str) -> String {
+    url.trim_start_matches("http://").to_owned()
+}
+
+/// Replaces `dev.json` in one step, so that a script never reads half of it.
+pub(super) fn write_dev_file(data_dir: &Path, zookeeper: &str, nodes: &[DevNode]) -> Result<(), CliError> {
+    let path = data_dir.join("dev.json");
+    let text = serde_json::to_string_pretty(&DevFile { zookeeper, nodes }).expect("dev.json is made of plain values");
+    let new = path.with_extension("json.new");
+    fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).map_err(io_error("dev.json"))
+}
+
+pub(super) fn io_error(what: &str) -> impl FnOnce(io::Error) -> CliError {
+    let what = what.to_owned();
+    move |source| CliError::Io { what, source }
+}
