@@ -67,11 +67,12 @@ impl Connection {
             return Ok(key.clone());
         }
         let key = IdempotencyKey::parse(&uuid::Uuid::new_v4().to_string()).expect("a UUID is printable ASCII");
-        // Programs read stdout: there it would stand in the way of the result.
+        let line = format!("idempotency key {key}");
         if self.json {
-            eprintln!("idempotency key {key}")
+            // Programs read stdout: there it would stand in the way of the result.
+            eprintln!("{line}");
         } else {
-            print_line(&format!("idempotency key {key}"))?
+            print_line(&line)?;
         }
         Ok(key)
     }

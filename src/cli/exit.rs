@@ -92,3 +92,21 @@ impl CliError {
 fn look_up(by_key_url: Option<&str>) -> String {
     by_key_url.map(|url| format!(", or look at {url}")).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_outcome_and_an_unreachable_cluster_are_told_apart_by_the_exit_code() {
+        let unknown = CliError::OutcomeUnknown { key: "k".to_owned(), by_key_url: None };
+        let (tried, last) = (String::new(), String::new());
+        let unreachable = CliError::Client(ClientError::Unreachable { deadline_ms: 1, tried, last });
+        let url = CliError::Client(ClientError::Url { url: String::new(), reason: String::new() });
+        assert_eq!(unknown.exit_code(), ExitCode::OutcomeUnknown);
+        assert_eq!(unreachable.exit_code(), ExitCode::Unreachable);
+        assert_eq!(url.exit_code(), ExitCode::Usage);
+        assert_eq!(CliError::Failed(String::new()).exit_code(), ExitCode::Failed);
+        assert!(unknown.to_string().contains("--key k"));
+    }
+}

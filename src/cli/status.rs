@@ -90,3 +90,59 @@ fn lag(cluster: &ClusterView, node: &NodeView) -> String {
     let progress = report.and_then(|report| report.followers.get(&node.node_id));
     progress.map_or_else(|| "-".to_owned(), |progress| progress.lag.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::replication::{Epoch, LogIndex, NodeId, StoreId, Timestamp};
+    use crate::runtime::{FollowerStatus, NodeStatus, Role};
+
+    fn leader_status() -> NodeStatus {
+        let node2 = FollowerStatus { matched_index: LogIndex(90), lag: 10, reachable: true, voter: true };
+        NodeStatus {
+            node_id: NodeId::parse("node1").unwrap(),
+            store_id: StoreId(7),
+            cluster_id: "c".to_owned(),
+            role: Role::Leader,
+            epoch: Epoch(3),
+            promised_epoch: Epoch(3),
+            leader: Some(NodeId::parse("node1").unwrap()),
+            last_index: LogIndex(100),
+            commit_index: LogIndex(99),
+            applied_index: LogIndex(99),
+            applied_timestamp: Timestamp(1),
+            projected_index: LogIndex(50),
+            staleness_ms: 0,
+            zookeeper_connected: true,
+            elections_won: 1,
+            quarantine: None,
+            followers: [(NodeId::parse("node2").unwrap(), node2)].into(),
+            configuration: None,
+            client_url: "http://127.0.0.1:7101".to_owned(),
+            peer_url: "http://127.0.0.1:7201".to_owned(),
+            version: "0.1.0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_table_shows_what_nodes_say_of_themselves_and_how_far_the_leader_knows_them_to_be() {
+        let answer = json!({
+            "node_id": "node1", "leader": "node1", "epoch": 3,
+            "nodes": [
+                {"node_id": "node1", "peer_url": "p1", "reachable": true, "status": leader_status()},
+                {"node_id": "node2", "peer_url": "p2", "reachable": false, "status": null},
+            ],
+        });
+        let cluster: ClusterView = serde_json::from_value(answer).unwrap();
+        let text = describe(&cluster);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(text.lines().next(), Some("leader node1, epoch 3 (as node1 sees it)"));
+        let leader = ["node1", "leader", "3", "100", "99", "0", "connected", "yes", "http://127.0.0.1:7101"];
+        assert_eq!(lines[2], leader);
+        assert_eq!(lines[3], ["node2", "-", "-", "-", "-", "10", "-", "no", "-"]);
+    }
+}

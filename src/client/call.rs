@@ -286,7 +286,7 @@ impl Client {
                 Attempt::Unexpected(why) => last = why,
                 Attempt::Failed { open: may_have_applied, why, problem } => {
                     open |= may_have_applied;
-                    by_key_url = problem.as_ref().and_then(|problem| problem.by_key_url.clone()).or(by_key_url);
+                    by_key_url = problem.as_ref().and_then(|problem| look_up_url(&url, problem)).or(by_key_url);
                     last_problem = problem;
                     last = why;
                 }
@@ -377,6 +377,12 @@ fn judge(status: StatusCode, body: Bytes, replayed: bool) -> Attempt {
         }
         None => Attempt::Unexpected(format!("HTTP status {status} without a problem document")),
     }
+}
+
+/// Where the node says that the outcome can be looked up; it may say so relative to itself.
+fn look_up_url(node: &Url, problem: &Problem) -> Option<String> {
+    let given = problem.by_key_url.as_deref()?;
+    node.join(given).ok().map(String::from)
 }
 
 fn without_lookup<T>(outcome: Outcome<T>) -> Outcome<T> {

@@ -42,7 +42,8 @@ The exit code is 1 if no payment went through. Latencies are those of the paymen
 
 /// Load a cluster with payments and measure
 ///
-/// Payments go from external:bench to bench:shop-N, each under a key of its own.
+/// Payments go from external:bench to bench:shop-N, each under a key of its own, over kept-alive connections that are
+/// spread over the URLs.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 pub(super) struct Bench {

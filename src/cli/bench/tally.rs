@@ -48,7 +48,7 @@ pub(super) struct Tally {
     pub(super) unknown: BTreeMap<String, u64>,
     /// Attempts beyond each payment's first.
     pub(super) retries: u64,
-    /// Open loop: payments that were sent late because every connection was busy.
+    /// Open loop: payments that were sent late, because every connection was busy or the generator got no processor.
     pub(super) late: u64,
     /// Open loop: payments never sent, because they were later than the deadline.
     pub(super) dropped: u64,
