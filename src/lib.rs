@@ -23,3 +23,4 @@ pub mod domain;
 pub mod engine;
 pub mod replication;
 pub mod runtime;
+pub mod settings;
