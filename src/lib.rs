@@ -28,5 +28,6 @@ pub mod engine;
 pub mod ledger;
 pub mod replication;
 pub mod runtime;
+pub mod settings;
 pub mod transport;
 pub mod views;

@@ -122,7 +122,8 @@ pub(super) async fn compare_ledgers(cluster: &DevCluster) -> Result<LedgerEnd, C
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
     let http = http.map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
     let ask = |url: String| {
-        let request = http.get(format!("{url}/v1/ledger?from_index={index}&min_index={index}&limit=1&consistency=local"));
+        let request =
+            http.get(format!("{url}/v1/ledger?from_index={index}&min_index={index}&limit=1&consistency=local"));
         async move {
             let answer = request.send().await?.error_for_status()?.json::<LedgerPage>().await?;
             Ok::<_, reqwest::Error>(answer.entries.into_iter().next())

@@ -8,6 +8,7 @@ mod demo;
 mod dev;
 mod drill;
 mod exit;
+mod node;
 mod pay;
 mod payment;
 mod status;
@@ -28,6 +29,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Node(node::NodeArguments),
     Dev(dev::Dev),
     Demo(demo::Demo),
     Pay(pay::Pay),
@@ -40,8 +42,11 @@ enum Command {
 /// Does what the command line says. Errors are one line on stderr and an exit code.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
-    start_tracing();
+    if !matches!(cli.command, Command::Node(_)) {
+        start_tracing();
+    }
     let result = match cli.command {
+        Command::Node(node) => node.run(),
         Command::Dev(dev) => dev.run(),
         Command::Demo(demo) => demo.run(),
         Command::Pay(pay) => pay.run(),

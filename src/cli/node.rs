@@ -43,8 +43,9 @@ pub(super) struct NodeArguments {
 
 impl NodeArguments {
     pub(super) fn run(&self) -> Result<(), CliError> {
-        let environment: BTreeMap<String, String> =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
         let settings = Settings::load(self.config.as_deref(), &environment).map_err(failed)?;
         start_tracing(&settings)?;
         for warning in settings.warnings() {
@@ -90,7 +91,9 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
 
 async fn bind(address: std::net::SocketAddr, setting: &str) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
-        CliError::Failed(format!("{setting} = {address} cannot be used: {error}; choose another address or stop what uses it"))
+        CliError::Failed(format!(
+            "{setting} = {address} cannot be used: {error}; choose another address or stop what uses it"
+        ))
     })
 }
 

@@ -85,8 +85,7 @@ async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver
 async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
     let latest = batch.iter().map(|write| write.deadline).max().unwrap_or_else(Instant::now);
     let within = latest.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let (proposals, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|write| (write.proposal, write.reply)).unzip();
+    let (proposals, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|write| (write.proposal, write.reply)).unzip();
     let answers = match peers.propose(node, &proposals, within).await {
         Ok(answers) if answers.len() == replies.len() => answers.into_iter().map(Forwarding::Answered).collect(),
         Err(PeerError::Unreachable(_) | PeerError::Refused { .. } | PeerError::Unknown(_)) => {

@@ -217,7 +217,9 @@ impl NodeHandle {
             match timeout_at(deadline.into(), index).await {
                 Err(_) => return Err(ReadError::NoLeader),
                 Ok(Ok(Some(index))) => return Ok(index),
-                Ok(Ok(None) | Err(_)) => self.await_other_leader(None, deadline).await.map_err(|()| ReadError::NoLeader)?,
+                Ok(Ok(None) | Err(_)) => {
+                    self.await_other_leader(None, deadline).await.map_err(|()| ReadError::NoLeader)?
+                }
             }
         }
     }
@@ -350,7 +352,8 @@ impl NodeHandle {
         let can = self.query(move |engine, now| {
             let fits = |node: &NodeId| wanted.as_ref().is_none_or(|wanted| wanted == node);
             let peers = engine.replica().peers(now);
-            engine.replica().is_open() && peers.iter().any(|(node, _, reachable, voter)| fits(node) && *reachable && *voter)
+            engine.replica().is_open()
+                && peers.iter().any(|(node, _, reachable, voter)| fits(node) && *reachable && *voter)
         });
         can.await.unwrap_or(false) && self.request(Message::Input(Input::Transfer(to))).is_ok()
     }

@@ -78,7 +78,9 @@ pub(super) fn plan(options: &DevOptions) -> Result<Vec<DevNode>, CliError> {
 
 fn require_free(port: u16) -> Result<(), CliError> {
     TcpListener::bind(("127.0.0.1", port)).map(drop).map_err(|error| {
-        CliError::Failed(format!("port {port} cannot be used ({error}); choose another with --port, or stop what uses it"))
+        CliError::Failed(format!(
+            "port {port} cannot be used ({error}); choose another with --port, or stop what uses it"
+        ))
     })
 }
 

@@ -51,12 +51,8 @@ pub(super) struct Dev {
 
 impl Dev {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let options = DevOptions {
-            nodes: self.nodes,
-            port: self.port,
-            data_dir: self.data_dir,
-            zookeeper: self.zookeeper,
-        };
+        let options =
+            DevOptions { nodes: self.nodes, port: self.port, data_dir: self.data_dir, zookeeper: self.zookeeper };
         super::connection::block_on(async {
             let cluster = DevCluster::start(options).await?;
             session::run(cluster, !self.no_input, self.restart).await

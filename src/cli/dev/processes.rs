@@ -43,7 +43,8 @@ impl Process {
 
     fn spawn(mut command: Command, log: &Path) -> Result<Self, CliError> {
         let open = || OpenOptions::new().create(true).append(true).open(log);
-        let (out, err): (File, File) = (open().map_err(io_error("a log file"))?, open().map_err(io_error("a log file"))?);
+        let (out, err): (File, File) =
+            (open().map_err(io_error("a log file"))?, open().map_err(io_error("a log file"))?);
         // Own process groups: Ctrl-C reaches this program alone, which then ends the others in order.
         command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).kill_on_drop(true);
         Ok(Self { child: command.spawn().map_err(io_error("a child process"))? })

@@ -1,0 +1,161 @@
+//! Defaults, file and environment laid over each other, and taken apart by name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use config::{Config, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+
+use super::SettingsError;
+
+/// One setting that exists.
+pub(super) struct Known {
+    /// Its name in the file; in the environment `QUORAPAY_` and the same in capitals.
+    pub(super) name: &'static str,
+    /// What holds if nobody sets it.
+    pub(super) default: Option<&'static str>,
+    /// Whether its value must not be shown.
+    pub(super) secret: bool,
+}
+
+const fn known(name: &'static str, default: Option<&'static str>) -> Known {
+    Known { name, default, secret: false }
+}
+
+const fn secret(name: &'static str) -> Known {
+    Known { name, default: None, secret: true }
+}
+
+/// Every setting that exists.
+pub(super) const KNOWN: [Known; 19] = [
+    known("node_id", None),
+    known("cluster_id", Some("quorapay")),
+    known("listen", Some("127.0.0.1:7101")),
+    known("client_url", None),
+    known("peer_listen", Some("127.0.0.1:7201")),
+    known("peer_url", None),
+    known("peers", None),
+    known("zookeeper", Some("127.0.0.1:2181")),
+    known("zookeeper_session_timeout_ms", Some("6000")),
+    known("zookeeper_user", None),
+    secret("zookeeper_password"),
+    secret("cluster_secret"),
+    known("data_dir", None),
+    known("log", Some("info")),
+    known("log_format", Some("text")),
+    known("heartbeat_ms", Some("50")),
+    known("heartbeat_timeout_ms", Some("400")),
+    known("step_down_ms", Some("1000")),
+    known("request_queue", Some("16384")),
+];
+
+const PREFIX: &str = "QUORAPAY";
+/// As the `config` crate names the origin of what it took from there.
+const ENVIRONMENT: &str = "the environment";
+
+/// The variable that sets a setting.
+pub(super) fn variable(name: &str) -> String {
+    format!("{PREFIX}_{}", name.to_uppercase())
+}
+
+/// All values by name, the strongest layer's each.
+#[derive(Debug)]
+pub(super) struct Layers(Map<String, Value>);
+
+impl Layers {
+    /// Lays the file over the defaults and the environment over both.
+    pub(super) fn new(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
+        let mut builder = Config::builder();
+        for Known { name, default, .. } in KNOWN {
+            if let Some(default) = default {
+                builder = builder.set_default(name, default).map_err(unusable)?;
+            }
+        }
+        if let Some(path) = file {
+            builder = builder.add_source(File::from_str(&read_toml(path)?, FileFormat::Toml));
+        }
+        // A variable that is set to nothing counts as not set: that is what compose files make of a missing one.
+        let variables = environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let environment = Environment::with_prefix(PREFIX).ignore_empty(true).source(Some(variables));
+        let merged = builder.add_source(environment).build().map_err(unusable)?;
+        let layers = Self(merged.collect().map_err(unusable)?);
+        layers.refuse_unknown()?;
+        Ok(layers)
+    }
+
+    fn refuse_unknown(&self) -> Result<(), SettingsError> {
+        let unknown = self.0.iter().filter(|(given, _)| !KNOWN.iter().any(|known| known.name == given.as_str()));
+        let Some((name, value)) = unknown.min_by_key(|(name, _)| name.as_str()) else {
+            return Ok(());
+        };
+        let shown = if value.origin() == Some(ENVIRONMENT) { variable(name) } else { name.clone() };
+        Err(SettingsError::Unknown { name: shown })
+    }
+
+    /// Takes out a setting that is one value.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, SettingsError> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        match value.kind {
+            ValueKind::Nil => Ok(None),
+            ValueKind::Table(_) | ValueKind::Array(_) => {
+                let wanted = "a single value, not a table or a list".to_owned();
+                Err(SettingsError::Malformed { name, wanted })
+            }
+            _ => value.into_string().map(Some).map_err(unusable),
+        }
+    }
+
+    /// Takes out a setting that must be there.
+    pub(super) fn required(&mut self, name: &'static str, hint: &'static str) -> Result<String, SettingsError> {
+        self.text(name)?.ok_or_else(|| missing(name, hint))
+    }
+
+    /// Takes out a setting that is a table of texts: as such in a file, `key=value,key=value` in the environment.
+    pub(super) fn table(
+        &mut self,
+        name: &'static str,
+        hint: &'static str,
+    ) -> Result<Vec<(String, String)>, SettingsError> {
+        let malformed = || SettingsError::Malformed { name, wanted: hint.to_owned() };
+        match self.0.remove(name).map(|value| value.kind) {
+            None | Some(ValueKind::Nil) => Err(missing(name, hint)),
+            Some(ValueKind::Table(table)) => {
+                let row = |(key, value): (String, Value)| match value.kind {
+                    ValueKind::String(text) => Ok((key, text)),
+                    _ => Err(malformed()),
+                };
+                table.into_iter().map(row).collect()
+            }
+            Some(ValueKind::String(text)) => {
+                let row = |row: &str| row.split_once('=').map(|(key, value)| (key.trim().into(), value.trim().into()));
+                text.split(',').map(|part| row(part).ok_or_else(malformed)).collect()
+            }
+            Some(_) => Err(malformed()),
+        }
+    }
+}
+
+fn missing(name: &'static str, hint: &'static str) -> SettingsError {
+    SettingsError::Missing { name, variable: variable(name), hint }
+}
+
+/// What the `config` crate itself refuses. Its message may quote values, so it is not passed on.
+fn unusable(_: config::ConfigError) -> SettingsError {
+    SettingsError::Unusable
+}
+
+/// Reads the file and checks that it is TOML here, because the parser's own message shows the line, secrets included.
+fn read_toml(path: &Path) -> Result<String, SettingsError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| SettingsError::Unreadable { file: file.clone(), reason: error.to_string() })?;
+    match toml::from_str::<toml::Table>(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+            Err(SettingsError::NotToml { file, line })
+        }
+    }
+}
