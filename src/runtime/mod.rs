@@ -1,5 +1,6 @@
 //! The one place where effects become I/O: the event loop, its callers and its ticks.
 
+pub mod audit;
 mod handle;
 mod status;
 
