@@ -13,6 +13,7 @@ mod pay;
 mod payment;
 mod status;
 mod table;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -36,6 +37,8 @@ enum Command {
     Payment(payment::PaymentArguments),
     Account(account::AccountArguments),
     Status(status::Status),
+    Verify(verify::Verify),
+    RebuildViews(verify::RebuildViews),
     Bench(bench::Bench),
 }
 
@@ -53,6 +56,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Payment(payment) => payment.run(),
         Command::Account(account) => account.run(),
         Command::Status(status) => status.run(),
+        Command::Verify(verify) => verify.run(),
+        Command::RebuildViews(rebuild) => rebuild.run(),
         Command::Bench(bench) => bench.run(),
     };
     match result {

@@ -63,6 +63,14 @@ pub enum LedgerError {
         /// The index that was given.
         found: LogIndex,
     },
+    /// A write that would remove committed entries. Nothing was stored.
+    #[error("invariant broken: entries after {after} cannot be taken back, {commit_index} is committed")]
+    TakesBackCommitted {
+        /// The last entry that was to stay.
+        after: LogIndex,
+        /// What is known to be on a quorum.
+        commit_index: LogIndex,
+    },
     /// A number that the file format cannot hold. Nothing was stored.
     #[error("{0} is too large a number to be stored")]
     OutOfRange(u64),

@@ -22,7 +22,7 @@ mod writer;
 
 pub use error::LedgerError;
 pub use files::DirectoryLock;
-pub use open::{Identity, OpenLedger, open};
+pub use open::{Identity, InspectedLedger, OpenLedger, inspect, open};
 pub use reader::LedgerReader;
 pub use scan::{PaymentStatus, Scan, ScanFilter};
 pub use watermark::Watermark;

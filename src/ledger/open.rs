@@ -9,10 +9,10 @@ use sqlx::{ConnectOptions, Connection};
 use super::error::LedgerError;
 use super::files::{DirectoryLock, ledger_path, move_aside, reader_pool, writer_options};
 use super::reader::LedgerReader;
-use super::start::{Meta, load, read_meta};
+use super::start::{Meta, last_index, load, read_meta};
 use super::watermark::Watermark;
 use super::writer::LedgerWriter;
-use crate::replication::{NodeId, ReplicaStart, StoreId};
+use crate::replication::{LogIndex, NodeId, ReplicaStart, StoreId};
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/ledger");
 
@@ -105,6 +105,38 @@ async fn open_as_it_is(
             Err(error)
         }
     }
+}
+
+/// A ledger as an auditor sees it.
+#[derive(Clone, Debug)]
+pub struct InspectedLedger {
+    /// The cluster that it belongs to.
+    pub cluster_id: String,
+    /// Names the file.
+    pub store_id: StoreId,
+    /// A lower bound of what is committed.
+    pub commit_index: LogIndex,
+    /// The end of the log, committed or not.
+    pub last_index: LogIndex,
+    /// Reads the entries.
+    pub reader: LedgerReader,
+}
+
+/// Looks at the ledger in `data_dir` without changing or locking anything, beside a running node or without one.
+///
+/// # Errors
+/// [`LedgerError::File`] if there is no ledger, [`LedgerError::Damaged`] if it is not even readable enough to begin.
+pub async fn inspect(data_dir: &Path) -> Result<InspectedLedger, LedgerError> {
+    let path = ledger_path(data_dir);
+    std::fs::metadata(&path).map_err(LedgerError::file(&path))?;
+    let reader = LedgerReader::new(reader_pool(&path));
+    let mut connection = reader.pool.acquire().await.map_err(LedgerError::from_read)?;
+    let meta = read_meta(&mut connection).await?;
+    let meta = meta.ok_or_else(|| LedgerError::Damaged("it does not say whose it is".to_owned()))?;
+    let last_index = last_index(&mut connection).await?;
+    drop(connection);
+    let Meta { cluster_id, store_id, commit_index, .. } = meta;
+    Ok(InspectedLedger { cluster_id, store_id, commit_index, last_index, reader })
 }
 
 async fn migrate(connection: &mut SqliteConnection, data_dir: &Path) -> Result<(), LedgerError> {

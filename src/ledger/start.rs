@@ -19,9 +19,9 @@ const MIN_TAIL_ENTRIES: u64 = 4_096;
 pub(super) struct Meta {
     pub(super) cluster_id: String,
     pub(super) node_id: String,
-    store_id: StoreId,
+    pub(super) store_id: StoreId,
     promise: Option<Promise>,
-    commit_index: LogIndex,
+    pub(super) commit_index: LogIndex,
 }
 
 impl Meta {
@@ -105,7 +105,7 @@ fn check_end(last: LogIndex, commit_index: LogIndex, watermark: Option<Position>
     }
 }
 
-async fn last_index(connection: &mut SqliteConnection) -> Result<LogIndex, LedgerError> {
+pub(super) async fn last_index(connection: &mut SqliteConnection) -> Result<LogIndex, LedgerError> {
     let sql = "SELECT COALESCE(MAX(log_index), 0) FROM entries";
     let row = sqlx::query(sql).fetch_one(connection).await.map_err(LedgerError::from_read)?;
     Ok(LogIndex(from_sql(column(&row, 0)?)?))

@@ -76,8 +76,8 @@ impl LedgerWriter {
     ///
     /// # Errors
     /// [`LedgerError::OutcomeUnknown`] if SQLite fails: the process must end, and every later call is refused with
-    /// [`LedgerError::Closed`]. [`LedgerError::NotConsecutive`] and [`LedgerError::OutOfRange`] if the writes do not
-    /// fit the log; nothing is stored then.
+    /// [`LedgerError::Closed`]. [`LedgerError::NotConsecutive`], [`LedgerError::TakesBackCommitted`] and
+    /// [`LedgerError::OutOfRange`] if the writes do not fit the log; nothing is stored then.
     pub async fn persist(&mut self, writes: &[Persist]) -> Result<(), LedgerError> {
         let plan = self.plan(writes)?;
         // Taken out for the time of the write: should this future be dropped halfway, the writer stays closed.
@@ -109,6 +109,9 @@ impl LedgerWriter {
         let mut kept: Vec<&Entry> = Vec::with_capacity(writes.iter().map(|write| write.entries.len()).sum());
         for write in writes {
             if let Some(end) = write.truncate_after {
+                if end < plan.commit_index {
+                    return Err(LedgerError::TakesBackCommitted { after: end, commit_index: plan.commit_index });
+                }
                 // What this very call would store and remove again is not stored at all.
                 kept.retain(|entry| entry.index <= end);
                 if end < self.last_index {

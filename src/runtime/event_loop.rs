@@ -43,6 +43,8 @@ pub(super) enum Message {
     Input(Input),
     /// The ZooKeeper session came or went.
     ZooKeeper { connected: bool },
+    /// Somebody wants the node's account of itself as of now.
+    Status { reply: oneshot::Sender<Arc<NodeStatus>> },
 }
 
 /// What request handlers watch: small, and renewed with every lot.
@@ -166,6 +168,10 @@ impl EventLoop {
             }
             Message::Input(input) => self.engine.step(now, input),
             Message::ZooKeeper { connected } => self.base.zookeeper_connected = connected,
+            Message::Status { reply } => {
+                // A receiver that has given up needs no answer.
+                let _ = reply.send(Arc::new(describe(&self.engine, &self.base, now)));
+            }
         }
     }
 

@@ -174,6 +174,15 @@ impl NodeHandle {
         Arc::clone(&self.shared.status.borrow())
     }
 
+    /// The node's account of itself as of now.
+    pub async fn fresh_status(&self) -> Arc<NodeStatus> {
+        let (reply, status) = oneshot::channel();
+        match self.request(Message::Status { reply }) {
+            Ok(()) => status.await.unwrap_or_else(|_| self.status()),
+            Err(_) => self.status(),
+        }
+    }
+
     /// Waits until a read of the given consistency may be answered here.
     ///
     /// # Errors
@@ -261,7 +270,7 @@ impl NodeHandle {
                 PeerView { node_id, peer_url, status }
             }
         };
-        let own = self.status();
+        let own = self.fresh_status().await;
         let mut views = join_all(self.shared.others.iter().map(ask)).await;
         views.push(PeerView {
             node_id: own.node_id.clone(),

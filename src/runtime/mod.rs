@@ -2,6 +2,7 @@
 //!
 //! It may know every layer below it, and nothing of HTTP for clients or of the command line.
 
+pub mod audit;
 mod event_loop;
 mod executor;
 mod forward;

@@ -321,8 +321,11 @@ async fn take_inbound(node: NodeHandle, mut inbound: mpsc::Receiver<Inbound>, ev
                 continue;
             }
             Inbound::Status { reply } => {
-                let status = serde_json::to_vec(&*node.status()).expect("a status is made of plain values");
-                let _ = reply.send(status);
+                let node = node.clone();
+                tokio::spawn(async move {
+                    let status = node.fresh_status().await;
+                    let _ = reply.send(serde_json::to_vec(&*status).expect("a status is made of plain values"));
+                });
                 continue;
             }
         };

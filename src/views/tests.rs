@@ -144,3 +144,27 @@ async fn a_projection_that_fails_on_a_full_disk_goes_on_when_there_is_room() {
     views.writer.project(&chain.entries[500..]).await.unwrap();
     assert_eq!(views.reader.load_bank().await.unwrap(), (chain.last(), chain.bank));
 }
+
+/// Not a test of behaviour but of cost; run it optimised, with `--ignored --nocapture`.
+#[tokio::test]
+#[ignore = "measures"]
+async fn entries_are_projected_at_a_few_microseconds_each() {
+    let chain = Chain::of_payments(400_000);
+    for chunk in [1_024, 8_192, 65_536] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut views = opened(dir.path()).await;
+        let begun = std::time::Instant::now();
+        for entries in chain.entries.chunks(chunk) {
+            views.writer.project(entries).await.unwrap();
+        }
+        let projected = begun.elapsed();
+        let begun = std::time::Instant::now();
+        let mut digests = 0;
+        views.reader.each_digest(|_| digests += 1).await.unwrap();
+        println!(
+            "chunks of {chunk}: {} ns each; {digests} digests in {:?}",
+            projected.as_nanos() / 400_000,
+            begun.elapsed()
+        );
+    }
+}

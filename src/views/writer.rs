@@ -232,11 +232,12 @@ async fn known_accounts(connection: &mut SqliteConnection, chunk: &Chunk) -> Res
     let mut known = HashMap::with_capacity(ids.len());
     for ids in ids.chunks(IDS_PER_LOOKUP) {
         let wanted = serde_json::to_string(ids).expect("ids are texts");
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT id, account FROM json_each(?) CROSS JOIN accounts ON id = value")
-                .bind(wanted)
-                .fetch_all(&mut *connection)
-                .await?;
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT accounts.id, account FROM json_each(?) AS wanted CROSS JOIN accounts ON accounts.id = wanted.value",
+        )
+        .bind(wanted)
+        .fetch_all(&mut *connection)
+        .await?;
         known.extend(rows);
     }
     Ok(known)

@@ -34,7 +34,9 @@ impl DevCluster {
             Some(address) => (None, address),
             None => {
                 let port = layout::free_port()?;
-                (Some(Process::zookeeper(&data_dir, port)?), format!("127.0.0.1:{port}"))
+                let mut zookeeper = Process::zookeeper(&data_dir, port)?;
+                wait_until_served(&mut zookeeper, port, &data_dir).await?;
+                (Some(zookeeper), format!("127.0.0.1:{port}"))
             }
         };
         layout::write_configurations(&nodes, &zookeeper_address)?;
@@ -156,6 +158,18 @@ impl DevCluster {
             zookeeper.terminate().await;
         }
     }
+}
+
+/// Waits until ZooKeeper takes connections: a node that comes earlier waits for seconds before it tries again.
+async fn wait_until_served(zookeeper: &mut Process, port: u16, data_dir: &std::path::Path) -> Result<(), CliError> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        if zookeeper.ended().is_some() || Instant::now() >= deadline {
+            return Err(last_words("ZooKeeper", &data_dir.join("zookeeper.log")));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
 }
 
 /// An error that ends in the last line of a log.

@@ -1,0 +1,157 @@
+//! Audits of sound and of spoilt data directories.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::TempDir;
+
+use super::*;
+use crate::ledger::{Identity, OpenLedger, open};
+use crate::replication::sample::{Chain, node, payment};
+use crate::replication::{Persist, StoreId};
+
+fn chain() -> Chain {
+    let mut chain = Chain::of_payments(9_000);
+    chain.one_of_each();
+    for number in 0..500 {
+        chain.request(payment("a", &format!("customer-{}", number % 7), 1 + number % 50, None, None));
+    }
+    chain
+}
+
+async fn opened(dir: &TempDir) -> OpenLedger {
+    let identity = Identity { cluster_id: "test".to_owned(), node_id: node("node1") };
+    open(dir.path(), &identity, || StoreId(1)).await.unwrap()
+}
+
+/// A data directory that holds the chain, all of it committed, with views of its first `projected` entries.
+async fn stored(chain: &Chain, projected: usize) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(&dir).await;
+    let write = Persist { commit_index: chain.last().index, ..chain.persist_after(LogIndex(0)) };
+    ledger.writer.persist(&[write]).await.unwrap();
+    ledger.reader.close().await;
+    ledger.writer.close().await.unwrap();
+    let mut opened = views::open(dir.path(), "test", StoreId(1)).await.unwrap();
+    opened.writer.project(&chain.entries[..projected]).await.unwrap();
+    opened.reader.close().await;
+    opened.writer.close().await.unwrap();
+    dir
+}
+
+async fn tamper(dir: &TempDir, file: &str, sql: &'static str) {
+    let mut connection = SqliteConnectOptions::new().filename(dir.path().join(file)).connect().await.unwrap();
+    assert!(sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected() > 0);
+    sqlx::Connection::close(connection).await.unwrap();
+}
+
+async fn findings(dir: &TempDir) -> Vec<Finding> {
+    verify(dir.path(), |_, _| {}).await.unwrap().findings
+}
+
+#[tokio::test]
+async fn a_sound_ledger_verifies_to_its_end_and_tells_its_progress() {
+    let chain = chain();
+    let dir = stored(&chain, 5_000).await;
+    let mut steps = Vec::new();
+    let report = verify(dir.path(), |done, total| steps.push((done, total))).await.unwrap();
+    assert_eq!(report.findings, []);
+    assert_eq!(report.verified, chain.last());
+    assert_eq!(report.projected, Some(LogIndex(5_000)));
+    assert_eq!(report.accounts, chain.bank.len() as u64);
+    assert_eq!(steps.last(), Some(&(chain.last().index.0, chain.last().index.0)));
+    assert_eq!(steps.len(), 3);
+}
+
+#[tokio::test]
+async fn a_running_node_is_audited_up_to_its_commit_index() {
+    let chain = chain();
+    let dir = stored(&chain, chain.entries.len()).await;
+    let running = opened(&dir).await;
+    let report = verify(dir.path(), |_, _| {}).await.unwrap();
+    assert_eq!((report.findings, report.verified), (Vec::new(), chain.last()));
+    let refused = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
+    assert!(matches!(refused, AuditError::Ledger(LedgerError::Locked(_))), "{refused}");
+    drop(running);
+}
+
+#[tokio::test]
+async fn a_changed_amount_far_below_the_tail_is_found() {
+    let dir = stored(&chain(), 5_000).await;
+    tamper(&dir, "ledger.db", "UPDATE entries SET amount = amount | 1024 WHERE log_index = 3000").await;
+    assert_eq!(opened(&dir).await.damaged, None);
+    assert_eq!(findings(&dir).await, [Finding::ChainBroken { index: LogIndex(3_000) }]);
+    let refused = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
+    assert!(matches!(refused, AuditError::Unverified(Finding::ChainBroken { index: LogIndex(3_000) })), "{refused}");
+}
+
+#[tokio::test]
+async fn a_hole_and_an_unreadable_row_are_found() {
+    let dir = stored(&chain(), 0).await;
+    tamper(&dir, "ledger.db", "UPDATE entries SET currency = 'XXX' WHERE log_index = 8000").await;
+    let found = findings(&dir).await;
+    assert!(matches!(&found[..], [Finding::Unreadable { reason, .. }] if reason.contains("entry 8000")), "{found:?}");
+    tamper(&dir, "ledger.db", "DELETE FROM entries WHERE log_index = 3000").await;
+    assert_eq!(findings(&dir).await, [Finding::Missing { index: LogIndex(3_000) }]);
+}
+
+#[tokio::test]
+async fn a_ledger_that_ends_too_early_is_found() {
+    let chain = chain();
+    let dir = stored(&chain, 0).await;
+    tamper(&dir, "ledger.db", "DELETE FROM entries WHERE log_index > 9000").await;
+    let expected = Finding::EndsTooEarly { last: LogIndex(9_000), mark: chain.last().index };
+    assert_eq!(findings(&dir).await, [expected]);
+}
+
+#[tokio::test]
+async fn views_that_differ_from_the_ledger_are_found() {
+    let dir = stored(&chain(), 5_000).await;
+    tamper(&dir, "views.db", "UPDATE balances SET posted = posted + 1 WHERE account = 2").await;
+    let found = findings(&dir).await;
+    assert!(matches!(&found[..], [Finding::ViewsBalances { index: LogIndex(5_000), .. }]), "{found:?}");
+    rebuild_views(dir.path(), |_, _| {}).await.unwrap();
+
+    tamper(&dir, "views.db", "DELETE FROM keys WHERE log_index = 77").await;
+    let found = findings(&dir).await;
+    assert!(found.contains(&Finding::ViewsLack { index: LogIndex(77) }), "{found:?}");
+    assert!(found.iter().any(|finding| matches!(finding, Finding::ViewsCount { .. })), "{found:?}");
+    rebuild_views(dir.path(), |_, _| {}).await.unwrap();
+
+    tamper(&dir, "views.db", "UPDATE account_entries SET log_index = 99999 WHERE log_index = 78").await;
+    assert_eq!(findings(&dir).await, [Finding::ViewsLack { index: LogIndex(78) }]);
+    rebuild_views(dir.path(), |_, _| {}).await.unwrap();
+
+    tamper(&dir, "views.db", "UPDATE meta SET projected_hash = zeroblob(32)").await;
+    let found = findings(&dir).await;
+    assert!(matches!(&found[..], [Finding::ViewsOfAnotherHistory { .. }]), "{found:?}");
+}
+
+#[tokio::test]
+async fn views_are_rebuilt_equal_whatever_became_of_them() {
+    let chain = chain();
+    let dir = stored(&chain, 5_000).await;
+    let spoil: [fn(&Path); 3] =
+        [|_| {}, |file| fs::remove_file(file).unwrap(), |file| fs::write(file, [0x5a; 20_480]).unwrap()];
+    for spoil in spoil {
+        spoil(&dir.path().join("views.db"));
+        let mut last = (0, 0);
+        let projected = rebuild_views(dir.path(), |done, total| last = (done, total)).await.unwrap();
+        assert_eq!(projected, chain.last());
+        assert_eq!(last, (chain.last().index.0, chain.last().index.0));
+        let reader = views::open_read_only(dir.path()).unwrap();
+        assert_eq!(reader.load_bank().await.unwrap(), (chain.last(), chain.bank.clone()));
+        reader.close().await;
+        assert_eq!(findings(&dir).await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_directory_without_a_ledger_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = verify(dir.path(), |_, _| {}).await.unwrap_err().to_string();
+    assert!(error.contains("ledger.db"), "{error}");
+}
