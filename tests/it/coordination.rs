@@ -388,6 +388,9 @@ async fn znodes_that_somebody_deleted_are_made_again() {
     let mut nodes = queue_of(&vandal, "deleted").await;
     nodes.sort();
     assert_eq!(nodes, ["node1", "node2"]);
+    vandal.delete("/quorapay/deleted/epoch", None).await.unwrap();
+    assert_eq!(members[0].take_epoch(7).await, None, "there is nothing to count with");
+    assert_eq!(members[0].take_epoch(7).await, Some(Epoch(7)), "the counter was made again");
 }
 
 #[tokio::test]
