@@ -81,7 +81,8 @@ impl Queue {
         Err(Error::BadVersion)
     }
 
-    async fn give_up(&mut self, session: &Session, layout: &Layout) -> Result<(), Error> {
+    /// Gives up the place now, if there is one.
+    pub(super) async fn give_up(&mut self, session: &Session, layout: &Layout) -> Result<(), Error> {
         self.own_alarm = None;
         if let Some(ticket) = &self.ticket {
             session.delete(&layout.place(ticket), 0).await?;

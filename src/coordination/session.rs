@@ -65,7 +65,8 @@ impl Session {
             connector = connector.with_auth("digest", secret.as_bytes());
         }
         let patience = (config.session_timeout / 2).clamp(LEAST_PATIENCE, MOST_PATIENCE);
-        let allowed = config.session_timeout.max(MOST_PATIENCE);
+        // The client itself gives up after about one and a half sessions; this only keeps a wait from being unbounded.
+        let allowed = (config.session_timeout * 2).max(MOST_PATIENCE);
         let client = timeout(allowed, connector.connect(&config.servers)).await.unwrap_or(Err(Error::Timeout))?;
         let negotiated = client.session_timeout();
         if negotiated != config.session_timeout {

@@ -53,6 +53,8 @@ struct Seat {
     session: Session,
     queue: Queue,
     prepared: bool,
+    /// Whether the last look was refused, so that a refusal that lasts is logged once.
+    refused: bool,
     look_at: Option<Instant>,
 }
 
@@ -97,7 +99,7 @@ impl Task {
             self.reporter.connected().await;
             self.membership.begin_session();
             let now = Some(Instant::now());
-            let mut seat = Seat { session, queue: Queue::default(), prepared: false, look_at: now };
+            let mut seat = Seat { session, queue: Queue::default(), prepared: false, refused: false, look_at: now };
             let end = self.serve(&mut seat).await;
             if matches!(end, End::Lost) {
                 self.reporter.disconnected("the session ended").await;
@@ -171,6 +173,10 @@ impl Task {
 
     async fn wait(&mut self, seat: &mut Seat) -> Wake {
         let due = seat.look_at;
+        // A look that is due goes before commands: they may come faster than a timer rings.
+        if due.is_some_and(|at| at <= Instant::now()) {
+            return Wake::Look;
+        }
         let timer = async {
             match due {
                 Some(at) => sleep_until(at).await,
@@ -210,6 +216,11 @@ impl Task {
         let done = match command {
             CoordinationCommand::TakeEpoch { at_least } => {
                 let taken = epochs::take(&seat.session, &self.layout, &self.config, at_least).await;
+                if taken.is_none() {
+                    // The counter itself may be missing; the next look makes it.
+                    seat.prepared = false;
+                    seat.look_at = Some(Instant::now());
+                }
                 self.reporter.epoch(taken).await;
                 Ok(())
             }
@@ -243,17 +254,19 @@ impl Task {
         }
         match self.look(seat).await {
             Ok(again_at) => {
+                seat.refused = false;
                 seat.look_at = again_at;
                 None
             }
             Err(Obstacle::Hopeless(error)) => Some(End::Hopeless(error)),
             Err(Obstacle::Failed(error)) => {
                 let refused = is_refusal(&error);
-                if refused {
-                    tracing::warn!(%error, "ZooKeeper refused this node its place; trying again");
+                if refused && !seat.refused {
+                    tracing::warn!(%error, "ZooKeeper refused this node its place; trying on");
                 } else {
-                    tracing::debug!(%error, "it is not known what ZooKeeper did; looking again");
+                    tracing::debug!(%error, "the place in the queue is not settled; looking again");
                 }
+                seat.refused = refused;
                 seat.prepared = seat.prepared && error != Error::NoNode;
                 let pause = if refused { AFTER_REFUSAL } else { AFTER_UNKNOWN };
                 seat.look_at = Some(Instant::now() + pause);
@@ -273,6 +286,7 @@ impl Task {
             Hold::Held => {}
             Hold::Waiting(until) => {
                 self.reporter.place(Place::Absent).await;
+                seat.queue.give_up(&seat.session, &self.layout).await.map_err(Obstacle::Failed)?;
                 return Ok(Some(until));
             }
             Hold::Taken(error) => return Err(Obstacle::Hopeless(error)),

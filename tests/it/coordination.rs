@@ -78,6 +78,12 @@ impl Member {
         }
     }
 
+    async fn until_queued(&mut self) {
+        while self.place == Place::Absent {
+            self.next().await;
+        }
+    }
+
     async fn until_connected(&mut self, connected: bool) {
         while self.connected != connected {
             self.next().await;
@@ -377,14 +383,14 @@ async fn znodes_that_somebody_deleted_are_made_again() {
     }
     for member in &mut members {
         member.until_place(Place::Absent).await;
-    }
-    while members.iter().all(|member| member.place != Place::First) {
-        let [one, other] = &mut members[..] else { panic!("two members") };
-        tokio::select! { _ = one.next() => {}, _ = other.next() => {} }
+        member.until_queued().await;
     }
     let mut nodes = queue_of(&vandal, "deleted").await;
     nodes.sort();
     assert_eq!(nodes, ["node1", "node2"]);
+    vandal.delete("/quorapay/deleted/epoch", None).await.unwrap();
+    assert_eq!(members[0].take_epoch(7).await, None, "there is nothing to count with");
+    assert_eq!(members[0].take_epoch(7).await, Some(Epoch(7)), "the counter was made again");
 }
 
 #[tokio::test]
@@ -426,9 +432,7 @@ async fn a_zookeeper_that_forgot_everything_is_filled_again() {
     server.restart_empty();
     for member in &mut members {
         member.until_place(Place::Absent).await;
-        while member.place == Place::Absent {
-            member.next().await;
-        }
+        member.until_queued().await;
     }
     assert_eq!(queue_of(&client(&server.address()).await, "wiped").await.len(), 2);
     assert_eq!(members[0].take_epoch(42).await, Some(Epoch(42)));
@@ -458,9 +462,7 @@ async fn an_ensemble_may_lose_its_leading_server() {
         member.until_connected(false).await;
     }
     for member in &mut members {
-        while member.place == Place::Absent {
-            member.next().await;
-        }
+        member.until_queued().await;
     }
     let next = loop {
         if let Some(next) = members[2].take_epoch(1).await {

@@ -21,13 +21,15 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/zk/zookeeper.sh");
 /// Most time that a server may take until it serves. It takes a fifth of a second on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs the script named first with the other arguments, says its process id, and kills it when the input ends.
-const COMPANION: &str = r#"script=$1; log=$2; shift 2
-"$script" run "$@" >>"$log" 2>&1 & server=$!
+/// Runs the script named first with the other arguments, says its process id, and kills it at a word or when the input
+/// ends. An end without a word means that the tests are gone; nobody else removes the folder then.
+const COMPANION: &str = r#"script=$1; folder=$2; shift 2
+"$script" run "$@" >>"$folder/output.log" 2>&1 & server=$!
 echo $server
-cat >/dev/null
+read -r word
 kill -9 $server 2>/dev/null
 wait $server 2>/dev/null
+[ -n "$word" ] || rm -rf -- "$folder"
 exit 0"#;
 
 /// One server. Killed when dropped.
@@ -82,7 +84,7 @@ impl ZooKeeperServer {
     /// Kills the server. Its data stay.
     pub(crate) fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            drop(running.companion.stdin.take());
+            running.companion.stdin.take().unwrap().write_all(b"stop\n").unwrap();
             running.companion.wait().unwrap();
         }
     }
@@ -120,10 +122,9 @@ impl ZooKeeperServer {
     }
 
     fn launch(&mut self) {
-        let log = self.folder.path().join("output.log");
         let mut companion = Command::new("bash")
             .args(["-c", COMPANION, "zookeeper", SCRIPT])
-            .arg(&log)
+            .arg(self.folder.path())
             .args(["--port", &self.port.to_string(), "--data"])
             .arg(self.data())
             .args(&self.membership)
