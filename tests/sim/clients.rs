@@ -102,6 +102,8 @@ pub(crate) struct Clients {
     reads: BTreeMap<u64, Read>,
     last_number: u64,
     last_answering: usize,
+    /// How many callers each node has given a committed answer.
+    settled_by: Vec<usize>,
     settling: bool,
 }
 
@@ -115,6 +117,7 @@ impl Clients {
             reads: BTreeMap::new(),
             last_number: 0,
             last_answering: 0,
+            settled_by: vec![0; knobs.nodes],
             settling: false,
         }
     }
@@ -138,6 +141,11 @@ impl Clients {
     /// How many writes were answered for good.
     pub(crate) fn settled(&self) -> usize {
         self.intents.iter().filter(|intent| intent.settled).count()
+    }
+
+    /// How many callers a node has given a committed answer.
+    pub(crate) fn settled_by(&self, node: usize) -> usize {
+        self.settled_by[node]
     }
 }
 
@@ -283,6 +291,7 @@ impl World {
         let news = match answer {
             Answer::Decided(_) | Answer::Repeated { .. } => {
                 self.clients.last_answering = node;
+                self.clients.settled_by[node] += 1;
                 News::Settled
             }
             Answer::NotLeading | Answer::Overloaded => News::NotTaken,
@@ -366,7 +375,8 @@ impl World {
         for (read, _) in ready {
             let Some(asked) = self.clients.reads.remove(&read.0) else { continue };
             let Some(process) = &self.nodes[node].process else { return };
-            self.oracle.read_answered(&asked.account, process.engine.account(&asked.account), applied);
+            let shown = process.engine.account(&asked.account);
+            self.oracle.read_answered(&asked.account, shown.as_ref(), applied);
             self.send_news(100, asked.client, read.0, News::Settled);
         }
     }

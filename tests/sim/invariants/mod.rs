@@ -130,8 +130,8 @@ impl Oracle {
     }
 
     /// A linearizable read was answered.
-    pub(crate) fn read_answered(&mut self, account: &AccountId, shown: Option<AccountState>, at: LogIndex) {
-        linearizable_reads::check(&self.money, account, shown.as_ref(), at);
+    pub(crate) fn read_answered(&mut self, account: &AccountId, shown: Option<&AccountState>, at: LogIndex) {
+        linearizable_reads::check(&self.money, account, shown, at);
         self.answered_up_to = self.answered_up_to.max(at);
     }
 
@@ -141,6 +141,11 @@ impl Oracle {
             configuration.voters.len() == stores.len()
                 && stores.iter().all(|(node, store)| configuration.binds(node, *store))
         })
+    }
+
+    /// Who speaks as the leader now; the newest one, if there are several.
+    pub(crate) fn leader(&self, now: u64) -> Option<usize> {
+        self.leaders.newest(now)
     }
 
     /// Why there is not exactly one leader now, if so.

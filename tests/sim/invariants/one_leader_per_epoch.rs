@@ -24,6 +24,12 @@ impl OneLeaderPerEpoch {
         self.last_spoke[node] = Some(now);
     }
 
+    /// The leader of the newest epoch, if it still speaks.
+    pub(super) fn newest(&self, now: u64) -> Option<usize> {
+        let (_, leader) = self.leaders.last_key_value()?;
+        self.last_spoke[*leader].is_some_and(|spoke| spoke + STILL_LEADING >= now).then_some(*leader)
+    }
+
     /// Why there is not exactly one node that leads now.
     pub(super) fn contested(&self, now: u64) -> Option<String> {
         let speaking = |spoke: &&Option<u64>| spoke.is_some_and(|spoke| spoke + STILL_LEADING >= now);
