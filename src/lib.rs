@@ -18,7 +18,9 @@
 //!
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
 
+pub mod clock;
 pub mod domain;
 pub mod engine;
 pub mod replication;
 pub mod runtime;
+pub mod transport;

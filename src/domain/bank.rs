@@ -279,6 +279,13 @@ fn restore_balance(balances: &mut Balances, currency: Currency, before: Option<M
 }
 
 impl Undo {
+    /// The accounts that the operation touched.
+    pub fn accounts(&self) -> impl Iterator<Item = &AccountId> {
+        self.0.iter().map(|step| match step {
+            UndoStep::Created(id) | UndoStep::Balance(id, ..) | UndoStep::Overdraft(id, _) => id,
+        })
+    }
+
     /// What `account` was before the operation, given what it was after it (`None`: it did not exist).
     #[must_use]
     pub fn rewind(&self, account: &AccountId, mut state: Option<AccountState>) -> Option<AccountState> {

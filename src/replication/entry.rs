@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 use super::types::{Configuration, Epoch, Hash, LogIndex, NodeId, Position, Timestamp};
 use crate::domain::Operation;
 
+/// About what a payment without free text takes.
+const PLAIN_ENTRY_BYTES: usize = 256;
+
 /// What an entry says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
@@ -74,6 +77,26 @@ impl Entry {
         self.index == previous.index.next()
             && self.epoch >= previous.epoch
             && self.hash == chained_hash(&previous.hash, self.index, self.epoch, self.timestamp, &self.body)
+    }
+
+    /// The entry as it travels.
+    #[must_use]
+    pub fn unchained(&self) -> UnchainedEntry {
+        let Self { index, epoch, timestamp, body, .. } = self;
+        UnchainedEntry { index: *index, epoch: *epoch, timestamp: *timestamp, body: body.clone() }
+    }
+
+    /// About how many bytes the entry takes in memory and on the wire: what batches are bounded by.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let text = |text: &Option<compact_str::CompactString>| text.as_ref().map_or(0, |text| text.len());
+        match &self.body {
+            Body::Operation(Operation::Payment(payment)) => {
+                PLAIN_ENTRY_BYTES + text(&payment.request.description) + text(&payment.request.metadata)
+            }
+            Body::Operation(Operation::Account(_)) | Body::EpochStart { .. } => PLAIN_ENTRY_BYTES,
+            Body::Configuration(configuration) => PLAIN_ENTRY_BYTES * (1 + configuration.voters.len()),
+        }
     }
 
     /// The operation in it, if it holds one.

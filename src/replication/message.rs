@@ -81,6 +81,8 @@ pub enum Response {
         hears_leader: bool,
         /// The highest epoch that the node has promised.
         promised: Epoch,
+        /// End of its log: a new cluster starts only if every log is empty.
+        last_index: LogIndex,
     },
     /// To `Fence`: the promise is durable.
     Promised(Box<FenceAnswer>),
@@ -90,6 +92,8 @@ pub enum Response {
         previous: Position,
         /// The entries, as many as fit a batch.
         entries: Vec<UnchainedEntry>,
+        /// The chain's hash at the last of them as the source has it stored: a damaged source gives itself away.
+        last_hash: Hash,
     },
     /// To `Append`: everything up to `matched` is durable here and equal to the leader's.
     Appended {
@@ -100,16 +104,16 @@ pub enum Response {
         /// The store that vouches for it.
         store_id: StoreId,
     },
-    /// To `Append`: the entry before the batch is not in this log.
+    /// To `Append`: the entry before the batch is not in this log, which has another one there or ends earlier.
     Mismatch {
         /// The round that was asked in.
         round: u64,
-        /// End of this log.
-        last_index: LogIndex,
-        /// Epoch of the last entry.
-        last_epoch: Epoch,
-        /// Index of the first entry of that epoch.
-        last_epoch_start: LogIndex,
+        /// The index asked for, or the end of this log if that is lower.
+        index: LogIndex,
+        /// Epoch of this log's entry at `index`.
+        epoch: Epoch,
+        /// Index of this log's first entry of that epoch.
+        epoch_start: LogIndex,
         /// The store that says so.
         store_id: StoreId,
     },

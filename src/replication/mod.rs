@@ -2,10 +2,19 @@
 //!
 //! It knows no socket, disk, clock, ZooKeeper client or random source.
 
+mod candidate;
 mod effect;
 mod entry;
+mod follower;
+mod leader;
+mod log;
+mod membership;
 mod message;
+mod reads;
+mod recovery;
+mod replica;
 mod start;
+mod storage;
 mod types;
 
 pub use effect::{
@@ -14,6 +23,7 @@ pub use effect::{
 };
 pub use entry::{Body, Entry, UnchainedEntry};
 pub use message::{Append, Batch, EpochSpan, FenceAnswer, Request, Response};
+pub use replica::{LogChange, Replica};
 pub use start::{Limits, ReplicaConfig, ReplicaStart, Timing};
 pub use types::{
     Configuration, Epoch, Hash, LogIndex, NodeId, NodeIdError, Now, Position, Promise, StoreId, Timestamp, Voter,

@@ -1,0 +1,195 @@
+//! The log as a replica knows it: its newest entries, and of the older ones only where each epoch begins.
+//!
+//! Two logs that hold an entry of the same epoch at the same index are equal up to there, because an epoch has one
+//! leader and a leader never changes what it appended. So epochs and their boundaries are all it takes to find where
+//! two logs part; the hashes prove it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::entry::{Body, Entry, UnchainedEntry};
+use super::message::EpochSpan;
+use super::start::ReplicaStart;
+use super::types::{Configuration, Epoch, LogIndex, Position, Timestamp};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Log {
+    /// The place before the first cached entry.
+    base: Position,
+    /// Consecutive entries, from after `base` to the end of the log.
+    cache: VecDeque<Arc<Entry>>,
+    last: Position,
+    last_timestamp: Timestamp,
+    /// Every epoch in the log with its first index, oldest first.
+    spans: Vec<EpochSpan>,
+    /// Every configuration in the log with its index, oldest first.
+    configurations: Vec<(LogIndex, Configuration)>,
+}
+
+impl Log {
+    pub(super) fn new(start: &mut ReplicaStart) -> Self {
+        let mut cache: VecDeque<_> = std::mem::take(&mut start.tail).into();
+        let whole_log = cache.front().is_none_or(|first| first.index == LogIndex(1));
+        let base = if whole_log {
+            Position::default()
+        } else {
+            cache.pop_front().expect("a tail that does not begin at 1 is not empty").position()
+        };
+        Self {
+            base,
+            last_timestamp: cache.back().map_or(Timestamp(0), |entry| entry.timestamp),
+            cache,
+            last: start.last,
+            spans: std::mem::take(&mut start.spans),
+            configurations: std::mem::take(&mut start.configurations),
+        }
+    }
+
+    pub(super) fn last(&self) -> Position {
+        self.last
+    }
+
+    pub(super) fn last_timestamp(&self) -> Timestamp {
+        self.last_timestamp
+    }
+
+    /// The newest configuration: it is in force from the moment it is in the log.
+    pub(super) fn configuration(&self) -> Option<&Configuration> {
+        self.configurations.last().map(|(_, configuration)| configuration)
+    }
+
+    /// Where the newest configuration stands; zero if there is none.
+    pub(super) fn configuration_index(&self) -> LogIndex {
+        self.configurations.last().map_or(LogIndex(0), |(index, _)| *index)
+    }
+
+    pub(super) fn entry(&self, index: LogIndex) -> Option<&Arc<Entry>> {
+        let offset = index.0.checked_sub(self.base.index.0 + 1)?;
+        self.cache.get(usize::try_from(offset).ok()?)
+    }
+
+    /// The place at an index, if memory still knows its hash.
+    pub(super) fn position(&self, index: LogIndex) -> Option<Position> {
+        match index {
+            LogIndex(0) => Some(Position::default()),
+            _ if index == self.base.index => Some(self.base),
+            _ => self.entry(index).map(|entry| entry.position()),
+        }
+    }
+
+    /// The epoch of the entry at an index; zero before the first entry, `None` after the last.
+    pub(super) fn epoch_at(&self, index: LogIndex) -> Option<Epoch> {
+        if index > self.last.index {
+            return None;
+        }
+        let after = self.spans.partition_point(|span| span.start <= index);
+        Some(after.checked_sub(1).map_or(Epoch(0), |at| self.spans[at].epoch))
+    }
+
+    /// The first index of the epoch of the entry at `index`.
+    pub(super) fn epoch_start_of(&self, index: LogIndex) -> LogIndex {
+        let after = self.spans.partition_point(|span| span.start <= index);
+        after.checked_sub(1).map_or(LogIndex(0), |at| self.spans[at].start)
+    }
+
+    /// The epochs that reach above `index`, oldest first.
+    pub(super) fn spans_above(&self, index: LogIndex) -> Vec<EpochSpan> {
+        let first = self.spans.partition_point(|span| span.start <= index).saturating_sub(1);
+        self.spans[first.min(self.spans.len())..].to_vec()
+    }
+
+    /// The last index whose entry is of this epoch or an older one.
+    fn end_of_epochs_up_to(&self, epoch: Epoch) -> LogIndex {
+        let after = self.spans.partition_point(|span| span.epoch <= epoch);
+        self.spans.get(after).map_or(self.last.index, |next| next.start.previous())
+    }
+
+    /// The highest index at which this log may agree with one that has an entry of `epoch` at `index`, and whose first
+    /// entry of that epoch is at `epoch_start`.
+    pub(super) fn agreement(&self, index: LogIndex, epoch: Epoch, epoch_start: LogIndex) -> LogIndex {
+        let candidate = index.min(self.end_of_epochs_up_to(epoch));
+        if self.epoch_at(candidate) == Some(epoch) { candidate } else { candidate.min(epoch_start.previous()) }
+    }
+
+    /// The highest index at which this log agrees with one that has these epochs and ends at `their_last`; `floor` is
+    /// known to be common.
+    pub(super) fn common_with(&self, spans: &[EpochSpan], their_last: LogIndex, floor: LogIndex) -> LogIndex {
+        let mut their_end = their_last;
+        for span in spans.iter().rev() {
+            let shared = self.agreement(their_end, span.epoch, span.start);
+            if self.epoch_at(shared) == Some(span.epoch) {
+                return shared.max(floor);
+            }
+            their_end = span.start.previous();
+        }
+        floor
+    }
+
+    /// Appends an entry to the end of the chain.
+    pub(super) fn push(&mut self, entry: UnchainedEntry) -> Arc<Entry> {
+        let entry = Arc::new(entry.chain(&self.last.hash));
+        if self.last.epoch != entry.epoch {
+            self.spans.push(EpochSpan { epoch: entry.epoch, start: entry.index });
+        }
+        if let Body::Configuration(configuration) = &entry.body {
+            self.configurations.push((entry.index, configuration.clone()));
+        }
+        self.last = entry.position();
+        self.last_timestamp = entry.timestamp;
+        self.cache.push_back(Arc::clone(&entry));
+        entry
+    }
+
+    /// Removes every entry after `to`, which must be a place in this log.
+    pub(super) fn truncate(&mut self, to: Position) {
+        while self.cache.back().is_some_and(|entry| entry.index > to.index) {
+            self.cache.pop_back();
+        }
+        if self.cache.is_empty() {
+            self.base = to;
+        }
+        self.spans.retain(|span| span.start <= to.index);
+        self.configurations.retain(|(index, _)| *index <= to.index);
+        self.last = to;
+        // Where memory does not hold the new last entry, the removed one's later timestamp does as a lower bound.
+        if let Some(entry) = self.cache.back() {
+            self.last_timestamp = entry.timestamp;
+        }
+    }
+
+    /// Forgets old entries: keeps everything from `needed` on and at most `keep` entries before it.
+    pub(super) fn trim(&mut self, needed: LogIndex, keep: usize) {
+        let keep_from = needed.0.saturating_sub(keep as u64);
+        while self.cache.front().is_some_and(|entry| entry.index.0 < keep_from) {
+            let oldest = self.cache.pop_front().expect("just seen");
+            self.base = oldest.position();
+        }
+    }
+
+    /// Whether memory still holds the entry at `next`, or would if it were appended now.
+    pub(super) fn holds(&self, next: LogIndex) -> bool {
+        next > self.base.index
+    }
+
+    /// Entries from an index on with the place before them, bounded in number and weight; `None` if memory no longer
+    /// holds the first.
+    pub(super) fn batch_from(
+        &self,
+        first: LogIndex,
+        most: usize,
+        most_bytes: usize,
+    ) -> Option<(Position, Vec<Arc<Entry>>)> {
+        if !self.holds(first) {
+            return None;
+        }
+        let previous = self.position(first.previous())?;
+        let offset = usize::try_from(first.0 - self.base.index.0 - 1).ok()?;
+        let mut bytes = 0;
+        let fitting = self.cache.range(offset.min(self.cache.len())..).take(most).take_while(|entry| {
+            bytes += entry.weight();
+            bytes <= most_bytes.max(entry.weight())
+        });
+        Some((previous, fitting.cloned().collect()))
+    }
+}
