@@ -19,8 +19,13 @@
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
 
 pub mod clock;
+pub mod coordination;
+pub mod api;
+pub mod cli;
+pub mod client;
 pub mod domain;
 pub mod engine;
+pub mod ledger;
 pub mod replication;
 pub mod runtime;
 pub mod transport;

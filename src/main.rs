@@ -1,3 +1,8 @@
 //! The command line.
 
-fn main() {}
+use clap::Parser;
+use quorapay::cli::{self, Cli};
+
+fn main() -> std::process::ExitCode {
+    cli::run(Cli::parse()).into()
+}

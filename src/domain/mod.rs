@@ -10,6 +10,7 @@ mod digest;
 mod idempotency;
 mod money;
 mod operation;
+mod payment_id;
 
 pub use account::{AccountId, AccountIdError, EXTERNAL_PREFIX, Overdraft, OverdraftError};
 pub use bank::{AccountState, Balances, Bank, Divergence, Undo};
@@ -21,3 +22,4 @@ pub use operation::{
     AccountChange, AccountChangeKind, AccountOutcome, Operation, OperationRequest, Payment, PaymentOutcome,
     PaymentRequest, Proposal, Rejection,
 };
+pub use payment_id::{PaymentId, PaymentIdError};

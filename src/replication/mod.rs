@@ -13,6 +13,8 @@ mod message;
 mod reads;
 mod recovery;
 mod replica;
+#[cfg(test)]
+pub(crate) mod sample;
 mod start;
 mod storage;
 mod types;

@@ -83,6 +83,9 @@ pub enum ReadError {
     /// The node's queue is full.
     #[error("the node's queue is full")]
     Overloaded,
+    /// This node could not read its own files; another node can answer.
+    #[error("this node could not read its ledger")]
+    Storage,
 }
 
 /// An account as of one index.

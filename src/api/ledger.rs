@@ -1,0 +1,66 @@
+//! `/v1/ledger`: the raw entries with their hashes, for those who check the history themselves.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::get;
+
+use crate::replication::LogIndex;
+
+use super::Api;
+use super::metrics::Route;
+use super::problem::Problem;
+use super::read::Read;
+use super::render;
+use super::request::Query;
+
+/// The first entry of every ledger.
+const FIRST: LogIndex = LogIndex(1);
+
+pub(super) fn router() -> Router<Api> {
+    Router::new().route("/v1/ledger", get(entries))
+}
+
+async fn entries(State(api): State<Api>, request: Request) -> Response {
+    api.answer(Route::Ledger, async {
+        let (parts, _) = request.into_parts();
+        let mut query = Query::new(parts.uri.query());
+        let from = take_from(&mut query)?;
+        let limit = query.limit()?;
+        let read = Read::begin(&api.node, &parts.headers, query).await?;
+        let entries = match from <= read.applied_index() {
+            true => read.fetch(api.node.entries(from, read.applied_index(), limit)).await?,
+            false => Vec::new(),
+        };
+        // A reader that has all of it asks again from the same place, when it likes.
+        let next = entries.last().map_or(from, |last| last.index.next());
+        Ok(read.answer(|object| {
+            object.array("entries", &entries, |out, entry| render::ledger_entry(out, entry));
+            object.field("next_index", &next);
+        }))
+    })
+    .await
+}
+
+fn take_from(query: &mut Query<'_>) -> Result<LogIndex, Problem> {
+    // SQLite's integers end at 2^63 - 1, and so do indexes.
+    let parse = |text: &str| text.parse::<i64>().ok().and_then(|index| u64::try_from(index).ok()).map(LogIndex);
+    let from = query.parse("from_index", "invalid_index", "a whole number from 1", parse)?;
+    Ok(from.unwrap_or(FIRST).max(FIRST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_is_read_from_its_first_entry_unless_another_is_named() {
+        let from = |query: &str| take_from(&mut Query::new(Some(query)));
+        assert_eq!(from("").expect("default"), FIRST);
+        assert_eq!(from("from_index=0").expect("before the first"), FIRST);
+        assert_eq!(from("from_index=12").expect("valid"), LogIndex(12));
+        for bad in ["from_index=-1", "from_index=x", "from_index=9223372036854775808"] {
+            assert_eq!(from(bad).expect_err(bad).code(), "invalid_index");
+        }
+    }
+}

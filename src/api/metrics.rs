@@ -1,0 +1,311 @@
+//! What the node shows to Prometheus: its state, read when asked, and counts of requests.
+//!
+//! Requests are counted in atomics found by position, never by looking a label up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::runtime::{NodeHandle, NodeStatus, Role};
+
+/// Every way into the API, as the label `route` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    PaymentCreate,
+    PaymentGet,
+    PaymentList,
+    PaymentByKey,
+    AccountOpen,
+    AccountList,
+    AccountGet,
+    AccountChange,
+    AccountStatement,
+    Ledger,
+    Cluster,
+    LeaderTransfer,
+    Livez,
+    Readyz,
+    Metrics,
+    /// No such path, or no such method.
+    Unmatched,
+}
+
+const ROUTES: [(Route, &str); 16] = [
+    (Route::PaymentCreate, "payment_create"),
+    (Route::PaymentGet, "payment_get"),
+    (Route::PaymentList, "payment_list"),
+    (Route::PaymentByKey, "payment_by_key"),
+    (Route::AccountOpen, "account_open"),
+    (Route::AccountList, "account_list"),
+    (Route::AccountGet, "account_get"),
+    (Route::AccountChange, "account_change"),
+    (Route::AccountStatement, "account_statement"),
+    (Route::Ledger, "ledger"),
+    (Route::Cluster, "cluster"),
+    (Route::LeaderTransfer, "leader_transfer"),
+    (Route::Livez, "livez"),
+    (Route::Readyz, "readyz"),
+    (Route::Metrics, "metrics"),
+    (Route::Unmatched, "unmatched"),
+];
+
+/// Every status that this API answers with. The last one stands for any other.
+const STATUSES: [u16; 14] = [200, 201, 400, 404, 405, 408, 409, 413, 415, 422, 503, 504, 500, 0];
+
+/// Upper bounds of the latency buckets in microseconds: from below one caller's median to the longest deadline.
+const BUCKETS_US: [u64; 18] = [
+    250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 512_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 30_000_000, 60_000_000,
+];
+
+/// Counts what one route answered and how long it took.
+#[derive(Debug, Default)]
+struct RouteCounts {
+    by_status: [AtomicU64; STATUSES.len()],
+    by_bucket: [AtomicU64; BUCKETS_US.len() + 1],
+    total_us: AtomicU64,
+}
+
+/// Counts of all requests.
+#[derive(Debug, Default)]
+struct Requests([RouteCounts; ROUTES.len()]);
+
+impl Requests {
+    fn count(&self, route: Route, status: StatusCode, took: Duration) {
+        let counts = &self.0[route as usize];
+        let known = STATUSES.iter().position(|code| *code == status.as_u16());
+        counts.by_status[known.unwrap_or(STATUSES.len() - 1)].fetch_add(1, Ordering::Relaxed);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_US.partition_point(|bound| *bound < took_us);
+        counts.by_bucket[bucket].fetch_add(1, Ordering::Relaxed);
+        counts.total_us.fetch_add(took_us, Ordering::Relaxed);
+    }
+}
+
+impl Collector for Requests {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests answered to clients";
+        let mut counters = encoder.encode_descriptor("quorapay_requests", help, None, MetricType::Counter)?;
+        for (counts, (_, route)) in self.0.iter().zip(ROUTES) {
+            for (count, status) in counts.by_status.iter().zip(STATUSES) {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    let status = if status == 0 { "other".to_owned() } else { status.to_string() };
+                    let labels = [("route", route.to_owned()), ("status", status)];
+                    ConstCounter::new(count).encode(counters.encode_family(&labels)?)?;
+                }
+            }
+        }
+        let help = "Time from a request's head to its answer";
+        let seconds = prometheus_client::registry::Unit::Seconds;
+        let mut histograms =
+            encoder.encode_descriptor("quorapay_request_duration", help, Some(&seconds), MetricType::Histogram)?;
+        for (counts, (_, route)) in self.0.iter().zip(ROUTES) {
+            counts.encode_latency(histograms.encode_family(&[("route", route)])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl RouteCounts {
+    fn encode_latency(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let counts = self.by_bucket.iter().map(|count| count.load(Ordering::Relaxed));
+        let bounds = BUCKETS_US.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let count: u64 = buckets.iter().map(|(_, count)| count).sum();
+        if count == 0 {
+            return Ok(());
+        }
+        encoder.encode_histogram::<NoLabelSet>(seconds(self.total_us.load(Ordering::Relaxed)), count, &buckets, None)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+fn seconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1e6
+}
+
+/// Shows a node's state as of the moment of asking.
+struct NodeState(NodeHandle);
+
+impl fmt::Debug for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeState")
+    }
+}
+
+impl Collector for NodeState {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        encode_status(&self.0.status(), encoder)
+    }
+}
+
+fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    let gauges = [
+        ("quorapay_epoch", "Epoch that this node leads or follows", status.epoch.0),
+        ("quorapay_promised_epoch", "Highest epoch that this node has promised", status.promised_epoch.0),
+        ("quorapay_last_index", "End of this node's log", status.last_index.0),
+        ("quorapay_commit_index", "Highest index known to be on a quorum", status.commit_index.0),
+        ("quorapay_applied_index", "Highest index that reads here show", status.applied_index.0),
+        ("quorapay_projected_index", "Highest index in the views", status.projected_index.0),
+        (
+            "quorapay_projector_lag_entries",
+            "Applied entries that are not in the views yet",
+            status.applied_index.0.saturating_sub(status.projected_index.0),
+        ),
+        (
+            "quorapay_staleness_milliseconds",
+            "Time since a leader confirmed this node's commit index",
+            status.staleness_ms,
+        ),
+        ("quorapay_leader_known", "1 if a leader was heard in time", u64::from(status.leader.is_some())),
+        ("quorapay_zookeeper_connected", "1 if the session is connected", u64::from(status.zookeeper_connected)),
+    ];
+    for (name, help, value) in gauges {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+    }
+    let elections = ConstCounter::new(status.elections_won);
+    let help = "Elections that this node has won since it started";
+    elections.encode(encoder.encode_descriptor("quorapay_elections_won", help, None, elections.metric_type())?)?;
+    encode_roles(status.role, &mut encoder)?;
+    encode_followers(status, &mut encoder)
+}
+
+fn encode_roles(role: Role, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    const ROLES: [(Role, &str); 5] = [
+        (Role::Leader, "leader"),
+        (Role::Recovering, "recovering"),
+        (Role::Follower, "follower"),
+        (Role::Learner, "learner"),
+        (Role::Quarantined, "quarantined"),
+    ];
+    let help = "1 for what this node is doing, 0 for the rest";
+    let mut roles = encoder.encode_descriptor("quorapay_role", help, None, MetricType::Gauge)?;
+    for (candidate, name) in ROLES {
+        let value = u64::from(candidate == role);
+        ConstGauge::new(value).encode(roles.encode_family(&[("role", name)])?)?;
+    }
+    Ok(())
+}
+
+fn encode_followers(status: &NodeStatus, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Entries that a follower is behind this leader";
+    let mut lags = encoder.encode_descriptor("quorapay_follower_lag_entries", help, None, MetricType::Gauge)?;
+    for (node, follower) in &status.followers {
+        ConstGauge::new(follower.lag).encode(lags.encode_family(&[("node", node.as_str())])?)?;
+    }
+    let help = "1 if a follower answered this leader in time";
+    let mut reachable = encoder.encode_descriptor("quorapay_follower_reachable", help, None, MetricType::Gauge)?;
+    for (node, follower) in &status.followers {
+        let value = u64::from(follower.reachable);
+        ConstGauge::new(value).encode(reachable.encode_family(&[("node", node.as_str())])?)?;
+    }
+    Ok(())
+}
+
+/// The API's part of the metrics, and the registry with everybody's.
+#[derive(Clone, Debug)]
+pub(super) struct ApiMetrics {
+    registry: Arc<Registry>,
+    requests: Arc<Requests>,
+}
+
+impl ApiMetrics {
+    /// Adds the node's state and the counts of requests to what the runtime has registered.
+    pub(super) fn register(mut registry: Registry, node: NodeHandle) -> Self {
+        let requests = Arc::new(Requests::default());
+        registry.register_collector(Box::new(NodeState(node)));
+        registry.register_collector(Box::new(Arc::clone(&requests)));
+        Self { registry: Arc::new(registry), requests }
+    }
+
+    /// Counts an answer.
+    pub(super) fn count(&self, route: Route, status: StatusCode, began: Instant) {
+        self.requests.count(route, status, began.elapsed());
+    }
+
+    /// All metrics in the text format.
+    pub(super) fn text(&self) -> String {
+        encoded(&self.registry)
+    }
+}
+
+fn encoded(registry: &Registry) -> String {
+    let mut out = String::with_capacity(16 << 10);
+    text::encode(&mut out, registry).expect("writing to memory does not fail");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::samples;
+
+    #[derive(Debug)]
+    struct Fixed(NodeStatus);
+
+    impl Collector for Fixed {
+        fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            encode_status(&self.0, encoder)
+        }
+    }
+
+    fn shown(collector: impl Collector) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(collector));
+        encoded(&registry)
+    }
+
+    #[test]
+    fn every_route_stands_at_its_own_position() {
+        for (at, (route, _)) in ROUTES.iter().enumerate() {
+            assert_eq!(*route as usize, at);
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_by_route_and_status_and_timed() {
+        let requests = Requests::default();
+        requests.count(Route::PaymentCreate, StatusCode::CREATED, Duration::from_micros(700));
+        requests.count(Route::PaymentCreate, StatusCode::CREATED, Duration::from_secs(90));
+        requests.count(Route::Livez, StatusCode::IM_A_TEAPOT, Duration::ZERO);
+        let text = shown(requests);
+        for line in [
+            r#"quorapay_requests_total{route="payment_create",status="201"} 2"#,
+            r#"quorapay_requests_total{route="livez",status="other"} 1"#,
+            r#"quorapay_request_duration_seconds_bucket{le="0.0005",route="payment_create"} 0"#,
+            r#"quorapay_request_duration_seconds_bucket{le="0.001",route="payment_create"} 1"#,
+            r#"quorapay_request_duration_seconds_bucket{le="+Inf",route="payment_create"} 2"#,
+            r#"quorapay_request_duration_seconds_count{route="payment_create"} 2"#,
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_nodes_state_is_shown() {
+        let text = shown(Fixed(samples::status()));
+        for line in [
+            "quorapay_epoch 3",
+            "quorapay_commit_index 41",
+            "quorapay_projector_lag_entries 31",
+            r#"quorapay_role{role="leader"} 1"#,
+            r#"quorapay_role{role="learner"} 0"#,
+            "quorapay_elections_won_total 2",
+            "quorapay_zookeeper_connected 1",
+            r#"quorapay_follower_lag_entries{node="node2"} 5"#,
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! HTTP for clients, version 1.
+//!
+//! Handlers parse a request into the domain's words, hand it to the node and render what comes back. They know no
+//! SQL, no peers and no protocol; every error that leaves here is a [`problem::Problem`], and every answer says which
+//! node gave it and as of where.
+//!
+//! `POST /v1/payments` is the hot path: no layers that box futures, no tracing span and no label lookups per request.
+
+mod accounts;
+mod answer;
+mod cluster;
+mod health;
+mod json;
+mod ledger;
+mod metrics;
+mod payment_body;
+mod payments;
+mod problem;
+mod read;
+mod render;
+mod request;
+#[cfg(test)]
+mod samples;
+mod writes;
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use prometheus_client::registry::Registry;
+
+use crate::replication::NodeId;
+use crate::runtime::NodeHandle;
+
+use answer::{Answer, Mark, NodeName};
+use metrics::{ApiMetrics, Route};
+use problem::Problem;
+
+/// What the API needs besides the node.
+#[derive(Debug)]
+pub struct ApiOptions {
+    /// This node, as every answer names it.
+    pub node_id: NodeId,
+    /// The metrics that other layers have registered; the API adds its own and shows all of them.
+    pub registry: Registry,
+}
+
+/// What every handler holds.
+#[derive(Clone)]
+struct Api {
+    node: NodeHandle,
+    name: NodeName,
+    metrics: ApiMetrics,
+}
+
+/// All routes for clients.
+pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
+    let metrics = ApiMetrics::register(options.registry, node.clone());
+    let api = Api { node, name: NodeName::new(options.node_id), metrics };
+    Router::new()
+        .merge(payments::router())
+        .merge(accounts::router())
+        .merge(ledger::router())
+        .merge(cluster::router())
+        .merge(health::router())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(api)
+}
+
+impl Api {
+    /// Turns what a handler comes to into a response, with the headers of every answer, and counts it.
+    async fn answer(&self, route: Route, handler: impl Future<Output = Result<Answer, Problem>>) -> Response {
+        let began = Instant::now();
+        let mut answer = handler.await.unwrap_or_else(Problem::into_answer);
+        if answer.is_unmarked() {
+            answer = answer.marked(Mark::of_status(&self.node.status()));
+        }
+        self.metrics.count(route, answer.status(), began);
+        answer.into_response(&self.name)
+    }
+}
+
+async fn not_found(State(api): State<Api>, uri: Uri) -> Response {
+    api.answer(Route::Unmatched, async { Err(no_such_path(uri.path())) }).await
+}
+
+async fn method_not_allowed(State(api): State<Api>, method: Method, uri: Uri) -> Response {
+    api.answer(Route::Unmatched, async { Err(no_such_method(&method, uri.path())) }).await
+}
+
+fn no_such_path(path: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path}"))
+}
+
+fn no_such_method(method: &Method, path: &str) -> Problem {
+    let detail = format!("{path} does not take {method}");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+/// A segment of the path, decoded.
+fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    let invalid = |_| Problem::bad_request("invalid_path", "the path is no UTF-8 once decoded");
+    path.map(|Path(text)| text).map_err(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_a_problem_too() {
+        let problem = no_such_path("/v2");
+        assert_eq!((problem.status(), problem.code()), (StatusCode::NOT_FOUND, "not_found"));
+        let problem = no_such_method(&Method::DELETE, "/v1/payments");
+        assert_eq!((problem.status(), problem.code()), (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Amounts as people write them, read digit by digit: no float comes near money.
+
+use crate::domain::{Currency, MinorUnits, MoneyError};
+
+/// Why a text is no amount.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AmountError {
+    /// Anything but digits with at most one point between them.
+    #[error("{0:?} is no amount; write it like 150 or 150.75")]
+    NotDecimal(String),
+    /// More decimals than the currency has.
+    #[error("{currency} has {exponent} decimals; {text:?} has more")]
+    TooManyDecimals { text: String, currency: Currency, exponent: u8 },
+    /// More than 64 bits of minor units.
+    #[error("{0:?} is more than a ledger can hold")]
+    TooLarge(String),
+    /// Nothing to move.
+    #[error(transparent)]
+    NotPositive(#[from] MoneyError),
+}
+
+/// Reads `150.75` in a currency of two decimals as 15075 minor units.
+pub(super) fn parse_amount(text: &str, currency: Currency) -> Result<MinorUnits, AmountError> {
+    let not_decimal = || AmountError::NotDecimal(text.to_owned());
+    let (whole, fraction) = match text.split_once('.') {
+        Some((_, "")) => return Err(not_decimal()),
+        Some(parts) => parts,
+        None => (text, ""),
+    };
+    let digits_only = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !digits_only(whole) || !digits_only(fraction) {
+        return Err(not_decimal());
+    }
+    let exponent = currency.exponent();
+    // Trailing zeros say nothing that the currency could not hold: 1.500 USD is 1.50 USD.
+    let significant = fraction.trim_end_matches('0');
+    if significant.len() > usize::from(exponent) {
+        return Err(AmountError::TooManyDecimals { text: text.to_owned(), currency, exponent });
+    }
+    let digits = format!("{whole}{significant:0<width$}", width = usize::from(exponent));
+    let units = digits.parse::<i64>().map_err(|_| AmountError::TooLarge(text.to_owned()))?;
+    Ok(MinorUnits::positive(units)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, currency: &str) -> Result<i64, AmountError> {
+        parse_amount(text, Currency::parse(currency).expect("listed")).map(MinorUnits::get)
+    }
+
+    #[test]
+    fn an_amount_is_read_from_its_digits_with_the_decimals_of_its_currency() {
+        assert_eq!(read("150.75", "USD"), Ok(15_075));
+        assert_eq!(read("150.7", "USD"), Ok(15_070));
+        assert_eq!(read("150", "USD"), Ok(15_000));
+        assert_eq!(read("0.01", "USD"), Ok(1));
+        assert_eq!(read("007.10", "USD"), Ok(710));
+        assert_eq!(read("150", "JPY"), Ok(150));
+        assert_eq!(read("1.234", "KWD"), Ok(1_234));
+        assert_eq!(read("92233720368547758.07", "USD"), Ok(i64::MAX));
+    }
+
+    #[test]
+    fn decimals_that_the_currency_has_not_are_refused_unless_they_are_zero() {
+        assert_eq!(read("1.500", "USD"), Ok(150));
+        assert_eq!(read("1.0", "JPY"), Ok(1));
+        assert!(matches!(read("1.001", "USD"), Err(AmountError::TooManyDecimals { exponent: 2, .. })));
+        assert!(matches!(read("1.5", "JPY"), Err(AmountError::TooManyDecimals { exponent: 0, .. })));
+    }
+
+    #[test]
+    fn anything_but_a_positive_decimal_is_refused() {
+        for text in ["", ".", "1.", ".5", "-1", "+1", "1,5", "1e3", "1.2.3", " 1", "NaN", "١"] {
+            assert!(matches!(read(text, "USD"), Err(AmountError::NotDecimal(_))), "{text:?}");
+        }
+        assert!(matches!(read("0.00", "USD"), Err(AmountError::NotPositive(_))));
+        assert!(matches!(read("92233720368547758.08", "USD"), Err(AmountError::TooLarge(_))));
+    }
+}

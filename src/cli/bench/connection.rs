@@ -1,0 +1,179 @@
+//! One kept-alive connection of one caller, and the request that it sends over and over with another key and receiver.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use url::Url;
+
+use super::plan::Plan;
+
+/// More than any answer to a single payment; the rest of a longer one is read and thrown away.
+const MOST_BODY_KEPT: usize = 64 * 1024;
+
+/// Digits of a key's number: as many as a `u64` may need, so that all requests have the same length.
+const NUMBER_DIGITS: usize = 20;
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static DEADLINE: HeaderName = HeaderName::from_static("quorapay-deadline-ms");
+
+/// A node to send to.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    address: SocketAddr,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Target {
+    /// Looks a base URL's host up.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with the URL.
+    pub(super) fn resolve(base: &str, plan: &Plan) -> Result<Self, String> {
+        let url = Url::parse(base).map_err(|error| format!("{base:?} is no URL: {error}"))?;
+        let host = url.host_str().filter(|_| url.scheme() == "http");
+        let host = host.ok_or_else(|| format!("{base:?} does not look like http://HOST:PORT"))?;
+        let port = url.port_or_known_default().unwrap_or(80);
+        let addresses = url.socket_addrs(|| None).map_err(|error| format!("{base}: {error}"))?;
+        let address = *addresses.first().ok_or_else(|| format!("{base}: the host has no address"))?;
+        let path = format!("{}/v1/payments", url.path().trim_end_matches('/'));
+        let uri = path.parse().map_err(|error| format!("{base:?}: {error}"))?;
+        let mut headers = HeaderMap::with_capacity(4);
+        let host = HeaderValue::from_str(&format!("{host}:{port}")).map_err(|error| format!("{base:?}: {error}"))?;
+        headers.insert(HOST, host);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let deadline_ms = u64::try_from(plan.attempt_time().as_millis()).unwrap_or(u64::MAX);
+        headers.insert(&DEADLINE, HeaderValue::from(deadline_ms));
+        Ok(Self { address, uri, headers })
+    }
+}
+
+/// The bytes of a payment, in which only digits change from one payment to the next.
+#[derive(Clone, Debug)]
+pub(super) struct Template {
+    key: Vec<u8>,
+    body: Vec<u8>,
+    receiver_at: usize,
+    receiver_digits: usize,
+    accounts: u64,
+}
+
+impl Template {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let receiver_digits = plan.accounts.saturating_sub(1).to_string().len();
+        let before = r#"{"from":"external:bench","to":"bench:shop-"#;
+        let (amount, currency) = (plan.amount, plan.currency);
+        let zeros = "0".repeat(receiver_digits);
+        Self {
+            key: format!("{}-{}", plan.run_id, "0".repeat(NUMBER_DIGITS)).into_bytes(),
+            body: format!(r#"{before}{zeros}","amount":{amount},"currency":"{currency}"}}"#).into_bytes(),
+            receiver_at: before.len(),
+            receiver_digits,
+            accounts: u64::from(plan.accounts),
+        }
+    }
+
+    /// The request of one payment. The same number gives the same request, which is what makes a repetition one.
+    pub(super) fn request(&mut self, target: &Target, number: u64) -> Request<Full<Bytes>> {
+        let number_at = self.key.len() - NUMBER_DIGITS;
+        write_digits(&mut self.key[number_at..], number);
+        let receiver = scatter(number) % self.accounts;
+        write_digits(&mut self.body[self.receiver_at..self.receiver_at + self.receiver_digits], receiver);
+        let mut request = Request::new(Full::new(Bytes::copy_from_slice(&self.body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = target.uri.clone();
+        let headers = request.headers_mut();
+        headers.clone_from(&target.headers);
+        let key = HeaderValue::from_bytes(&self.key).expect("a UUID, a dash and digits");
+        headers.insert(&IDEMPOTENCY_KEY, key);
+        request
+    }
+}
+
+fn write_digits(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).expect("a decimal digit");
+        number /= 10;
+    }
+}
+
+/// Spreads numbers evenly and without a pattern that a ledger could profit from (the finaliser of SplitMix64).
+fn scatter(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// The body, if it was wanted or if it is no success.
+    pub(super) body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The request was never sent.
+    NotSent,
+    /// It was sent, at least in part.
+    Lost,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    pub(super) async fn open(target: &Target) -> Option<Self> {
+        let stream = TcpStream::connect(target.address).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        // It ends with the sender or with the peer; what went wrong shows in the answer that does not come.
+        tokio::spawn(connection);
+        Some(Self { sender })
+    }
+
+    /// Whether another request may be sent.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    pub(super) async fn exchange(&mut self, request: Request<Full<Bytes>>, keep: bool) -> Result<Answer, Broken> {
+        if self.sender.ready().await.is_err() {
+            return Err(Broken::NotSent);
+        }
+        match self.sender.send_request(request).await {
+            Ok(response) => {
+                let status = response.status();
+                let body = read(response.into_body(), keep || !status.is_success()).await?;
+                Ok(Answer { status, body })
+            }
+            Err(error) if error.is_canceled() => Err(Broken::NotSent),
+            Err(_) => Err(Broken::Lost),
+        }
+    }
+}
+
+async fn read(mut body: Incoming, keep: bool) -> Result<Vec<u8>, Broken> {
+    let mut kept = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Broken::Lost)?;
+        if let Some(data) = frame.data_ref().filter(|_| keep) {
+            let room = MOST_BODY_KEPT - kept.len();
+            kept.extend_from_slice(&data[..data.len().min(room)]);
+        }
+    }
+    Ok(kept)
+}

@@ -1,0 +1,123 @@
+//! When payments start: at once after the last one, or on a schedule that does not care for answers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::plan::{Extent, Load, Plan};
+
+/// The schedule's thread never sleeps less: waking for every payment of a high rate would cost more than the payments.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(100);
+
+/// Leave to start one payment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    /// Unique within the run; the payment's key and receiver follow from it.
+    pub(super) number: u64,
+    /// When the payment was meant to start.
+    pub(super) intended: Instant,
+    /// Whether it counts, or only warms up.
+    pub(super) measured: bool,
+}
+
+/// Hands out tickets to all callers of all threads.
+#[derive(Debug)]
+pub(super) struct Pace {
+    pub(super) start: Instant,
+    /// When the first measured payment is meant to start.
+    pub(super) measured_from: Instant,
+    next: AtomicU64,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Closed { end: Option<Instant>, most: Option<u64>, measured: AtomicU64 },
+    Open { per_second: u64, warm_up: u64, total: u64, due: Semaphore, callers: usize },
+}
+
+impl Pace {
+    /// Starts now.
+    pub(super) fn new(plan: &Plan) -> Self {
+        let start = Instant::now();
+        let next = AtomicU64::new(0);
+        match plan.load {
+            Load::Closed => {
+                let measured_from = start + plan.warm_up;
+                let (end, most) = match plan.extent {
+                    Extent::Duration(duration) => (Some(measured_from + duration), None),
+                    Extent::Payments(count) => (None, Some(count)),
+                };
+                Self { start, measured_from, next, kind: Kind::Closed { end, most, measured: AtomicU64::new(0) } }
+            }
+            Load::Open { per_second } => {
+                let warm_up = payments_within(per_second, plan.warm_up);
+                let measured = match plan.extent {
+                    Extent::Duration(duration) => payments_within(per_second, duration),
+                    Extent::Payments(count) => count,
+                };
+                let callers = usize::try_from(plan.connections).expect("a usize holds 32 bits here");
+                let total = warm_up.saturating_add(measured);
+                let kind = Kind::Open { per_second, warm_up, total, due: Semaphore::new(0), callers };
+                Self { start, measured_from: start + offset(per_second, warm_up), next, kind }
+            }
+        }
+    }
+
+    /// The next payment to start; `None` when the run is over.
+    pub(super) async fn next(&self) -> Option<Ticket> {
+        match &self.kind {
+            Kind::Closed { end, most, measured } => {
+                let now = Instant::now();
+                let counts = now >= self.measured_from;
+                if end.is_some_and(|end| now >= end) {
+                    return None;
+                }
+                if counts && most.is_some_and(|most| measured.fetch_add(1, Ordering::Relaxed) >= most) {
+                    return None;
+                }
+                Some(Ticket { number: self.next.fetch_add(1, Ordering::Relaxed), intended: now, measured: counts })
+            }
+            Kind::Open { per_second, warm_up, total, due, .. } => {
+                due.acquire().await.expect("the semaphore is never closed").forget();
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                let intended = self.start + offset(*per_second, number);
+                (number < *total).then_some(Ticket { number, intended, measured: number >= *warm_up })
+            }
+        }
+    }
+
+    /// Releases the tickets of an open loop when they are due. Runs on a thread of its own, because the runtime's
+    /// timers are good to a millisecond only and a payment would wait for them.
+    pub(super) fn release_when_due(&self) {
+        let Kind::Open { per_second, total, due, callers, .. } = &self.kind else { return };
+        let mut released = 0;
+        while released < *total {
+            let elapsed = self.start.elapsed();
+            let reached = payments_within(*per_second, elapsed).saturating_add(1).min(*total);
+            due.add_permits(permits(reached - released));
+            released = reached;
+            if released < *total {
+                std::thread::sleep(offset(*per_second, released).saturating_sub(elapsed).max(SHORTEST_SLEEP));
+            }
+        }
+        // One more for each caller, so that all of them find out that the run is over.
+        due.add_permits(*callers);
+    }
+}
+
+fn permits(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)
+}
+
+/// How many payments are due within a time.
+fn payments_within(per_second: u64, time: Duration) -> u64 {
+    u64::try_from(time.as_nanos() * u128::from(per_second) / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+/// When a payment is due, from the start.
+fn offset(per_second: u64, number: u64) -> Duration {
+    let nanos = u128::from(number) * 1_000_000_000;
+    Duration::from_nanos(u64::try_from(nanos.div_ceil(u128::from(per_second))).unwrap_or(u64::MAX))
+}

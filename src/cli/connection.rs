@@ -1,0 +1,113 @@
+//! The options that every client command shares: which cluster, how long, for whom to write.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::CliError;
+use crate::client::{Client, Outcome};
+use crate::domain::{IdempotencyKey, IdempotencyKeyError};
+
+/// Where `quorapay dev` puts its first node.
+const DEFAULT_URL: &str = "http://127.0.0.1:7101";
+
+const URL_VARIABLE: &str = "QUORAPAY_URL";
+
+/// The base URLs of the nodes to talk to.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Urls {
+    /// Base URL of a node; several (repeated, or separated by commas) are tried in turn
+    /// [default: $QUORAPAY_URL, else http://127.0.0.1:7101]
+    #[arg(long = "url", value_name = "URL", value_delimiter = ',')]
+    urls: Vec<String>,
+}
+
+impl Urls {
+    /// The options win over the environment, which wins over the default.
+    pub(super) fn resolve(&self) -> Vec<String> {
+        if !self.urls.is_empty() {
+            return self.urls.clone();
+        }
+        let given = std::env::var(URL_VARIABLE).unwrap_or_default();
+        let listed: Vec<_> = given.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect();
+        if listed.is_empty() { vec![DEFAULT_URL.to_owned()] } else { listed }
+    }
+}
+
+/// How a client command reaches the cluster and writes its result.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Connection {
+    #[command(flatten)]
+    urls: Urls,
+    /// Write the result as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Milliseconds after which the command gives up
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    deadline_ms: u64,
+}
+
+impl Connection {
+    pub(super) fn client(&self) -> Result<Client, CliError> {
+        Ok(Client::new(&self.urls.resolve(), Duration::from_millis(self.deadline_ms))?)
+    }
+
+    /// Writes a result: as JSON for programs, else as `for_people` says it.
+    pub(super) fn show<T: Serialize>(&self, value: &T, for_people: impl FnOnce(&T) -> String) -> Result<(), CliError> {
+        let text = if self.json { to_json(value) } else { for_people(value) };
+        print_line(&text)
+    }
+
+    /// The key given, or a new one. A new one is shown before anything is sent, so that the write can be repeated
+    /// whatever becomes of this process.
+    pub(super) fn announced_key(&self, given: Option<&IdempotencyKey>) -> Result<IdempotencyKey, CliError> {
+        if let Some(key) = given {
+            return Ok(key.clone());
+        }
+        let key = IdempotencyKey::parse(&uuid::Uuid::new_v4().to_string()).expect("a UUID is printable ASCII");
+        // Programs read stdout: there it would stand in the way of the result.
+        if self.json {
+            eprintln!("idempotency key {key}")
+        } else {
+            print_line(&format!("idempotency key {key}"))?
+        }
+        Ok(key)
+    }
+}
+
+/// Reads a key from the command line.
+pub(super) fn parse_key(text: &str) -> Result<IdempotencyKey, IdempotencyKeyError> {
+    IdempotencyKey::parse(text)
+}
+
+/// The value of a committed write and whether it was a replay, or the error that tells why there is none.
+pub(super) fn committed<T>(outcome: Outcome<T>, key: &IdempotencyKey) -> Result<(T, bool), CliError> {
+    match outcome {
+        Outcome::Committed(done) => Ok((done.value, done.replayed)),
+        Outcome::Refused(problem) => Err(CliError::Refused(problem)),
+        Outcome::Unknown { by_key_url } => Err(CliError::OutcomeUnknown { key: key.to_string(), by_key_url }),
+    }
+}
+
+/// Runs a client's future on this thread: one request at a time needs no more.
+pub(super) fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::Io { what: "starting the client".to_owned(), source })?;
+    Ok(runtime.block_on(future))
+}
+
+pub(super) fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string_pretty(value).expect("results are made of strings, numbers and maps with string keys")
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) closes the pipe; that is no error of this command.
+pub(super) fn print_line(text: &str) -> Result<(), CliError> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|source| CliError::Io { what: "writing the result".to_owned(), source }),
+    }
+}

@@ -1,0 +1,94 @@
+//! How a command ends: the exit codes, and the errors behind them.
+
+use std::io;
+
+use crate::client::{ClientError, Problem};
+
+/// Stands at the end of every client command's help.
+pub(super) const HELP: &str = "\
+Exit codes:
+  0  done
+  1  refused, or failed
+  2  the command line is wrong
+  3  the outcome of a write is unknown; the same command with the same --key tells
+  4  no node could be reached; nothing moved";
+
+/// What the process tells its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitCode {
+    /// Done.
+    Ok = 0,
+    /// Refused, or failed.
+    Failed = 1,
+    /// The command line is wrong; also what clap exits with.
+    Usage = 2,
+    /// A write may or may not have happened.
+    OutcomeUnknown = 3,
+    /// No node could be reached.
+    Unreachable = 4,
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(match code {
+            ExitCode::Ok => 0_u8,
+            ExitCode::Failed => 1,
+            ExitCode::Usage => 2,
+            ExitCode::OutcomeUnknown => 3,
+            ExitCode::Unreachable => 4,
+        })
+    }
+}
+
+/// Why a command did not do what it was asked to. Its text is the one line that the user sees.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// An argument is wrong in a way that only shows together with others.
+    #[error("{0}")]
+    Usage(String),
+    /// The cluster refused.
+    #[error("refused: {0}")]
+    Refused(Box<Problem>),
+    /// A write may or may not have happened.
+    #[error("the outcome is unknown: repeat the command with --key {key}{}", look_up(.by_key_url.as_deref()))]
+    OutcomeUnknown {
+        /// The key that tells.
+        key: String,
+        /// Where the outcome can be looked up.
+        by_key_url: Option<String>,
+    },
+    /// The cluster gave no usable answer.
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    /// A file, a terminal or a socket failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Something else failed; one line that says what.
+    #[error("{0}")]
+    Failed(String),
+    /// No node could be reached.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl CliError {
+    /// The exit code that stands for this error.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) | Self::Client(ClientError::Url { .. }) => ExitCode::Usage,
+            Self::OutcomeUnknown { .. } => ExitCode::OutcomeUnknown,
+            Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => ExitCode::Unreachable,
+            Self::Refused(_) | Self::Client(_) | Self::Io { .. } | Self::Failed(_) => ExitCode::Failed,
+        }
+    }
+}
+
+fn look_up(by_key_url: Option<&str>) -> String {
+    by_key_url.map(|url| format!(", or look at {url}")).unwrap_or_default()
+}

@@ -1,0 +1,41 @@
+//! Why a client has no answer to show.
+
+use super::Problem;
+
+/// A call that brought no answer, or one that the client cannot use. For a write it also means that nothing moved:
+/// a write whose outcome is open is [`super::Outcome::Unknown`] and no error.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A base URL cannot be used.
+    #[error("{url:?} is no base URL of a node: {reason}")]
+    Url {
+        /// The text given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No node answered within the deadline.
+    #[error("no node answered within {deadline_ms} ms (tried {tried}): {last}")]
+    Unreachable {
+        /// The whole deadline, in milliseconds.
+        deadline_ms: u64,
+        /// The base URLs, separated by commas.
+        tried: String,
+        /// What went wrong the last time.
+        last: String,
+    },
+    /// A read was refused.
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    /// Something answered, but not as a node does.
+    #[error("{url} did not answer as a Quorapay node does: {reason}")]
+    Unexpected {
+        /// Who answered.
+        url: String,
+        /// What was wrong with the answer.
+        reason: String,
+    },
+    /// The HTTP client could not be set up.
+    #[error("the HTTP client could not be set up: {0}")]
+    Setup(#[from] reqwest::Error),
+}

@@ -1,0 +1,109 @@
+//! The ledger's files: where they are, how SQLite opens them, the lock over them, and moving damaged ones aside.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use super::error::LedgerError;
+use super::statements::CACHED_STATEMENTS;
+use super::watermark::Watermark;
+
+const LEDGER_FILE: &str = "ledger.db";
+const LOCK_FILE: &str = "ledger.lock";
+
+/// A reader's share of the four connections is short; whoever waits longer than this meets a node in distress.
+const READER_WAIT: Duration = Duration::from_secs(5);
+const MAX_READERS: u32 = 4;
+
+/// Rows that SQLite's thread may be ahead of whoever reads them: fewer wake-ups on long reads.
+const ROWS_AHEAD: usize = 512;
+
+/// Holds the data directory for this process. The lock goes with the process, however it ends.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the data directory, which is made if it is missing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Locked`] if another process has it; [`LedgerError::File`] if it cannot be made or locked.
+    pub fn take(data_dir: &Path) -> Result<Self, LedgerError> {
+        fs::create_dir_all(data_dir).map_err(LedgerError::file(data_dir))?;
+        let path = data_dir.join(LOCK_FILE);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(LedgerError::file(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(LedgerError::Locked(data_dir.to_owned())),
+            Err(TryLockError::Error(error)) => Err(LedgerError::file(&path)(error)),
+        }
+    }
+}
+
+/// The database file of a data directory.
+pub(super) fn ledger_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(LEDGER_FILE)
+}
+
+/// How the writer opens the file. Checkpoints are its own business: SQLite would run them inside a COMMIT.
+pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("cell_size_check", "on")
+        .statement_cache_capacity(CACHED_STATEMENTS)
+        .thread_name(|_| "ledger-writer".to_owned())
+        .disable_statement_logging()
+}
+
+/// Connections that can only read.
+pub(super) fn reader_pool(path: &Path) -> SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .pragma("query_only", "on")
+        .row_buffer_size(ROWS_AHEAD)
+        .thread_name(|_| "ledger-reader".to_owned())
+        .disable_statement_logging();
+    SqlitePoolOptions::new()
+        .max_connections(MAX_READERS)
+        .acquire_timeout(READER_WAIT)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}
+
+/// Moves a damaged ledger and its watermark out of the way, under the Unix time of the last write to any of them.
+/// They are kept for people to look at.
+pub(super) fn move_aside(path: &Path, watermark: &Watermark) -> Result<(), LedgerError> {
+    let files = ["", "-wal", "-shm"].map(|suffix| (suffixed(path, suffix), suffix));
+    let written = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+    let last_write = files.iter().map(|(file, _)| file.as_path()).chain([watermark.path()]).filter_map(written).max();
+    let unix_seconds = last_write.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs());
+    let is_free = |seconds: &u64| !suffixed(path, &format!(".damaged-{seconds}")).exists();
+    let name = (unix_seconds..).find(is_free).expect("a directory holds fewer files than there are numbers");
+    for (file, suffix) in files {
+        rename_if_there(&file, &suffixed(path, &format!(".damaged-{name}{suffix}")))?;
+    }
+    rename_if_there(watermark.path(), &suffixed(watermark.path(), &format!(".damaged-{name}")))
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> Result<(), LedgerError> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LedgerError::file(from)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

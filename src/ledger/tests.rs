@@ -1,0 +1,529 @@
+//! The ledger against real files: what survives, what is refused, what is found to be damaged.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::{
+    AccountChange, AccountChangeKind, AccountOutcome, Currency, Fingerprint, IdempotencyKey, MinorUnits, Operation,
+    Overdraft, Payment, PaymentOutcome, PaymentRequest, Rejection,
+};
+use crate::replication::sample::{Chain, account, node, payment};
+use crate::replication::{
+    Body, Entry, Epoch, Hash, LogIndex, Persist, Position, Promise, StoreId, Timestamp, UnchainedEntry,
+};
+
+fn identity() -> Identity {
+    Identity { cluster_id: "test".to_owned(), node_id: node("node1") }
+}
+
+async fn opened(dir: &Path) -> OpenLedger {
+    open(dir, &identity(), || StoreId(1)).await.unwrap()
+}
+
+async fn closed(ledger: OpenLedger) {
+    ledger.reader.close().await;
+    ledger.writer.close().await.unwrap();
+}
+
+/// A directory whose ledger holds the chain, closed in order.
+async fn stored(chain: &Chain, commit_index: LogIndex) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let write = Persist { commit_index, ..chain.persist_after(LogIndex(0)) };
+    ledger.writer.persist(&[write]).await.unwrap();
+    closed(ledger).await;
+    dir
+}
+
+/// Changes the file behind the program's back, as a bad disk would.
+async fn tamper(dir: &Path, sql: &'static str) {
+    let mut connection = SqliteConnectOptions::new().filename(dir.join("ledger.db")).connect().await.unwrap();
+    assert!(sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected() > 0);
+    sqlx::Connection::close(connection).await.unwrap();
+}
+
+fn aside(dir: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(dir).unwrap().map(|item| item.unwrap().path());
+    paths.filter(|path| path.to_string_lossy().contains("ledger.db.damaged-")).collect()
+}
+
+/// Opens a ledger that must be found damaged for a reason that contains `reason`.
+async fn opened_damaged(dir: &Path, reason: &str) -> OpenLedger {
+    let ledger = open(dir, &identity(), || StoreId(2)).await.unwrap();
+    let told = ledger.damaged.clone().expect("it is damaged");
+    assert!(told.contains(reason), "{told}");
+    assert_eq!((ledger.start.store_id, ledger.start.last), (StoreId(2), Position::default()));
+    assert!(!aside(dir).is_empty());
+    ledger
+}
+
+#[tokio::test]
+async fn every_kind_of_entry_reads_back_as_it_was_written() {
+    let mut chain = Chain::begun();
+    chain.one_of_each();
+    let dir = stored(&chain, LogIndex(3)).await;
+    let ledger = opened(dir.path()).await;
+    assert_eq!(ledger.damaged, None);
+    assert_eq!(ledger.start.tail, chain.entries);
+    let read = ledger.reader.entries(LogIndex(1), LogIndex(100), 100).await.unwrap();
+    assert_eq!(read, chain.entries);
+}
+
+#[tokio::test]
+async fn a_ledger_comes_back_as_it_was_left() {
+    let mut chain = Chain::of_payments(5_000);
+    chain.start_epoch(4);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let promise = Promise { epoch: Epoch(9), leader: node("node3") };
+    let write =
+        Persist { promise: Some(promise.clone()), commit_index: LogIndex(4_990), ..chain.persist_after(LogIndex(0)) };
+    ledger.writer.persist(&[write]).await.unwrap();
+    // Dropped, not closed: like a process that is killed.
+    drop(ledger);
+
+    let start = opened(dir.path()).await.start;
+    assert_eq!((start.store_id, start.promise, start.commit_index), (StoreId(1), Some(promise), LogIndex(4_990)));
+    assert_eq!(start.last, chain.last());
+    assert_eq!(start.tail, chain.entries[5_001 - 4_096..]);
+    let spans: Vec<_> = start.spans.iter().map(|span| (span.epoch.0, span.start.0)).collect();
+    assert_eq!(spans, [(1, 1), (4, 5_001)]);
+    assert_eq!(start.configurations.len(), 1);
+    assert_eq!(start.configurations[0].0, LogIndex(2));
+}
+
+#[tokio::test]
+async fn everything_above_the_commit_index_is_loaded_however_much_it_is() {
+    let chain = Chain::of_payments(6_000);
+    let dir = stored(&chain, LogIndex(500)).await;
+    assert_eq!(opened(dir.path()).await.start.tail, chain.entries[500..]);
+}
+
+#[tokio::test]
+async fn a_conflicting_tail_is_replaced_in_one_write() {
+    let old = Chain::of_payments(200);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    ledger.writer.persist(&[old.persist_after(LogIndex(0))]).await.unwrap();
+
+    let mut new = Chain::of_payments(100);
+    new.start_epoch(2);
+    new.pay();
+    let write = Persist { truncate_after: Some(LogIndex(100)), ..new.persist_after(LogIndex(100)) };
+    ledger.writer.persist(&[write]).await.unwrap();
+    assert_eq!(ledger.writer.last_index(), LogIndex(102));
+    drop(ledger);
+    assert_eq!(opened(dir.path()).await.start.tail, new.entries);
+}
+
+#[tokio::test]
+async fn writes_that_take_each_other_back_in_one_call_leave_what_the_last_one_says() {
+    let chain = Chain::of_payments(10);
+    let mut other = Chain::of_payments(5);
+    other.start_epoch(2);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let writes = [
+        chain.persist_after(LogIndex(0)),
+        Persist { truncate_after: Some(LogIndex(7)), ..Persist::default() },
+        Persist { truncate_after: Some(LogIndex(5)), ..other.persist_after(LogIndex(5)) },
+    ];
+    ledger.writer.persist(&writes).await.unwrap();
+    drop(ledger);
+    assert_eq!(opened(dir.path()).await.start.tail, other.entries);
+}
+
+#[tokio::test]
+async fn a_write_that_would_leave_a_hole_is_refused_and_stores_nothing() {
+    let chain = Chain::of_payments(10);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let refused = ledger.writer.persist(&[chain.persist_after(LogIndex(1))]).await.unwrap_err();
+    assert!(matches!(refused, LedgerError::NotConsecutive { expected: LogIndex(1), found: LogIndex(2) }));
+    ledger.writer.persist(&[chain.persist_after(LogIndex(0))]).await.unwrap();
+    let again = ledger.writer.persist(&[chain.persist_after(LogIndex(0))]).await.unwrap_err();
+    assert!(matches!(again, LedgerError::NotConsecutive { .. }));
+}
+
+#[tokio::test]
+async fn a_second_opener_of_the_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = opened(dir.path()).await;
+    let refused = open(dir.path(), &identity(), || StoreId(2)).await.err().unwrap();
+    assert!(matches!(refused, LedgerError::Locked(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn the_ledger_of_another_cluster_or_node_is_refused_by_name() {
+    let dir = stored(&Chain::begun(), LogIndex(0)).await;
+    let other = Identity { cluster_id: "other".to_owned(), ..identity() };
+    let refused = open(dir.path(), &other, || StoreId(2)).await.err().unwrap().to_string();
+    assert!(refused.contains("\"test\"") && refused.contains("\"other\""), "{refused}");
+    let other = Identity { node_id: node("node2"), ..identity() };
+    let refused = open(dir.path(), &other, || StoreId(2)).await.err().unwrap().to_string();
+    assert!(refused.contains("\"node1\"") && refused.contains("\"node2\""), "{refused}");
+    assert!(aside(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_changed_amount_in_the_tail_is_found_when_the_ledger_is_opened() {
+    let dir = stored(&Chain::of_payments(50), LogIndex(50)).await;
+    tamper(dir.path(), "UPDATE entries SET amount = amount | 1024 WHERE log_index = 30").await;
+    let ledger = opened_damaged(dir.path(), "chain of hashes breaks between entries 29 and 30").await;
+    drop(ledger);
+    let again = opened(dir.path()).await;
+    assert_eq!((again.damaged, again.start.store_id), (None, StoreId(2)));
+}
+
+#[tokio::test]
+async fn a_hole_in_the_tail_is_found_when_the_ledger_is_opened() {
+    let dir = stored(&Chain::of_payments(50), LogIndex(50)).await;
+    tamper(dir.path(), "DELETE FROM entries WHERE log_index = 30").await;
+    opened_damaged(dir.path(), "between entries 29 and 31").await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_ends_below_its_commit_index_begins_again() {
+    let dir = stored(&Chain::of_payments(50), LogIndex(50)).await;
+    tamper(dir.path(), "DELETE FROM entries WHERE log_index > 40").await;
+    opened_damaged(dir.path(), "ends at 40, below its commit index 50").await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_ends_below_its_watermark_begins_again() {
+    let chain = Chain::of_payments(50);
+    let dir = stored(&chain, LogIndex(0)).await;
+    Watermark::in_directory(dir.path()).write(&chain.last()).unwrap();
+    tamper(dir.path(), "DELETE FROM entries WHERE log_index > 40").await;
+    let ledger = opened_damaged(dir.path(), "ends at 40, below its watermark 50").await;
+    assert_eq!(ledger.watermark.read().unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_gone_while_its_watermark_is_there_is_damaged() {
+    let chain = Chain::of_payments(5);
+    let dir = stored(&chain, LogIndex(5)).await;
+    Watermark::in_directory(dir.path()).write(&chain.last()).unwrap();
+    fs::remove_file(dir.path().join("ledger.db")).unwrap();
+    let ledger = open(dir.path(), &identity(), || StoreId(2)).await.unwrap();
+    assert!(ledger.damaged.unwrap().contains("held entry 5"));
+    assert_eq!(ledger.start.store_id, StoreId(2));
+}
+
+#[tokio::test]
+async fn another_history_than_the_watermarks_is_damage() {
+    let chain = Chain::of_payments(50);
+    let dir = stored(&chain, LogIndex(0)).await;
+    let other = Position { hash: Hash([1; 32]), ..chain.last() };
+    Watermark::in_directory(dir.path()).write(&other).unwrap();
+    opened_damaged(dir.path(), "not the one that its watermark names").await;
+}
+
+#[tokio::test]
+async fn a_file_that_sqlite_did_not_write_is_moved_aside() {
+    let dir = stored(&Chain::of_payments(5), LogIndex(5)).await;
+    fs::write(dir.path().join("ledger.db"), vec![0x5a; 40_960]).unwrap();
+    opened_damaged(dir.path(), "not a database").await;
+}
+
+/// SQLite cuts a WAL at the first frame that fails its checksum, without a word. Every flip is therefore either
+/// harmless or found by the watermark; none goes by with entries missing.
+#[tokio::test]
+async fn a_flipped_bit_in_the_wal_never_shortens_the_ledger_unnoticed() {
+    let chain = Chain::of_payments(120);
+    let source = tempfile::tempdir().unwrap();
+    let mut ledger = opened(source.path()).await;
+    for upto in [40, 80, 120] {
+        let entries = chain.entries[upto - 40..upto].to_vec();
+        ledger.writer.persist(&[Persist { entries, ..Persist::default() }]).await.unwrap();
+    }
+    ledger.watermark.write(&chain.last()).unwrap();
+    let wal_bytes = fs::metadata(source.path().join("ledger.db-wal")).unwrap().len();
+    let mut damaged = 0;
+    for step in 0..24_u64 {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["ledger.db", "ledger.db-wal", "watermark"] {
+            fs::copy(source.path().join(name), dir.path().join(name)).unwrap();
+        }
+        let wal = dir.path().join("ledger.db-wal");
+        let mut bytes = fs::read(&wal).unwrap();
+        bytes[usize::try_from(wal_bytes * step / 24 + 7).unwrap()] ^= 4;
+        fs::write(&wal, bytes).unwrap();
+        let ledger = open(dir.path(), &identity(), || StoreId(2)).await.unwrap();
+        match ledger.damaged {
+            Some(_) => damaged += 1,
+            None => assert_eq!(ledger.start.last, chain.last(), "flip {step}"),
+        }
+    }
+    assert!(damaged > 12, "only {damaged} of 24 flips were noticed");
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_the_write_and_every_later_one_and_loses_nothing_reported_durable() {
+    let chain = Chain::of_payments(20_000);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    ledger.writer.limit_pages(40).await;
+    let mut durable = 0;
+    let failure = loop {
+        let entries = chain.entries[durable..durable + 64].to_vec();
+        match ledger.writer.persist(&[Persist { entries, ..Persist::default() }]).await {
+            Ok(()) => durable += 64,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(failure, LedgerError::OutcomeUnknown(_)), "{failure}");
+    assert!(durable > 0);
+    let entries = chain.entries[durable..=durable].to_vec();
+    for _ in 0..3 {
+        let write = Persist { entries: entries.clone(), ..Persist::default() };
+        assert!(matches!(ledger.writer.persist(&[write]).await, Err(LedgerError::Closed)));
+    }
+    let last = ledger.reader.entry(LogIndex(u64::try_from(durable).unwrap())).await.unwrap();
+    assert_eq!(last.unwrap(), chain.entries[durable - 1]);
+    drop(ledger);
+    let again = opened(dir.path()).await;
+    assert_eq!(again.damaged, None);
+    assert!(again.start.last.index.0 >= u64::try_from(durable).unwrap());
+    let kept = usize::try_from(again.start.last.index.0).unwrap();
+    assert_eq!(again.start.last, chain.entries[kept - 1].position());
+}
+
+#[tokio::test]
+async fn a_write_that_is_abandoned_halfway_closes_the_writer() {
+    let chain = Chain::of_payments(2_000);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let write = [chain.persist_after(LogIndex(0))];
+    let finished = futures_util::FutureExt::now_or_never(ledger.writer.persist(&write));
+    assert!(finished.is_none());
+    assert!(matches!(ledger.writer.persist(&write).await, Err(LedgerError::Closed)));
+}
+
+#[tokio::test]
+async fn the_wal_is_written_back_before_it_grows_without_end() {
+    let mut chain = Chain::begun();
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let metadata = format!("\"{}\"", "x".repeat(4_000));
+    let mut largest = 0;
+    for _ in 0..80 {
+        let after = ledger.writer.last_index();
+        for _ in 0..256 {
+            chain.request(payment("external:card", "a", 1, None, Some(&metadata)));
+        }
+        ledger.writer.persist(&[chain.persist_after(after)]).await.unwrap();
+        ledger.writer.checkpoint_if_due().await.unwrap();
+        largest = largest.max(fs::metadata(dir.path().join("ledger.db-wal")).unwrap().len());
+    }
+    // 20,000 entries of 4 KiB went through it.
+    assert!(largest < 48 << 20, "{largest} bytes");
+    drop(ledger);
+    assert_eq!(opened(dir.path()).await.start.last, chain.last());
+}
+
+#[tokio::test]
+async fn positions_and_moments_are_found() {
+    let chain = Chain::of_payments(300);
+    let dir = stored(&chain, LogIndex(300)).await;
+    let reader = opened(dir.path()).await.reader;
+    assert_eq!(reader.position(LogIndex(0)).await.unwrap(), Some(Position::default()));
+    assert_eq!(reader.position(LogIndex(300)).await.unwrap(), Some(chain.last()));
+    assert_eq!(reader.position(LogIndex(301)).await.unwrap(), None);
+    for (moment, index) in [(0, 1), (1_700_000_000_501, 51), (1_700_000_000_510, 51), (1_800_000_000_000, 301)] {
+        let found = reader.first_at_or_after(Timestamp(moment), LogIndex(300)).await.unwrap();
+        assert_eq!(found, LogIndex(index), "{moment}");
+    }
+}
+
+#[tokio::test]
+async fn entries_are_found_by_index_in_the_order_asked_for() {
+    let chain = Chain::of_payments(600);
+    let dir = stored(&chain, LogIndex(600)).await;
+    let reader = opened(dir.path()).await.reader;
+    let wanted: Vec<_> = (1..=600).rev().step_by(2).chain([9_999, 17]).map(LogIndex).collect();
+    let found: Vec<_> = reader.entries_of(&wanted).await.unwrap().iter().map(|entry| entry.index).collect();
+    let expected: Vec<_> = wanted.into_iter().filter(|index| index.0 <= 600).collect();
+    assert_eq!(found, expected);
+    assert_eq!(reader.entries(LogIndex(10), LogIndex(20), 3).await.unwrap(), chain.entries[9..12]);
+}
+
+#[tokio::test]
+async fn payments_are_listed_newest_first_page_by_page_with_bounded_work() {
+    let mut chain = Chain::of_payments(300);
+    chain.one_of_each();
+    let dir = stored(&chain, LogIndex(0)).await;
+    let reader = opened(dir.path()).await.reader;
+    let filters = [
+        ScanFilter::default(),
+        ScanFilter { status: Some(PaymentStatus::Rejected), ..ScanFilter::default() },
+        ScanFilter { status: Some(PaymentStatus::Succeeded), at_least: LogIndex(250), ..ScanFilter::default() },
+        ScanFilter { account: Some(account("customer-7")), ..ScanFilter::default() },
+        ScanFilter { currency: Some(Currency::parse("USD").unwrap()), ..ScanFilter::default() },
+    ];
+    for filter in filters {
+        let expected: Vec<_> = chain.entries.iter().rev().filter(|entry| wanted(entry, &filter)).cloned().collect();
+        let mut found = Vec::new();
+        let mut next = Some(chain.last().index.next());
+        while let Some(below) = next {
+            let page = reader.scan_newest(&ScanFilter { below, ..filter.clone() }, 7, 50).await.unwrap();
+            assert!(page.next_below.is_none_or(|next| next < below));
+            found.extend(page.entries);
+            next = page.next_below;
+        }
+        assert_eq!(found, expected, "{filter:?}");
+    }
+}
+
+/// What [`LedgerReader::scan_newest`] lets through, the slow way.
+fn wanted(entry: &Arc<Entry>, filter: &ScanFilter) -> bool {
+    let Some(Operation::Payment(payment)) = entry.operation() else { return false };
+    let rejected = matches!(payment.outcome, PaymentOutcome::Rejected(_));
+    entry.index >= filter.at_least
+        && filter.status.is_none_or(|status| rejected == (status == PaymentStatus::Rejected))
+        && filter.currency.is_none_or(|currency| payment.request.currency == currency)
+        && filter.account.as_ref().is_none_or(|id| payment.request.from == *id || payment.request.to == *id)
+}
+
+#[tokio::test]
+async fn people_read_payments_with_their_time_and_reason() {
+    let mut chain = Chain::begun();
+    chain.one_of_each();
+    let dir = stored(&chain, LogIndex(0)).await;
+    let options = SqliteConnectOptions::new().filename(dir.path().join("ledger.db"));
+    let mut connection = options.connect().await.unwrap();
+    let sql = "SELECT time, status, rejection, description FROM payments ORDER BY log_index DESC LIMIT 1";
+    let row: (String, String, String, String) = sqlx::query_as(sql).fetch_one(&mut connection).await.unwrap();
+    let expected = ("2023-11-14T22:13:20.110Z", "rejected", "account_not_found", "refused");
+    assert_eq!((row.0.as_str(), row.1.as_str(), row.2.as_str(), row.3.as_str()), expected);
+}
+
+fn any_text() -> impl Strategy<Value = Option<compact_str::CompactString>> {
+    proptest::option::of(any::<String>().prop_map(Into::into))
+}
+
+fn any_rejection() -> impl Strategy<Value = Rejection> {
+    prop_oneof![
+        Just(Rejection::InsufficientFunds),
+        Just(Rejection::AccountNotFound),
+        Just(Rejection::AccountExists),
+        Just(Rejection::BalanceOverflow),
+        Just(Rejection::OverdraftInUse),
+    ]
+}
+
+fn any_overdraft() -> impl Strategy<Value = Overdraft> {
+    let limit = (1..=i64::MAX).prop_map(|units| Overdraft::Limit(MinorUnits::new(units)));
+    prop_oneof![Just(Overdraft::None), Just(Overdraft::Unlimited), limit]
+}
+
+prop_compose! {
+    fn any_payment()(
+        key in "[ -~]{1,255}", fingerprint: [u8; 16], from in "[A-Za-z0-9_.:-]{1,64}", to in "[A-Za-z0-9_.:-]{1,64}",
+        amount: i64, currency in "EUR|JPY|KWD", description in any_text(), metadata in any_text(),
+        from_balance: i64, to_balance: i64, rejection in proptest::option::of(any_rejection()),
+    ) -> Operation {
+        let request = PaymentRequest {
+            from: account(&from),
+            to: account(&to),
+            amount: MinorUnits::new(amount),
+            currency: Currency::parse(&currency).unwrap(),
+            description,
+            metadata,
+        };
+        let succeeded = PaymentOutcome::Succeeded {
+            from_balance: MinorUnits::new(from_balance),
+            to_balance: MinorUnits::new(to_balance),
+        };
+        let outcome = rejection.map_or(succeeded, PaymentOutcome::Rejected);
+        let key = IdempotencyKey::parse(&key).unwrap();
+        Operation::Payment(Payment { key, fingerprint: Fingerprint(fingerprint), request, outcome })
+    }
+}
+
+prop_compose! {
+    fn any_account_change()(
+        key in "[ -~]{1,255}", fingerprint: [u8; 16], id in "[A-Za-z0-9_.:-]{1,64}", opens: bool,
+        overdraft in any_overdraft(), rejection in proptest::option::of(any_rejection()),
+    ) -> Operation {
+        let change =
+            if opens { AccountChangeKind::Open(overdraft) } else { AccountChangeKind::SetOverdraft(overdraft) };
+        Operation::Account(AccountChange {
+            key: IdempotencyKey::parse(&key).unwrap(),
+            fingerprint: Fingerprint(fingerprint),
+            account: account(&id),
+            change,
+            outcome: rejection.map_or(AccountOutcome::Applied, AccountOutcome::Rejected),
+        })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_entries_read_back_exactly(
+        operations in proptest::collection::vec(prop_oneof![any_payment(), any_account_change()], 1..150),
+    ) {
+        let mut last = Position { epoch: Epoch(3), ..Position::default() };
+        let mut entries = Vec::new();
+        for operation in operations {
+            let index = last.index.next();
+            let body = Body::Operation(operation);
+            let entry = UnchainedEntry { index, epoch: last.epoch, timestamp: Timestamp(index.0), body };
+            let entry = entry.chain(&last.hash);
+            last = entry.position();
+            entries.push(Arc::new(entry));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let mut ledger = opened(dir.path()).await;
+            let write = Persist { entries: entries.clone(), ..Persist::default() };
+            ledger.writer.persist(&[write]).await.unwrap();
+            drop(ledger);
+            let again = opened(dir.path()).await;
+            assert_eq!(again.damaged, None);
+            assert_eq!(again.start.tail, entries);
+        });
+    }
+}
+
+/// Not a test of behaviour but of cost; run it with `--release --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "measures"]
+async fn rows_are_stored_at_a_few_microseconds_each() {
+    let chain = Chain::of_payments(400_000);
+    for batch in [1, 16, 64, 256, 4_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = opened(dir.path()).await;
+        let rows = if batch == 1 { 10_000 } else { chain.entries.len() };
+        let begun = std::time::Instant::now();
+        for entries in chain.entries[..rows].chunks(batch) {
+            let commit_index = entries[0].index.previous();
+            let write = Persist { entries: entries.to_vec(), commit_index, ..Persist::default() };
+            ledger.writer.persist(&[write]).await.unwrap();
+            ledger.writer.checkpoint_if_due().await.unwrap();
+        }
+        let written = begun.elapsed();
+        let begun = std::time::Instant::now();
+        let last = LogIndex(u64::try_from(rows).unwrap());
+        let mut from = LogIndex(1);
+        while from <= last {
+            let read = ledger.reader.entries(from, last, 4_096).await.unwrap();
+            from = read.last().unwrap().index.next();
+        }
+        let rows = f64::from(u32::try_from(rows).unwrap());
+        let each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / rows;
+        println!("batches of {batch}: {:.2} us/row written, {:.2} us/row read", each(written), each(begun.elapsed()));
+    }
+}

@@ -1,0 +1,156 @@
+//! Carries out what the engine wants done: each effect becomes a task or a place in a queue, each result an event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::KeyDigest;
+use crate::engine::Input;
+use crate::ledger::{LedgerError, LedgerReader};
+use crate::replication::{
+    CoordinationCommand, Entry, Event, LogIndex, NodeId, Outgoing, Persist, Position, Request, RequestId, Response,
+};
+use crate::transport::{PeerClient, PeerError};
+use crate::views::ViewsReader;
+
+use super::event_loop::Message;
+
+/// How long a follower may take to store a batch.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a source may take to read a batch.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a question that needs no disk may take.
+const QUICK_TIMEOUT: Duration = Duration::from_millis(500);
+/// Most entries in one answer to a fetch.
+const FETCH_ENTRIES: usize = 4_096;
+
+/// See the module. Every task that it starts ends by itself: each has its own time limit.
+pub(super) struct Executor {
+    pub(super) events: mpsc::Sender<Message>,
+    pub(super) writes: mpsc::Sender<Persist>,
+    pub(super) commands: mpsc::Sender<CoordinationCommand>,
+    pub(super) peers: PeerClient,
+    pub(super) ledger: LedgerReader,
+    pub(super) views: ViewsReader,
+}
+
+impl Executor {
+    pub(super) fn persist(&self, write: Persist) {
+        // The core has one write on its way at a time, so there is always room. If the writer has ended, the node is
+        // about to end too, and nothing more becomes durable.
+        let _ = self.writes.try_send(write);
+    }
+
+    pub(super) fn coordinate(&self, command: CoordinationCommand) {
+        tracing::debug!(?command, "asking ZooKeeper");
+        // A command that finds no room is as good as one that ZooKeeper lost: the core asks again when it still matters.
+        let _ = self.commands.try_send(command);
+    }
+
+    pub(super) fn send(&self, id: RequestId, to: NodeId, request: Outgoing) {
+        let (peers, events) = (self.peers.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let answer = peers.rpc(&to, &request, time_limit(&request)).await;
+            let event = match answer {
+                Ok(response) => Event::Response { id, from: to, response },
+                Err(error) => {
+                    if let PeerError::Refused { .. } | PeerError::Wire(_) = error {
+                        tracing::warn!(%error, "a peer does not take this node's messages");
+                    }
+                    Event::Unanswered { id, to }
+                }
+            };
+            tell(&events, Input::Replication(event)).await;
+        });
+    }
+
+    pub(super) fn respond_entries(&self, reply: oneshot::Sender<Response>, from: LogIndex, to: LogIndex) {
+        let (ledger, events) = (self.ledger.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let response = match read_chain(&ledger, from.previous(), to, FETCH_ENTRIES).await {
+                Ok((previous, entries)) => Response::Entries {
+                    previous,
+                    last_hash: entries.last().map_or(previous.hash, |entry| entry.hash),
+                    entries: entries.iter().map(|entry| entry.unchained()).collect(),
+                },
+                Err(error) => {
+                    report_read(&events, &error).await;
+                    Response::Unable
+                }
+            };
+            // A candidate that has given up asks again.
+            let _ = reply.send(response);
+        });
+    }
+
+    pub(super) fn load(&self, peer: NodeId, from: LogIndex, to: LogIndex) {
+        let (ledger, events) = (self.ledger.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let most = usize::try_from(to.0 - from.0 + 1).unwrap_or(usize::MAX);
+            let entries = match ledger.entries(from, to, most).await {
+                Ok(entries) => entries,
+                Err(error) => {
+                    report_read(&events, &error).await;
+                    Vec::new()
+                }
+            };
+            tell(&events, Input::Replication(Event::Loaded { peer, entries })).await;
+        });
+    }
+
+    pub(super) fn find_key(&self, digest: KeyDigest) {
+        let (views, events) = (self.views.clone(), self.events.clone());
+        tokio::spawn(async move {
+            match views.key(digest).await {
+                Ok(index) => tell(&events, Input::KeyFound { digest, index }).await,
+                // Without an answer the callers wait until their deadline: nothing may be decided on a guess.
+                Err(error) => tracing::error!(%error, "an idempotency key could not be looked up"),
+            }
+        });
+    }
+}
+
+fn time_limit(request: &Outgoing) -> Duration {
+    match request {
+        Outgoing::Append { .. } | Outgoing::Plain(Request::Append(_) | Request::Fence { .. }) => APPEND_TIMEOUT,
+        Outgoing::Plain(Request::Fetch { .. }) => FETCH_TIMEOUT,
+        Outgoing::Plain(Request::HearLeader | Request::ReadIndex | Request::Yield { .. }) => QUICK_TIMEOUT,
+    }
+}
+
+pub(super) async fn tell(events: &mpsc::Sender<Message>, input: Input) {
+    // The loop is gone only when the node stops.
+    let _ = events.send(Message::Input(input)).await;
+}
+
+/// A ledger that cannot be trusted takes its node out of the cluster; one that cannot be read just now does not.
+async fn report_read(events: &mpsc::Sender<Message>, error: &LedgerError) {
+    tracing::error!(%error, "the ledger could not be read");
+    if let LedgerError::Damaged(reason) = error {
+        tell(events, Input::Replication(Event::Quarantine(reason.clone()))).await;
+    }
+}
+
+/// Reads the place at `previous` and the entries after it up to `to`, and checks that they form an unbroken chain.
+///
+/// # Errors
+/// [`LedgerError::Damaged`] if they do not, and whatever reading gives.
+pub(super) async fn read_chain(
+    ledger: &LedgerReader,
+    previous: LogIndex,
+    to: LogIndex,
+    most: usize,
+) -> Result<(Position, Vec<Arc<Entry>>), LedgerError> {
+    let place = if previous == LogIndex(0) { Some(Position::default()) } else { ledger.position(previous).await? };
+    let place = place.ok_or_else(|| LedgerError::Damaged(format!("entry {previous} is missing")))?;
+    let entries = ledger.entries(previous.next(), to, most).await?;
+    let mut end = place;
+    for entry in &entries {
+        if !entry.follows(&end) {
+            return Err(LedgerError::Damaged(format!("the hash chain breaks at index {}", entry.index)));
+        }
+        end = entry.position();
+    }
+    Ok((place, entries))
+}

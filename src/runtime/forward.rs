@@ -1,0 +1,103 @@
+//! Brings client writes from a follower to the leader, one hop, in batches: whatever gathers while earlier batches are on
+//! their way goes together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::domain::Proposal;
+use crate::replication::NodeId;
+use crate::transport::{ForwardedAnswer, PeerClient, PeerError};
+
+/// Most writes in one batch.
+const BATCH: usize = 512;
+/// Most batches on their way to one peer.
+const IN_FLIGHT: usize = 8;
+/// Most writes that wait for a place in a batch.
+const QUEUE: usize = 16_384;
+
+/// A write on its way to another node.
+struct Forwarded {
+    proposal: Proposal,
+    deadline: Instant,
+    reply: oneshot::Sender<Forwarding>,
+}
+
+/// What came of forwarding a write.
+#[derive(Clone, Debug)]
+pub(super) enum Forwarding {
+    /// The other node answered.
+    Answered(ForwardedAnswer),
+    /// It did not arrive there.
+    NotSent,
+    /// The queue to that node is full.
+    QueueFull,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Forwarder {
+    queues: Arc<BTreeMap<NodeId, mpsc::Sender<Forwarded>>>,
+}
+
+impl Forwarder {
+    /// Starts one task per peer; they end when the last clone is dropped.
+    pub(super) fn start(peers: &PeerClient, others: impl Iterator<Item = NodeId>) -> Self {
+        let start_one = |node: NodeId| {
+            let (queue, waiting) = mpsc::channel(QUEUE);
+            tokio::spawn(forward_to(peers.clone(), node.clone(), waiting));
+            (node, queue)
+        };
+        Self { queues: Arc::new(others.map(start_one).collect()) }
+    }
+
+    /// Hands a write to another node and waits for what it says, at most until the deadline.
+    pub(super) async fn forward(&self, to: &NodeId, proposal: Proposal, deadline: Instant) -> Forwarding {
+        let Some(queue) = self.queues.get(to) else { return Forwarding::NotSent };
+        let (reply, answer) = oneshot::channel();
+        match queue.try_send(Forwarded { proposal, deadline, reply }) {
+            Ok(()) => answer.await.unwrap_or(Forwarding::Answered(ForwardedAnswer::Unknown)),
+            Err(mpsc::error::TrySendError::Full(_)) => Forwarding::QueueFull,
+            Err(mpsc::error::TrySendError::Closed(_)) => Forwarding::NotSent,
+        }
+    }
+}
+
+async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver<Forwarded>) {
+    let places = Arc::new(Semaphore::new(IN_FLIGHT));
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        if waiting.recv_many(&mut batch, BATCH).await == 0 {
+            return;
+        }
+        let (peers, node) = (peers.clone(), node.clone());
+        let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+        tokio::spawn(async move {
+            send_batch(&peers, &node, full).await;
+            drop(place);
+        });
+    }
+}
+
+async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
+    let latest = batch.iter().map(|write| write.deadline).max().unwrap_or_else(Instant::now);
+    let within = latest.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let (proposals, replies): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|write| (write.proposal, write.reply)).unzip();
+    let answers = match peers.propose(node, &proposals, within).await {
+        Ok(answers) if answers.len() == replies.len() => answers.into_iter().map(Forwarding::Answered).collect(),
+        Err(PeerError::Unreachable(_) | PeerError::Refused { .. } | PeerError::Unknown(_)) => {
+            vec![Forwarding::NotSent; replies.len()]
+        }
+        Ok(_) | Err(PeerError::NoAnswer(_) | PeerError::Wire(_)) => {
+            vec![Forwarding::Answered(ForwardedAnswer::Unknown); replies.len()]
+        }
+    };
+    for (reply, answer) in replies.into_iter().zip(answers) {
+        // A caller that has given up has its answer: unknown.
+        let _ = reply.send(answer);
+    }
+}

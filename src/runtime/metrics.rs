@@ -1,0 +1,60 @@
+//! What the runtime measures.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Counters of the hot path: a few atomic additions per batch.
+#[derive(Debug)]
+pub struct Metrics {
+    commit_seconds: Histogram,
+    batch_entries: Histogram,
+    waiting_callers: Gauge<i64>,
+    queued_requests: Gauge<i64>,
+    forwarded: Counter<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            batch_entries: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
+            waiting_callers: Gauge::default(),
+            queued_requests: Gauge::default(),
+            forwarded: Counter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Adds the runtime's metrics to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let seconds = "Time from a proposal's arrival at the leader to its commit";
+        registry.register("commit_latency_seconds", seconds, self.commit_seconds.clone());
+        registry.register("batch_entries", "Entries in one write to the ledger", self.batch_entries.clone());
+        registry.register("waiting_callers", "Callers that wait for a commit", self.waiting_callers.clone());
+        registry.register("queued_requests", "Requests that wait for the event loop", self.queued_requests.clone());
+        registry.register("forwarded_writes", "Writes handed to another node", self.forwarded.clone());
+    }
+
+    pub(super) fn commit_latency(&self, latency: Duration) {
+        self.commit_seconds.observe(latency.as_secs_f64());
+    }
+
+    pub(super) fn persisting(&self, entries: usize) {
+        self.batch_entries.observe(f64::from(u32::try_from(entries).unwrap_or(u32::MAX)));
+    }
+
+    pub(super) fn queues(&self, waiting_callers: usize, queued_requests: usize) {
+        self.waiting_callers.set(i64::try_from(waiting_callers).unwrap_or(i64::MAX));
+        self.queued_requests.set(i64::try_from(queued_requests).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn forwarded(&self) {
+        self.forwarded.inc();
+    }
+}
