@@ -18,11 +18,11 @@
 //!
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
 
-pub mod clock;
-pub mod coordination;
 pub mod api;
 pub mod cli;
 pub mod client;
+pub mod clock;
+pub mod coordination;
 pub mod domain;
 pub mod engine;
 pub mod ledger;

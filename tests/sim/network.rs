@@ -50,13 +50,7 @@ pub(crate) enum ReadJob {
 }
 
 fn unchained(entries: &[Arc<Entry>]) -> Vec<UnchainedEntry> {
-    let strip = |entry: &Arc<Entry>| UnchainedEntry {
-        index: entry.index,
-        epoch: entry.epoch,
-        timestamp: entry.timestamp,
-        body: entry.body.clone(),
-    };
-    entries.iter().map(strip).collect()
+    entries.iter().map(|entry| entry.unchained()).collect()
 }
 
 fn on_the_wire(outgoing: Outgoing) -> Request {
@@ -190,9 +184,12 @@ impl World {
                 self.feed(node, Input::Replication(Event::Loaded { peer, entries }));
             }
             ReadJob::Respond { rpc, from, to } => {
-                let response = match disk.position(from.previous()) {
-                    Some(previous) => Response::Entries { previous, entries: unchained(&disk.read(from, to, most)) },
-                    None => Response::Unable,
+                let entries = disk.read(from, to, most);
+                let response = match (disk.position(from.previous()), entries.last()) {
+                    (Some(previous), Some(last)) => {
+                        Response::Entries { previous, last_hash: last.hash, entries: unchained(&entries) }
+                    }
+                    _ => Response::Unable,
                 };
                 self.send_response(node, rpc, response);
             }
