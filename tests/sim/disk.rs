@@ -132,15 +132,16 @@ impl Disk {
     }
 
     fn replica_start(&self, random: &mut Random) -> ReplicaStart {
-        let committed_too = random.between(0, self.commit_index.0.min(5));
+        let first_unknown = LogIndex(self.commit_index.0 + 1 - random.between(0, self.commit_index.0.min(5)));
+        let last = self.last_index();
         ReplicaStart {
             store_id: self.store_id,
             promise: self.promise.clone(),
             commit_index: self.commit_index,
-            last: self.position(self.last_index()).expect("the last entry is there"),
+            last: self.position(last).expect("the last entry is there"),
             spans: self.spans(),
             configurations: self.configurations(),
-            tail: self.read(LogIndex(self.commit_index.0 + 1 - committed_too), self.last_index(), usize::MAX),
+            tail: self.read(first_unknown.min(last), last, usize::MAX),
         }
     }
 
