@@ -287,7 +287,7 @@ impl World {
         let attempt = self.clients.attempts.get_mut(&caller.0).expect("only callers are answered");
         assert!(!std::mem::replace(&mut attempt.answered, true), "{caller:?} was answered twice");
         let (client, number) = (attempt.client, attempt.intent);
-        self.oracle.answered(&self.clients.intents[number], answer);
+        self.oracle.answered(&self.clients.intents[number], answer, &self.nodes);
         let news = match answer {
             Answer::Decided(_) | Answer::Repeated { .. } => {
                 self.clients.last_answering = node;

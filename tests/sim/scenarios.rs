@@ -6,7 +6,8 @@ use super::world::World;
 
 /// A calm cluster of three that has taken payments for a while, and its leader.
 fn three_at_work(seed: u64) -> (World, usize) {
-    let mut world = World::new(Knobs::calm(seed, 3), std::env::var_os("TRACE").is_some());
+    let knobs = Knobs { client_timeout: SECOND / 4, ..Knobs::calm(seed, 3) };
+    let mut world = World::new(knobs, std::env::var_os("TRACE").is_some());
     world.run_until(3 * SECOND);
     assert!(world.clients.settled() > 20, "a calm cluster takes payments");
     let leader = leader_of(&world);

@@ -284,13 +284,15 @@ impl World {
     }
 
     fn look_at_applied(&mut self, number: usize) {
-        let node = &mut self.nodes[number];
-        let Some(process) = &mut node.process else { return };
-        let applied = process.engine.applied_index();
-        if applied != process.applied {
-            self.trace.note(self.now, number, "applied", [process.applied.0, applied.0]);
-            self.oracle.applied(number, process.applied, applied, &node.disk);
-            process.applied = applied;
+        let Some(process) = &mut self.nodes[number].process else { return };
+        let (before, applied) = (process.applied, process.engine.applied_index());
+        if before == applied {
+            return;
+        }
+        process.applied = applied;
+        self.trace.note(self.now, number, "applied", [before.0, applied.0]);
+        self.oracle.applied(number, before, applied, &self.nodes);
+        if let Some(process) = &self.nodes[number].process {
             self.oracle.compare_bank(number, &process.engine);
         }
     }

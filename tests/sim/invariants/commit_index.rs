@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use quorapay::replication::{Body, Configuration, Entry, Epoch, LogIndex, StoreId};
 
+use crate::node::Node;
+
 pub(super) fn restarted(node: usize, durable: LogIndex, applied: LogIndex) {
     assert!(applied >= durable, "node{} starts at {applied}, {durable} was durable as its commit index", node + 1);
 }
@@ -21,7 +23,7 @@ pub(super) struct DurableCopies {
     /// Each store's node and its bit in `copies`.
     stores: HashMap<StoreId, (usize, u64)>,
     copies: HashMap<(LogIndex, Epoch), u64>,
-    configurations: Vec<(LogIndex, Epoch, Configuration)>,
+    configurations: Vec<(LogIndex, Configuration)>,
     committed_configuration: LogIndex,
 }
 
@@ -48,26 +50,32 @@ impl DurableCopies {
         if *copies == 0
             && let Body::Configuration(configuration) = &entry.body
         {
-            self.configurations.push((entry.index, entry.epoch, configuration.clone()));
+            self.configurations.push((entry.index, configuration.clone()));
         }
         *copies |= bit;
     }
 
     /// The entry is being committed for the first time.
-    pub(super) fn check_commit(&mut self, entry: &Entry) {
-        self.check_quorum(entry);
+    pub(super) fn check_commit(&mut self, entry: &Entry, nodes: &[Node]) {
+        self.check_quorum(entry, nodes);
         if matches!(entry.body, Body::Configuration(_)) {
             self.committed_configuration = entry.index;
         }
     }
 
-    /// A quorum of some configuration that may be in force holds the entry: the newest committed one or a later one.
-    pub(super) fn check_quorum(&self, entry: &Entry) {
+    /// A quorum of some configuration that may be in force holds the entry: the newest committed one, a later one, or
+    /// one that so far stands only in a leader's memory, which is in force there from the moment it is appended.
+    pub(super) fn check_quorum(&self, entry: &Entry, nodes: &[Node]) {
         let copies = self.copies.get(&(entry.index, entry.epoch)).copied().unwrap_or_default();
-        let later = self.configurations.iter().filter(|(index, ..)| *index >= self.committed_configuration);
-        let of_some = later.into_iter().any(|(_, _, configuration)| self.is_quorum(configuration, copies));
+        let later = self.configurations.iter().filter(|(index, _)| *index >= self.committed_configuration);
+        let of_some = later.into_iter().any(|(_, configuration)| self.is_quorum(configuration, copies));
         let of_all = self.committed_configuration.0 == 0 && self.is_first_quorum(copies);
-        assert!(of_some || of_all, "committed without a quorum of durable copies ({copies:b}): {entry:?}");
+        let in_memory = |node: &Node| {
+            let configuration = node.process.as_ref().and_then(|process| process.engine.replica().configuration());
+            configuration.is_some_and(|configuration| self.is_quorum(configuration, copies))
+        };
+        let backed = of_some || of_all || nodes.iter().any(in_memory);
+        assert!(backed, "committed without a quorum of durable copies ({copies:b}): {entry:?}");
     }
 
     fn is_quorum(&self, configuration: &Configuration, copies: u64) -> bool {

@@ -85,11 +85,12 @@ impl Oracle {
     }
 
     /// A node has applied more of its log.
-    pub(crate) fn applied(&mut self, node: usize, before: LogIndex, now: LogIndex, disk: &Disk) {
+    pub(crate) fn applied(&mut self, node: usize, before: LogIndex, now: LogIndex, nodes: &[Node]) {
+        let disk = &nodes[node].disk;
         commit_index::advanced(node, before, now, disk.last_index());
         for entry in &disk.rows[row(before.next())..row(now.next())] {
             if self.history.confirm(entry) {
-                self.copies.check_commit(entry);
+                self.copies.check_commit(entry, nodes);
                 timestamps::check(self.history.before(entry.index), entry);
                 if let Some(operation) = entry.operation() {
                     self.keys.committed(operation.key(), entry.index);
@@ -107,11 +108,11 @@ impl Oracle {
     }
 
     /// A caller was answered.
-    pub(crate) fn answered(&mut self, intent: &Intent, answer: &Answer) {
+    pub(crate) fn answered(&mut self, intent: &Intent, answer: &Answer, nodes: &[Node]) {
         let index = match answer {
             Answer::Decided(entry) => {
                 self.history.claim(entry.index, entry.hash);
-                self.copies.check_quorum(entry);
+                self.copies.check_quorum(entry, nodes);
                 self.acknowledged.decided(intent, entry);
                 entry.index
             }
