@@ -102,8 +102,8 @@ pub(crate) struct Clients {
     reads: BTreeMap<u64, Read>,
     last_number: u64,
     last_answering: usize,
-    /// How many callers each node has given a committed answer.
-    settled_by: Vec<usize>,
+    /// The newest attempt that each node has given a committed answer.
+    settled_by: Vec<u64>,
     settling: bool,
 }
 
@@ -143,8 +143,13 @@ impl Clients {
         self.intents.iter().filter(|intent| intent.settled).count()
     }
 
-    /// How many callers a node has given a committed answer.
-    pub(crate) fn settled_by(&self, node: usize) -> usize {
+    /// The newest attempt or read that was made.
+    pub(crate) const fn newest(&self) -> u64 {
+        self.last_number
+    }
+
+    /// The newest attempt that a node has given a committed answer.
+    pub(crate) fn newest_settled_by(&self, node: usize) -> u64 {
         self.settled_by[node]
     }
 }
@@ -291,7 +296,7 @@ impl World {
         let news = match answer {
             Answer::Decided(_) | Answer::Repeated { .. } => {
                 self.clients.last_answering = node;
-                self.clients.settled_by[node] += 1;
+                self.clients.settled_by[node] = self.clients.settled_by[node].max(caller.0);
                 News::Settled
             }
             Answer::NotLeading | Answer::Overloaded => News::NotTaken,

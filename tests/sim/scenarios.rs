@@ -42,15 +42,15 @@ fn a_crash_of_the_leader_loses_nothing() {
 }
 
 #[test]
-fn a_paused_leader_that_is_resumed_acknowledges_nothing() {
+fn a_paused_leader_that_is_resumed_acknowledges_nothing_new() {
     for seed in 0..5 {
         let (mut world, leader) = three_at_work(seed);
         world.pause(leader);
+        let before = world.clients.newest();
         assert!(answered_during(&mut world, 6 * SECOND) > 20, "the others go on");
-        let before = world.clients.settled_by(leader);
         world.resume(leader);
         world.run_until(world.now + SECOND);
-        assert_eq!(world.clients.settled_by(leader), before, "it no longer leads");
+        assert!(world.clients.newest_settled_by(leader) <= before, "only what was on its way before is answered");
         finish(world);
     }
 }
