@@ -40,8 +40,8 @@ pub(super) struct Progress {
     next: LogIndex,
     /// Highest index durable there and equal to the own log.
     pub(super) matched: LogIndex,
-    /// The same as its process knows it: less than `matched` after a restart or a late fence, and then it follows the
-    /// commit index no further than that until it is told anew.
+    /// What its process said last that it shares with this log. That is less than `matched` after a restart or a late
+    /// fence, and then it follows the commit index no further until it is told anew.
     reported: LogIndex,
     /// The store that says so.
     pub(super) store_id: Option<StoreId>,
@@ -151,9 +151,9 @@ impl Replica {
         let due = since_sent >= heartbeat_ms
             || (read_waits && progress.sent_round < round)
             || (progress.sent_commit < self.commit_index && since_sent >= COMMIT_NEWS_MS);
-        // A follower that forgot what it shares with this log is shown the end of it, with no entries.
-        let forgot = due && progress.reported < progress.matched;
-        let entries = if wants_entries || forgot { self.batch_for(peer) } else { None };
+        // A follower that forgot what it shares with this log, or lost it, is shown the end of it, with no entries.
+        let unsure = due && progress.reported < progress.next.previous();
+        let entries = if wants_entries || unsure { self.batch_for(peer) } else { None };
         if entries.is_some() || due {
             self.send_append(now, peer, entries);
         }

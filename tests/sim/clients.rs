@@ -102,8 +102,8 @@ pub(crate) struct Clients {
     reads: BTreeMap<u64, Read>,
     last_number: u64,
     last_answering: usize,
-    /// The newest attempt that each node has given a committed answer.
-    settled_by: Vec<u64>,
+    /// The newest attempt that each node has decided.
+    decided_by: Vec<u64>,
     settling: bool,
 }
 
@@ -117,7 +117,7 @@ impl Clients {
             reads: BTreeMap::new(),
             last_number: 0,
             last_answering: 0,
-            settled_by: vec![0; knobs.nodes],
+            decided_by: vec![0; knobs.nodes],
             settling: false,
         }
     }
@@ -148,9 +148,9 @@ impl Clients {
         self.last_number
     }
 
-    /// The newest attempt that a node has given a committed answer.
-    pub(crate) fn newest_settled_by(&self, node: usize) -> u64 {
-        self.settled_by[node]
+    /// The newest attempt whose own entry a node has seen committed.
+    pub(crate) fn newest_decided_by(&self, node: usize) -> u64 {
+        self.decided_by[node]
     }
 }
 
@@ -293,10 +293,12 @@ impl World {
         assert!(!std::mem::replace(&mut attempt.answered, true), "{caller:?} was answered twice");
         let (client, number) = (attempt.client, attempt.intent);
         self.oracle.answered(&self.clients.intents[number], answer, &self.nodes);
+        if matches!(answer, Answer::Decided(_)) {
+            self.clients.decided_by[node] = self.clients.decided_by[node].max(caller.0);
+        }
         let news = match answer {
             Answer::Decided(_) | Answer::Repeated { .. } => {
                 self.clients.last_answering = node;
-                self.clients.settled_by[node] = self.clients.settled_by[node].max(caller.0);
                 News::Settled
             }
             Answer::NotLeading | Answer::Overloaded => News::NotTaken,

@@ -50,7 +50,7 @@ fn a_paused_leader_that_is_resumed_acknowledges_nothing_new() {
         assert!(answered_during(&mut world, 6 * SECOND) > 20, "the others go on");
         world.resume(leader);
         world.run_until(world.now + SECOND);
-        assert!(world.clients.newest_settled_by(leader) <= before, "only what was on its way before is answered");
+        assert!(world.clients.newest_decided_by(leader) <= before, "only what was on its way before is answered");
         finish(world);
     }
 }
