@@ -123,7 +123,7 @@ impl Knobs {
         let mut knobs = Self::calm(seed, nodes);
         knobs.safety_phase = random.between(3, 8) * SECOND;
         knobs.tick = random.pick(&[10, 20, 20, 40]) * MILLI;
-        knobs.limits.batch_entries = random.pick(&[1, 3, 16, 64, 256]);
+        knobs.limits.batch_entries = random.pick(&[2, 3, 16, 64, 256]);
         knobs.limits.tail_entries = random.pick(&[4, 32, 256]);
         knobs.limits.cached_entries = random.pick(&[0, 1, 8, 64, 1_024]);
         knobs.lazy_poll = random.pick(&[0, 300, 800]);
