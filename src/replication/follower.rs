@@ -9,11 +9,10 @@ use super::types::{Epoch, Hash, LogIndex, NodeId, Now, Position};
 impl Replica {
     /// A candidate asks for a promise. Granted unless this or a higher epoch was promised to another; answered once the
     /// promise and everything in the log are durable.
+    ///
+    /// A learner promises too: it may be a voter already and lag behind the entry that says so, and then the others
+    /// cannot do without it. Whether the promise counts is for the candidate to say, by the store named in it.
     pub(super) fn on_fence(&mut self, now: Now, rpc: RpcId, from: &NodeId, epoch: Epoch, their_commit: LogIndex) {
-        if !self.is_voter() {
-            self.effects.push(Effect::Respond { rpc, response: Response::Unable });
-            return;
-        }
         if !self.promise_allows(epoch, from) {
             self.effects.push(Effect::Respond { rpc, response: Response::Fenced { promised: self.promised_epoch() } });
             return;

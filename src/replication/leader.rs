@@ -40,6 +40,9 @@ pub(super) struct Progress {
     next: LogIndex,
     /// Highest index durable there and equal to the own log.
     pub(super) matched: LogIndex,
+    /// What its process said last that it shares with this log. That is less than `matched` after a restart or a late
+    /// fence, and then it follows the commit index no further until it is told anew.
+    reported: LogIndex,
     /// The store that says so.
     pub(super) store_id: Option<StoreId>,
     in_flight: Option<InFlight>,
@@ -148,7 +151,9 @@ impl Replica {
         let due = since_sent >= heartbeat_ms
             || (read_waits && progress.sent_round < round)
             || (progress.sent_commit < self.commit_index && since_sent >= COMMIT_NEWS_MS);
-        let entries = if wants_entries { self.batch_for(peer) } else { None };
+        // A follower that forgot what it shares with this log, or lost it, is shown the end of it, with no entries.
+        let unsure = due && progress.reported < progress.next.previous();
+        let entries = if wants_entries || unsure { self.batch_for(peer) } else { None };
         if entries.is_some() || due {
             self.send_append(now, peer, entries);
         }
@@ -246,6 +251,7 @@ impl Replica {
         if progress.store_id != Some(store) {
             progress.store_id = Some(store);
             progress.matched = LogIndex(0);
+            progress.reported = LogIndex(0);
             progress.admission_index = commit_index;
             progress.loaded = Vec::new();
         }
@@ -264,6 +270,7 @@ impl Replica {
         let Some(progress) = self.answered(now, id, from, round, store) else { return };
         progress.in_flight = None;
         progress.matched = progress.matched.max(matched);
+        progress.reported = matched;
         progress.next = progress.next.max(progress.matched.next());
         self.advance_commit(now);
         self.answer_reads();

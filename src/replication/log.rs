@@ -30,6 +30,13 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn new(start: &mut ReplicaStart) -> Self {
         let mut cache: VecDeque<_> = std::mem::take(&mut start.tail).into();
+        assert_eq!(
+            cache.back().map_or(Position::default(), |entry| entry.position()),
+            start.last,
+            "the tail ends the log"
+        );
+        // Taken before the oldest entry is made the base: it may be the newest one too.
+        let last_timestamp = cache.back().map_or(Timestamp(0), |entry| entry.timestamp);
         let whole_log = cache.front().is_none_or(|first| first.index == LogIndex(1));
         let base = if whole_log {
             Position::default()
@@ -38,7 +45,7 @@ impl Log {
         };
         Self {
             base,
-            last_timestamp: cache.back().map_or(Timestamp(0), |entry| entry.timestamp),
+            last_timestamp,
             cache,
             last: start.last,
             spans: std::mem::take(&mut start.spans),

@@ -74,6 +74,6 @@ pub struct ReplicaStart {
     pub spans: Vec<EpochSpan>,
     /// Every configuration in the log with its index, oldest first.
     pub configurations: Vec<(LogIndex, Configuration)>,
-    /// The last entries of the log: at least all above `commit_index`, consecutive up to `last`.
+    /// The last entries of the log, consecutive up to `last`: at least the last one and all above `commit_index`.
     pub tail: Vec<Arc<Entry>>,
 }

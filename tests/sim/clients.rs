@@ -1,0 +1,397 @@
+//! The clients: each has one write or read under way, retries under the same key at other nodes, and at the end of a
+//! run settles what it never learnt. What they were told is checked by the oracle at the moment it was said.
+
+use std::collections::BTreeMap;
+
+use quorapay::domain::{
+    AccountChangeKind, AccountId, Currency, IdempotencyKey, MinorUnits, OperationRequest, Overdraft, PaymentRequest,
+    Proposal,
+};
+use quorapay::engine::{Answer, CallerId, Input};
+use quorapay::replication::{LogIndex, ReadId};
+
+use super::knobs::{Knobs, MILLI};
+use super::random::Random;
+use super::world::{Happening, World};
+
+/// How many unknown outcomes each client asks about again once everything has healed.
+const SETTLED_AT_THE_END: usize = 3;
+
+/// One intent of a client: a request under its key.
+pub(crate) struct Intent {
+    pub(crate) proposal: Proposal,
+    /// Highest index answered to anybody before this was first sent.
+    pub(crate) floor: LogIndex,
+    /// Whether some other intent used the key too.
+    pub(crate) shared_key: bool,
+    /// Whether an attempt ended without a word on whether it was appended.
+    pub(crate) unknown: bool,
+    pub(crate) settled: bool,
+}
+
+/// One sending of an intent to one node.
+struct Attempt {
+    client: usize,
+    intent: usize,
+    answered: bool,
+}
+
+struct Read {
+    client: usize,
+    account: AccountId,
+    floor: LogIndex,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Thinking,
+    Proposing { attempt: u64, intent: usize },
+    Reading { read: u64, node: usize },
+    Done,
+}
+
+struct Client {
+    doing: Doing,
+    unknown: Vec<usize>,
+    /// Nodes at which a last read is still to succeed.
+    last_reads: Vec<usize>,
+}
+
+/// What a client is told, or finds out, about its attempt or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Settled,
+    /// Nothing was appended.
+    NotTaken,
+    /// It may have been appended.
+    Lost,
+}
+
+/// Something that concerns one client.
+#[derive(Debug)]
+pub(crate) enum ClientEvent {
+    Next {
+        client: usize,
+    },
+    Retry {
+        client: usize,
+        intent: usize,
+    },
+    ProposalArrives {
+        attempt: u64,
+        node: usize,
+        proposal: Proposal,
+    },
+    ReadArrives {
+        read: u64,
+        node: usize,
+    },
+    /// News of an attempt or a read, by its number.
+    News {
+        client: usize,
+        number: u64,
+        news: News,
+    },
+}
+
+/// All clients of a run and everything they ever asked.
+pub(crate) struct Clients {
+    clients: Vec<Client>,
+    pub(crate) intents: Vec<Intent>,
+    attempts: BTreeMap<u64, Attempt>,
+    reads: BTreeMap<u64, Read>,
+    last_number: u64,
+    last_answering: usize,
+    /// The newest attempt that each node has decided.
+    decided_by: Vec<u64>,
+    settling: bool,
+}
+
+impl Clients {
+    pub(crate) fn new(knobs: &Knobs) -> Self {
+        let client = || Client { doing: Doing::Thinking, unknown: Vec::new(), last_reads: Vec::new() };
+        Self {
+            clients: (0..knobs.clients).map(|_| client()).collect(),
+            intents: Vec::new(),
+            attempts: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            last_number: 0,
+            last_answering: 0,
+            decided_by: vec![0; knobs.nodes],
+            settling: false,
+        }
+    }
+
+    const fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// Who is not done yet, in words.
+    pub(crate) fn unfinished(&self) -> Option<String> {
+        let waiting = self.clients.iter().position(|client| client.doing != Doing::Done)?;
+        let doing = match self.clients[waiting].doing {
+            Doing::Thinking | Doing::Done => "has more to ask".to_owned(),
+            Doing::Proposing { intent, .. } => format!("waits for {:?}", self.intents[intent].proposal.key),
+            Doing::Reading { node, .. } => format!("reads at node{}", node + 1),
+        };
+        Some(format!("client {waiting} {doing}"))
+    }
+
+    /// How many writes were answered for good.
+    pub(crate) fn settled(&self) -> usize {
+        self.intents.iter().filter(|intent| intent.settled).count()
+    }
+
+    /// The newest attempt or read that was made.
+    pub(crate) const fn newest(&self) -> u64 {
+        self.last_number
+    }
+
+    /// The newest attempt whose own entry a node has seen committed.
+    pub(crate) fn newest_decided_by(&self, node: usize) -> u64 {
+        self.decided_by[node]
+    }
+}
+
+fn an_account(random: &mut Random, accounts: u64) -> AccountId {
+    let number = random.below(accounts);
+    let name = if random.chance(250) { format!("external:bank{}", number % 2) } else { format!("account{number}") };
+    AccountId::parse(&name).expect("a valid id")
+}
+
+fn a_policy(random: &mut Random) -> Overdraft {
+    match random.below(4) {
+        0 => Overdraft::Unlimited,
+        1 => Overdraft::Limit(MinorUnits::new(50)),
+        _ => Overdraft::None,
+    }
+}
+
+fn a_request(random: &mut Random, accounts: u64) -> OperationRequest {
+    let from = an_account(random, accounts);
+    if random.chance(100) {
+        let policy = a_policy(random);
+        let opened = random.chance(500);
+        let change = if opened { AccountChangeKind::Open(policy) } else { AccountChangeKind::SetOverdraft(policy) };
+        return OperationRequest::Account { account: from, change };
+    }
+    let mut to = an_account(random, accounts);
+    while to == from {
+        to = an_account(random, accounts);
+    }
+    let amount = i64::try_from(random.between(1, 100)).expect("a small amount");
+    let currency = Currency::parse(random.pick(&["USD", "USD", "JPY"])).expect("a known currency");
+    let amount = MinorUnits::new(amount);
+    OperationRequest::Payment(PaymentRequest { from, to, amount, currency, description: None, metadata: None })
+}
+
+impl World {
+    pub(crate) fn start_clients(&mut self) {
+        for client in 0..self.knobs.clients {
+            self.think(client);
+        }
+    }
+
+    fn think(&mut self, client: usize) {
+        self.clients.clients[client].doing = Doing::Thinking;
+        let delay = self.random.between(self.knobs.think / 10, self.knobs.think * 2);
+        self.schedule(delay, Happening::Client(ClientEvent::Next { client }));
+    }
+
+    /// From now on the clients ask nothing new: they settle what is unknown, and read once at each node.
+    pub(crate) fn clients_settle(&mut self) {
+        self.clients.settling = true;
+        let nodes = self.nodes.len();
+        for client in &mut self.clients.clients {
+            let keep = client.unknown.len().saturating_sub(SETTLED_AT_THE_END);
+            client.unknown.drain(..keep);
+            client.last_reads = (0..nodes).collect();
+        }
+    }
+
+    pub(crate) fn client_event(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::Next { client } => self.next_wish(client),
+            ClientEvent::Retry { client, intent } => self.propose(client, intent),
+            ClientEvent::ProposalArrives { attempt, node, proposal } => self.proposal_arrives(attempt, node, proposal),
+            ClientEvent::ReadArrives { read, node } => self.read_arrives(read, node),
+            ClientEvent::News { client, number, news } => self.client_hears(client, number, news),
+        }
+    }
+
+    fn next_wish(&mut self, client: usize) {
+        if !self.clients.settling {
+            if self.random.chance(self.knobs.reads) {
+                let node = self.random.index(self.nodes.len());
+                return self.read(client, node);
+            }
+            let intent = self.new_intent();
+            return self.propose(client, intent);
+        }
+        let state = &mut self.clients.clients[client];
+        if let Some(intent) = state.unknown.pop() {
+            self.propose(client, intent);
+        } else if let Some(node) = state.last_reads.last().copied() {
+            self.read(client, node);
+        } else {
+            state.doing = Doing::Done;
+        }
+    }
+
+    fn new_intent(&mut self) -> usize {
+        let number = self.clients.intents.len();
+        let request = a_request(&mut self.random, self.knobs.accounts);
+        let reused = number > 0 && self.random.chance(self.knobs.key_reuse);
+        let proposal = if reused {
+            let original = self.random.index(number);
+            let original = &mut self.clients.intents[original];
+            original.shared_key = true;
+            let key = original.proposal.key.clone();
+            let same = self.random.chance(500);
+            Proposal { key, request: if same { original.proposal.request.clone() } else { request } }
+        } else {
+            Proposal { key: IdempotencyKey::parse(&format!("key{number}")).expect("a valid key"), request }
+        };
+        let floor = self.oracle.answered_up_to();
+        let intent = Intent { proposal, floor, shared_key: reused, unknown: false, settled: false };
+        self.clients.intents.push(intent);
+        number
+    }
+
+    fn propose(&mut self, client: usize, intent: usize) {
+        let attempt = self.clients.next_number();
+        self.clients.attempts.insert(attempt, Attempt { client, intent, answered: false });
+        self.clients.clients[client].doing = Doing::Proposing { attempt, intent };
+        let stick = self.random.chance(700);
+        let node = if stick { self.clients.last_answering } else { self.random.index(self.nodes.len()) };
+        let proposal = self.clients.intents[intent].proposal.clone();
+        let arrives = self.random.between(50, 500);
+        self.schedule(arrives, Happening::Client(ClientEvent::ProposalArrives { attempt, node, proposal }));
+        let patience = self.knobs.client_timeout;
+        self.send_news(patience, client, attempt, News::Lost);
+    }
+
+    fn send_news(&mut self, delay: u64, client: usize, number: u64, news: News) {
+        self.schedule(delay, Happening::Client(ClientEvent::News { client, number, news }));
+    }
+
+    fn proposal_arrives(&mut self, attempt: u64, node: usize, proposal: Proposal) {
+        self.trace.note(self.now, node, "propose", [attempt, 0]);
+        self.trace.show("propose", &proposal);
+        if self.nodes[node].process.is_none() {
+            let client = self.clients.attempts[&attempt].client;
+            return self.send_news(100, client, attempt, News::NotTaken);
+        }
+        self.feed(node, Input::Propose { caller: CallerId(attempt), proposal });
+    }
+
+    /// A core answers a caller: the oracle judges the answer, the client hears of it.
+    pub(crate) fn caller_answered(&mut self, node: usize, caller: CallerId, answer: &Answer) {
+        self.trace.note(self.now, node, "answer", [caller.0, 0]);
+        let attempt = self.clients.attempts.get_mut(&caller.0).expect("only callers are answered");
+        assert!(!std::mem::replace(&mut attempt.answered, true), "{caller:?} was answered twice");
+        let (client, number) = (attempt.client, attempt.intent);
+        self.oracle.answered(&self.clients.intents[number], answer, &self.nodes);
+        if matches!(answer, Answer::Decided(_)) {
+            self.clients.decided_by[node] = self.clients.decided_by[node].max(caller.0);
+        }
+        let news = match answer {
+            Answer::Decided(_) | Answer::Repeated { .. } => {
+                self.clients.last_answering = node;
+                News::Settled
+            }
+            Answer::NotLeading | Answer::Overloaded => News::NotTaken,
+            Answer::Lost => News::Lost,
+        };
+        let delay = self.random.between(50, 500);
+        self.send_news(delay, client, caller.0, news);
+    }
+
+    fn client_hears(&mut self, client: usize, number: u64, news: News) {
+        match self.clients.clients[client].doing {
+            Doing::Proposing { attempt, intent } if attempt == number => self.attempt_ended(client, intent, news),
+            Doing::Reading { read, node } if read == number => self.read_ended(client, node, news),
+            _ => {}
+        }
+    }
+
+    fn attempt_ended(&mut self, client: usize, number: usize, news: News) {
+        let intent = &mut self.clients.intents[number];
+        intent.unknown |= news == News::Lost;
+        intent.settled |= news == News::Settled;
+        let unknown = intent.unknown;
+        if news == News::Settled {
+            return self.think(client);
+        }
+        self.clients.last_answering = self.random.index(self.nodes.len());
+        if self.clients.settling || self.random.chance(self.knobs.retries) {
+            self.clients.clients[client].doing = Doing::Thinking;
+            let delay = self.random.between(2 * MILLI, 40 * MILLI);
+            return self.schedule(delay, Happening::Client(ClientEvent::Retry { client, intent: number }));
+        }
+        if unknown {
+            self.clients.clients[client].unknown.push(number);
+        }
+        self.think(client);
+    }
+
+    fn read(&mut self, client: usize, node: usize) {
+        let read = self.clients.next_number();
+        let account = an_account(&mut self.random, self.knobs.accounts);
+        let floor = self.oracle.answered_up_to();
+        self.clients.reads.insert(read, Read { client, account, floor });
+        self.clients.clients[client].doing = Doing::Reading { read, node };
+        let arrives = self.random.between(50, 500);
+        self.schedule(arrives, Happening::Client(ClientEvent::ReadArrives { read, node }));
+        let patience = self.knobs.client_timeout;
+        self.send_news(patience, client, read, News::NotTaken);
+    }
+
+    fn read_arrives(&mut self, read: u64, node: usize) {
+        self.trace.note(self.now, node, "read", [read, 0]);
+        self.feed(node, Input::Read(ReadId(read)));
+    }
+
+    /// A core has a read index; the answer is given once it is applied.
+    pub(crate) fn read_ready(&mut self, node: usize, read: ReadId, index: LogIndex) {
+        let floor = self.clients.reads.get(&read.0).expect("only reads asked for get an index").floor;
+        assert!(index >= floor, "{read:?} may be answered at {index}, but {floor} was answered before it began");
+        if let Some(process) = &mut self.nodes[node].process {
+            process.reads.push((read, index));
+        }
+    }
+
+    pub(crate) fn read_refused(&mut self, read: ReadId) {
+        if let Some(read_asked) = self.clients.reads.get(&read.0) {
+            let client = read_asked.client;
+            self.send_news(100, client, read.0, News::NotTaken);
+        }
+    }
+
+    /// Answers the reads whose index this node has applied.
+    pub(crate) fn answer_reads(&mut self, node: usize) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        if process.reads.is_empty() {
+            return;
+        }
+        let applied = process.applied;
+        let (ready, waiting) = process.reads.drain(..).partition(|(_, index)| *index <= applied);
+        process.reads = waiting;
+        let ready: Vec<(ReadId, LogIndex)> = ready;
+        for (read, _) in ready {
+            let Some(asked) = self.clients.reads.remove(&read.0) else { continue };
+            let Some(process) = &self.nodes[node].process else { return };
+            let shown = process.engine.account(&asked.account);
+            self.oracle.read_answered(&asked.account, shown.as_ref(), applied);
+            self.send_news(100, asked.client, read.0, News::Settled);
+        }
+    }
+
+    fn read_ended(&mut self, client: usize, node: usize, news: News) {
+        if news == News::Settled {
+            self.clients.clients[client].last_reads.retain(|left| *left != node);
+        }
+        self.think(client);
+    }
+}

@@ -1,0 +1,276 @@
+//! What goes wrong in a run, and how it all ends: crashes, pauses, partitions, clocks, ZooKeeper's weather, wiped
+//! disks; and the moment in which everything heals.
+
+use quorapay::engine::Input;
+
+use super::knobs::{Knobs, SECOND};
+use super::network::Links;
+use super::world::{Happening, World};
+
+/// One kind of trouble, or its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    Crash,
+    Restart(usize),
+    Pause,
+    Resume { node: usize, life: u64 },
+    Partition,
+    Mend,
+    FalseDeath,
+    ClockStep,
+    ZooKeeperOutage,
+    ZooKeeperBack,
+    WrongExpiry,
+    Transfer,
+}
+
+impl World {
+    pub(crate) fn start_faults(&mut self) {
+        let kinds = [
+            Fault::Crash,
+            Fault::Pause,
+            Fault::Partition,
+            Fault::FalseDeath,
+            Fault::ClockStep,
+            Fault::ZooKeeperOutage,
+            Fault::WrongExpiry,
+            Fault::Transfer,
+        ];
+        kinds.into_iter().for_each(|kind| self.strike_again(kind));
+    }
+
+    fn strike_again(&mut self, kind: Fault) {
+        let every = match kind {
+            Fault::Crash => self.knobs.crash_every,
+            Fault::Pause => self.knobs.pause_every,
+            Fault::Partition => self.knobs.partition_every,
+            Fault::FalseDeath => self.knobs.false_death_every,
+            Fault::ClockStep => self.knobs.clock_step_every,
+            Fault::ZooKeeperOutage => self.knobs.zookeeper_outage_every,
+            Fault::WrongExpiry => self.knobs.wrong_expiry_every,
+            Fault::Transfer => self.knobs.transfer_every,
+            Fault::Restart(_) | Fault::Resume { .. } | Fault::Mend | Fault::ZooKeeperBack => 0,
+        };
+        if every > 0 {
+            let delay = self.random.between(every / 10, every * 2);
+            self.schedule(delay, Happening::Fault(kind));
+        }
+    }
+
+    fn any_node(&mut self) -> usize {
+        self.random.index(self.nodes.len())
+    }
+
+    /// A trouble strikes or ends.
+    pub(crate) fn strike(&mut self, fault: Fault) {
+        if self.healed {
+            return;
+        }
+        self.trace.show("fault", &fault);
+        match fault {
+            Fault::Crash => self.crash_some(),
+            Fault::Restart(node) => self.restart(node),
+            Fault::Pause => self.pause_some(),
+            Fault::Resume { node, life } if self.life(node) == Some(life) => self.resume(node),
+            Fault::Resume { .. } => {}
+            Fault::Partition => self.partition(),
+            Fault::Mend => self.links.mend(),
+            Fault::FalseDeath => self.report_false_death(),
+            Fault::ClockStep => {
+                let node = self.any_node();
+                self.nodes[node].clock_ahead_ms = self.random.between(0, 2 * self.knobs.clock_skew_ms);
+            }
+            Fault::ZooKeeperOutage => self.zookeeper_outage(),
+            Fault::ZooKeeperBack => self.zookeeper_back(),
+            Fault::WrongExpiry => {
+                let node = self.any_node();
+                self.zookeeper.expire(node);
+                self.fire_watches();
+            }
+            Fault::Transfer => {
+                let (node, successor) = (self.any_node(), self.any_node());
+                let named = self.random.chance(500).then(|| self.nodes[successor].id.clone());
+                self.feed(node, Input::Transfer(named));
+            }
+        }
+        self.strike_again(fault);
+    }
+
+    fn crash_some(&mut self) {
+        if self.random.chance(self.knobs.crash_of_all) {
+            for node in 0..self.nodes.len() {
+                self.crash(node);
+                self.restart_later(node);
+            }
+            return;
+        }
+        let node = self.any_node();
+        if self.nodes[node].process.is_some() {
+            self.nodes[node].host_down = self.random.chance(200);
+            self.crash(node);
+            if self.random.chance(self.knobs.wiped_disks) {
+                self.wipe_disk(node);
+            }
+            self.restart_later(node);
+        }
+    }
+
+    fn restart_later(&mut self, node: usize) {
+        let delay = self.random.between(self.knobs.downtime / 10, self.knobs.downtime);
+        self.schedule(delay, Happening::Fault(Fault::Restart(node)));
+    }
+
+    /// Ends a process. What it had given to the disk may or may not have become durable, in its order.
+    pub(crate) fn crash(&mut self, node: usize) {
+        let Some(mut process) = self.nodes[node].process.take() else { return };
+        self.trace.note(self.now, node, "crash", [process.life, 0]);
+        let lucky = self.random.index(process.writes.len() + 1);
+        for write in process.writes.drain(..).take(lucky) {
+            self.make_durable(node, &write);
+        }
+        if !self.nodes[node].host_down {
+            self.notice_death(node);
+        }
+    }
+
+    pub(crate) fn restart(&mut self, node: usize) {
+        if self.nodes[node].process.is_none() {
+            self.start(node);
+        }
+    }
+
+    /// Loses a dead node's disk, if the cluster is owed no more than this one: all others vote with the disks that
+    /// they have, and a majority of them needs no other.
+    pub(crate) fn wipe_disk(&mut self, node: usize) -> bool {
+        let stores: Vec<_> = self.nodes.iter().map(|node| (node.id.clone(), node.disk.store_id)).collect();
+        if stores.len() < 3 || !self.oracle.all_vote(&stores) {
+            return false;
+        }
+        self.trace.note(self.now, node, "wipe", [0, 0]);
+        self.nodes[node].disk = self.new_disk(node);
+        true
+    }
+
+    fn pause_some(&mut self) {
+        let node = self.any_node();
+        let length = self.random.between(self.knobs.pause_length / 10, self.knobs.pause_length);
+        self.pause(node);
+        if let Some(life) = self.life(node) {
+            self.schedule(length, Happening::Fault(Fault::Resume { node, life }));
+        }
+    }
+
+    /// Stops a process without ending it.
+    pub(crate) fn pause(&mut self, node: usize) {
+        if let Some(process) = &mut self.nodes[node].process {
+            process.paused = true;
+        }
+        self.trace.note(self.now, node, "pause", [0, 0]);
+    }
+
+    /// Lets a paused process go on: it finds everything that arrived meanwhile.
+    pub(crate) fn resume(&mut self, node: usize) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        if !std::mem::replace(&mut process.paused, false) {
+            return;
+        }
+        self.trace.note(self.now, node, "resume", [0, 0]);
+        let arrived = std::mem::take(&mut process.inbox);
+        for input in arrived {
+            self.feed(node, input);
+        }
+        self.feed(node, Input::Replication(quorapay::replication::Event::Tick));
+    }
+
+    fn partition(&mut self) {
+        let length = self.random.between(self.knobs.partition_length / 10, self.knobs.partition_length);
+        self.schedule(length, Happening::Fault(Fault::Mend));
+        let one_way = self.random.chance(self.knobs.one_way);
+        let (inside, direction) = (self.any_node(), self.random.chance(500));
+        let second = self.any_node();
+        for from in 0..self.nodes.len() {
+            for to in 0..self.nodes.len() {
+                let crosses = (from == inside || from == second) != (to == inside || to == second);
+                if crosses && (!one_way || (from == inside) == direction) {
+                    self.links.cut(from, to);
+                }
+            }
+        }
+        if self.random.chance(300) {
+            self.zookeeper_reachable[inside] = false;
+            self.schedule(length, Happening::Fault(Fault::ZooKeeperBack));
+        }
+    }
+
+    fn report_false_death(&mut self) {
+        let (node, suspect) = (self.any_node(), self.any_node());
+        if node != suspect {
+            self.report_death(node, suspect);
+        }
+    }
+
+    fn zookeeper_outage(&mut self) {
+        let length = self.random.between(self.knobs.zookeeper_outage_length / 10, self.knobs.zookeeper_outage_length);
+        if self.random.chance(400) {
+            let node = self.any_node();
+            self.zookeeper_reachable[node] = false;
+        } else {
+            self.zookeeper.up = false;
+            if self.random.chance(self.knobs.zookeeper_wipes) {
+                self.zookeeper.wipe();
+            }
+        }
+        self.schedule(length, Happening::Fault(Fault::ZooKeeperBack));
+    }
+
+    pub(crate) fn zookeeper_back(&mut self) {
+        self.zookeeper.up = true;
+        self.zookeeper_reachable.iter_mut().for_each(|reachable| *reachable = true);
+        self.zookeeper.renew_sessions(self.now);
+    }
+
+    /// Ends all trouble at once.
+    pub(crate) fn heal(&mut self) {
+        self.trace.note(self.now, 0, "heal", [0, 0]);
+        self.healed = true;
+        self.knobs = Knobs::healed(&self.knobs);
+        self.links = Links::whole(self.nodes.len());
+        self.zookeeper_back();
+        for node in 0..self.nodes.len() {
+            self.restart(node);
+            self.resume(node);
+        }
+        self.clients_settle();
+    }
+
+    /// Runs until the cluster has settled, within this much virtual time: it must.
+    pub(crate) fn settle(&mut self, within: u64) {
+        let end = self.now + within;
+        while let Some(reason) = self.unsettled() {
+            assert!(self.now < end, "not settled {} s after everything healed: {reason}", within / SECOND);
+            self.run_until(self.now + SECOND / 10);
+        }
+        self.check_the_end();
+    }
+
+    /// What is still missing: one leader whom all follow, every caller answered, all logs equal.
+    fn unsettled(&self) -> Option<String> {
+        if let Some(waiting) = self.clients.unfinished() {
+            return Some(waiting);
+        }
+        if let Some(contested) = self.oracle.contested_leadership(self.now, &self.nodes) {
+            return Some(contested);
+        }
+        let first = self.nodes[0].disk.position(self.nodes[0].disk.last_index());
+        for node in &self.nodes {
+            let last = node.disk.position(node.disk.last_index());
+            let applied = node.process.as_ref().map(|process| process.applied);
+            if last != first || applied != Some(node.disk.last_index()) {
+                let (id, end) = (&node.id, node.disk.last_index());
+                return Some(format!("{id} ends at {end} and has applied {applied:?}; the first ends at {first:?}"));
+            }
+        }
+        let stores: Vec<_> = self.nodes.iter().map(|node| (node.id.clone(), node.disk.store_id)).collect();
+        (!self.oracle.all_vote(&stores)).then(|| "not every store votes".to_owned())
+    }
+}

@@ -1,0 +1,50 @@
+//! Invariant: what a caller was told is in the committed history for ever, at the index told, under the caller's key;
+//! and what was asked after an answer comes after it in the history.
+
+use quorapay::domain::{Fingerprint, IdempotencyKey};
+use quorapay::replication::{Entry, LogIndex};
+
+use super::committed_history::CommittedHistory;
+use crate::clients::Intent;
+
+/// Everything that callers were told.
+#[derive(Default)]
+pub(super) struct AcknowledgedPayments(Vec<(IdempotencyKey, LogIndex)>);
+
+impl AcknowledgedPayments {
+    pub(super) fn decided(&mut self, intent: &Intent, entry: &Entry) {
+        self.told(intent, entry.index, entry);
+        let fingerprint = entry.operation().map(|operation| operation.fingerprint());
+        let asked = intent.proposal.request.fingerprint();
+        assert_eq!(fingerprint, Some(asked), "the answer is of another request: {entry:?}");
+        if !intent.shared_key {
+            let (index, floor) = (entry.index, intent.floor);
+            assert!(index > floor, "decided at {index}, but {floor} was answered before it was asked: {entry:?}");
+        }
+    }
+
+    pub(super) fn repeated(&mut self, intent: &Intent, index: LogIndex, entry: Option<&Entry>, asked: Fingerprint) {
+        assert_eq!(asked, intent.proposal.request.fingerprint(), "the answer names the caller's own request");
+        match entry {
+            Some(entry) => {
+                assert_eq!(entry.index, index, "the answer's entry is the one it names");
+                self.told(intent, index, entry);
+            }
+            None => self.0.push((intent.proposal.key.clone(), index)),
+        }
+    }
+
+    fn told(&mut self, intent: &Intent, index: LogIndex, entry: &Entry) {
+        let key = entry.operation().map(|operation| operation.key());
+        assert_eq!(key, Some(&intent.proposal.key), "the answer is of another key: {entry:?}");
+        self.0.push((intent.proposal.key.clone(), index));
+    }
+
+    pub(super) fn check_the_end(&self, history: &CommittedHistory) {
+        for (key, index) in &self.0 {
+            let entry = history.at(*index);
+            let held = entry.and_then(|entry| entry.operation()).map(|operation| operation.key());
+            assert_eq!(held, Some(key), "an acknowledged write is not at {index}: {entry:?}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Invariants: a node's commit index never decreases, not even over a restart, and never passes what a quorum of the
+//! configured stores has made durable.
+
+use std::collections::HashMap;
+
+use quorapay::replication::{Body, Configuration, Entry, Epoch, LogIndex, StoreId};
+
+use crate::node::Node;
+
+pub(super) fn restarted(node: usize, durable: LogIndex, applied: LogIndex) {
+    assert!(applied >= durable, "node{} starts at {applied}, {durable} was durable as its commit index", node + 1);
+}
+
+pub(super) fn advanced(node: usize, before: LogIndex, now: LogIndex, last: LogIndex) {
+    assert!(now >= before, "node{} has applied {before} and then only {now}", node + 1);
+    assert!(now <= last, "node{} has applied {now}, but only {last} is durable there", node + 1);
+}
+
+/// Which stores ever had which entry on disk. A store that lost its disk still counts for what it held: its copy was
+/// acknowledged in good faith, and a wiped store comes back under another id.
+pub(super) struct DurableCopies {
+    nodes: usize,
+    /// Each store's node and its bit in `copies`.
+    stores: HashMap<StoreId, (usize, u64)>,
+    copies: HashMap<(LogIndex, Epoch), u64>,
+    configurations: Vec<(LogIndex, Configuration)>,
+    committed_configuration: LogIndex,
+}
+
+impl DurableCopies {
+    pub(super) fn new(nodes: usize) -> Self {
+        Self {
+            nodes,
+            stores: HashMap::new(),
+            copies: HashMap::new(),
+            configurations: Vec::new(),
+            committed_configuration: LogIndex(0),
+        }
+    }
+
+    pub(super) fn store_made(&mut self, node: usize, store_id: StoreId) {
+        assert!(self.stores.len() < 64, "a run wipes few disks");
+        let bit = 1 << self.stores.len();
+        self.stores.insert(store_id, (node, bit));
+    }
+
+    pub(super) fn add(&mut self, store: StoreId, entry: &Entry) {
+        let (_, bit) = self.stores[&store];
+        let copies = self.copies.entry((entry.index, entry.epoch)).or_default();
+        if *copies == 0
+            && let Body::Configuration(configuration) = &entry.body
+        {
+            self.configurations.push((entry.index, configuration.clone()));
+        }
+        *copies |= bit;
+    }
+
+    /// The entry is being committed for the first time.
+    pub(super) fn check_commit(&mut self, entry: &Entry, nodes: &[Node]) {
+        self.check_quorum(entry, nodes);
+        if matches!(entry.body, Body::Configuration(_)) {
+            self.committed_configuration = entry.index;
+        }
+    }
+
+    /// A quorum of some configuration that may be in force holds the entry: the newest committed one, a later one, or
+    /// one that so far stands only in a leader's memory, which is in force there from the moment it is appended.
+    pub(super) fn check_quorum(&self, entry: &Entry, nodes: &[Node]) {
+        let copies = self.copies.get(&(entry.index, entry.epoch)).copied().unwrap_or_default();
+        let later = self.configurations.iter().filter(|(index, _)| *index >= self.committed_configuration);
+        let of_some = later.into_iter().any(|(_, configuration)| self.is_quorum(configuration, copies));
+        let of_all = self.committed_configuration.0 == 0 && self.is_first_quorum(copies);
+        let in_memory = |node: &Node| {
+            let configuration = node.process.as_ref().and_then(|process| process.engine.replica().configuration());
+            configuration.is_some_and(|configuration| self.is_quorum(configuration, copies))
+        };
+        let backed = of_some || of_all || nodes.iter().any(in_memory);
+        assert!(backed, "committed without a quorum of durable copies ({copies:b}): {entry:?}");
+    }
+
+    fn is_quorum(&self, configuration: &Configuration, copies: u64) -> bool {
+        let holds = |store: &StoreId| self.stores.get(store).is_some_and(|(_, bit)| copies & bit != 0);
+        configuration.voters.values().filter(|voter| holds(&voter.store_id)).count() >= configuration.quorum()
+    }
+
+    /// Before the first configuration every node votes with the store that it has.
+    fn is_first_quorum(&self, copies: u64) -> bool {
+        let holds = |node: usize| self.stores.values().any(|(holder, bit)| *holder == node && copies & bit != 0);
+        (0..self.nodes).filter(|node| holds(*node)).count() > self.nodes / 2
+    }
+}

@@ -1,0 +1,63 @@
+//! Invariant: once any node has committed an entry at an index, that entry stands there for ever, on every node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quorapay::replication::{Body, Configuration, Entry, Hash, LogIndex};
+
+use crate::disk::{index_of_last, row};
+
+/// The one history, as long as anybody has seen it committed.
+#[derive(Default)]
+pub(super) struct CommittedHistory {
+    entries: Vec<Arc<Entry>>,
+    /// What leaders and answers said stands at an index that no node has applied yet.
+    claims: BTreeMap<LogIndex, Hash>,
+}
+
+impl CommittedHistory {
+    pub(super) fn last(&self) -> LogIndex {
+        index_of_last(&self.entries)
+    }
+
+    pub(super) fn at(&self, index: LogIndex) -> Option<&Arc<Entry>> {
+        if index.0 == 0 { None } else { self.entries.get(row(index)) }
+    }
+
+    /// The entry before an index, if there is one.
+    pub(super) fn before(&self, index: LogIndex) -> Option<&Arc<Entry>> {
+        self.at(index.previous())
+    }
+
+    /// A node has applied this entry. True if it is the first to do so.
+    pub(super) fn confirm(&mut self, entry: &Arc<Entry>) -> bool {
+        if let Some(known) = self.at(entry.index) {
+            assert_eq!(known.hash, entry.hash, "committed twice: {known:?} and {entry:?}");
+            return false;
+        }
+        assert_eq!(entry.index, self.last().next(), "the history has no gaps");
+        if let Some(claimed) = self.claims.remove(&entry.index) {
+            assert_eq!(claimed, entry.hash, "another entry was said to be committed in place of {entry:?}");
+        }
+        self.entries.push(Arc::clone(entry));
+        true
+    }
+
+    /// Somebody says that the entry with this hash is committed at this index.
+    pub(super) fn claim(&mut self, index: LogIndex, hash: Hash) {
+        let known = match self.at(index) {
+            Some(entry) => entry.hash,
+            None if index.0 == 0 => Hash::default(),
+            None => *self.claims.entry(index).or_insert(hash),
+        };
+        assert_eq!(known, hash, "two histories are said to be committed at {index}");
+    }
+
+    /// The newest committed configuration.
+    pub(super) fn configuration(&self) -> Option<&Configuration> {
+        self.entries.iter().rev().find_map(|entry| match &entry.body {
+            Body::Configuration(configuration) => Some(configuration),
+            Body::EpochStart { .. } | Body::Operation(_) => None,
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! The oracle: what must hold in every run, one file for each invariant. It sees everything from outside, so it knows
+//! the one committed history that no node may contradict. A broken invariant is a panic that says which.
+
+mod acknowledged_payments;
+mod agreeing_chains;
+mod commit_index;
+mod committed_history;
+mod equal_entries;
+mod linearizable_reads;
+mod money;
+mod node_banks;
+mod one_leader_per_epoch;
+mod timestamps;
+mod unique_keys;
+
+use quorapay::domain::{AccountId, AccountState};
+use quorapay::engine::{Answer, Engine};
+use quorapay::replication::{Append, LogIndex, NodeId, StoreId};
+
+use super::clients::Intent;
+use super::disk::{Disk, row};
+use super::node::Node;
+use super::world::World;
+
+use acknowledged_payments::AcknowledgedPayments;
+use commit_index::DurableCopies;
+use committed_history::CommittedHistory;
+use equal_entries::EqualEntries;
+use money::Money;
+use one_leader_per_epoch::OneLeaderPerEpoch;
+use unique_keys::UniqueKeys;
+
+/// All invariants of one run.
+pub(crate) struct Oracle {
+    leaders: OneLeaderPerEpoch,
+    entries: EqualEntries,
+    copies: DurableCopies,
+    history: CommittedHistory,
+    keys: UniqueKeys,
+    money: Money,
+    acknowledged: AcknowledgedPayments,
+    answered_up_to: LogIndex,
+}
+
+impl Oracle {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self {
+            leaders: OneLeaderPerEpoch::new(nodes),
+            entries: EqualEntries::default(),
+            copies: DurableCopies::new(nodes),
+            history: CommittedHistory::default(),
+            keys: UniqueKeys::default(),
+            money: Money::default(),
+            acknowledged: AcknowledgedPayments::default(),
+            answered_up_to: LogIndex(0),
+        }
+    }
+
+    /// A node got a new ledger file.
+    pub(crate) fn store_made(&mut self, node: usize, store_id: StoreId) {
+        self.copies.store_made(node, store_id);
+    }
+
+    /// A leader speaks.
+    pub(crate) fn append_sent(&mut self, now: u64, node: usize, append: &Append) {
+        self.leaders.append_sent(now, node, append.epoch);
+        if let Some(hash) = append.commit_hash {
+            self.history.claim(append.commit_index, hash);
+        }
+    }
+
+    /// A write became durable; everything above `before` is new.
+    pub(crate) fn durable(&mut self, disk: &Disk, before: LogIndex) {
+        for entry in &disk.rows[row(before.next())..] {
+            let previous = disk.position(entry.index.previous()).expect("the log has no gaps");
+            self.entries.seen(&previous, entry);
+            self.copies.add(disk.store_id, entry);
+        }
+    }
+
+    /// A node started on what its disk holds.
+    pub(crate) fn restarted(&self, node: usize, durable: LogIndex, applied: LogIndex) {
+        commit_index::restarted(node, durable, applied);
+        assert!(self.history.last() >= durable, "node{} holds {durable} as committed, nobody else does", node + 1);
+    }
+
+    /// A node has applied more of its log.
+    pub(crate) fn applied(&mut self, node: usize, before: LogIndex, now: LogIndex, nodes: &[Node]) {
+        let disk = &nodes[node].disk;
+        commit_index::advanced(node, before, now, disk.last_index());
+        for entry in &disk.rows[row(before.next())..row(now.next())] {
+            if self.history.confirm(entry) {
+                self.copies.check_commit(entry, nodes);
+                timestamps::check(self.history.before(entry.index), entry);
+                if let Some(operation) = entry.operation() {
+                    self.keys.committed(operation.key(), entry.index);
+                    self.money.committed(entry.index, operation);
+                }
+            }
+        }
+    }
+
+    /// A node's bank shows what the ledger says, for the accounts touched last.
+    pub(crate) fn compare_bank(&self, node: usize, engine: &Engine) {
+        if let Some(entry) = self.history.at(engine.applied_index()) {
+            node_banks::compare_touched(node, engine, &self.money, entry);
+        }
+    }
+
+    /// A caller was answered.
+    pub(crate) fn answered(&mut self, intent: &Intent, answer: &Answer, nodes: &[Node]) {
+        let index = match answer {
+            Answer::Decided(entry) => {
+                self.history.claim(entry.index, entry.hash);
+                self.copies.check_quorum(entry, nodes);
+                self.acknowledged.decided(intent, entry);
+                entry.index
+            }
+            Answer::Repeated { index, entry, fingerprint } => {
+                self.acknowledged.repeated(intent, *index, entry.as_deref(), *fingerprint);
+                *index
+            }
+            Answer::NotLeading | Answer::Overloaded | Answer::Lost => return,
+        };
+        self.answered_up_to = self.answered_up_to.max(index);
+    }
+
+    /// Everything up to here was told to some caller: whoever asks from now on must see it.
+    pub(crate) const fn answered_up_to(&self) -> LogIndex {
+        self.answered_up_to
+    }
+
+    /// A linearizable read was answered.
+    pub(crate) fn read_answered(&mut self, account: &AccountId, shown: Option<&AccountState>, at: LogIndex) {
+        linearizable_reads::check(&self.money, account, shown, at);
+        self.answered_up_to = self.answered_up_to.max(at);
+    }
+
+    /// Whether exactly these stores vote, as the newest committed configuration says.
+    pub(crate) fn all_vote(&self, stores: &[(NodeId, StoreId)]) -> bool {
+        self.history.configuration().is_some_and(|configuration| {
+            configuration.voters.len() == stores.len()
+                && stores.iter().all(|(node, store)| configuration.binds(node, *store))
+        })
+    }
+
+    /// Who speaks as the leader now; the newest one, if there are several.
+    pub(crate) fn leader(&self, now: u64) -> Option<usize> {
+        self.leaders.newest(now)
+    }
+
+    /// Why there is not exactly one leader now, if so.
+    pub(crate) fn contested_leadership(&self, now: u64, nodes: &[Node]) -> Option<String> {
+        (nodes.len() > 1).then(|| self.leaders.contested(now)).flatten()
+    }
+}
+
+impl World {
+    /// Checks that hold for a whole run: made once all nodes agree.
+    pub(crate) fn check_the_end(&self) {
+        let oracle = &self.oracle;
+        agreeing_chains::check(&self.nodes);
+        for (number, node) in self.nodes.iter().enumerate() {
+            for entry in &node.disk.rows {
+                assert_eq!(oracle.history.at(entry.index), Some(entry), "a log differs from the committed history");
+            }
+            if let Some(process) = &node.process {
+                node_banks::compare_all(number, &process.engine, &oracle.money);
+            }
+        }
+        oracle.acknowledged.check_the_end(&oracle.history);
+        unique_keys::check_refused(&self.clients.intents, &oracle.keys);
+        oracle.money.check_sums();
+    }
+}

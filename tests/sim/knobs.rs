@@ -1,0 +1,199 @@
+//! Everything that differs from run to run, derived from the seed. Each kind of trouble is absent from a good part of
+//! the runs, because a run with every trouble at once makes little progress and so finds little.
+
+use quorapay::replication::{Limits, Timing};
+
+use super::random::Random;
+
+/// One second in the simulation's unit of time.
+pub(crate) const SECOND: u64 = 1_000_000;
+/// One millisecond in the simulation's unit of time.
+pub(crate) const MILLI: u64 = 1_000;
+
+/// The settings of one run. Times are in virtual microseconds, rates in events per thousand, "every" is the mean time
+/// between two events with zero for never.
+#[derive(Clone, Debug)]
+pub(crate) struct Knobs {
+    pub(crate) seed: u64,
+    pub(crate) nodes: usize,
+    pub(crate) safety_phase: u64,
+    pub(crate) tick: u64,
+    pub(crate) timing: Timing,
+    pub(crate) limits: Limits,
+
+    pub(crate) loss: u64,
+    pub(crate) duplication: u64,
+    pub(crate) delay: (u64, u64),
+    pub(crate) stragglers: u64,
+    pub(crate) straggler_delay: u64,
+    pub(crate) request_timeout: u64,
+    pub(crate) partition_every: u64,
+    pub(crate) partition_length: u64,
+    pub(crate) one_way: u64,
+
+    pub(crate) crash_every: u64,
+    pub(crate) downtime: u64,
+    pub(crate) crash_of_all: u64,
+    pub(crate) crash_unnoticed: u64,
+    pub(crate) false_death_every: u64,
+    pub(crate) wiped_disks: u64,
+    pub(crate) pause_every: u64,
+    pub(crate) pause_length: u64,
+    pub(crate) lazy_poll: u64,
+
+    pub(crate) persist: (u64, u64),
+    pub(crate) persist_stalls: u64,
+    pub(crate) clock_skew_ms: u64,
+    pub(crate) clock_step_every: u64,
+
+    pub(crate) session_timeout: u64,
+    pub(crate) zookeeper_delay: (u64, u64),
+    pub(crate) zookeeper_outage_every: u64,
+    pub(crate) zookeeper_outage_length: u64,
+    pub(crate) late_expiry: u64,
+    pub(crate) wrong_expiry_every: u64,
+    pub(crate) ambiguous_epochs: u64,
+    pub(crate) zookeeper_wipes: u64,
+
+    pub(crate) clients: usize,
+    pub(crate) accounts: u64,
+    pub(crate) think: u64,
+    pub(crate) key_reuse: u64,
+    pub(crate) retries: u64,
+    pub(crate) reads: u64,
+    pub(crate) client_timeout: u64,
+    pub(crate) transfer_every: u64,
+}
+
+impl Knobs {
+    /// A run without trouble.
+    pub(crate) fn calm(seed: u64, nodes: usize) -> Self {
+        Self {
+            seed,
+            nodes,
+            safety_phase: 2 * SECOND,
+            tick: 20 * MILLI,
+            timing: Timing::default(),
+            limits: Limits { batch_entries: 64, tail_entries: 256, cached_entries: 64 },
+            loss: 0,
+            duplication: 0,
+            delay: (200, 2 * MILLI),
+            stragglers: 0,
+            straggler_delay: 5 * SECOND,
+            request_timeout: SECOND,
+            partition_every: 0,
+            partition_length: SECOND,
+            one_way: 0,
+            crash_every: 0,
+            downtime: SECOND,
+            crash_of_all: 0,
+            crash_unnoticed: 0,
+            false_death_every: 0,
+            wiped_disks: 0,
+            pause_every: 0,
+            pause_length: SECOND,
+            lazy_poll: 0,
+            persist: (100, MILLI),
+            persist_stalls: 0,
+            clock_skew_ms: 0,
+            clock_step_every: 0,
+            session_timeout: 2 * SECOND,
+            zookeeper_delay: (300, 3 * MILLI),
+            zookeeper_outage_every: 0,
+            zookeeper_outage_length: SECOND,
+            late_expiry: 0,
+            wrong_expiry_every: 0,
+            ambiguous_epochs: 0,
+            zookeeper_wipes: 0,
+            clients: 2,
+            accounts: 6,
+            think: 20 * MILLI,
+            key_reuse: 0,
+            retries: 900,
+            reads: 200,
+            client_timeout: 2 * SECOND,
+            transfer_every: 0,
+        }
+    }
+
+    /// The settings that a seed stands for.
+    pub(crate) fn from_seed(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x5EED);
+        let nodes = random.pick(&[1, 3, 3, 3, 3, 3, 3, 5, 5]);
+        let mut knobs = Self::calm(seed, nodes);
+        knobs.safety_phase = random.between(3, 8) * SECOND;
+        knobs.tick = random.pick(&[10, 20, 20, 40]) * MILLI;
+        knobs.limits.batch_entries = random.pick(&[2, 3, 16, 64, 256]);
+        knobs.limits.tail_entries = random.pick(&[4, 32, 256]);
+        knobs.limits.cached_entries = random.pick(&[0, 1, 8, 64, 1_024]);
+        knobs.lazy_poll = random.pick(&[0, 300, 800]);
+        knobs.draw_network(&mut random);
+        knobs.draw_processes(&mut random);
+        knobs.draw_zookeeper(&mut random);
+        knobs.draw_clients(&mut random);
+        knobs
+    }
+
+    fn draw_network(&mut self, random: &mut Random) {
+        self.loss = random.pick(&[0, 0, 5, 50, 150]);
+        self.duplication = random.pick(&[0, 0, 10, 100]);
+        self.delay = random.pick(&[(100, 500), (200, 2_000), (200, 20_000), (1_000, 120_000)]);
+        self.stragglers = random.pick(&[0, 0, 5, 30]);
+        self.straggler_delay = random.pick(&[200, 2_000, 20_000]) * MILLI;
+        self.request_timeout = random.pick(&[200, 500, 1_000, 2_000]) * MILLI;
+        self.partition_every = random.pick(&[0, 0, 700, 2_000]) * MILLI;
+        self.partition_length = random.pick(&[200, 800, 2_000]) * MILLI;
+        self.one_way = random.pick(&[0, 300, 700]);
+    }
+
+    fn draw_processes(&mut self, random: &mut Random) {
+        self.crash_every = random.pick(&[0, 400, 1_000, 1_000, 3_000]) * MILLI;
+        self.downtime = random.pick(&[20, 200, 1_000, 3_000]) * MILLI;
+        self.crash_of_all = random.pick(&[0, 0, 200]);
+        self.crash_unnoticed = random.pick(&[0, 100, 500]);
+        self.false_death_every = random.pick(&[0, 0, 0, 500, 2_000]) * MILLI;
+        self.wiped_disks = random.pick(&[0, 0, 200, 600]);
+        self.pause_every = random.pick(&[0, 0, 800, 2_000]) * MILLI;
+        self.pause_length = random.pick(&[100, 600, 1_500, 4_000]) * MILLI;
+        self.persist = random.pick(&[(50, 200), (100, 2_000), (500, 20_000)]);
+        self.persist_stalls = random.pick(&[0, 0, 10]);
+        self.clock_skew_ms = random.pick(&[0, 50, 5_000, 3_600_000]);
+        self.clock_step_every = random.pick(&[0, 0, 500, 2_000]) * MILLI;
+    }
+
+    fn draw_zookeeper(&mut self, random: &mut Random) {
+        self.session_timeout = random.pick(&[500, 1_000, 2_000, 4_000]) * MILLI;
+        self.zookeeper_delay = random.pick(&[(300, 1_000), (300, 5_000), (1_000, 80_000)]);
+        self.zookeeper_outage_every = random.pick(&[0, 0, 1_000, 3_000]) * MILLI;
+        self.zookeeper_outage_length = random.pick(&[300, 1_000, 3_000]) * MILLI;
+        self.late_expiry = random.pick(&[0, 0, 300]);
+        self.wrong_expiry_every = random.pick(&[0, 0, 500, 2_000]) * MILLI;
+        self.ambiguous_epochs = random.pick(&[0, 50, 300]);
+        self.zookeeper_wipes = random.pick(&[0, 0, 0, 0, 100]);
+    }
+
+    fn draw_clients(&mut self, random: &mut Random) {
+        self.clients = random.pick(&[1, 2, 4, 6]);
+        self.accounts = random.pick(&[2, 4, 12]);
+        self.think = random.pick(&[5, 20, 60]) * MILLI;
+        self.key_reuse = random.pick(&[0, 0, 50, 300]);
+        self.retries = random.pick(&[300, 800, 1_000]);
+        self.reads = random.pick(&[0, 200, 500]);
+        self.client_timeout = random.pick(&[100, 500, 2_000]) * MILLI;
+        self.transfer_every = random.pick(&[0, 0, 0, 1_000]) * MILLI;
+    }
+
+    /// The same run with all trouble over.
+    pub(crate) fn healed(&self) -> Self {
+        let mut healed = Self::calm(self.seed, self.nodes);
+        healed.tick = self.tick;
+        healed.limits = self.limits;
+        healed.session_timeout = self.session_timeout;
+        healed.safety_phase = self.safety_phase;
+        healed.lazy_poll = self.lazy_poll;
+        healed.clients = self.clients;
+        healed.accounts = self.accounts;
+        healed.retries = 1_000;
+        healed
+    }
+}

@@ -1,0 +1,76 @@
+//! One node: a host with a disk and a clock, and on it a process while it lives.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use quorapay::engine::{Engine, Input};
+use quorapay::replication::{LogIndex, NodeId, Now, Persist, ReadId, RequestId, RpcId};
+
+use super::coordination;
+use super::disk::Disk;
+use super::network::Asker;
+
+/// Where the wall clocks start: some moment of 2026.
+const UNIX_START_MS: u64 = 1_780_000_000_000;
+
+/// A running process: everything in it is lost in a crash.
+pub(crate) struct Process {
+    /// Numbers the processes of a run, so that what was meant for a dead one reaches no other.
+    pub(crate) life: u64,
+    pub(crate) engine: Engine,
+    pub(crate) started: u64,
+    pub(crate) paused: bool,
+    /// What arrived while the process was paused.
+    pub(crate) inbox: VecDeque<Input>,
+    pub(crate) poll_due: bool,
+    /// Writes that are not durable yet, oldest first.
+    pub(crate) writes: VecDeque<Persist>,
+    pub(crate) last_write_done: u64,
+    pub(crate) askers: BTreeMap<RpcId, Asker>,
+    pub(crate) last_rpc: u64,
+    pub(crate) open_requests: BTreeSet<RequestId>,
+    /// Reads that wait until an index is applied.
+    pub(crate) reads: Vec<(ReadId, LogIndex)>,
+    pub(crate) applied: LogIndex,
+    pub(crate) coordination: coordination::Client,
+}
+
+impl Process {
+    pub(crate) fn new(life: u64, engine: Engine, started: u64) -> Self {
+        let applied = engine.applied_index();
+        Self {
+            life,
+            engine,
+            started,
+            paused: false,
+            inbox: VecDeque::new(),
+            poll_due: false,
+            writes: VecDeque::new(),
+            last_write_done: 0,
+            askers: BTreeMap::new(),
+            last_rpc: 0,
+            open_requests: BTreeSet::new(),
+            reads: Vec::new(),
+            applied,
+            coordination: coordination::Client::default(),
+        }
+    }
+}
+
+/// One node of the cluster.
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) disk: Disk,
+    pub(crate) process: Option<Process>,
+    /// Whether the whole machine is away, so that nobody is refused a connection.
+    pub(crate) host_down: bool,
+    /// How far the wall clock is ahead of a start one skew below the true time.
+    pub(crate) clock_ahead_ms: u64,
+}
+
+impl Node {
+    /// The moment as this node's process sees it.
+    pub(crate) fn now(&self, now_us: u64) -> Now {
+        let started = self.process.as_ref().map_or(0, |process| process.started);
+        Now { monotonic_ms: (now_us - started) / 1_000, unix_ms: UNIX_START_MS + now_us / 1_000 + self.clock_ahead_ms }
+    }
+}

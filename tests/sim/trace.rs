@@ -1,0 +1,54 @@
+//! What a run did, as one number: every event goes into a rolling hash, so that two runs of one seed can be compared.
+//! With `TRACE=1` each event is a line on standard error too, made from the same words.
+
+use std::fmt::Write as _;
+
+/// The rolling hash over all events, and optionally their text.
+pub(crate) struct Trace {
+    hash: u64,
+    events: u64,
+    written: bool,
+}
+
+impl Trace {
+    pub(crate) const fn new(written: bool) -> Self {
+        Self { hash: 0xCBF2_9CE4_8422_2325, events: 0, written }
+    }
+
+    /// Notes one event. The numbers say what it was about; their meaning depends on `what`.
+    pub(crate) fn note(&mut self, now_us: u64, node: usize, what: &'static str, numbers: [u64; 2]) {
+        let place = u64::try_from(node).expect("few nodes");
+        let words = [now_us, place, numbers[0], numbers[1]];
+        let named = what.bytes().fold(self.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3));
+        self.hash =
+            words.iter().fold(named, |hash, word| (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        self.events += 1;
+        if self.written {
+            let (millis, micros) = (now_us / 1_000, now_us % 1_000);
+            let number = node + 1;
+            eprintln!("{millis:>6}.{micros:03} node{number} {what} {} {}", numbers[0], numbers[1]);
+        }
+    }
+
+    /// Adds words for a reader to the written trace; they are no part of the hash.
+    pub(crate) fn explain(&self, words: impl FnOnce(&mut String)) {
+        if self.written {
+            let mut line = String::new();
+            words(&mut line);
+            eprintln!("             {line}");
+        }
+    }
+
+    /// Adds a value for a reader to the written trace.
+    pub(crate) fn show(&self, what: &str, value: &dyn std::fmt::Debug) {
+        self.explain(|line| {
+            let _ = write!(line, "{what} {value:?}");
+            line.truncate(line.char_indices().nth(600).map_or(line.len(), |(at, _)| at));
+        });
+    }
+
+    /// The hash and the number of all events so far.
+    pub(crate) const fn summary(&self) -> (u64, u64) {
+        (self.hash, self.events)
+    }
+}

@@ -1,0 +1,360 @@
+//! The world of one run: virtual time, the queue of what is to happen, and the nodes, driven as the runtime drives
+//! them: one `step` for each input, a `poll` after one or a few, effects carried out in their order.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use quorapay::domain::KeyDigest;
+use quorapay::engine::{Effect, Engine, Input};
+use quorapay::replication::{self, Event, NodeId, ReplicaConfig, Request, Response, StoreId};
+
+use super::clients::{ClientEvent, Clients};
+use super::coordination::Errand;
+use super::disk::Disk;
+use super::faults::Fault;
+use super::invariants::Oracle;
+use super::knobs::{Knobs, MILLI};
+use super::network::{Asker, Links, ReadJob};
+use super::node::{Node, Process};
+use super::random::Random;
+use super::trace::Trace;
+use super::zookeeper::ZooKeeper;
+
+/// Something that is to happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Tick { node: usize, life: u64 },
+    Poll { node: usize, life: u64 },
+    Input { node: usize, life: u64, input: Input },
+    Persisted { node: usize, life: u64 },
+    Request { asker: Asker, to: usize, request: Request },
+    Response { asker: Asker, from: usize, response: Response },
+    Silence { asker: Asker, to: usize },
+    ReadLog { node: usize, life: u64, job: ReadJob },
+    FindKey { node: usize, life: u64, digest: KeyDigest },
+    Project { node: usize, life: u64 },
+    CoordinationTick,
+    Errand { node: usize, life: u64, errand: Errand },
+    Client(ClientEvent),
+    Fault(Fault),
+}
+
+struct Scheduled {
+    at: u64,
+    sequence: u64,
+    happening: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// One run.
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) knobs: Knobs,
+    pub(crate) random: Random,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) links: Links,
+    pub(crate) zookeeper: ZooKeeper,
+    pub(crate) zookeeper_reachable: Vec<bool>,
+    pub(crate) clients: Clients,
+    pub(crate) oracle: Oracle,
+    pub(crate) trace: Trace,
+    pub(crate) healed: bool,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    sequence: u64,
+    lives: u64,
+    stores: u64,
+}
+
+impl World {
+    /// A cluster of new nodes, all started, with its clients and troubles on their way.
+    pub(crate) fn new(knobs: Knobs, written_trace: bool) -> Self {
+        let nodes = knobs.nodes;
+        let mut world = Self {
+            now: 0,
+            random: Random::new(knobs.seed),
+            nodes: Vec::new(),
+            links: Links::whole(nodes),
+            zookeeper: ZooKeeper::new(),
+            zookeeper_reachable: vec![true; nodes],
+            clients: Clients::new(&knobs),
+            oracle: Oracle::new(nodes),
+            trace: Trace::new(written_trace),
+            healed: false,
+            queue: BinaryHeap::new(),
+            sequence: 0,
+            lives: 0,
+            stores: 0,
+            knobs,
+        };
+        for number in 1..=nodes {
+            let disk = world.new_disk(number - 1);
+            let id = NodeId::parse(&format!("node{number}")).expect("a valid id");
+            let clock_ahead_ms = world.random.between(0, 2 * world.knobs.clock_skew_ms);
+            world.nodes.push(Node { id, disk, process: None, host_down: false, clock_ahead_ms });
+        }
+        (0..nodes).for_each(|node| world.start(node));
+        world.coordination_tick();
+        world.start_clients();
+        world.start_faults();
+        world
+    }
+
+    /// A ledger file that never was before.
+    pub(crate) fn new_disk(&mut self, node: usize) -> Disk {
+        self.stores += 1;
+        let store_id = StoreId(u128::from(self.stores) + (u128::from(self.random.next()) << 64));
+        self.oracle.store_made(node, store_id);
+        Disk::empty(store_id)
+    }
+
+    pub(crate) fn schedule(&mut self, delay: u64, happening: Happening) {
+        self.sequence += 1;
+        self.queue.push(Reverse(Scheduled { at: self.now + delay, sequence: self.sequence, happening }));
+    }
+
+    /// The number of a node's running process.
+    pub(crate) fn life(&self, node: usize) -> Option<u64> {
+        self.nodes[node].process.as_ref().map(|process| process.life)
+    }
+
+    pub(crate) fn number_of(&self, id: &NodeId) -> usize {
+        self.nodes.iter().position(|node| node.id == *id).unwrap_or_else(|| panic!("{id} is no node of this run"))
+    }
+
+    /// Starts a process on what the node's disk holds.
+    pub(crate) fn start(&mut self, number: usize) {
+        self.lives += 1;
+        let life = self.lives;
+        let peers = self.nodes.iter().map(|node| (node.id.clone(), format!("http://{}", node.id))).collect();
+        let node = &mut self.nodes[number];
+        let (timing, limits) = (self.knobs.timing, self.knobs.limits);
+        let config = ReplicaConfig { node_id: node.id.clone(), peers, timing, limits };
+        let (start, keys) = node.disk.start(&mut self.random);
+        let durable = start.replica.commit_index;
+        let mut engine = Engine::new(config, start);
+        keys.into_iter().for_each(|key| engine.remember_projected_key(key));
+        node.host_down = false;
+        let process = Process::new(life, engine, self.now);
+        self.trace.note(self.now, number, "start", [life, process.applied.0]);
+        self.oracle.restarted(number, durable, process.applied);
+        node.process = Some(process);
+        self.schedule(0, Happening::Tick { node: number, life });
+        self.schedule(50 * MILLI, Happening::Project { node: number, life });
+    }
+
+    /// Lets everything happen that is due until then.
+    pub(crate) fn run_until(&mut self, end: u64) {
+        while let Some(Reverse(next)) = self.queue.peek() {
+            if next.at > end {
+                break;
+            }
+            self.happen_next();
+        }
+        self.now = end;
+    }
+
+    fn happen_next(&mut self) {
+        let Some(Reverse(next)) = self.queue.pop() else { return };
+        self.now = next.at;
+        match next.happening {
+            Happening::Request { asker, to, request } => {
+                self.trace.note(self.now, to, "request", [asker.id.0, asker.life]);
+                self.trace.show("request", &request);
+                self.deliver_request(asker, to, request);
+            }
+            Happening::Response { asker, from, response } => {
+                self.trace.note(self.now, asker.node, "response", [asker.id.0, asker.life]);
+                self.trace.show("response", &response);
+                self.deliver_response(asker, from, response);
+            }
+            Happening::Silence { asker, to } => self.fall_silent(asker, to),
+            Happening::CoordinationTick => self.coordination_tick(),
+            Happening::Client(event) => self.client_event(event),
+            Happening::Fault(fault) => self.strike(fault),
+            inside => self.happen_inside(inside),
+        }
+    }
+
+    /// What happens inside one process, if it still lives.
+    fn happen_inside(&mut self, happening: Happening) {
+        let (node, life) = match &happening {
+            Happening::Tick { node, life }
+            | Happening::Poll { node, life }
+            | Happening::Input { node, life, .. }
+            | Happening::Persisted { node, life }
+            | Happening::ReadLog { node, life, .. }
+            | Happening::FindKey { node, life, .. }
+            | Happening::Project { node, life }
+            | Happening::Errand { node, life, .. } => (*node, *life),
+            outside => unreachable!("{outside:?} is no matter of one process"),
+        };
+        if self.life(node) != Some(life) {
+            return;
+        }
+        match happening {
+            Happening::Tick { .. } => self.tick(node, life),
+            Happening::Poll { .. } => self.poll(node),
+            Happening::Input { input, .. } => {
+                self.trace.note(self.now, node, "input", [life, 0]);
+                self.trace.show("input", &input);
+                self.feed(node, input);
+            }
+            Happening::Persisted { .. } => self.finish_write(node),
+            Happening::ReadLog { job, .. } => self.finish_read(node, job),
+            Happening::FindKey { digest, .. } => {
+                let index = self.nodes[node].disk.find_key(&digest);
+                self.feed(node, Input::KeyFound { digest, index });
+            }
+            Happening::Project { .. } => self.project(node, life),
+            Happening::Errand { errand, .. } => self.run_errand(node, errand),
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, node: usize, life: u64) {
+        let paused = self.nodes[node].process.as_ref().is_some_and(|process| process.paused);
+        if !paused {
+            self.feed(node, Input::Replication(Event::Tick));
+        }
+        self.schedule(self.knobs.tick, Happening::Tick { node, life });
+    }
+
+    fn project(&mut self, node: usize, life: u64) {
+        let projected = self.nodes[node].disk.project(&mut self.random);
+        self.feed(node, Input::Projected(projected));
+        self.schedule(200 * MILLI, Happening::Project { node, life });
+    }
+
+    /// Hands an input to a core and lets it act, now or a little later together with what else comes in.
+    pub(crate) fn feed(&mut self, number: usize, input: Input) {
+        let lazy = self.random.chance(self.knobs.lazy_poll);
+        let node = &mut self.nodes[number];
+        let now = node.now(self.now);
+        let Some(process) = &mut node.process else { return };
+        if process.paused {
+            process.inbox.push_back(input);
+            return;
+        }
+        process.engine.step(now, input);
+        if !lazy {
+            return self.poll(number);
+        }
+        let life = process.life;
+        if !std::mem::replace(&mut process.poll_due, true) {
+            let delay = self.random.below(MILLI);
+            self.schedule(delay, Happening::Poll { node: number, life });
+        }
+    }
+
+    fn poll(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        let now = node.now(self.now);
+        let Some(process) = &mut node.process else { return };
+        process.poll_due = false;
+        if process.paused {
+            return;
+        }
+        let mut effects = Vec::new();
+        process.engine.poll(now, &mut effects);
+        for effect in effects {
+            self.trace.show("effect", &effect);
+            self.carry_out(number, effect);
+        }
+        self.look_at_applied(number);
+        self.answer_reads(number);
+    }
+
+    fn look_at_applied(&mut self, number: usize) {
+        let Some(process) = &mut self.nodes[number].process else { return };
+        let (before, applied) = (process.applied, process.engine.applied_index());
+        if before == applied {
+            return;
+        }
+        process.applied = applied;
+        self.trace.note(self.now, number, "applied", [before.0, applied.0]);
+        self.oracle.applied(number, before, applied, &self.nodes);
+        if let Some(process) = &self.nodes[number].process {
+            self.oracle.compare_bank(number, &process.engine);
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, effect: Effect) {
+        match effect {
+            Effect::Replication(effect) => self.carry_out_replication(node, effect),
+            Effect::FindKey(digest) => {
+                let delay = self.random.between(50, 2 * MILLI);
+                if let Some(life) = self.life(node) {
+                    self.schedule(delay, Happening::FindKey { node, life, digest });
+                }
+            }
+            Effect::Answer { caller, answer } => self.caller_answered(node, caller, &answer),
+        }
+    }
+
+    fn carry_out_replication(&mut self, node: usize, effect: replication::Effect) {
+        use replication::Effect;
+        match effect {
+            Effect::Persist(write) => self.begin_write(node, write),
+            Effect::Send { id, to, request } => self.send_request(node, id, &to, request),
+            Effect::Respond { rpc, response } => self.send_response(node, rpc, response),
+            Effect::RespondEntries { rpc, from_index: from, to_index: to } => {
+                self.read_later(node, ReadJob::Respond { rpc, from, to });
+            }
+            Effect::Load { peer, from_index: from, to_index: to } => {
+                self.read_later(node, ReadJob::Load { peer, from, to });
+            }
+            Effect::Coordinate(command) => self.coordinate(node, command),
+            Effect::ReadReady { read, index } => self.read_ready(node, read, index),
+            Effect::ReadRefused(read) => self.read_refused(read),
+            Effect::Halt(reason) => panic!("{} halted: {reason}", self.nodes[node].id),
+        }
+    }
+
+    fn begin_write(&mut self, node: usize, write: replication::Persist) {
+        let (low, high) = self.knobs.persist;
+        let stall = if self.random.chance(self.knobs.persist_stalls) { 300 * MILLI } else { 0 };
+        let done = self.now + self.random.between(low, high) + stall;
+        let now = self.now;
+        let Some(process) = &mut self.nodes[node].process else { return };
+        let done = done.max(process.last_write_done);
+        process.last_write_done = done;
+        process.writes.push_back(write);
+        let life = process.life;
+        self.schedule(done - now, Happening::Persisted { node, life });
+    }
+
+    fn finish_write(&mut self, node: usize) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        let write = process.writes.pop_front().expect("each write is finished once");
+        self.trace.note(self.now, node, "persisted", [write.id.0, write.commit_index.0]);
+        self.make_durable(node, &write);
+        self.feed(node, Input::Replication(Event::Persisted(write.id)));
+    }
+
+    /// Puts a write on the disk, whether or not the process learns of it.
+    pub(crate) fn make_durable(&mut self, node: usize, write: &replication::Persist) {
+        let disk = &mut self.nodes[node].disk;
+        let before = write.truncate_after.map_or(disk.last_index(), |kept| kept.min(disk.last_index()));
+        disk.write(write);
+        self.oracle.durable(disk, before);
+    }
+}

@@ -1,0 +1,144 @@
+//! The ZooKeeper ensemble as one server that never disagrees with itself: the epoch znode with its version, sessions,
+//! and the election queue of ephemeral sequential znodes. What the nodes believe of it is in `coordination`.
+
+use std::collections::BTreeMap;
+
+use quorapay::replication::{Epoch, Place};
+
+/// Names a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+struct Session {
+    node: usize,
+    last_contact: u64,
+    /// How long the server waits; longer than agreed where the run wants a late expiry.
+    timeout: u64,
+}
+
+/// The servers' state.
+pub(crate) struct ZooKeeper {
+    pub(crate) up: bool,
+    epoch: Epoch,
+    version: u64,
+    sessions: BTreeMap<SessionId, Session>,
+    queue: BTreeMap<u64, (usize, SessionId)>,
+    next_sequence: u64,
+    next_session: u64,
+}
+
+impl ZooKeeper {
+    pub(crate) const fn new() -> Self {
+        Self {
+            up: true,
+            epoch: Epoch(0),
+            version: 0,
+            sessions: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            next_sequence: 0,
+            next_session: 1,
+        }
+    }
+
+    /// Everything is lost: sessions, queue and the epoch.
+    pub(crate) fn wipe(&mut self) {
+        self.epoch = Epoch(0);
+        self.version += 1;
+        self.sessions.clear();
+        self.queue.clear();
+    }
+
+    /// Opens a session and takes a place at the end of the queue. What the node left behind of an older session goes,
+    /// as the adapter removes znodes that carry its own id.
+    pub(crate) fn open_session(&mut self, node: usize, now: u64, timeout: u64) -> SessionId {
+        self.sessions.retain(|_, session| session.node != node);
+        self.queue.retain(|_, (holder, _)| *holder != node);
+        let id = SessionId(self.next_session);
+        self.next_session += 1;
+        self.sessions.insert(id, Session { node, last_contact: now, timeout });
+        self.enter_queue(node, id);
+        id
+    }
+
+    fn enter_queue(&mut self, node: usize, session: SessionId) {
+        self.next_sequence += 1;
+        self.queue.insert(self.next_sequence, (node, session));
+    }
+
+    /// The session is heard of; false if it is gone.
+    pub(crate) fn touch(&mut self, session: SessionId, now: u64) -> bool {
+        self.sessions.get_mut(&session).map(|session| session.last_contact = now).is_some()
+    }
+
+    pub(crate) fn is_alive(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    /// Ends the sessions that were silent for too long; true if any.
+    pub(crate) fn expire_silent(&mut self, now: u64) -> bool {
+        let before = self.sessions.len();
+        self.sessions.retain(|_, session| now < session.last_contact + session.timeout);
+        self.drop_orphans();
+        self.sessions.len() != before
+    }
+
+    /// Gives every session its full time again, as a new leader of the ensemble does.
+    pub(crate) fn renew_sessions(&mut self, now: u64) {
+        self.sessions.values_mut().for_each(|session| session.last_contact = now);
+    }
+
+    /// Ends a session that did nothing wrong.
+    pub(crate) fn expire(&mut self, node: usize) {
+        self.sessions.retain(|_, session| session.node != node);
+        self.drop_orphans();
+    }
+
+    fn drop_orphans(&mut self) {
+        let sessions = &self.sessions;
+        self.queue.retain(|_, (_, session)| sessions.contains_key(session));
+    }
+
+    /// Where a session stands in the queue.
+    pub(crate) fn place(&self, session: SessionId) -> Place {
+        let found = self.queue.values().position(|(_, holder)| *holder == session);
+        match found {
+            None => Place::Absent,
+            Some(0) => Place::First,
+            Some(_) => Place::Behind,
+        }
+    }
+
+    /// Gives up the place, if there is one, and takes the last one.
+    pub(crate) fn go_to_back(&mut self, node: usize, session: SessionId) {
+        self.queue.retain(|_, (_, holder)| *holder != session);
+        if self.is_alive(session) {
+            self.enter_queue(node, session);
+        }
+    }
+
+    /// Removes the znode before this session's one, if it is `node`'s and no leadership newer than `epoch` has begun.
+    pub(crate) fn remove_predecessor(&mut self, session: SessionId, node: usize, epoch: Epoch) -> bool {
+        let mine = self.queue.iter().find(|(_, (_, holder))| *holder == session).map(|(sequence, _)| *sequence);
+        let Some(mine) = mine.filter(|_| self.epoch <= epoch) else { return false };
+        let before = self.queue.range(..mine).next_back().map(|(sequence, (holder, _))| (*sequence, *holder));
+        match before {
+            Some((sequence, holder)) if holder == node => self.queue.remove(&sequence).is_some(),
+            _ => false,
+        }
+    }
+
+    /// The version that a later compare-and-set must name.
+    pub(crate) const fn epoch_version(&self) -> u64 {
+        self.version
+    }
+
+    /// Takes the next epoch of at least the given number, unless somebody else wrote since `version` was read.
+    pub(crate) fn take_epoch(&mut self, version: u64, at_least: Epoch) -> Option<Epoch> {
+        if version != self.version {
+            return None;
+        }
+        self.version += 1;
+        self.epoch = Epoch(at_least.0.max(self.epoch.0 + 1));
+        Some(self.epoch)
+    }
+}
