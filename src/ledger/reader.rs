@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
@@ -45,14 +46,17 @@ impl LedgerReader {
         max_entries: usize,
     ) -> Result<Vec<Arc<Entry>>, LedgerError> {
         let sql = format!("SELECT {COLUMNS} FROM entries WHERE log_index BETWEEN ? AND ? ORDER BY log_index LIMIT ?");
-        let rows = sqlx::query(AssertSqlSafe(sql))
+        let mut rows = sqlx::query(AssertSqlSafe(sql))
             .bind(to_sql(from.0)?)
             .bind(to_sql(to.0)?)
             .bind(i64::try_from(max_entries).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(LedgerError::from_read)?;
-        rows.iter().map(read_entry).collect()
+            .fetch(&self.pool);
+        // Row by row: a row takes ten times the memory of its entry.
+        let mut entries = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
+            entries.push(read_entry(&row)?);
+        }
+        Ok(entries)
     }
 
     /// Those of the given entries that are there, in the order of the indexes given.

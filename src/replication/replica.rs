@@ -127,7 +127,7 @@ impl Replica {
             }
             Event::Loaded { peer, entries } => self.on_loaded(&peer, entries),
             Event::PeerGone(peer) => self.on_peer_gone(now, &peer),
-            Event::Coordination(event) => self.on_coordination(now, event),
+            Event::Coordination(event) => self.on_coordination(now, &event),
             Event::Quarantine(reason) => self.enter_quarantine(now, reason),
         }
         self.check_invariants(commit_before);
@@ -212,10 +212,10 @@ impl Replica {
         self.on_read_index_unanswered(id);
     }
 
-    fn on_coordination(&mut self, now: Now, event: CoordinationEvent) {
+    fn on_coordination(&mut self, now: Now, event: &CoordinationEvent) {
         match event {
-            CoordinationEvent::Place(place) => self.on_place(now, place),
-            CoordinationEvent::EpochTaken(epoch) => self.on_epoch_taken(now, epoch),
+            CoordinationEvent::Place(place) => self.on_place(now, *place),
+            CoordinationEvent::EpochTaken(epoch) => self.on_epoch_taken(now, *epoch),
             CoordinationEvent::EpochRefused => self.abandon_candidacy(now),
         }
     }

@@ -27,6 +27,9 @@ const STATUS_EVERY_TICKS: u32 = 10;
 /// Most messages that one lot takes from each queue.
 const LOT: usize = 4_096;
 
+/// Something that a caller wants to see of the engine.
+pub(super) type Look = Box<dyn FnOnce(&Engine, Now) + Send>;
+
 /// What the loop takes in.
 pub(super) enum Message {
     /// A write, for this node as the leader.
@@ -36,7 +39,7 @@ pub(super) enum Message {
     /// Somebody waits until an index is applied.
     AwaitApplied { index: LogIndex, reply: oneshot::Sender<()> },
     /// A look into the engine.
-    Query(Box<dyn FnOnce(&Engine, Now) + Send>),
+    Query(Look),
     /// A peer asks.
     Rpc { from: NodeId, request: Request, reply: oneshot::Sender<Response> },
     /// Something for the engine.

@@ -221,13 +221,15 @@ impl NodeHandle {
     /// Asks for a read index until there is a leader to give one.
     async fn read_index(&self, deadline: Instant) -> Result<LogIndex, ReadError> {
         loop {
+            let asked = self.shared.pulse.borrow().leader.clone();
             let (reply, index) = oneshot::channel();
             self.request(Message::Read { reply })?;
             match timeout_at(deadline.into(), index).await {
                 Err(_) => return Err(ReadError::NoLeader),
                 Ok(Ok(Some(index))) => return Ok(index),
                 Ok(Ok(None) | Err(_)) => {
-                    self.await_other_leader(None, deadline).await.map_err(|()| ReadError::NoLeader)?
+                    let other = self.await_other_leader(asked.as_ref(), deadline).await;
+                    other.map_err(|()| ReadError::NoLeader)?;
                 }
             }
         }
@@ -252,12 +254,8 @@ impl NodeHandle {
         let again = deadline.min(Instant::now() + ASK_AGAIN);
         let mut pulse = self.shared.pulse.clone();
         let changed = pulse.wait_for(|pulse| pulse.leader.is_some() && pulse.leader.as_ref() != tried);
-        // Without a leader to be compared with, only time passes.
-        if tried.is_none() {
-            tokio::time::sleep_until(again.into()).await;
-        } else {
-            let _ = timeout_at(again.into(), changed).await;
-        }
+        // Neither the time that has passed nor a node that stops is news to the caller.
+        let _ = timeout_at(again.into(), changed).await;
         if Instant::now() >= deadline { Err(()) } else { Ok(()) }
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::domain::{AccountId, Currency, Operation};
-use crate::ledger::{self, LedgerError, ScanFilter};
+use crate::ledger::{self, ScanFilter};
 use crate::replication::{Entry, LogIndex, Timestamp};
 
 use super::handle::{NodeHandle, ReadError};
@@ -139,10 +139,7 @@ impl NodeHandle {
         }
         let wanted = limit - page.entries.len();
         let below = scan.below.min(projected.next());
-        let indexes = self.shared.views.account_entries(account, below, wanted).await.map_err(|error| {
-            tracing::error!(%error, "the views could not be read");
-            ReadError::Storage
-        })?;
+        let indexes = self.shared.views.account_entries(account, below, wanted).await.map_err(unreadable)?;
         let in_range: Vec<LogIndex> = indexes.iter().copied().filter(|index| *index >= scan.at_least).collect();
         let found = self.shared.ledger.entries_of(&in_range).await.map_err(unreadable)?;
         let in_currency = |entry: &Arc<Entry>| match entry.operation() {
@@ -156,7 +153,7 @@ impl NodeHandle {
     }
 }
 
-fn unreadable(error: LedgerError) -> ReadError {
-    tracing::error!(%error, "the ledger could not be read");
+fn unreadable(error: impl std::fmt::Display) -> ReadError {
+    tracing::error!(%error, "this node could not read its files");
     ReadError::Storage
 }

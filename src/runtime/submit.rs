@@ -146,7 +146,7 @@ impl NodeHandle {
 fn forwarded_answer(attempt: Attempt) -> ForwardedAnswer {
     match attempt {
         Attempt::Committed(Committed { entry, replayed, leader, epoch }) => {
-            ForwardedAnswer::Committed { entry: ForwardedEntry::new(&entry), replayed, leader, epoch }
+            ForwardedAnswer::Committed { entry: Box::new(ForwardedEntry::new(&entry)), replayed, leader, epoch }
         }
         Attempt::KeyReused => ForwardedAnswer::KeyReused,
         Attempt::Overloaded => ForwardedAnswer::Overloaded,

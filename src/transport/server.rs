@@ -166,7 +166,7 @@ async fn status(State(server): State<PeerServer>, _: Peer) -> Result<Vec<u8>, Re
 }
 
 async fn presence(State(server): State<PeerServer>, _: Peer) -> Result<Body, Refusal> {
-    let mut stopping = server.stopping.clone();
+    let mut stopping = server.stopping;
     let never_anything = futures_util::stream::once(async move {
         // Ends when the node stops, so that a graceful stop is noticed as fast as a crash.
         let _ = stopping.wait_for(|stopping| *stopping).await;

@@ -99,7 +99,7 @@ pub enum ForwardedAnswer {
     /// Committed.
     Committed {
         /// The entry that decided it.
-        entry: ForwardedEntry,
+        entry: Box<ForwardedEntry>,
         /// Whether the same request had been decided before.
         replayed: bool,
         /// The leader that answered.

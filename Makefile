@@ -1,0 +1,38 @@
+# The commands that people and the gate use. Each installs what it needs and is not there.
+
+.DEFAULT_GOAL := help
+.PHONY: help up test sim drill bench lint zookeeper clean
+
+PORT ?= 7101
+DATA ?= quorapay-dev
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+
+zookeeper: ## install ZooKeeper if it is missing
+	@bash zk/zookeeper.sh where >/dev/null 2>&1 || bash zk/zookeeper.sh install
+
+up: zookeeper ## ZooKeeper and three nodes on this machine, until Ctrl-C
+	cargo build --release --bin quorapay
+	./target/release/quorapay dev --port $(PORT) --data-dir $(DATA)
+
+test: zookeeper ## every test, real ZooKeeper included
+	cargo test --lib --bins
+	cargo test --release --test sim
+	cargo test --test it
+
+sim: ## the simulation alone: N=2000 make sim, or SEED=7 make sim
+	cargo test --release --test sim -- --nocapture
+
+drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and catch-up on real processes
+	cargo build --release --bin quorapay
+	QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it drill -- --ignored --nocapture --test-threads 1
+
+lint: ## formatting, clippy, documentation
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+clean: ## remove what was built and the development cluster's data
+	cargo clean
+	rm -rf $(DATA)
