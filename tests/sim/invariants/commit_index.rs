@@ -1,5 +1,5 @@
 //! Invariants: a node's commit index never decreases, not even over a restart, and never passes what a quorum of the
-//! configured stores has made durable.
+//! configured stores has made durable; and a leader commits nothing but by an entry of its own epoch.
 
 use std::collections::HashMap;
 
@@ -14,6 +14,16 @@ pub(super) fn restarted(node: usize, durable: LogIndex, applied: LogIndex) {
 pub(super) fn advanced(node: usize, before: LogIndex, now: LogIndex, last: LogIndex) {
     assert!(now >= before, "node{} has applied {before} and then only {now}", node + 1);
     assert!(now <= last, "node{} has applied {now}, but only {last} is durable there", node + 1);
+}
+
+/// The newest of the entries that a node was the first to commit. If it leads, that entry is of its own epoch: an older
+/// one can be on a quorum and still be overwritten. (A leader whose own disk is behind its quorum shows less.)
+pub(super) fn check_epoch(node: &Node, newest: &Entry) {
+    let Some(replica) = node.process.as_ref().map(|process| process.engine.replica()) else { return };
+    if replica.is_leader() && replica.commit_index() == newest.index {
+        let epoch = replica.promised_epoch();
+        assert_eq!(newest.epoch, epoch, "{} commits by an entry of an older epoch: {newest:?}", node.id);
+    }
 }
 
 /// Which stores ever had which entry on disk. A store that lost its disk still counts for what it held: its copy was

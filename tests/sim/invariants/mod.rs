@@ -10,6 +10,7 @@ mod linearizable_reads;
 mod money;
 mod node_banks;
 mod one_leader_per_epoch;
+mod one_step_configurations;
 mod timestamps;
 mod unique_keys;
 
@@ -75,6 +76,7 @@ impl Oracle {
             let previous = disk.position(entry.index.previous()).expect("the log has no gaps");
             self.entries.seen(&previous, entry);
             self.copies.add(disk.store_id, entry);
+            one_step_configurations::check(disk, entry);
         }
     }
 
@@ -88,15 +90,20 @@ impl Oracle {
     pub(crate) fn applied(&mut self, node: usize, before: LogIndex, now: LogIndex, nodes: &[Node]) {
         let disk = &nodes[node].disk;
         commit_index::advanced(node, before, now, disk.last_index());
+        let mut newest = None;
         for entry in &disk.rows[row(before.next())..row(now.next())] {
             if self.history.confirm(entry) {
                 self.copies.check_commit(entry, nodes);
+                newest = Some(entry);
                 timestamps::check(self.history.before(entry.index), entry);
                 if let Some(operation) = entry.operation() {
                     self.keys.committed(operation.key(), entry.index);
                     self.money.committed(entry.index, operation);
                 }
             }
+        }
+        if let Some(entry) = newest {
+            commit_index::check_epoch(&nodes[node], entry);
         }
     }
 
