@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod coordination;
+mod failover;
 mod support;
