@@ -2,4 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod coordination;
+mod docs;
+mod failover;
+mod layers;
+mod peers;
 mod support;

@@ -1,0 +1,64 @@
+//! The documents name only files that exist.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A name in backticks is taken for a file of this repository if it begins with one of these.
+const TOP_LEVEL: &[&str] = &[
+    "src", "docs", "tests", "migrations", "zk", "runbooks", ".ci", "Cargo.toml", "Cargo.lock", "Makefile", "Dockerfile",
+    "docker-compose.yml", "README.md", "rustfmt.toml", ".clippy.toml",
+];
+
+fn documents() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = vec![root.join("README.md")];
+    for folder in ["docs", "runbooks"] {
+        gather(&root.join(folder), &mut documents);
+    }
+    documents.into_iter().filter(|document| document.exists()).collect()
+}
+
+fn gather(folder: &Path, documents: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            gather(&path, documents);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            documents.push(path);
+        }
+    }
+}
+
+/// What a text names in backticks, without arguments and line numbers.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    quoted.filter_map(|name| name.split([' ', ':', '#']).next())
+}
+
+/// What a text links to within the repository, from where it stands.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://"))
+}
+
+fn is_of_this_repository(name: &str) -> bool {
+    let first = name.split('/').next().unwrap_or_default();
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    // `src` and the like alone may be a word of any other meaning.
+    plain && TOP_LEVEL.contains(&first) && (name.contains('/') || name.contains('.'))
+}
+
+#[test]
+fn every_file_that_a_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        let named = names(&text).filter(|name| is_of_this_repository(name)).map(|name| root.join(name));
+        let linked = links(&text).map(|target| document.parent().unwrap().join(target));
+        for path in named.chain(linked).filter(|path| !path.exists()) {
+            missing.push(format!("{} names {}", document.display(), path.display()));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}

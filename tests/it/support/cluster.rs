@@ -1,0 +1,455 @@
+//! Clusters of real processes: the program as it is shipped, on free ports of loopback, with its logs kept and shown
+//! when a test fails.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::http::{Answer, Connection, Request};
+use super::reaper;
+use super::zookeeper::ZooKeeperServer;
+
+/// Most time that a cluster may take for what a test waits for. It takes a fraction of a second on an idle machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pause between two looks at another process: nothing announces how it is, it has to be asked.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How long a node may take to end in order after SIGTERM: a promise of the product.
+const ORDERLY_END: Duration = Duration::from_secs(5);
+
+/// Clusters that run at the same time. More would only take the processors from each other.
+const CLUSTERS_AT_A_TIME: usize = 3;
+
+/// What a cluster is made of, where a test cares.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// Lines for every node's configuration file.
+    pub(crate) settings: String,
+    /// Servers to use instead of the ones that all tests share.
+    pub(crate) zookeeper: Option<String>,
+}
+
+/// One node: its place, and its process while it runs.
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) port: u16,
+    pub(crate) peer_port: u16,
+    pub(crate) config: PathBuf,
+    pub(crate) data_dir: PathBuf,
+    log: PathBuf,
+    process: Option<Child>,
+    paused: bool,
+}
+
+/// Some nodes and their folder. Killed when dropped.
+pub(crate) struct Cluster {
+    pub(crate) id: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) folder: TempDir,
+    _permit: Permit,
+}
+
+impl Cluster {
+    /// Starts this many nodes and waits until each would take a payment.
+    pub(crate) fn start(size: usize) -> Self {
+        Self::start_with(size, &Options::default())
+    }
+
+    /// The same with options.
+    pub(crate) fn start_with(size: usize, options: &Options) -> Self {
+        let mut cluster = Self::prepare(size, options);
+        (0..size).for_each(|node| cluster.nodes[node].start());
+        cluster.wait_ready();
+        cluster
+    }
+
+    /// Writes the configuration files and starts nothing.
+    pub(crate) fn prepare(size: usize, options: &Options) -> Self {
+        static CLUSTERS: AtomicUsize = AtomicUsize::new(0);
+        let permit = Permit::take();
+        let id = format!("it-{}-{}", std::process::id(), CLUSTERS.fetch_add(1, Ordering::Relaxed));
+        let folder = reaper::folder(&id);
+        let nodes: Vec<Node> = (1..=size).map(|number| Node::place(number, folder.path())).collect();
+        let zookeeper = options.zookeeper.clone().unwrap_or_else(|| ZooKeeperServer::shared().address());
+        let peers: Vec<String> =
+            nodes.iter().map(|node| format!("{} = \"http://127.0.0.1:{}\"\n", node.id, node.peer_port)).collect();
+        for node in &nodes {
+            let Node { id: node_id, port, peer_port, data_dir, .. } = node;
+            let settings = format!(
+                "node_id = \"{node_id}\"\ncluster_id = \"{id}\"\nlisten = \"127.0.0.1:{port}\"\n\
+                 peer_listen = \"127.0.0.1:{peer_port}\"\nzookeeper = \"{zookeeper}\"\ndata_dir = \"{}\"\n{}\n[peers]\n{}",
+                data_dir.display(),
+                options.settings,
+                peers.concat()
+            );
+            fs::write(&node.config, settings).unwrap();
+        }
+        Self { id, nodes, folder, _permit: permit }
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.process.is_some() && !node.paused)
+    }
+
+    /// Waits until every running node would take a payment and all name the same leader, one that runs. Says which.
+    pub(crate) fn wait_ready(&self) -> usize {
+        let mut leader = None;
+        wait_until("every running node is ready and names the same leader", || {
+            let named: Vec<Option<String>> = self.running().map(Node::named_leader).collect();
+            leader = self.running().map(|node| node.id.clone()).find(|id| {
+                let id = Some(id.clone());
+                named.iter().all(|named| *named == id)
+            });
+            leader.is_some()
+        });
+        self.position(&leader.unwrap())
+    }
+
+    /// The node that leads now.
+    pub(crate) fn leader(&self) -> usize {
+        self.wait_ready()
+    }
+
+    /// The nodes that follow now.
+    pub(crate) fn followers(&self) -> Vec<usize> {
+        let leader = self.leader();
+        (0..self.nodes.len()).filter(|node| *node != leader).collect()
+    }
+
+    /// The node with this id.
+    pub(crate) fn position(&self, id: &str) -> usize {
+        self.nodes.iter().position(|node| node.id == id).unwrap_or_else(|| panic!("there is no node {id}"))
+    }
+
+    /// Ends a process as a power cut would.
+    pub(crate) fn kill(&mut self, node: usize) {
+        self.nodes[node].kill();
+    }
+
+    /// Starts a node that does not run. Returns before it is ready.
+    pub(crate) fn restart(&mut self, node: usize) {
+        self.nodes[node].start();
+    }
+
+    /// Stops a process in its tracks, as a long pause of its machine would.
+    pub(crate) fn pause(&mut self, node: usize) {
+        self.nodes[node].signal(Signal::SIGSTOP);
+        self.nodes[node].paused = true;
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&mut self, node: usize) {
+        self.nodes[node].signal(Signal::SIGCONT);
+        self.nodes[node].paused = false;
+    }
+
+    /// Asks a process to end and checks that it does so in order and in time.
+    pub(crate) fn terminate(&mut self, node: usize) {
+        let began = Instant::now();
+        self.nodes[node].signal(Signal::SIGTERM);
+        let status = self.nodes[node].wait_for_end();
+        assert!(began.elapsed() <= ORDERLY_END, "{} took {:?} to end", self.nodes[node].id, began.elapsed());
+        assert_eq!(status.code(), Some(0), "{} was asked to end", self.nodes[node].id);
+    }
+
+    /// Takes the disk of a node that does not run.
+    pub(crate) fn wipe(&self, node: usize) {
+        assert!(self.nodes[node].process.is_none(), "a node that runs holds its files");
+        fs::remove_dir_all(&self.nodes[node].data_dir).unwrap();
+    }
+
+    /// Waits until a node has applied what another has committed by now, and compares the two ledgers' last hashes.
+    pub(crate) fn wait_caught_up(&self, node: usize, with: usize) {
+        let (index, hash) = self.nodes[with].last_entry();
+        wait_until("the node has applied what the others have", || {
+            self.nodes[node].try_get("/livez").is_some_and(|answer| answer.number("Quorapay-Index") >= index)
+        });
+        assert_eq!(self.nodes[node].entry(index)["hash"], hash, "the ledgers differ at {index}");
+    }
+
+    /// What every running node's ledger holds, which must be the same.
+    pub(crate) fn ledger(&self) -> Vec<Value> {
+        let mut ledgers = self.running().map(|node| (node.id.clone(), node.ledger()));
+        let (first_id, first) = ledgers.next().expect("a node runs");
+        for (id, ledger) in ledgers {
+            let common = first.len().min(ledger.len());
+            let differs = (0..common).find(|at| first[*at] != ledger[*at]);
+            assert_eq!(differs, None, "the ledgers of {first_id} and {id} differ from there");
+            // Each was read as of a moment after all payments: an election may have added to one, nothing else may.
+            let rest = first[common..].iter().chain(&ledger[common..]);
+            assert!(rest.into_iter().all(|entry| entry["kind"] == "epoch_start"), "{first_id} and {id} end differently");
+        }
+        first
+    }
+
+    /// What all nodes have logged.
+    pub(crate) fn logs(&self) -> String {
+        let mut logs = String::new();
+        for node in &self.nodes {
+            writeln!(logs, "---- {}\n{}", node.id, node.log()).unwrap();
+        }
+        logs
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.nodes.iter_mut().for_each(Node::kill);
+        let logs = self.logs();
+        if thread::panicking() {
+            eprintln!("the logs of cluster {}:\n{logs}", self.id);
+            return;
+        }
+        for trace in ["panicked", "RUST_BACKTRACE"] {
+            assert!(!logs.contains(trace), "a node left a panic's trace:\n{logs}");
+        }
+    }
+}
+
+impl Node {
+    fn place(number: usize, folder: &Path) -> Self {
+        let id = format!("node{number}");
+        Self {
+            port: listening_port(),
+            peer_port: listening_port(),
+            config: folder.join(format!("{id}.toml")),
+            data_dir: folder.join(&id),
+            log: folder.join(format!("{id}.log")),
+            id,
+            process: None,
+            paused: false,
+        }
+    }
+
+    /// Starts its process.
+    pub(crate) fn start(&mut self) {
+        assert!(self.process.is_none(), "{} runs already", self.id);
+        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let process = node_command(&self.config).stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
+        reaper::watch(process.id());
+        self.process = Some(process);
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+            reaper::forget(process.id());
+            self.paused = false;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.as_ref().unwrap_or_else(|| panic!("{} does not run", self.id)).id();
+        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits until its process ends by itself. Says how.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        let mut process = self.process.take().unwrap_or_else(|| panic!("{} does not run", self.id));
+        let mut status = None;
+        wait_until("the process ends", || {
+            status = process.try_wait().unwrap();
+            status.is_some()
+        });
+        reaper::forget(process.id());
+        status.unwrap()
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends a request over a connection of its own.
+    pub(crate) fn send(&self, request: &Request) -> Answer {
+        self.try_send(request).unwrap_or_else(|error| panic!("{} did not answer {request:?}: {error}", self.id))
+    }
+
+    pub(crate) fn try_send(&self, request: &Request) -> io::Result<Answer> {
+        Connection::to(self.port).send(request)
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.send(&Request::get(target))
+    }
+
+    pub(crate) fn try_get(&self, target: &str) -> Option<Answer> {
+        self.try_send(&Request::get(target)).ok()
+    }
+
+    /// A payment in euros.
+    pub(crate) fn pay(&self, key: &str, from: &str, to: &str, amount: i64) -> Answer {
+        self.pay_in("EUR", key, from, to, amount)
+    }
+
+    pub(crate) fn pay_in(&self, currency: &str, key: &str, from: &str, to: &str, amount: i64) -> Answer {
+        let body = json!({"from": from, "to": to, "amount": amount, "currency": currency});
+        self.send(&Request::post("/v1/payments").key(key).json(body.to_string()))
+    }
+
+    /// The posted balance of an account in euros, zero if it has none.
+    pub(crate) fn balance(&self, account: &str) -> i64 {
+        let answer = self.get(&format!("/v1/accounts/{account}"));
+        if answer.status == 404 {
+            return 0;
+        }
+        posted(&answer.expect(200), "EUR")
+    }
+
+    /// The leader that it names, if it is ready.
+    fn named_leader(&self) -> Option<String> {
+        let answer = self.try_get("/readyz")?;
+        if answer.status != 200 {
+            return None;
+        }
+        answer.json()["leader"].as_str().map(str::to_owned)
+    }
+
+    /// A node's account of itself, as this node shows it; null if it did not answer.
+    pub(crate) fn status_of(&self, id: &str) -> Value {
+        let cluster = self.get("/v1/cluster").expect(200);
+        let nodes = cluster["nodes"].as_array().unwrap();
+        nodes.iter().find(|node| node["node_id"] == id).unwrap_or_else(|| panic!("no {id} in {cluster}"))["status"]
+            .clone()
+    }
+
+    /// Its account of itself.
+    pub(crate) fn status(&self) -> Value {
+        self.status_of(&self.id)
+    }
+
+    /// One raw entry that it has applied.
+    pub(crate) fn entry(&self, index: u64) -> Value {
+        let page = self.get(&format!("/v1/ledger?from_index={index}&limit=1&consistency=local")).expect(200);
+        page["entries"][0].clone()
+    }
+
+    /// Index and hash of the newest entry as of now.
+    pub(crate) fn last_entry(&self) -> (u64, Value) {
+        let newest = self.get("/v1/payments?limit=1").number("Quorapay-Index");
+        (newest, self.entry(newest)["hash"].clone())
+    }
+
+    /// All raw entries as of now.
+    pub(crate) fn ledger(&self) -> Vec<Value> {
+        let mut entries: Vec<Value> = Vec::new();
+        loop {
+            let from = entries.len() + 1;
+            let page = self.get(&format!("/v1/ledger?from_index={from}&limit=1000")).expect(200);
+            let page = page["entries"].as_array().unwrap();
+            if page.is_empty() {
+                return entries;
+            }
+            for (at, entry) in (from as u64..).zip(page) {
+                assert_eq!(entry["index"], at, "{} has a hole in its ledger", self.id);
+            }
+            entries.extend(page.iter().cloned());
+        }
+    }
+
+    /// All accounts as of now, by id.
+    pub(crate) fn accounts(&self) -> HashMap<String, Value> {
+        let mut accounts = HashMap::new();
+        let mut target = "/v1/accounts?limit=1000".to_owned();
+        loop {
+            let page = self.get(&target).expect(200);
+            for account in page["accounts"].as_array().unwrap() {
+                accounts.insert(account["id"].as_str().unwrap().to_owned(), account.clone());
+            }
+            match page["next_cursor"].as_str() {
+                Some(cursor) => target = format!("/v1/accounts?limit=1000&cursor={cursor}"),
+                None => return accounts,
+            }
+        }
+    }
+}
+
+/// What an account holds in a currency.
+pub(crate) fn posted(account: &Value, currency: &str) -> i64 {
+    let balances = account["balances"].as_array().unwrap();
+    let balance = balances.iter().find(|balance| balance["currency"] == currency);
+    balance.map_or(0, |balance| balance["posted"].as_i64().unwrap())
+}
+
+/// The program, told to run one node, deaf to the settings of whoever runs the tests.
+pub(crate) fn node_command(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorapay"));
+    let own = |name: &String| name.starts_with("QUORAPAY_");
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(own) {
+        command.env_remove(name);
+    }
+    command.arg("node").arg("--config").arg(config).stdin(Stdio::null());
+    command
+}
+
+/// Waits until another process is as wanted.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// A port for a server. Below the ports that the system gives to outgoing connections, because one of those could take
+/// the place of a node that is about to be restarted.
+pub(crate) fn listening_port() -> u16 {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Other test processes begin elsewhere.
+    let start = u16::try_from(std::process::id() % 199).unwrap() * 100;
+    loop {
+        let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The right to run a cluster.
+struct Permit;
+
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Permit {
+    fn take() -> Self {
+        let running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |running: &mut usize| *running >= CLUSTERS_AT_A_TIME;
+        *RUNNING.1.wait_while(running, full).unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        *RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        RUNNING.1.notify_one();
+    }
+}
+
+/// The sum of all accounts, by currency.
+pub(crate) fn totals(accounts: &HashMap<String, Value>) -> BTreeMap<String, i128> {
+    let mut totals = BTreeMap::new();
+    for balance in accounts.values().flat_map(|account| account["balances"].as_array().unwrap()) {
+        let currency = balance["currency"].as_str().unwrap().to_owned();
+        *totals.entry(currency).or_default() += i128::from(balance["posted"].as_i64().unwrap());
+    }
+    totals
+}
