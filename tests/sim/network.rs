@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quorapay::engine::Input;
 use quorapay::replication::{
-    Append, Batch, Entry, Event, LogIndex, NodeId, Outgoing, Request, RequestId, Response, RpcId, UnchainedEntry,
+    Append, Batch, Entry, Epoch, Event, LogIndex, NodeId, Outgoing, Request, RequestId, Response, RpcId, UnchainedEntry,
 };
 
 use super::knobs::MILLI;
@@ -64,6 +64,15 @@ fn on_the_wire(outgoing: Outgoing) -> Request {
     }
 }
 
+/// The epoch in which something is asked; zero for questions that belong to none.
+const fn epoch_of(request: &Request) -> Epoch {
+    match request {
+        Request::Append(append) => append.epoch,
+        Request::Fence { epoch, .. } | Request::Fetch { epoch, .. } | Request::Yield { epoch, .. } => *epoch,
+        Request::HearLeader | Request::ReadIndex => Epoch(0),
+    }
+}
+
 impl World {
     fn message_delay(&mut self) -> u64 {
         let (low, high) = self.knobs.delay;
@@ -112,7 +121,7 @@ impl World {
         let Some(process) = &mut self.nodes[to].process else { return };
         process.last_rpc += 1;
         let rpc = RpcId(process.last_rpc);
-        process.askers.insert(rpc, asker);
+        process.askers.insert(rpc, (asker, epoch_of(&request)));
         self.feed(to, Input::Replication(Event::Request { rpc, from, request }));
     }
 
@@ -120,7 +129,8 @@ impl World {
     pub(crate) fn send_response(&mut self, node: usize, rpc: RpcId, response: Response) {
         let Some(process) = &mut self.nodes[node].process else { return };
         let asker = process.askers.remove(&rpc);
-        let asker = asker.unwrap_or_else(|| panic!("{rpc:?} was answered twice or never asked: {response:?}"));
+        let (asker, epoch) = asker.unwrap_or_else(|| panic!("{rpc:?} was answered twice or unasked: {response:?}"));
+        self.oracle.responding(&self.nodes[node].disk, epoch, &response);
         if !self.links.carries(node, asker.node) || self.random.chance(self.knobs.loss) {
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorapay::engine::{Engine, Input};
-use quorapay::replication::{LogIndex, NodeId, Now, Persist, ReadId, RequestId, RpcId};
+use quorapay::replication::{Epoch, LogIndex, NodeId, Now, Persist, ReadId, RequestId, RpcId};
 
 use super::coordination;
 use super::disk::Disk;
@@ -25,7 +25,8 @@ pub(crate) struct Process {
     /// Writes that are not durable yet, oldest first.
     pub(crate) writes: VecDeque<Persist>,
     pub(crate) last_write_done: u64,
-    pub(crate) askers: BTreeMap<RpcId, Asker>,
+    /// Who waits for which answer, and the epoch of the question.
+    pub(crate) askers: BTreeMap<RpcId, (Asker, Epoch)>,
     pub(crate) last_rpc: u64,
     pub(crate) open_requests: BTreeSet<RequestId>,
     /// Reads that wait until an index is applied.

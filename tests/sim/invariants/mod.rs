@@ -5,6 +5,7 @@ mod acknowledged_payments;
 mod agreeing_chains;
 mod commit_index;
 mod committed_history;
+mod durable_before_said;
 mod equal_entries;
 mod linearizable_reads;
 mod money;
@@ -16,7 +17,7 @@ mod unique_keys;
 
 use quorapay::domain::{AccountId, AccountState};
 use quorapay::engine::{Answer, Engine};
-use quorapay::replication::{Append, LogIndex, NodeId, StoreId};
+use quorapay::replication::{Append, Epoch, LogIndex, NodeId, Response, StoreId};
 
 use super::clients::Intent;
 use super::disk::{Disk, row};
@@ -68,6 +69,11 @@ impl Oracle {
         if let Some(hash) = append.commit_hash {
             self.history.claim(append.commit_index, hash);
         }
+    }
+
+    /// A node answers a request of this epoch.
+    pub(crate) fn responding(&self, disk: &Disk, epoch: Epoch, response: &Response) {
+        durable_before_said::check(disk, epoch, response);
     }
 
     /// A write became durable; everything above `before` is new.
