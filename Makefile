@@ -18,15 +18,14 @@ up: zookeeper ## ZooKeeper and three nodes on this machine, until Ctrl-C
 
 test: zookeeper ## every test, real ZooKeeper included
 	cargo test --lib --bins
-	cargo test --release --test sim
+	cargo test --test sim
 	cargo test --test it
 
 sim: ## the simulation alone: N=2000 make sim, or SEED=7 make sim
-	cargo test --release --test sim -- --nocapture
+	cargo test --test sim -- --nocapture
 
 drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and catch-up on real processes
-	cargo build --release --bin quorapay
-	QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it drill -- --ignored --nocapture --test-threads 1
+	cargo test --release --test it drill -- --ignored --nocapture --test-threads 1
 
 lint: ## formatting, clippy, documentation
 	cargo fmt --check

@@ -244,17 +244,26 @@ impl EventLoop {
         let quarantined = replica.quarantine().is_some();
         let epoch = replica.promised_epoch();
         let leader = replica.leader(now);
-        let mut leadership_changed = false;
+        let (mut leadership_changed, mut quarantine_begins) = (false, false);
         self.publishing.pulse.send_if_modified(|pulse| {
-            leadership_changed = pulse.leader.as_ref() != leader || pulse.quarantined != quarantined;
-            let changed = leadership_changed || pulse.applied_index != applied || pulse.epoch != epoch;
+            leadership_changed = pulse.leader.as_ref() != leader;
+            quarantine_begins = quarantined && !pulse.quarantined;
+            let news = leadership_changed || quarantine_begins;
+            let changed = news || pulse.applied_index != applied || pulse.epoch != epoch;
             *pulse = Pulse { applied_index: applied, epoch, leader: leader.cloned(), last_heard_ms, quarantined };
             changed
         });
         if leadership_changed {
             tracing::info!(leader = leader.map_or("nobody", NodeId::as_str), %epoch, "leadership changed");
         }
-        if renew_status || leadership_changed {
+        if quarantine_begins {
+            let reason = replica.quarantine().unwrap_or_default();
+            tracing::error!(
+                reason,
+                "this node is quarantined: it neither votes nor answers; restart it to begin again"
+            );
+        }
+        if renew_status || leadership_changed || quarantine_begins {
             self.forget_the_departed();
             self.metrics.queues(self.engine.waiting_callers(), self.requests.len());
             self.publishing.status.send_replace(Arc::new(describe(&self.engine, &self.base, now)));

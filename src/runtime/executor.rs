@@ -22,6 +22,8 @@ const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a question that needs no disk may take.
 const QUICK_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long entries that could not be read are left alone.
+const LOAD_RETRY: Duration = Duration::from_millis(100);
 /// Most entries in one answer to a fetch.
 const FETCH_ENTRIES: usize = 4_096;
 
@@ -92,6 +94,8 @@ impl Executor {
                 Ok(entries) => entries,
                 Err(error) => {
                     report_read(&events, &error).await;
+                    // The core asks again at once; a disk that cannot be read just now is given a moment.
+                    tokio::time::sleep(LOAD_RETRY).await;
                     Vec::new()
                 }
             };

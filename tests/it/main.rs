@@ -3,6 +3,7 @@
 
 mod coordination;
 mod docs;
+mod drill;
 mod failover;
 mod layers;
 mod peers;

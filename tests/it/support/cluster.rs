@@ -191,7 +191,10 @@ impl Cluster {
             assert_eq!(differs, None, "the ledgers of {first_id} and {id} differ from there");
             // Each was read as of a moment after all payments: an election may have added to one, nothing else may.
             let rest = first[common..].iter().chain(&ledger[common..]);
-            assert!(rest.into_iter().all(|entry| entry["kind"] == "epoch_start"), "{first_id} and {id} end differently");
+            assert!(
+                rest.into_iter().all(|entry| entry["kind"] == "epoch_start"),
+                "{first_id} and {id} end differently"
+            );
         }
         first
     }
