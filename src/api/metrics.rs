@@ -162,11 +162,7 @@ fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt
             "Applied entries that are not in the views yet",
             status.applied_index.0.saturating_sub(status.projected_index.0),
         ),
-        (
-            "staleness_milliseconds",
-            "Time since a leader confirmed this node's commit index",
-            status.staleness_ms,
-        ),
+        ("staleness_milliseconds", "Time since a leader confirmed this node's commit index", status.staleness_ms),
         ("leader_known", "1 if a leader was heard in time", u64::from(status.leader.is_some())),
         ("zookeeper_connected", "1 if the session is connected", u64::from(status.zookeeper_connected)),
     ];
