@@ -94,7 +94,7 @@ impl Requests {
 impl Collector for Requests {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Requests answered to clients";
-        let mut counters = encoder.encode_descriptor("quorapay_requests", help, None, MetricType::Counter)?;
+        let mut counters = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
         for (counts, (_, route)) in self.0.iter().zip(ROUTES) {
             for (count, status) in counts.by_status.iter().zip(STATUSES) {
                 let count = count.load(Ordering::Relaxed);
@@ -108,7 +108,7 @@ impl Collector for Requests {
         let help = "Time from a request's head to its answer";
         let seconds = prometheus_client::registry::Unit::Seconds;
         let mut histograms =
-            encoder.encode_descriptor("quorapay_request_duration", help, Some(&seconds), MetricType::Histogram)?;
+            encoder.encode_descriptor("request_duration", help, Some(&seconds), MetricType::Histogram)?;
         for (counts, (_, route)) in self.0.iter().zip(ROUTES) {
             counts.encode_latency(histograms.encode_family(&[("route", route)])?)?;
         }
@@ -151,24 +151,20 @@ impl Collector for NodeState {
 
 fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
     let gauges = [
-        ("quorapay_epoch", "Epoch that this node leads or follows", status.epoch.0),
-        ("quorapay_promised_epoch", "Highest epoch that this node has promised", status.promised_epoch.0),
-        ("quorapay_last_index", "End of this node's log", status.last_index.0),
-        ("quorapay_commit_index", "Highest index known to be on a quorum", status.commit_index.0),
-        ("quorapay_applied_index", "Highest index that reads here show", status.applied_index.0),
-        ("quorapay_projected_index", "Highest index in the views", status.projected_index.0),
+        ("epoch", "Epoch that this node leads or follows", status.epoch.0),
+        ("promised_epoch", "Highest epoch that this node has promised", status.promised_epoch.0),
+        ("last_index", "End of this node's log", status.last_index.0),
+        ("commit_index", "Highest index known to be on a quorum", status.commit_index.0),
+        ("applied_index", "Highest index that reads here show", status.applied_index.0),
+        ("projected_index", "Highest index in the views", status.projected_index.0),
         (
-            "quorapay_projector_lag_entries",
+            "projector_lag_entries",
             "Applied entries that are not in the views yet",
             status.applied_index.0.saturating_sub(status.projected_index.0),
         ),
-        (
-            "quorapay_staleness_milliseconds",
-            "Time since a leader confirmed this node's commit index",
-            status.staleness_ms,
-        ),
-        ("quorapay_leader_known", "1 if a leader was heard in time", u64::from(status.leader.is_some())),
-        ("quorapay_zookeeper_connected", "1 if the session is connected", u64::from(status.zookeeper_connected)),
+        ("staleness_milliseconds", "Time since a leader confirmed this node's commit index", status.staleness_ms),
+        ("leader_known", "1 if a leader was heard in time", u64::from(status.leader.is_some())),
+        ("zookeeper_connected", "1 if the session is connected", u64::from(status.zookeeper_connected)),
     ];
     for (name, help, value) in gauges {
         let gauge = ConstGauge::new(value);
@@ -176,7 +172,7 @@ fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt
     }
     let elections = ConstCounter::new(status.elections_won);
     let help = "Elections that this node has won since it started";
-    elections.encode(encoder.encode_descriptor("quorapay_elections_won", help, None, elections.metric_type())?)?;
+    elections.encode(encoder.encode_descriptor("elections_won", help, None, elections.metric_type())?)?;
     encode_roles(status.role, &mut encoder)?;
     encode_followers(status, &mut encoder)
 }
@@ -190,7 +186,7 @@ fn encode_roles(role: Role, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result 
         (Role::Quarantined, "quarantined"),
     ];
     let help = "1 for what this node is doing, 0 for the rest";
-    let mut roles = encoder.encode_descriptor("quorapay_role", help, None, MetricType::Gauge)?;
+    let mut roles = encoder.encode_descriptor("role", help, None, MetricType::Gauge)?;
     for (candidate, name) in ROLES {
         let value = u64::from(candidate == role);
         ConstGauge::new(value).encode(roles.encode_family(&[("role", name)])?)?;
@@ -200,12 +196,12 @@ fn encode_roles(role: Role, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result 
 
 fn encode_followers(status: &NodeStatus, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "Entries that a follower is behind this leader";
-    let mut lags = encoder.encode_descriptor("quorapay_follower_lag_entries", help, None, MetricType::Gauge)?;
+    let mut lags = encoder.encode_descriptor("follower_lag_entries", help, None, MetricType::Gauge)?;
     for (node, follower) in &status.followers {
         ConstGauge::new(follower.lag).encode(lags.encode_family(&[("node", node.as_str())])?)?;
     }
     let help = "1 if a follower answered this leader in time";
-    let mut reachable = encoder.encode_descriptor("quorapay_follower_reachable", help, None, MetricType::Gauge)?;
+    let mut reachable = encoder.encode_descriptor("follower_reachable", help, None, MetricType::Gauge)?;
     for (node, follower) in &status.followers {
         let value = u64::from(follower.reachable);
         ConstGauge::new(value).encode(reachable.encode_family(&[("node", node.as_str())])?)?;
@@ -261,7 +257,7 @@ mod tests {
     }
 
     fn shown(collector: impl Collector) -> String {
-        let mut registry = Registry::default();
+        let mut registry = Registry::with_prefix("quorapay");
         registry.register_collector(Box::new(collector));
         encoded(&registry)
     }

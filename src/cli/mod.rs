@@ -11,6 +11,7 @@ mod exit;
 mod node;
 mod pay;
 mod payment;
+mod ready;
 mod status;
 mod table;
 mod verify;
@@ -37,6 +38,7 @@ enum Command {
     Payment(payment::PaymentArguments),
     Account(account::AccountArguments),
     Status(status::Status),
+    Ready(ready::Ready),
     Verify(verify::Verify),
     RebuildViews(verify::RebuildViews),
     Bench(bench::Bench),
@@ -56,6 +58,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Payment(payment) => payment.run(),
         Command::Account(account) => account.run(),
         Command::Status(status) => status.run(),
+        Command::Ready(ready) => ready.run(),
         Command::Verify(verify) => verify.run(),
         Command::RebuildViews(rebuild) => rebuild.run(),
         Command::Bench(bench) => bench.run(),
@@ -91,6 +94,7 @@ mod tests {
             "account set-overdraft shop:42 none",
             "account statement shop:42 --limit 20",
             "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
+            "ready --deadline-ms 60000",
             "bench --rate 5000 --duration 60s --json",
         ] {
             let words = std::iter::once("quorapay").chain(line.split(' '));

@@ -13,7 +13,7 @@ use url::Url;
 use super::error::ClientError;
 use super::model::{
     Account, AccountPage, ClusterView, KeyLookup, KeyState, NewPayment, Page, Payment, PaymentFilter, PaymentPage,
-    PaymentStatus, Statement,
+    PaymentStatus, Readiness, Statement,
 };
 use super::problem::{Problem, ReportedOutcome};
 use super::retry::Budget;
@@ -235,6 +235,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn cluster(&self) -> Result<ClusterView, ClientError> {
         self.read(&Call::read(&["v1", "cluster"], Vec::new()), self.deadline).await
+    }
+
+    /// Waits until one of the nodes can serve, within the deadline.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with the node's reasons if it answered to the end that it cannot.
+    pub async fn ready(&self) -> Result<Readiness, ClientError> {
+        self.read(&Call::read(&["readyz"], Vec::new()), self.deadline).await
     }
 
     async fn read<T: DeserializeOwned>(&self, call: &Call, time: Duration) -> Result<T, ClientError> {

@@ -301,6 +301,21 @@ pub struct NodeView {
     pub status: Option<NodeReport>,
 }
 
+/// The answer of `GET /readyz` from a node that can serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Always `ready`; a node that is not answers with a problem.
+    pub status: String,
+    /// The node that answered.
+    pub node_id: NodeId,
+    /// What it is doing.
+    pub role: NodeRole,
+    /// The leader that it follows, or itself.
+    pub leader: NodeId,
+    /// `connected` or `disconnected`.
+    pub zookeeper: String,
+}
+
 /// The answer of `GET /v1/cluster`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterView {

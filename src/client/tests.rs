@@ -172,6 +172,24 @@ async fn a_listing_sends_its_filter_and_its_page() {
     assert_eq!(path, "/v1/payments?cursor=c+1&limit=20&account=shop%3A42&status=succeeded");
 }
 
+#[tokio::test]
+async fn a_node_that_is_not_ready_yet_is_waited_for_and_one_that_never_is_says_why() {
+    let starting = FakeNode::start(|request| match request.number {
+        0 => Reply::Answer(503, problem(503, "not_ready", true, "not_applied")),
+        _ => Reply::Answer(
+            200,
+            json!({
+                "status": "ready", "node_id": "node2", "role": "follower", "leader": "node1", "zookeeper": "connected",
+            }),
+        ),
+    });
+    assert_eq!(client(&[&starting.url], LONG).ready().await.unwrap().node_id.as_str(), "node2");
+    assert_eq!(starting.received()[0].path, "/readyz");
+    let stuck = FakeNode::start(|_| Reply::Answer(503, problem(503, "not_ready", true, "not_applied")));
+    let error = client(&[&stuck.url], SHORT).ready().await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused(problem) if problem.code == "not_ready"), "{error}");
+}
+
 #[test]
 fn a_base_url_must_be_http_with_a_host() {
     for bad in ["", "127.0.0.1:7101", "https://node", "ftp://node", "http://"] {

@@ -21,6 +21,10 @@ const MAX_READERS: u32 = 4;
 /// Rows that SQLite's thread may be ahead of whoever reads them: fewer wake-ups on long reads.
 const ROWS_AHEAD: usize = 512;
 
+/// Temporary data stay in memory. The system's folder for them may be missing, read-only or full, and no write of a node
+/// should fail for that.
+const TEMP_STORE: &str = "memory";
+
 /// Holds the data directory for this process. The lock goes with the process, however it ends.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -59,6 +63,7 @@ pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", "0")
         .pragma("cell_size_check", "on")
+        .pragma("temp_store", TEMP_STORE)
         .statement_cache_capacity(CACHED_STATEMENTS)
         .thread_name(|_| "ledger-writer".to_owned())
         .disable_statement_logging()
@@ -70,6 +75,7 @@ pub(super) fn reader_pool(path: &Path) -> SqlitePool {
         .filename(path)
         .read_only(true)
         .pragma("query_only", "on")
+        .pragma("temp_store", TEMP_STORE)
         .row_buffer_size(ROWS_AHEAD)
         .thread_name(|_| "ledger-reader".to_owned())
         .disable_statement_logging();

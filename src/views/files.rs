@@ -26,6 +26,10 @@ const CACHED_STATEMENTS: usize = 300;
 /// Pages in the WAL after which a COMMIT writes them back. Nobody waits for the projector, so it may take its time.
 const CHECKPOINT_PAGES: &str = "4000";
 
+/// Temporary data stay in memory. The system's folder for them may be missing, read-only or full, and no write of a node
+/// should fail for that.
+const TEMP_STORE: &str = "memory";
+
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/views");
 
 /// Open views in their parts.
@@ -110,7 +114,7 @@ async fn begin_if_new(
     }
 }
 
-fn writer_options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -118,6 +122,7 @@ fn writer_options(path: &Path) -> SqliteConnectOptions {
         // A power cut takes the views back to an earlier projected index, consistently. That is no loss.
         .synchronous(SqliteSynchronous::Normal)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("temp_store", TEMP_STORE)
         .statement_cache_capacity(CACHED_STATEMENTS)
         .thread_name(|_| "views-writer".to_owned())
         .disable_statement_logging()
@@ -128,6 +133,7 @@ fn reader_pool(path: &Path) -> SqlitePool {
         .filename(path)
         .read_only(true)
         .pragma("query_only", "on")
+        .pragma("temp_store", TEMP_STORE)
         .thread_name(|_| "views-reader".to_owned())
         .disable_statement_logging();
     SqlitePoolOptions::new()

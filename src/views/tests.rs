@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use sqlx::ConnectOptions;
+
 use super::*;
 use crate::domain::Operation;
 use crate::replication::sample::{Chain, account, payment};
@@ -167,4 +169,12 @@ async fn entries_are_projected_at_a_few_microseconds_each() {
             begun.elapsed()
         );
     }
+}
+
+#[tokio::test]
+async fn a_write_needs_no_folder_for_temporary_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut connection = files::writer_options(&dir.path().join("views.db")).connect().await.unwrap();
+    let in_memory: i64 = sqlx::query_scalar("PRAGMA temp_store").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(in_memory, 2);
 }

@@ -1,0 +1,46 @@
+# One image for everything: `docker run IMAGE` runs a node, `docker run IMAGE status --url ...` any other command.
+# Builds with BuildKit and with the builder before it, so there are no cache mounts here.
+
+FROM rust:1-bookworm AS build
+WORKDIR /src
+# Half of the binary would be debug information, and nobody debugs in the image.
+ENV CARGO_PROFILE_RELEASE_DEBUG=none
+
+# The dependencies are compiled against an empty program: this layer stays as long as the two manifests do.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && touch src/lib.rs \
+    && echo 'fn main() {}' > src/main.rs \
+    && cargo build --release --locked
+
+COPY migrations migrations
+COPY zk zk
+COPY src src
+# COPY keeps the files' times. Cargo would take sources older than the empty program for compiled already.
+RUN touch src/lib.rs src/main.rs && cargo build --release --locked
+
+
+FROM debian:bookworm-slim
+# The ids are fixed, so that a volume keeps its owner from one image to the next. A fresh named volume takes over the
+# owner of /data.
+RUN groupadd --gid 10001 quorapay \
+    && useradd --uid 10001 --gid quorapay --no-create-home --home-dir /data --shell /usr/sbin/nologin quorapay \
+    && install --directory --owner quorapay --group quorapay --mode 0750 /data
+COPY --from=build /src/target/release/quorapay /usr/local/bin/quorapay
+
+USER 10001:10001
+# Inside a container loopback reaches nobody. Off loopback a node demands QUORAPAY_CLUSTER_SECRET.
+ENV QUORAPAY_DATA_DIR=/data \
+    QUORAPAY_LISTEN=0.0.0.0:7101 \
+    QUORAPAY_PEER_LISTEN=0.0.0.0:7201
+VOLUME /data
+EXPOSE 7101 7201
+
+# On SIGTERM a leader hands over, answers what it has, and the process ends with 0.
+STOPSIGNAL SIGTERM
+# Healthy means able to serve. A node that has no leader or is still catching up is unhealthy and must not be restarted
+# for it; the check tries for two seconds, which is longer than a failover.
+HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["quorapay", "ready", "--deadline-ms", "2000"]
+
+ENTRYPOINT ["quorapay"]
+CMD ["node"]
