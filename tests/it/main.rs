@@ -5,5 +5,7 @@ mod coordination;
 mod docs;
 mod failover;
 mod layers;
+mod payments;
 mod peers;
+mod reads;
 mod support;
