@@ -5,8 +5,21 @@ use std::path::{Path, PathBuf};
 
 /// A name in backticks is taken for a file of this repository if it begins with one of these.
 const TOP_LEVEL: &[&str] = &[
-    "src", "docs", "tests", "migrations", "zk", "runbooks", ".ci", "Cargo.toml", "Cargo.lock", "Makefile", "Dockerfile",
-    "docker-compose.yml", "README.md", "rustfmt.toml", ".clippy.toml",
+    "src",
+    "docs",
+    "tests",
+    "migrations",
+    "zk",
+    "runbooks",
+    ".ci",
+    "Cargo.toml",
+    "Cargo.lock",
+    "Makefile",
+    "Dockerfile",
+    "docker-compose.yml",
+    "README.md",
+    "rustfmt.toml",
+    ".clippy.toml",
 ];
 
 fn documents() -> Vec<PathBuf> {

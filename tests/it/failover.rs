@@ -133,8 +133,7 @@ fn a_leader_asked_to_end_hands_over_and_ends_in_order_while_clients_pay() {
 #[test]
 fn payments_go_on_while_zookeeper_is_away_and_when_it_comes_back() {
     let mut zookeeper = ZooKeeperServer::start();
-    let mut cluster =
-        Cluster::start_with(3, &Options { zookeeper: Some(zookeeper.address()), ..Options::default() });
+    let mut cluster = Cluster::start_with(3, &Options { zookeeper: Some(zookeeper.address()), ..Options::default() });
     let payers = Payers::start(&cluster, &[0, 1, 2]);
     payers.wait_for_more(SOME);
     zookeeper.stop();
@@ -166,8 +165,7 @@ fn readiness(cluster: &Cluster, id: &str, zookeeper: &str) -> bool {
 #[test]
 fn without_zookeeper_a_dead_leader_is_replaced_only_when_it_comes_back() {
     let mut zookeeper = ZooKeeperServer::start();
-    let mut cluster =
-        Cluster::start_with(3, &Options { zookeeper: Some(zookeeper.address()), ..Options::default() });
+    let mut cluster = Cluster::start_with(3, &Options { zookeeper: Some(zookeeper.address()), ..Options::default() });
     let leader = cluster.leader();
     let survivor = cluster.followers()[0];
     cluster.nodes[survivor].pay("before", "external:bank", "shop", 7).expect(201);

@@ -23,8 +23,21 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// What a layer without input and output must not name.
 const IMPURE: &[&str] = &[
-    "tokio", "sqlx", "reqwest", "axum", "hyper", "zookeeper_client", "futures_util", "Instant", "SystemTime", "rand",
-    "HashMap", "HashSet", "thread", "fs", "net",
+    "tokio",
+    "sqlx",
+    "reqwest",
+    "axum",
+    "hyper",
+    "zookeeper_client",
+    "futures_util",
+    "Instant",
+    "SystemTime",
+    "rand",
+    "HashMap",
+    "HashSet",
+    "thread",
+    "fs",
+    "net",
 ];
 
 /// A source file without its comments, so that what it explains is not taken for what it does.
@@ -124,8 +137,7 @@ fn a_module_imports_only_what_stands_under_it() {
 #[test]
 fn every_module_has_its_layer() {
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    let modules: Vec<&str> =
-        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let modules: Vec<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     let layered: BTreeSet<&str> = LAYERS.iter().map(|(module, _)| *module).collect();
     assert_eq!(modules.into_iter().collect::<BTreeSet<_>>(), layered);
 }

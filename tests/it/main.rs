@@ -1,6 +1,7 @@
 //! The product's promises, one by one, against real ZooKeeper servers, real files and real sockets.
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
 mod coordination;
 mod docs;
 mod failover;
@@ -8,4 +9,5 @@ mod layers;
 mod payments;
 mod peers;
 mod reads;
+mod startup;
 mod support;

@@ -43,7 +43,10 @@ fn every_answer_says_which_node_gave_it_who_leads_and_as_of_where() {
     for node in &cluster.nodes {
         let made = node.pay(&node.id, "external:card", "shop", 100);
         let payment = made.expect(201);
-        assert_eq!((made.header("Quorapay-Node"), made.header("Quorapay-Leader")), (Some(&*node.id), Some(&*leader.id)));
+        assert_eq!(
+            (made.header("Quorapay-Node"), made.header("Quorapay-Leader")),
+            (Some(&*node.id), Some(&*leader.id))
+        );
         assert_eq!(made.number("Quorapay-Index"), payment["index"]);
         assert_eq!(made.number("Quorapay-Epoch"), payment["epoch"]);
         let read = node.get("/v1/accounts/shop");
@@ -59,7 +62,8 @@ fn a_repeated_request_gets_the_identical_answer_from_any_node_and_moves_nothing(
     assert_eq!((first.status, first.header("Idempotent-Replayed")), (201, None));
     cluster.nodes[1].pay("order-2", "external:card", "shop", 900).expect(201);
     // The request is compared as it was understood, not as it was written.
-    let rewritten = r#" { "currency":"EUR", "amount" : 100, "to":"shop", "from": "external:card", "capture":"automatic" } "#;
+    let rewritten =
+        r#" { "currency":"EUR", "amount" : 100, "to":"shop", "from": "external:card", "capture":"automatic" } "#;
     for node in &cluster.nodes {
         let again = node.pay("order-1", "external:card", "shop", 100);
         assert_eq!((again.status, &again.body), (first.status, &first.body), "at {}", node.id);

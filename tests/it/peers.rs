@@ -21,9 +21,8 @@ fn cluster(size: usize) -> Cluster {
 fn without_the_secret_everything_on_the_peers_port_is_refused() {
     let cluster = cluster(1);
     let node = &cluster.nodes[0];
-    let introduced = |request: Request| {
-        request.header("quorapay-cluster", &cluster.id).header("quorapay-from", &node.id)
-    };
+    let introduced =
+        |request: Request| request.header("quorapay-cluster", &cluster.id).header("quorapay-from", &node.id);
     let wrong = ["", "wrong", "only-the-nodes-know-thi", "only-the-nodes-know-this!"];
     for (method, path) in PATHS {
         let plain = Connection::to(node.peer_port).send(&Request::new(method, path)).unwrap();
@@ -74,10 +73,8 @@ fn nodes_that_share_a_secret_pay_together_and_never_write_it_down() {
 
 #[test]
 fn a_node_with_another_secret_is_kept_out_and_its_log_says_why() {
-    let mut cluster = Cluster::prepare(
-        3,
-        &Options { settings: format!("cluster_secret = \"{SECRET}\""), ..Options::default() },
-    );
+    let mut cluster =
+        Cluster::prepare(3, &Options { settings: format!("cluster_secret = \"{SECRET}\""), ..Options::default() });
     let config = &cluster.nodes[2].config;
     let other = std::fs::read_to_string(config).unwrap().replace(SECRET, "quite-another-secret");
     std::fs::write(config, other).unwrap();

@@ -96,7 +96,9 @@ fn without_a_leader_a_local_read_is_answered_and_says_how_old_it_is() {
 fn a_list_is_newest_first_and_its_cursor_holds_while_payments_go_on() {
     let cluster = Cluster::start(3);
     let made: Vec<Value> = (0..30)
-        .map(|number| cluster.nodes[number % 3].pay(&number.to_string(), "external:x", "y", 1).expect(201)["id"].clone())
+        .map(|number| {
+            cluster.nodes[number % 3].pay(&number.to_string(), "external:x", "y", 1).expect(201)["id"].clone()
+        })
         .collect();
     let payers = Payers::start(&cluster, &[0, 2]);
     payers.wait_for_more(30);
@@ -141,7 +143,8 @@ fn a_statement_runs_the_balance_from_entry_to_entry() {
     let cluster = Cluster::start(3);
     for number in 0..25_i64 {
         let node = &cluster.nodes[usize::try_from(number % 3).unwrap()];
-        let (from, to, amount) = if number % 4 == 3 { ("shop", "supplier", 5) } else { ("external:x", "shop", 10 + number) };
+        let (from, to, amount) =
+            if number % 4 == 3 { ("shop", "supplier", 5) } else { ("external:x", "shop", 10 + number) };
         node.pay(&number.to_string(), from, to, amount).expect(201);
     }
     cluster.nodes[0].pay("refused", "shop", "supplier", 1_000_000).expect(409);
@@ -180,7 +183,10 @@ fn the_raw_ledger_is_the_same_on_all_nodes_entry_by_entry() {
     }
     let ledger = cluster.ledger();
     let payments = ledger.iter().filter(|entry| entry["kind"] == "payment").count();
-    assert_eq!((payments, &ledger[0]["kind"], &ledger[1]["kind"]), (20, &json!("epoch_start"), &json!("configuration")));
+    assert_eq!(
+        (payments, &ledger[0]["kind"], &ledger[1]["kind"]),
+        (20, &json!("epoch_start"), &json!("configuration"))
+    );
     let hashes: BTreeSet<&str> = ledger.iter().map(|entry| entry["hash"].as_str().unwrap()).collect();
     assert_eq!(hashes.len(), ledger.len(), "no two entries have the same hash");
     assert!(hashes.iter().all(|hash| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())));

@@ -59,7 +59,7 @@ pub(crate) struct Node {
 pub(crate) struct Cluster {
     pub(crate) id: String,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
     _permit: Permit,
 }
 
@@ -98,7 +98,7 @@ impl Cluster {
             );
             fs::write(&node.config, settings).unwrap();
         }
-        Self { id, nodes, folder, _permit: permit }
+        Self { id, nodes, _folder: folder, _permit: permit }
     }
 
     fn running(&self) -> impl Iterator<Item = &Node> {
@@ -191,7 +191,10 @@ impl Cluster {
             assert_eq!(differs, None, "the ledgers of {first_id} and {id} differ from there");
             // Each was read as of a moment after all payments: an election may have added to one, nothing else may.
             let rest = first[common..].iter().chain(&ledger[common..]);
-            assert!(rest.into_iter().all(|entry| entry["kind"] == "epoch_start"), "{first_id} and {id} end differently");
+            assert!(
+                rest.into_iter().all(|entry| entry["kind"] == "epoch_start"),
+                "{first_id} and {id} end differently"
+            );
         }
         first
     }
