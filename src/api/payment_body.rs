@@ -30,12 +30,21 @@ struct Body {
     metadata: Option<Metadata>,
 }
 
-/// When the money is taken. Written for those who want to be explicit; there is one way.
+/// When the money is taken. Written for those who want to be explicit; there is one way. Read through a text, because
+/// `serde_json` takes an enum of another type for broken JSON and would not name the field.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "CompactString")]
 enum Capture {
     #[default]
     Automatic,
+}
+
+impl TryFrom<CompactString> for Capture {
+    type Error = &'static str;
+
+    fn try_from(text: CompactString) -> Result<Self, Self::Error> {
+        if text == "automatic" { Ok(Self::Automatic) } else { Err("capture is \"automatic\"") }
+    }
 }
 
 /// Reads a payment request.
@@ -238,7 +247,9 @@ mod tests {
     #[test]
     fn there_is_no_other_capture_than_the_automatic_one() {
         assert!(parse(with("capture", "\"automatic\"").as_bytes()).is_ok());
-        assert_eq!(refusal("capture", "\"manual\""), named("invalid_capture", "capture"));
+        for other in ["\"manual\"", "true", "null", "{}", "1"] {
+            assert_eq!(refusal("capture", other), named("invalid_capture", "capture"));
+        }
     }
 
     #[test]

@@ -105,7 +105,13 @@ impl NodeHandle {
     }
 
     async fn propose_there(&self, leader: &NodeId, proposal: Proposal, deadline: Instant) -> Attempt {
-        match self.shared.forwarder.forward(leader, proposal, deadline).await {
+        let forwarding = tokio::select! {
+            biased;
+            forwarding = self.shared.forwarder.forward(leader, proposal, deadline) => forwarding,
+            // A leader that hangs keeps its connections and never answers; its successor can tell what became of this.
+            () = self.is_replaced(leader) => return Attempt::Unknown,
+        };
+        match forwarding {
             Forwarding::NotSent => Attempt::NotLeading,
             Forwarding::QueueFull => Attempt::Overloaded,
             Forwarding::Answered(answer) => match answer {
@@ -117,6 +123,16 @@ impl NodeHandle {
                 ForwardedAnswer::NotLeading => Attempt::NotLeading,
                 ForwardedAnswer::Unknown => Attempt::Unknown,
             },
+        }
+    }
+
+    /// Waits until somebody else than `leader` leads.
+    async fn is_replaced(&self, leader: &NodeId) {
+        let mut pulse = self.shared.pulse.clone();
+        let replaced = pulse.wait_for(|pulse| pulse.leader.as_ref().is_some_and(|now| now != leader));
+        if replaced.await.is_err() {
+            // The node is stopping; its callers have their deadlines.
+            std::future::pending::<()>().await;
         }
     }
 

@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &["domain", "replication", "engine"]),
     ("runtime", &["domain", "replication", "engine", "ledger", "views", "transport", "coordination", "clock"]),
     ("api", &["domain", "replication", "engine", "runtime"]),
-    ("client", &[]),
+    ("client", &["domain", "replication"]),
     ("cli", &["domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client"]),
 ];
 

@@ -1,10 +1,14 @@
 //! The product's promises, one by one, against real ZooKeeper servers, real files and real sockets.
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
 mod coordination;
 mod docs;
 mod drill;
 mod failover;
 mod layers;
+mod payments;
 mod peers;
+mod reads;
+mod startup;
 mod support;

@@ -59,7 +59,7 @@ pub(crate) struct Node {
 pub(crate) struct Cluster {
     pub(crate) id: String,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
     _permit: Permit,
 }
 
@@ -98,7 +98,7 @@ impl Cluster {
             );
             fs::write(&node.config, settings).unwrap();
         }
-        Self { id, nodes, folder, _permit: permit }
+        Self { id, nodes, _folder: folder, _permit: permit }
     }
 
     fn running(&self) -> impl Iterator<Item = &Node> {
