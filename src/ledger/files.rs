@@ -13,6 +13,7 @@ use super::watermark::Watermark;
 
 const LEDGER_FILE: &str = "ledger.db";
 const LOCK_FILE: &str = "ledger.lock";
+const CONDEMNED: &str = "ledger.condemned";
 
 /// A reader's share of the four connections is short; whoever waits longer than this meets a node in distress.
 const READER_WAIT: Duration = Duration::from_secs(5);
@@ -99,6 +100,35 @@ pub(super) fn move_aside(path: &Path, watermark: &Watermark) -> Result<(), Ledge
         rename_if_there(&file, &suffixed(path, &format!(".damaged-{name}{suffix}")))?;
     }
     rename_if_there(watermark.path(), &suffixed(watermark.path(), &format!(".damaged-{name}")))
+}
+
+/// Says for the next start that this ledger cannot be trusted, though it may open: its chain differs from the
+/// cluster's, or the scrubber found it broken. It is then moved aside like any damaged one.
+///
+/// # Errors
+/// [`LedgerError::File`].
+pub fn condemn(data_dir: &Path, reason: &str) -> Result<(), LedgerError> {
+    let path = data_dir.join(CONDEMNED);
+    fs::write(&path, reason).map_err(LedgerError::file(path))
+}
+
+/// Why the ledger was condemned, if it was.
+pub(super) fn condemned(data_dir: &Path) -> Result<Option<String>, LedgerError> {
+    let path = data_dir.join(CONDEMNED);
+    match fs::read_to_string(&path) {
+        Ok(reason) => Ok(Some(reason)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LedgerError::file(path)(error)),
+    }
+}
+
+/// The condemned ledger is out of the way.
+pub(super) fn pardon(data_dir: &Path) -> Result<(), LedgerError> {
+    let path = data_dir.join(CONDEMNED);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LedgerError::file(path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {

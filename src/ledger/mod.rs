@@ -21,7 +21,7 @@ mod watermark;
 mod writer;
 
 pub use error::LedgerError;
-pub use files::DirectoryLock;
+pub use files::{DirectoryLock, condemn};
 pub use open::{Identity, InspectedLedger, OpenLedger, inspect, open};
 pub use reader::LedgerReader;
 pub use scan::{PaymentStatus, Scan, ScanFilter};

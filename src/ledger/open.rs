@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection};
 
 use super::error::LedgerError;
-use super::files::{DirectoryLock, ledger_path, move_aside, reader_pool, writer_options};
+use super::files::{DirectoryLock, condemned, ledger_path, move_aside, pardon, reader_pool, writer_options};
 use super::reader::LedgerReader;
 use super::start::{Meta, last_index, load, read_meta};
 use super::watermark::Watermark;
@@ -61,6 +61,7 @@ pub async fn open(
         Ok(opened) => (opened, None),
         Err(LedgerError::Damaged(reason)) => {
             move_aside(&path, &watermark)?;
+            pardon(data_dir)?;
             tracing::error!(%reason, "the ledger is damaged and was moved aside; this node begins again as a learner");
             (open_as_it_is(data_dir, identity, &watermark, &mut new_store_id).await?, Some(reason))
         }
@@ -80,6 +81,9 @@ async fn open_as_it_is(
     new_store_id: &mut Option<impl FnOnce() -> StoreId>,
 ) -> Result<(ReplicaStart, SqliteConnection), LedgerError> {
     let path = ledger_path(data_dir);
+    if let Some(reason) = condemned(data_dir)? {
+        return Err(LedgerError::Damaged(reason));
+    }
     let mark = watermark.read()?;
     if let Some(mark) = mark
         && !path.exists()

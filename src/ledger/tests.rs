@@ -219,6 +219,16 @@ async fn a_ledger_that_ends_below_its_watermark_begins_again() {
 }
 
 #[tokio::test]
+async fn a_condemned_ledger_is_moved_aside_once_though_it_would_open() {
+    let dir = stored(&Chain::of_payments(10), LogIndex(10)).await;
+    condemn(dir.path(), "its chain differs from the leader's").unwrap();
+    closed(opened_damaged(dir.path(), "its chain differs").await).await;
+    let again = opened(dir.path()).await;
+    assert_eq!((again.damaged.clone(), aside(dir.path()).is_empty()), (None, false));
+    closed(again).await;
+}
+
+#[tokio::test]
 async fn a_ledger_that_is_gone_while_its_watermark_is_there_is_damaged() {
     let chain = Chain::of_payments(5);
     let dir = stored(&chain, LogIndex(5)).await;

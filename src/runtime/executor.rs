@@ -1,5 +1,6 @@
 //! Carries out what the engine wants done: each effect becomes a task or a place in a queue, each result an event.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::KeyDigest;
 use crate::engine::Input;
-use crate::ledger::{LedgerError, LedgerReader};
+use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::replication::{
     CoordinationCommand, Entry, Event, LogIndex, NodeId, Outgoing, Persist, Position, Request, RequestId, Response,
 };
@@ -34,6 +35,7 @@ pub(super) struct Executor {
     pub(super) commands: mpsc::Sender<CoordinationCommand>,
     pub(super) peers: PeerClient,
     pub(super) ledger: LedgerReader,
+    pub(super) data_dir: PathBuf,
     pub(super) views: ViewsReader,
 }
 
@@ -100,6 +102,16 @@ impl Executor {
                 }
             };
             tell(&events, Input::Replication(Event::Loaded { peer, entries })).await;
+        });
+    }
+
+    /// A ledger that differs from the cluster's is not opened again: the next start begins a new one as a learner.
+    pub(super) fn condemn(&self, reason: &str) {
+        let (data_dir, reason) = (self.data_dir.clone(), reason.to_owned());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = ledger::condemn(&data_dir, &reason) {
+                tracing::error!(%error, "the ledger could not be condemned; move the data directory away by hand");
+            }
         });
     }
 
