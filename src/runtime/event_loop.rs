@@ -262,6 +262,7 @@ impl EventLoop {
                 reason,
                 "this node is quarantined: it neither votes nor answers; restart it to begin again"
             );
+            self.executor.condemn(reason);
         }
         if renew_status || leadership_changed || quarantine_begins {
             self.forget_the_departed();

@@ -200,6 +200,7 @@ impl Node {
             commands: coordination.commands.clone(),
             peers,
             ledger: reader,
+            data_dir: config.data_dir.clone(),
             views: views.reader,
         };
         let event_loop = EventLoop {
