@@ -190,8 +190,7 @@ impl Node {
         tokio::spawn(take_gone(gone_receiver, events.clone()));
 
         let writer_task = tokio::spawn(write_ledger(writer, write_receiver, events.clone()));
-        let projected = engine.projected_index();
-        tokio::spawn(project(views.writer, projected, reader.clone(), pulse_receiver.clone(), events.clone()));
+        tokio::spawn(project(views.writer, reader.clone(), pulse_receiver.clone(), events.clone()));
         tokio::spawn(keep_watermark(watermark.clone(), reader.clone(), pulse_receiver.clone()));
         tokio::spawn(scrub(reader.clone(), pulse_receiver, events.clone()));
         let executor = Executor {

@@ -23,31 +23,32 @@ const LONGEST_REST: Duration = Duration::from_secs(5);
 /// New entries gather at least this long, so that a trickle of payments is not projected one by one.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// Runs until the node stops. A failure ends only the projection: the views are derived, and the node goes on from
-/// memory and ledger until it is restarted.
+/// Runs until the node stops. After a failure it tries again later: the views are derived, and until then the node goes on
+/// from memory and ledger.
 pub(super) async fn project(
     mut views: ViewsWriter,
-    mut projected: LogIndex,
     ledger: LedgerReader,
     mut pulse: watch::Receiver<Pulse>,
     events: mpsc::Sender<Message>,
 ) {
     loop {
+        let projected = views.projected().index;
         let applied = match pulse.wait_for(|pulse| pulse.applied_index > projected).await {
             Ok(pulse) => pulse.applied_index,
             Err(_) => break,
         };
         let began = Instant::now();
         let to = LogIndex(applied.0.min(projected.0 + MAX_CHUNK));
-        if let Err(error) = project_chunk(&mut views, projected, to, &ledger).await {
-            tracing::error!(%error, "the views could not be brought up to date; they are rebuilt on the next start");
-            break;
-        }
-        projected = to;
-        tell(&events, Input::Projected(projected)).await;
-        let worked = began.elapsed();
-        let lag = applied.0 - projected.0;
-        let rest = if lag > MAX_RELAXED_LAG { worked } else { (worked * REST_FACTOR).clamp(GATHER, LONGEST_REST) };
+        let rest = match project_chunk(&mut views, projected, to, &ledger).await {
+            Ok(()) => {
+                tell(&events, Input::Projected(to)).await;
+                rest_after(began.elapsed(), applied.0 - to.0)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the views could not be brought up to date; trying again");
+                LONGEST_REST
+            }
+        };
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
             () = events.closed() => break,
@@ -56,6 +57,10 @@ pub(super) async fn project(
     if let Err(error) = views.close().await {
         tracing::warn!(%error, "the views were not closed cleanly");
     }
+}
+
+fn rest_after(worked: Duration, lag: u64) -> Duration {
+    if lag > MAX_RELAXED_LAG { worked } else { (worked * REST_FACTOR).clamp(GATHER, LONGEST_REST) }
 }
 
 async fn project_chunk(

@@ -145,7 +145,7 @@ fn role(replica: &Replica) -> Role {
         Role::Leader
     } else if replica.is_leader() || replica.is_candidate() {
         Role::Recovering
-    } else if replica.is_voter() {
+    } else if replica.configuration().is_some() && replica.is_voter() {
         Role::Follower
     } else {
         Role::Learner
