@@ -354,20 +354,10 @@ impl Node {
 
     /// All raw entries as of now.
     pub(crate) fn ledger(&self) -> Vec<Value> {
-        self.read_ledger("linearizable")
-    }
-
-    /// All raw entries that the node has applied, with or without a leader.
-    pub(crate) fn ledger_here(&self) -> Vec<Value> {
-        self.read_ledger("local")
-    }
-
-    fn read_ledger(&self, consistency: &str) -> Vec<Value> {
         let mut entries: Vec<Value> = Vec::new();
         loop {
             let from = entries.len() + 1;
-            let page =
-                self.get(&format!("/v1/ledger?from_index={from}&limit=1000&consistency={consistency}")).expect(200);
+            let page = self.get(&format!("/v1/ledger?from_index={from}&limit=1000")).expect(200);
             let page = page["entries"].as_array().unwrap();
             if page.is_empty() {
                 return entries;
