@@ -207,6 +207,8 @@ impl Replica {
             if *successor == self.config.node_id {
                 self.silence_confirmed_until_ms = now.monotonic_ms + YIELD_MS;
                 self.stand_not_before_ms = now.monotonic_ms;
+                // An earlier hand-over may have asked this node to let another pass; now it is its own turn.
+                self.yield_until_ms = now.monotonic_ms;
                 self.consider_standing(now);
             } else {
                 // Heard as of now: a pre-vote by a third node fails for as long as the successor has time.
@@ -223,6 +225,14 @@ impl Replica {
     pub(super) fn pass_turn_to_successor(&mut self, now: Now) {
         if self.place == Place::First && now.monotonic_ms < self.yield_until_ms {
             self.coordinate(CoordinationCommand::GoToBack);
+        }
+    }
+
+    /// Somebody leads, so nobody has to be let pass any more: should this leader die, its successor need not wait.
+    pub(super) fn end_yielding(&mut self, now: Now) {
+        if now.monotonic_ms < self.yield_until_ms {
+            self.yield_until_ms = now.monotonic_ms;
+            self.stand_not_before_ms = now.monotonic_ms;
         }
     }
 

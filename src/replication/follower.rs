@@ -56,6 +56,9 @@ impl Replica {
         }
         if !known {
             self.become_follower(leader.cloned());
+            if leader.is_some() {
+                self.end_yielding(now);
+            }
         }
         self.last_heard_ms = Some(now.monotonic_ms);
         self.silence_confirmed_until_ms = 0;

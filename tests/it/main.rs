@@ -10,5 +10,6 @@ mod layers;
 mod payments;
 mod peers;
 mod reads;
+mod recovery;
 mod startup;
 mod support;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::failover::{store_in_force, wait_until_admitted};
+use crate::recovery::{store_in_force, wait_until_admitted};
 use crate::support::cluster::{Cluster, Options, listening_port, wait_until};
 use crate::support::zookeeper::ZooKeeperServer;
 

@@ -1,0 +1,135 @@
+//! Nodes that come back without what they had, or with what nobody else has.
+
+use serde_json::Value;
+
+use crate::support::cluster::{Cluster, wait_until};
+use crate::support::http::Request;
+use crate::support::payers::Payers;
+
+/// How many payments make a test sure that payments go on.
+const SOME: usize = 60;
+
+#[test]
+fn a_wiped_follower_comes_back_as_a_learner_and_is_admitted_again() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let wiped = cluster.followers()[0];
+    let payers = Payers::start(&cluster, &[leader]);
+    payers.wait_for_more(SOME);
+    cluster.kill(wiped);
+    cluster.wipe(wiped);
+    payers.wait_for_more(SOME);
+    let before = store_in_force(&cluster, leader, wiped);
+    cluster.restart(wiped);
+    wait_until_admitted(&cluster, leader, wiped, &before);
+    payers.wait_for_more(SOME);
+    let history = payers.stop();
+    history.assert_no_error();
+    cluster.wait_caught_up(wiped, leader);
+    history.assert_kept_by(&cluster);
+}
+
+/// Waits until a node that lost its store votes again, with the new one.
+pub(crate) fn wait_until_admitted(cluster: &Cluster, leader: usize, node: usize, old_store: &Value) {
+    let id = &cluster.nodes[node].id;
+    wait_until("the node votes with its new store", || {
+        let status = cluster.nodes[leader].status_of(id);
+        status["role"] == "follower" && store_in_force(cluster, leader, node) == status["store_id"]
+    });
+    assert_ne!(&store_in_force(cluster, leader, node), old_store);
+}
+
+/// The store that votes for a node, as the leader's log says.
+pub(crate) fn store_in_force(cluster: &Cluster, leader: usize, node: usize) -> Value {
+    cluster.nodes[leader].status()["configuration"]["voters"][&cluster.nodes[node].id]["store_id"].clone()
+}
+
+#[test]
+fn a_follower_that_was_away_catches_up_while_payments_go_on() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let [paused, stopped] = cluster.followers()[..] else { panic!("three nodes") };
+    let payers = Payers::start(&cluster, &[leader]);
+    payers.wait_for_more(SOME);
+    cluster.kill(stopped);
+    payers.wait_for_more(3 * SOME);
+    cluster.restart(stopped);
+    cluster.wait_ready();
+    cluster.pause(paused);
+    payers.wait_for_more(3 * SOME);
+    cluster.resume(paused);
+    cluster.wait_caught_up(stopped, leader);
+    cluster.wait_caught_up(paused, leader);
+    let history = payers.stop();
+    history.assert_no_error();
+    history.assert_kept_by(&cluster);
+}
+
+#[test]
+fn a_node_wiped_while_all_were_down_takes_its_history_from_the_others() {
+    let mut cluster = Cluster::start(3);
+    cluster.nodes[0].pay("k", "external:bank", "shop", 100).expect(201);
+    let leader = cluster.leader();
+    let old_store = store_in_force(&cluster, leader, leader);
+    (0..3).for_each(|node| cluster.kill(node));
+    cluster.wipe(leader);
+    (0..3).for_each(|node| cluster.restart(node));
+    wait_until("the others elect a leader among themselves", || {
+        let ready = |node: &usize| cluster.nodes[*node].try_get("/readyz").is_some_and(|answer| answer.status == 200);
+        (0..3).filter(|node| *node != leader).all(|node| ready(&node))
+    });
+    let successor = cluster.leader();
+    wait_until_admitted(&cluster, successor, leader, &old_store);
+    cluster.wait_ready();
+    assert_eq!(cluster.nodes[leader].balance("shop"), 100);
+}
+
+#[test]
+fn a_majority_without_memory_does_not_begin_a_new_cluster() {
+    let mut cluster = Cluster::start(3);
+    let index = cluster.nodes[0].pay("k", "external:bank", "shop", 100).expect(201)["index"].as_u64().unwrap();
+    cluster.wait_caught_up(2, 0);
+    (0..3).for_each(|node| cluster.kill(node));
+    [0, 1].into_iter().for_each(|node| cluster.wipe(node));
+    (0..3).for_each(|node| cluster.restart(node));
+    for node in &cluster.nodes {
+        wait_until("the node answers", || node.try_get("/livez").is_some());
+        // Long enough for many elections, if there could be one.
+        let read = Request::get("/v1/accounts").header("Quorapay-Deadline-Ms", "1500");
+        assert_eq!(node.send(&read).expect(503)["code"], "no_leader", "at {}", node.id);
+        assert_eq!(node.get("/readyz").status, 503, "{} would take a payment", node.id);
+    }
+    assert!(cluster.nodes[2].status()["last_index"].as_u64().unwrap() >= index, "what the third node had, it keeps");
+}
+
+#[test]
+fn what_only_a_dead_leader_had_is_taken_back_when_it_returns() {
+    let mut cluster = Cluster::start(3);
+    let old = cluster.leader();
+    let others = cluster.followers();
+    let before = cluster.nodes[old].pay("before", "external:bank", "shop", 100).expect(201)["index"].clone();
+    others.iter().for_each(|node| cluster.pause(*node));
+    let body = r#"{"from":"external:bank","to":"shop","amount":5,"currency":"EUR"}"#;
+    let lost = Request::post("/v1/payments").key("lost").json(body);
+    let unknown = cluster.nodes[old].send(&lost.clone().header("Quorapay-Deadline-Ms", "300")).expect(504);
+    assert_eq!(unknown["outcome"], "unknown");
+    let tail = cluster.nodes[old].status()["last_index"].clone();
+    assert!(tail.as_u64() > before.as_u64(), "the entry is in the leader's ledger");
+    cluster.kill(old);
+    // What was on its way to the paused nodes died with the connection only if they never got it: both are possible.
+    others.iter().for_each(|node| cluster.resume(*node));
+    cluster.wait_ready();
+    for number in 0..5 {
+        cluster.nodes[others[0]].pay(&format!("after-{number}"), "external:bank", "shop", 10).expect(201);
+    }
+    let settled = cluster.nodes[others[1]].get(unknown["by_key_url"].as_str().unwrap()).expect(200);
+    let survived = settled["state"] == "committed";
+    cluster.restart(old);
+    cluster.wait_ready();
+    cluster.wait_caught_up(old, others[0]);
+    let again = cluster.nodes[old].send(&lost);
+    again.expect(201);
+    assert_eq!(again.header("Idempotent-Replayed").is_some(), survived);
+    cluster.nodes.iter().for_each(|node| assert_eq!(node.balance("shop"), 155));
+    cluster.ledger();
+}
