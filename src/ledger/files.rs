@@ -70,6 +70,11 @@ pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// How the file is opened to write the WAL back beside the writer.
+pub(super) fn checkpoint_options(path: &Path) -> SqliteConnectOptions {
+    writer_options(path).create_if_missing(false).thread_name(|_| "ledger-wal".to_owned())
+}
+
 /// Connections that can only read.
 pub(super) fn reader_pool(path: &Path) -> SqlitePool {
     let options = SqliteConnectOptions::new()

@@ -68,7 +68,7 @@ pub async fn open(
         Err(other) => return Err(other),
     };
     let (start, connection) = opened;
-    let writer = LedgerWriter::new(connection, start.last.index, start.promise.clone(), start.commit_index);
+    let writer = LedgerWriter::new(connection, &path, &start);
     Ok(OpenLedger { start, writer, reader: LedgerReader::new(reader_pool(&path)), watermark, damaged, lock })
 }
 

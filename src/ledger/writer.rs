@@ -3,18 +3,22 @@
 //! It belongs to one task that nobody cancels. After any failure it refuses to go on: SQLite cannot say whether a
 //! failed COMMIT is on the disk, and a connection that has failed once may report success for writes that it drops.
 
+use std::path::{Path, PathBuf};
+
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments, Connection, Row};
+use sqlx::{Arguments, ConnectOptions, Connection, Row};
+use tokio::task::JoinHandle;
 
 use super::error::LedgerError;
+use super::files::checkpoint_options;
 use super::row::{COLUMN_COUNT, bind_entry, to_sql};
 use super::statements::{MAX_ROWS, Shape, Statements};
-use crate::replication::{Entry, LogIndex, Persist, Promise};
+use crate::replication::{Entry, LogIndex, Persist, Promise, ReplicaStart};
 
 /// SQLite's page, and about what a page costs in the WAL.
 const PAGE_BYTES: u64 = 4096;
 
-/// The WAL is written back once it holds about this much: small enough for a short pause, large enough to be rare.
+/// The WAL is written back once it holds about this much: small enough to take little disk, large enough to be rare.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
 
 /// A WAL that readers have kept from being written back up to this size is written back before anything else happens.
@@ -30,6 +34,9 @@ pub struct LedgerWriter {
     commit_index: LogIndex,
     /// About how much the WAL holds that is not yet in the database file.
     wal_bytes: u64,
+    path: PathBuf,
+    /// Writes the WAL back while this writer goes on.
+    background: Option<JoinHandle<Result<(), sqlx::Error>>>,
 }
 
 /// The rows of one statement, bound.
@@ -50,19 +57,16 @@ struct Plan {
 }
 
 impl LedgerWriter {
-    pub(super) fn new(
-        connection: SqliteConnection,
-        last_index: LogIndex,
-        promise: Option<Promise>,
-        commit_index: LogIndex,
-    ) -> Self {
+    pub(super) fn new(connection: SqliteConnection, path: &Path, start: &ReplicaStart) -> Self {
         Self {
             connection: Some(connection),
             statements: Statements::default(),
-            last_index,
-            promise,
-            commit_index,
+            last_index: start.last.index,
+            promise: start.promise.clone(),
+            commit_index: start.commit_index,
             wal_bytes: 0,
+            path: path.to_owned(),
+            background: None,
         }
     }
 
@@ -177,11 +181,23 @@ impl LedgerWriter {
     /// Moves the WAL into the database file when enough has gathered. Call it when what was written has been reported
     /// durable, so that nobody waits for it. Readers are not disturbed and do not hold it up for long.
     ///
+    /// Writing 16 MiB back takes a tenth of a second, so another connection does that while this one goes on writing.
+    /// What was written meanwhile is little; this connection writes it back itself, and then the WAL begins anew.
+    ///
     /// # Errors
     /// [`LedgerError::OutcomeUnknown`] if SQLite fails to write or sync: the process must end, as after a failed write.
     pub async fn checkpoint_if_due(&mut self) -> Result<(), LedgerError> {
-        if self.wal_bytes < CHECKPOINT_BYTES {
-            return Ok(());
+        match self.background.take() {
+            None if self.wal_bytes < CHECKPOINT_BYTES => return Ok(()),
+            None => {
+                self.background = Some(tokio::spawn(write_back(self.path.clone())));
+                return Ok(());
+            }
+            Some(running) if !running.is_finished() => {
+                self.background = Some(running);
+                return Ok(());
+            }
+            Some(finished) => finished.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?,
         }
         let left = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
         self.wal_bytes = left;
@@ -213,9 +229,19 @@ impl LedgerWriter {
     /// # Errors
     /// [`LedgerError::Closed`] after a failed write, [`LedgerError::OutcomeUnknown`] if closing fails.
     pub async fn close(mut self) -> Result<(), LedgerError> {
+        if let Some(running) = self.background.take() {
+            running.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?;
+        }
         let connection = self.connection.take().ok_or(LedgerError::Closed)?;
         connection.close().await.map_err(LedgerError::OutcomeUnknown)
     }
+}
+
+/// Writes the WAL back over a connection of its own, without standing in anybody's way.
+async fn write_back(path: PathBuf) -> Result<(), sqlx::Error> {
+    let mut connection = checkpoint_options(&path).connect().await?;
+    sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await?;
+    connection.close().await
 }
 
 fn bind_meta(

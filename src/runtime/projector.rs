@@ -14,12 +14,12 @@ use super::event_loop::{Message, Pulse};
 use super::executor::tell;
 
 /// Most entries in one chunk: the larger, the fewer pages of the indexes are touched per entry.
-const MAX_CHUNK: u64 = 32_768;
+const MAX_CHUNK: u64 = 65_536;
 /// How many times as long as it worked the projector rests while it keeps up.
-const REST_FACTOR: u32 = 9;
+const REST_FACTOR: u32 = 19;
 /// How far behind it may fall before it rests no longer than it works: memory holds the keys of what is missing.
 const MAX_RELAXED_LAG: u64 = 1_000_000;
-const LONGEST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(10);
 /// New entries gather at least this long, so that a trickle of payments is not projected one by one.
 const GATHER: Duration = Duration::from_millis(200);
 
