@@ -14,6 +14,8 @@ use crate::replication::LogIndex;
 const FIRST_FILTER_KEYS: usize = 1 << 16;
 /// Of this share of new keys the filter says "maybe", which costs one read.
 const FALSE_POSITIVE_RATE: f64 = 0.001;
+/// Keys moved out of memory at a time: a fraction of a millisecond's work.
+const MOVED_AT_ONCE: usize = 256;
 /// The filters' hash seed: fixed, because equal histories must behave alike. Digests cannot be chosen by a caller.
 const FILTER_SEED: u128 = 0x51_75_6f_72_61_70_61_79;
 
@@ -78,7 +80,13 @@ impl Keys {
     /// The views hold everything up to `index`.
     pub(super) fn projected_up_to(&mut self, index: LogIndex) {
         self.projected = self.projected.max(index);
-        while let Some((_, digest)) = self.by_index.pop_front_if(|(at, _)| *at <= index) {
+    }
+
+    /// Moves some of the keys that the views hold out of memory and into the filter. A chunk of the views has tens of
+    /// thousands; moving all of them at once would keep everybody waiting.
+    pub(super) fn move_some(&mut self) {
+        for _ in 0..MOVED_AT_ONCE {
+            let Some((_, digest)) = self.by_index.pop_front_if(|(at, _)| *at <= self.projected) else { return };
             self.recent.remove(&digest);
             self.remember(digest);
         }
@@ -112,6 +120,8 @@ mod tests {
         keys.appended(digest(1), LogIndex(1));
         assert_eq!(keys.find(digest(1)), Seen::At(LogIndex(1)));
         keys.projected_up_to(LogIndex(1));
+        assert_eq!(keys.find(digest(1)), Seen::At(LogIndex(1)));
+        keys.move_some();
         assert_eq!(keys.find(digest(1)), Seen::Maybe);
     }
 

@@ -184,6 +184,7 @@ impl Engine {
         self.replica.poll(now, &mut protocol);
         // A leader may have appended a configuration of its own accord.
         self.follow_log();
+        self.keys.move_some();
         effects.append(&mut self.effects);
         effects.extend(protocol.into_iter().map(Effect::Replication));
     }

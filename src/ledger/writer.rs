@@ -197,7 +197,9 @@ impl LedgerWriter {
                 self.background = Some(running);
                 return Ok(());
             }
-            Some(finished) => finished.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?,
+            Some(finished) => {
+                finished.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?
+            }
         }
         let left = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
         self.wal_bytes = left;

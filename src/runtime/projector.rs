@@ -13,8 +13,11 @@ use crate::views::ViewsWriter;
 use super::event_loop::{Message, Pulse};
 use super::executor::tell;
 
-/// Most entries in one chunk: the larger, the fewer pages of the indexes are touched per entry.
-const MAX_CHUNK: u64 = 65_536;
+/// Most entries in one chunk. A chunk's pages reach the disk together and keep the ledger's syncs waiting if both are on
+/// one disk, so chunks are small while the projector keeps up.
+const CHUNK: u64 = 16_384;
+/// Most entries in one chunk when it is far behind: the larger, the fewer pages of the indexes are touched per entry.
+const LARGE_CHUNK: u64 = 65_536;
 /// How many times as long as it worked the projector rests while it keeps up.
 const REST_FACTOR: u32 = 19;
 /// How far behind it may fall before it rests no longer than it works: memory holds the keys of what is missing.
@@ -38,11 +41,13 @@ pub(super) async fn project(
             Err(_) => break,
         };
         let began = Instant::now();
-        let to = LogIndex(applied.0.min(projected.0 + MAX_CHUNK));
+        let lag = applied.0 - projected.0;
+        let chunk = if lag > MAX_RELAXED_LAG { LARGE_CHUNK } else { CHUNK };
+        let to = LogIndex(applied.0.min(projected.0 + chunk));
         let rest = match project_chunk(&mut views, projected, to, &ledger).await {
             Ok(()) => {
                 tell(&events, Input::Projected(to)).await;
-                rest_after(began.elapsed(), applied.0 - to.0)
+                rest_after(began.elapsed(), lag)
             }
             Err(error) => {
                 tracing::error!(%error, "the views could not be brought up to date; trying again");
@@ -69,7 +74,7 @@ async fn project_chunk(
     to: LogIndex,
     ledger: &LedgerReader,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let most = usize::try_from(MAX_CHUNK).unwrap_or(usize::MAX);
+    let most = usize::try_from(to.0 - after.0).unwrap_or(usize::MAX);
     let entries = ledger.entries(after.next(), to, most).await?;
     views.project(&entries).await?;
     Ok(())
