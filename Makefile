@@ -25,7 +25,8 @@ sim: ## the simulation alone: N=2000 make sim, or SEED=7 make sim
 	cargo test --test sim -- --nocapture
 
 drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and catch-up on real processes
-	cargo test --release --test it drill -- --ignored --nocapture --test-threads 1
+	cargo build --release --bin quorapay
+	QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it drill -- --ignored --nocapture --test-threads 1
 
 lint: ## formatting, clippy, documentation
 	cargo fmt --check

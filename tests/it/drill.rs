@@ -4,7 +4,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::cluster::{Cluster, Options, wait_until};
+use crate::support::cluster::{Cluster, Options, program, wait_until};
 use crate::support::http::Request;
 use crate::support::payers::Payers;
 use crate::support::zookeeper::ZooKeeperServer;
@@ -119,7 +119,7 @@ fn until_paid(cluster: &mut Cluster, follower: usize, round: usize, hurt: impl F
 }
 
 fn bench(url: &str, arguments: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorapay"));
+    let mut command = Command::new(program());
     command.args(["bench", "--url", url, "--warm-up", "0s"]).args(arguments);
     command.stdout(Stdio::inherit()).spawn().expect("the program starts")
 }

@@ -393,9 +393,14 @@ pub(crate) fn posted(account: &Value, currency: &str) -> i64 {
     balance.map_or(0, |balance| balance["posted"].as_i64().unwrap())
 }
 
+/// The program under test: the one built with the tests, or another build of it, to be measured.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("QUORAPAY_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_quorapay")), PathBuf::from)
+}
+
 /// The program, told to run one node, deaf to the settings of whoever runs the tests.
 pub(crate) fn node_command(config: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorapay"));
+    let mut command = Command::new(program());
     let own = |name: &String| name.starts_with("QUORAPAY_");
     for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(own) {
         command.env_remove(name);
