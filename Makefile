@@ -31,7 +31,7 @@ drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and cat
 lint: ## formatting, clippy, documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
 clean: ## remove what was built and the development cluster's data
 	cargo clean

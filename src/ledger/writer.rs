@@ -198,7 +198,7 @@ impl LedgerWriter {
                 return Ok(());
             }
             Some(finished) => {
-                finished.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?
+                finished.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?;
             }
         }
         let left = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
