@@ -5,6 +5,7 @@
 
 PORT ?= 7101
 DATA ?= quorapay-dev
+SEEDS ?= 2000
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -18,7 +19,7 @@ up: zookeeper ## ZooKeeper and three nodes on this machine, until Ctrl-C
 
 test: zookeeper ## every test, real ZooKeeper included
 	cargo test --lib --bins
-	cargo test --test sim
+	N=$(SEEDS) cargo test --test sim
 	cargo test --test it
 
 sim: ## the simulation alone: N=2000 make sim, or SEED=7 make sim

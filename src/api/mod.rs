@@ -1,7 +1,7 @@
 //! HTTP for clients, version 1.
 //!
 //! Handlers parse a request into the domain's words, hand it to the node and render what comes back. They know no
-//! SQL, no peers and no protocol; every error that leaves here is a [`problem::Problem`], and every answer says which
+//! SQL, no peers and no protocol; every error that leaves here is a `problem::Problem`, and every answer says which
 //! node gave it and as of where.
 //!
 //! `POST /v1/payments` is the hot path: no layers that box futures, no tracing span and no label lookups per request.
