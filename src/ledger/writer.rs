@@ -234,6 +234,8 @@ impl LedgerWriter {
         if let Some(running) = self.background.take() {
             running.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?;
         }
+        // Readers that are still there keep the WAL from being removed; the file is complete without it all the same.
+        self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
         let connection = self.connection.take().ok_or(LedgerError::Closed)?;
         connection.close().await.map_err(LedgerError::OutcomeUnknown)
     }

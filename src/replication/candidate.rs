@@ -180,6 +180,7 @@ impl Replica {
             self.last_heard_ms = None;
             self.silence_confirmed_until_ms = now.monotonic_ms + self.config.timing.heartbeat_timeout_ms;
         }
+        self.note_gone(peer);
         if matches!(self.role, Role::Follower(_)) {
             self.remove_predecessor(peer.clone());
             self.consider_standing(now);

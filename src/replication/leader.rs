@@ -52,6 +52,8 @@ pub(super) struct Progress {
     sent_ms: Option<u64>,
     sent_commit: LogIndex,
     answered_ms: Option<u64>,
+    /// Whether its process was found gone since it last answered: no successor, whatever it said before.
+    gone: bool,
     /// Whether a read of older entries from the own ledger is on its way.
     loading: bool,
     /// Older entries for it, the first being the one before those to send.
@@ -94,9 +96,9 @@ impl Leader {
 }
 
 impl Progress {
-    /// Whether it answered within `within_ms`.
+    /// Whether it answered within `within_ms` and was not found gone since.
     pub(super) fn answered_within(&self, now: Now, within_ms: u64) -> bool {
-        self.answered_ms.is_some_and(|answered| now.monotonic_ms <= answered + within_ms)
+        !self.gone && self.answered_ms.is_some_and(|answered| now.monotonic_ms <= answered + within_ms)
     }
 }
 
@@ -247,6 +249,7 @@ impl Replica {
             return None;
         }
         progress.answered_ms = Some(now.monotonic_ms);
+        progress.gone = false;
         progress.confirmed_round = progress.confirmed_round.max(round);
         if progress.store_id != Some(store) {
             progress.store_id = Some(store);
@@ -350,6 +353,15 @@ impl Replica {
             leader.transfer = None;
         }
         self.finish_transfer(now);
+    }
+
+    /// A follower's process is gone.
+    pub(super) fn note_gone(&mut self, peer: &NodeId) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.peers.get_mut(peer)
+        {
+            progress.gone = true;
+        }
     }
 
     /// Begins to hand over: proposals are refused until a successor leads or time is up.
