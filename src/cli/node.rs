@@ -62,7 +62,12 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
     let peers = bind(settings.peer_listen, "peer_listen").await?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut node = Node::start(node_config(&settings), peers).await.map_err(failed)?;
+    // Loading a large ledger takes a while; until it is done there is nothing to hand over or to finish.
+    let mut node = tokio::select! {
+        started = Node::start(node_config(&settings), peers) => started.map_err(failed)?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
     let mut registry = Registry::with_prefix("quorapay");
     node.handle().metrics().register(&mut registry);
     let options = ApiOptions { node_id: settings.node_id.clone(), registry };

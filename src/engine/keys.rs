@@ -14,7 +14,7 @@ use crate::replication::LogIndex;
 const FIRST_FILTER_KEYS: usize = 1 << 16;
 /// Of this share of new keys the filter says "maybe", which costs one read.
 const FALSE_POSITIVE_RATE: f64 = 0.001;
-/// Keys moved out of memory at a time: a fraction of a millisecond's work.
+/// Keys moved out of memory at a time, at least: a fraction of a millisecond's work.
 const MOVED_AT_ONCE: usize = 256;
 /// The filters' hash seed: fixed, because equal histories must behave alike. Digests cannot be chosen by a caller.
 const FILTER_SEED: u128 = 0x51_75_6f_72_61_70_61_79;
@@ -38,6 +38,8 @@ pub(super) struct Keys {
     by_index: VecDeque<(LogIndex, KeyDigest)>,
     filters: Vec<Filter>,
     projected: LogIndex,
+    /// Keys added since the last move.
+    arrived: usize,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,7 @@ impl Keys {
     }
 
     pub(super) fn appended(&mut self, digest: KeyDigest, index: LogIndex) {
+        self.arrived += 1;
         self.recent.insert(digest, index);
         self.by_index.push_back((index, digest));
     }
@@ -85,7 +88,9 @@ impl Keys {
     /// Moves some of the keys that the views hold out of memory and into the filter. A chunk of the views has tens of
     /// thousands; moving all of them at once would keep everybody waiting.
     pub(super) fn move_some(&mut self) {
-        for _ in 0..MOVED_AT_ONCE {
+        // Twice what has arrived since: a backlog shrinks even while entries pour in.
+        let most = MOVED_AT_ONCE.max(2 * std::mem::take(&mut self.arrived));
+        for _ in 0..most {
             let Some((_, digest)) = self.by_index.pop_front_if(|(at, _)| *at <= self.projected) else { return };
             self.recent.remove(&digest);
             self.remember(digest);

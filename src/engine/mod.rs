@@ -37,6 +37,8 @@ pub enum Input {
         /// The entry that holds it; `None` if the views do not know it.
         index: Option<LogIndex>,
     },
+    /// Answers [`Effect::FindKey`] as well: the views could not be asked.
+    KeyNotFindable(KeyDigest),
     /// A linearizable read wants a read index; answered by `ReadReady` or `ReadRefused`.
     Read(ReadId),
     /// Everything up to here is in the views, so memory may forget its keys.
@@ -78,7 +80,7 @@ pub enum Answer {
     },
     /// This node does not lead, or does not take proposals now. The proposal was not appended.
     NotLeading,
-    /// The leader's tail is full. The proposal was not appended.
+    /// The leader has no room for it, or cannot look its key up just now. The proposal was not appended.
     Overloaded,
     /// The proposal was appended, but this node lost the leadership before it was committed: it may or may not survive.
     Lost,
@@ -168,6 +170,7 @@ impl Engine {
             Input::Replication(event) => self.replica.step(now, event),
             Input::Propose { caller, proposal } => self.propose(now, caller, proposal),
             Input::KeyFound { digest, index } => self.on_key_found(now, digest, index),
+            Input::KeyNotFindable(digest) => self.on_key_not_findable(digest),
             Input::Read(read) => self.replica.read(read),
             Input::Projected(index) => self.keys.projected_up_to(index),
             Input::Transfer(to) => self.replica.transfer(now, to),
@@ -312,6 +315,15 @@ impl Engine {
             } else {
                 self.append(now, caller, proposal);
             }
+        }
+    }
+
+    /// Whether the key is new cannot be said, so nothing is decided: the callers are sent away, and nothing has moved.
+    fn on_key_not_findable(&mut self, digest: KeyDigest) {
+        let Some(parked) = self.parked.remove(&digest) else { return };
+        self.parked_count -= parked.proposals.len();
+        for (caller, _) in parked.proposals {
+            self.answer(caller, Answer::Overloaded);
         }
     }
 

@@ -201,21 +201,22 @@ impl LedgerWriter {
                 finished.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?;
             }
         }
-        let left = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
+        let (size, left) = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
         self.wal_bytes = left;
-        if left > WAL_LIMIT_BYTES {
-            self.wal_bytes = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        if size > WAL_LIMIT_BYTES {
+            self.wal_bytes = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)").await?.1;
         }
         Ok(())
     }
 
-    /// Runs a checkpoint and says how many bytes it left in the WAL.
-    async fn checkpoint(&mut self, pragma: &'static str) -> Result<u64, LedgerError> {
+    /// Runs a checkpoint and says how many bytes the WAL holds and how many of them are not yet written back.
+    async fn checkpoint(&mut self, pragma: &'static str) -> Result<(u64, u64), LedgerError> {
         let mut connection = self.connection.take().ok_or(LedgerError::Closed)?;
         let row = sqlx::query(pragma).fetch_one(&mut connection).await.map_err(LedgerError::OutcomeUnknown)?;
         self.connection = Some(connection);
         let frames: (i64, i64) = (row.get(1), row.get(2));
-        Ok(u64::try_from(frames.0 - frames.1).unwrap_or(0) * PAGE_BYTES)
+        let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * PAGE_BYTES;
+        Ok((bytes(frames.0), bytes(frames.0 - frames.1)))
     }
 
     /// Makes SQLite say that the disk is full once the file has this many pages.

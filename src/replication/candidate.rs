@@ -163,8 +163,10 @@ impl Replica {
                 self.remove_predecessor(node);
             }
         } else {
+            // A node that reaches no majority, or an empty one among others that are not, can only hold up the queue.
+            let unheard = poll.silent.len() + poll.hearing.len() < self.quorum();
             let others_have_logs = poll.silent.values().any(|last| *last > LogIndex(0));
-            if self.log.last().index == LogIndex(0) && others_have_logs {
+            if unheard || (self.log.last().index == LogIndex(0) && others_have_logs) {
                 self.pass_turn(now);
             }
         }

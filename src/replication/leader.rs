@@ -199,6 +199,9 @@ impl Replica {
     }
 
     pub(super) fn on_loaded(&mut self, peer: &NodeId, entries: Vec<Arc<Entry>>) {
+        // Entries asked for in an earlier leadership of this node may have been truncated since.
+        let own = entries.last().is_none_or(|last| self.log.epoch_at(last.index) == Some(last.epoch));
+        let entries = if own { entries } else { Vec::new() };
         if let Role::Leader(leader) = &mut self.role
             && let Some(progress) = leader.peers.get_mut(peer)
         {

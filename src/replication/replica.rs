@@ -199,7 +199,10 @@ impl Replica {
                 let hint = (index, epoch, epoch_start);
                 self.on_mismatch(now, id, from, round, hint, store_id);
             }
-            Response::Fenced { promised } => self.on_fenced(now, promised),
+            Response::Fenced { promised } => {
+                self.on_fenced(now, promised);
+                self.on_append_unanswered(id, from);
+            }
             Response::ReadIndex { epoch, commit_index } => self.on_read_index_answer(id, epoch, commit_index),
             Response::Yielding => {}
             Response::Unable => self.on_unanswered(now, id, from),

@@ -24,7 +24,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a question that needs no disk may take.
 const QUICK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long entries that could not be read are left alone.
-const LOAD_RETRY: Duration = Duration::from_millis(100);
+const READ_RETRY: Duration = Duration::from_millis(100);
 /// Most entries in one answer to a fetch.
 const FETCH_ENTRIES: usize = 4_096;
 
@@ -72,7 +72,17 @@ impl Executor {
     pub(super) fn respond_entries(&self, reply: oneshot::Sender<Response>, from: LogIndex, to: LogIndex) {
         let (ledger, events) = (self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
-            let response = match read_chain(&ledger, from.previous(), to, FETCH_ENTRIES).await {
+            let mut read = read_chain(&ledger, from.previous(), to, FETCH_ENTRIES).await;
+            if matches!(read, Err(LedgerError::Damaged(_))) {
+                // A new leader may have truncated between two statements; real damage is still there a moment later.
+                tokio::time::sleep(READ_RETRY).await;
+                if !matches!(ledger.position(from.previous()).await, Ok(Some(_))) {
+                    let _ = reply.send(Response::Unable);
+                    return;
+                }
+                read = read_chain(&ledger, from.previous(), to, FETCH_ENTRIES).await;
+            }
+            let response = match read {
                 Ok((previous, entries)) => Response::Entries {
                     previous,
                     last_hash: entries.last().map_or(previous.hash, |entry| entry.hash),
@@ -92,12 +102,13 @@ impl Executor {
         let (ledger, events) = (self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
             let most = usize::try_from(to.0 - from.0 + 1).unwrap_or(usize::MAX);
-            let entries = match ledger.entries(from, to, most).await {
-                Ok(entries) => entries,
+            // Entries travel without their hashes: a rotten one must be found here, or the follower gets the blame.
+            let entries = match read_chain(&ledger, from.previous(), to, most).await {
+                Ok((_, entries)) => entries,
                 Err(error) => {
                     report_read(&events, &error).await;
                     // The core asks again at once; a disk that cannot be read just now is given a moment.
-                    tokio::time::sleep(LOAD_RETRY).await;
+                    tokio::time::sleep(READ_RETRY).await;
                     Vec::new()
                 }
             };
@@ -120,8 +131,10 @@ impl Executor {
         tokio::spawn(async move {
             match views.key(digest).await {
                 Ok(index) => tell(&events, Input::KeyFound { digest, index }).await,
-                // Without an answer the callers wait until their deadline: nothing may be decided on a guess.
-                Err(error) => tracing::error!(%error, "an idempotency key could not be looked up"),
+                Err(error) => {
+                    tracing::error!(%error, "an idempotency key could not be looked up");
+                    tell(&events, Input::KeyNotFindable(digest)).await;
+                }
             }
         });
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout_at;
 
 use crate::domain::Proposal;
 use crate::replication::NodeId;
@@ -58,7 +59,11 @@ impl Forwarder {
         let Some(queue) = self.queues.get(to) else { return Forwarding::NotSent };
         let (reply, answer) = oneshot::channel();
         match queue.try_send(Forwarded { proposal, deadline, reply }) {
-            Ok(()) => answer.await.unwrap_or(Forwarding::Answered(ForwardedAnswer::Unknown)),
+            // Its own deadline: the batch that it travels in may wait for a later one.
+            Ok(()) => match timeout_at(deadline.into(), answer).await {
+                Ok(Ok(forwarding)) => forwarding,
+                Ok(Err(_)) | Err(_) => Forwarding::Answered(ForwardedAnswer::Unknown),
+            },
             Err(mpsc::error::TrySendError::Full(_)) => Forwarding::QueueFull,
             Err(mpsc::error::TrySendError::Closed(_)) => Forwarding::NotSent,
         }
@@ -74,7 +79,11 @@ async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver
             return;
         }
         let (peers, node) = (peers.clone(), node.clone());
-        let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+        let mut full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+        full.retain(|write| !write.reply.is_closed());
+        if full.is_empty() {
+            continue;
+        }
         tokio::spawn(async move {
             send_batch(&peers, &node, full).await;
             drop(place);

@@ -40,6 +40,9 @@ const HAND_OVER: Duration = Duration::from_millis(2_500);
 /// Longest that a stopping node waits for ZooKeeper to close its session.
 const CLOSE_SESSION: Duration = Duration::from_millis(1_000);
 
+/// Longest that a stopping node waits for readers.
+const CLOSE_READERS: Duration = Duration::from_millis(300);
+
 /// Everything that a node needs to know.
 #[derive(Clone)]
 pub struct NodeConfig {
@@ -269,7 +272,8 @@ impl Node {
         let written = writer_task.await;
         let applied = handle.pulse().applied_index;
         mark(&ledger.watermark, &handle.shared.ledger, applied).await;
-        handle.shared.ledger.close().await;
+        // Readers that are still busy go with the process.
+        let _ = tokio::time::timeout(CLOSE_READERS, handle.shared.ledger.close()).await;
         peer_port.abort();
         match written {
             Ok(result) => Ok(result?),

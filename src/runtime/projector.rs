@@ -11,7 +11,7 @@ use crate::replication::LogIndex;
 use crate::views::ViewsWriter;
 
 use super::event_loop::{Message, Pulse};
-use super::executor::tell;
+use super::executor::{read_chain, tell};
 
 /// Most entries in one chunk. A chunk's pages reach the disk together and keep the ledger's syncs waiting if both are on
 /// one disk, so chunks are small while the projector keeps up.
@@ -46,7 +46,7 @@ pub(super) async fn project(
         let to = LogIndex(applied.0.min(projected.0 + chunk));
         let rest = match project_chunk(&mut views, projected, to, &ledger).await {
             Ok(()) => {
-                tell(&events, Input::Projected(to)).await;
+                tell(&events, Input::Projected(views.projected().index)).await;
                 rest_after(began.elapsed(), lag)
             }
             Err(error) => {
@@ -75,7 +75,7 @@ async fn project_chunk(
     ledger: &LedgerReader,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let most = usize::try_from(to.0 - after.0).unwrap_or(usize::MAX);
-    let entries = ledger.entries(after.next(), to, most).await?;
+    let (_, entries) = read_chain(ledger, after, to, most).await?;
     views.project(&entries).await?;
     Ok(())
 }

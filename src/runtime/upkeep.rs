@@ -35,10 +35,18 @@ pub(super) async fn keep_watermark(watermark: Watermark, ledger: LedgerReader, m
 /// Writes one mark. A failure is logged and tried again later: the mark before it stays true.
 pub(super) async fn mark(watermark: &Watermark, ledger: &LedgerReader, applied: LogIndex) -> bool {
     match ledger.position(applied).await {
-        Ok(Some(position)) => watermark
-            .write(&position)
-            .inspect_err(|error| tracing::warn!(%error, "the watermark could not be moved on"))
-            .is_ok(),
+        Ok(Some(position)) => {
+            // A sync of a slow disk must not hold up the loop.
+            let watermark = watermark.clone();
+            match tokio::task::spawn_blocking(move || watermark.write(&position)).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the watermark could not be moved on");
+                    false
+                }
+                Err(_) => false,
+            }
+        }
         Ok(None) => false,
         Err(error) => {
             tracing::warn!(%error, "the watermark could not be moved on");
