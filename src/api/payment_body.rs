@@ -17,6 +17,9 @@ pub(super) const MAX_DESCRIPTION_CHARS: usize = 500;
 /// Longest metadata in their compact form, in bytes.
 pub(super) const MAX_METADATA_BYTES: usize = 4 << 10;
 
+/// From here on not every whole number has a float of its own: two different numbers would be kept as one.
+const EXACT_FLOATS: f64 = 9_007_199_254_740_992.0;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
@@ -150,6 +153,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Strict, E> {
+        if value.abs() >= EXACT_FLOATS {
+            return Err(E::custom("a number in metadata that cannot be kept exactly; send it as a string"));
+        }
         let number = Number::from_f64(value).ok_or_else(|| E::custom("a number out of range"))?;
         Ok(Strict(Value::Number(number)))
     }

@@ -138,7 +138,9 @@ impl SetOverdraft {
         let client = self.connection.client()?;
         let key = self.connection.announced_key(self.key.as_ref())?;
         let outcome = block_on(client.set_overdraft(&key, &self.id, self.overdraft))??;
-        self.connection.show(&committed(outcome, &key)?.0, describe)
+        self.connection.show(&committed(outcome, &key)?.0, |change| {
+            format!("{} may now overdraw: {} (index {})", change.id, change.overdraft, change.index)
+        })
     }
 }
 

@@ -98,7 +98,10 @@ pub(super) fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
         .enable_all()
         .build()
         .map_err(|source| CliError::Io { what: "starting the client".to_owned(), source })?;
-    Ok(runtime.block_on(future))
+    let output = runtime.block_on(future);
+    // A thread that waits for a line from the terminal would be waited for.
+    runtime.shutdown_background();
+    Ok(output)
 }
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> String {

@@ -77,6 +77,25 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// The error as programs read it: a problem as the node told it, or the same members for what went wrong here.
+    #[must_use]
+    pub fn for_programs(&self) -> serde_json::Value {
+        let detail = self.to_string();
+        match self {
+            Self::Refused(problem) => serde_json::to_value(problem).expect("a problem is made of plain values"),
+            Self::OutcomeUnknown { key, by_key_url } => serde_json::json!({
+                "code": "outcome_unknown", "outcome": "unknown", "detail": detail, "key": key, "by_key_url": by_key_url,
+            }),
+            Self::Usage(_) => serde_json::json!({ "code": "usage", "detail": detail }),
+            Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => {
+                serde_json::json!({ "code": "unreachable", "outcome": "not_applied", "detail": detail })
+            }
+            Self::Client(_) | Self::Io { .. } | Self::Failed(_) => {
+                serde_json::json!({ "code": "failed", "detail": detail })
+            }
+        }
+    }
+
     /// The exit code that stands for this error.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {

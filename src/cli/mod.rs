@@ -67,6 +67,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::Ok,
         Err(error) => {
             eprintln!("quorapay: {error}");
+            // Every command that has this option means the same by it: programs find the result on stdout.
+            if std::env::args().any(|argument| argument == "--json") {
+                println!("{}", connection::to_json(&error.for_programs()));
+            }
             error.exit_code()
         }
     }

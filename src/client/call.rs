@@ -13,7 +13,7 @@ use url::Url;
 use super::error::ClientError;
 use super::model::{
     Account, AccountPage, ClusterView, KeyLookup, KeyState, NewPayment, Page, Payment, PaymentFilter, PaymentPage,
-    PaymentStatus, Readiness, Statement,
+    PaymentStatus, PolicyChange, Readiness, Statement,
 };
 use super::problem::{Problem, ReportedOutcome};
 use super::retry::Budget;
@@ -168,7 +168,7 @@ impl Client {
         key: &IdempotencyKey,
         id: &AccountId,
         overdraft: Overdraft,
-    ) -> Result<Outcome<Account>, ClientError> {
+    ) -> Result<Outcome<PolicyChange>, ClientError> {
         let body = serde_json::json!({ "overdraft": overdraft });
         let call = Call::write(Method::PATCH, &["v1", "accounts", id.as_str()], key, &body);
         self.run(&call, self.deadline).await.map(Self::outcome).map(without_lookup)
@@ -312,7 +312,8 @@ impl Client {
     }
 
     async fn attempt(&self, call: &Call, url: Url, time: Duration) -> Attempt {
-        let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+        // The node answers at its deadline; it is given a little less time, so that its answer is still waited for.
+        let time_ms = u64::try_from((time * 9 / 10).as_millis()).unwrap_or(u64::MAX).max(1);
         let mut request =
             self.http.request(call.method.clone(), url).timeout(time).header("Quorapay-Deadline-Ms", time_ms);
         if let Some(key) = &call.key {

@@ -19,7 +19,7 @@ pub use call::{Client, Done, Outcome};
 pub use error::ClientError;
 pub use model::{
     Account, AccountBalance, AccountPage, ClusterView, FollowerProgress, KeyLookup, KeyState, NewPayment, NodeReport,
-    NodeRole, NodeView, Page, Payment, PaymentBalances, PaymentFilter, PaymentPage, PaymentStatus, Readiness,
-    Statement, StatementEntry,
+    NodeRole, NodeView, Page, Payment, PaymentBalances, PaymentFilter, PaymentPage, PaymentStatus, PolicyChange,
+    Readiness, Statement, StatementEntry,
 };
 pub use problem::{Problem, ReportedOutcome};

@@ -181,6 +181,17 @@ pub struct Account {
     pub index: Option<LogIndex>,
 }
 
+/// An account's policy after it was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyChange {
+    /// The account.
+    pub id: AccountId,
+    /// How far below zero it may go from now on.
+    pub overdraft: Overdraft,
+    /// The ledger entry that changed it.
+    pub index: LogIndex,
+}
+
 /// One page of accounts, in the order of their ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountPage {

@@ -101,6 +101,7 @@ impl Replica {
             self.effects.push(Effect::Respond { rpc, response: Response::Unable });
             return;
         }
+        self.confirmed_ms = Some(now.monotonic_ms);
         let response = Response::Appended { round: append.round, matched, store_id: self.store_id };
         self.respond_when_durable(rpc, response, append.epoch, matched);
     }

@@ -346,6 +346,9 @@ impl Replica {
         let Role::Leader(leader) = &self.role else { return };
         let answered = self.quorum_value(now.monotonic_ms, |progress| progress.answered_ms.unwrap_or(0));
         let heard = answered.max(leader.began_ms);
+        if answered > 0 {
+            self.confirmed_ms = Some(answered);
+        }
         if now.monotonic_ms > heard + self.config.timing.step_down_ms {
             self.step_down(now);
             return;

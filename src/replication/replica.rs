@@ -59,6 +59,8 @@ pub struct Replica {
     pub(super) place: Place,
     /// When a leader or candidate of the promised epoch was last heard.
     pub(super) last_heard_ms: Option<u64>,
+    /// When a leader's word, or a quorum of answers to this leader, last confirmed what this node knows.
+    pub(super) confirmed_ms: Option<u64>,
     /// Until when a majority's word that no leader is heard is good enough to stand on.
     pub(super) silence_confirmed_until_ms: u64,
     /// No candidacy before this moment: after a false alarm, a failed one, or for the sake of a named successor.
@@ -93,6 +95,7 @@ impl Replica {
             role: Role::Follower(Follower::default()),
             place: Place::Absent,
             last_heard_ms: None,
+            confirmed_ms: None,
             silence_confirmed_until_ms: 0,
             stand_not_before_ms: 0,
             yield_until_ms: 0,
@@ -416,10 +419,10 @@ impl Replica {
         }
     }
 
-    /// When a leader's word last confirmed what this node knows, if it ever did.
+    /// When a leader's word, or a quorum of answers to this leader, last confirmed what this node knows.
     #[must_use]
-    pub const fn last_heard_ms(&self) -> Option<u64> {
-        self.last_heard_ms
+    pub const fn confirmed_ms(&self) -> Option<u64> {
+        self.confirmed_ms
     }
 
     /// Whether the store counts in the newest configuration; true before the first one.

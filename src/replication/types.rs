@@ -124,8 +124,15 @@ impl<'de> Deserialize<'de> for StoreId {
 
 /// SHA-256 over the previous entry's hash and this entry's canonical bytes: the whole history in 32 bytes. All zero
 /// before the first entry.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct Hash(pub [u8; 32]);
+
+impl Serialize for Hash {
+    /// People and scripts read 64 hexadecimal digits; between nodes it is 32 bytes.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+    }
+}
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -59,8 +59,8 @@ pub struct Pulse {
     pub epoch: Epoch,
     /// The leader, if it takes proposals as far as this node knows.
     pub leader: Option<NodeId>,
-    /// When the leader's word was last heard, in the clock's milliseconds; `None` at the leader and before the first.
-    pub last_heard_ms: Option<u64>,
+    /// When a leader's word last confirmed what this node knows, in the clock's milliseconds.
+    pub confirmed_ms: Option<u64>,
     /// Whether the node is quarantined.
     pub quarantined: bool,
 }
@@ -240,7 +240,7 @@ impl EventLoop {
             }
         }
         let replica = self.engine.replica();
-        let last_heard_ms = if replica.is_leader() { None } else { replica.last_heard_ms() };
+        let confirmed_ms = replica.confirmed_ms();
         let quarantined = replica.quarantine().is_some();
         let epoch = replica.promised_epoch();
         let leader = replica.leader(now);
@@ -250,7 +250,7 @@ impl EventLoop {
             quarantine_begins = quarantined && !pulse.quarantined;
             let news = leadership_changed || quarantine_begins;
             let changed = news || pulse.applied_index != applied || pulse.epoch != epoch;
-            *pulse = Pulse { applied_index: applied, epoch, leader: leader.cloned(), last_heard_ms, quarantined };
+            *pulse = Pulse { applied_index: applied, epoch, leader: leader.cloned(), confirmed_ms, quarantined };
             changed
         });
         if leadership_changed {

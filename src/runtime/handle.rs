@@ -138,11 +138,11 @@ pub enum TransferError {
     /// No leader to ask.
     #[error("there is no leader")]
     NoLeader,
-    /// The named node is no reachable voter.
-    #[error("{0} is not a reachable voter of this cluster")]
+    /// The named node does not belong to the cluster.
+    #[error("{0} is no node of this cluster")]
     NoSuchSuccessor(NodeId),
-    /// Nobody else can take over.
-    #[error("no other voter is reachable and up to date")]
+    /// Nobody else, or not the one named, can take over just now.
+    #[error("no voter to hand over to is reachable just now")]
     NoSuccessor,
     /// It did not come to pass within the deadline; the old leader goes on, or another was elected.
     #[error("the hand-over did not come to pass within the deadline")]
@@ -215,7 +215,7 @@ impl NodeHandle {
         if pulse.leader.as_ref() == Some(&self.shared.node_id) {
             return 0;
         }
-        self.shared.clock.now().monotonic_ms.saturating_sub(pulse.last_heard_ms.unwrap_or(0))
+        self.shared.clock.now().monotonic_ms.saturating_sub(pulse.confirmed_ms.unwrap_or(0))
     }
 
     /// Asks for a read index until there is a leader to give one.
@@ -343,7 +343,7 @@ impl NodeHandle {
             self.shared.peers.transfer(&leader, to.as_ref(), within).await.map_err(|_| TransferError::NoLeader)?
         };
         if !begun {
-            return Err(to.map_or(TransferError::NoSuccessor, TransferError::NoSuchSuccessor));
+            return Err(TransferError::NoSuccessor);
         }
         let mut pulse = self.shared.pulse.clone();
         let other = pulse.wait_for(|pulse| pulse.leader.as_ref().is_some_and(|now| *now != leader));

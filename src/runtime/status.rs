@@ -126,7 +126,7 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         applied_index,
         applied_timestamp: replica.cached_entry(applied_index).map_or(Timestamp(0), |entry| entry.timestamp),
         projected_index: engine.projected_index(),
-        staleness_ms: if replica.is_open() { 0 } else { replica.last_heard_ms().map_or(now.monotonic_ms, heard_ago) },
+        staleness_ms: if replica.is_open() { 0 } else { replica.confirmed_ms().map_or(now.monotonic_ms, heard_ago) },
         zookeeper_connected: base.zookeeper_connected,
         elections_won: replica.elections_won(),
         quarantine: replica.quarantine().map(str::to_owned),

@@ -26,6 +26,9 @@ const fn secret(name: &'static str) -> Known {
 }
 
 /// Every setting that exists.
+/// Where the client commands look for a cluster. No setting of a node, and no mistake beside one.
+const CLIENTS_VARIABLE: &str = "QUORAPAY_URL";
+
 pub(super) const KNOWN: [Known; 19] = [
     known("node_id", None),
     known("cluster_id", Some("quorapay")),
@@ -74,7 +77,8 @@ impl Layers {
             builder = builder.add_source(File::from_str(&read_toml(path)?, FileFormat::Toml));
         }
         // A variable that is set to nothing counts as not set: that is what compose files make of a missing one.
-        let variables = environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let own = |(name, _): &(&String, &String)| name.as_str() != CLIENTS_VARIABLE;
+        let variables = environment.iter().filter(own).map(|(name, value)| (name.clone(), value.clone())).collect();
         let environment = Environment::with_prefix(PREFIX).ignore_empty(true).source(Some(variables));
         let merged = builder.add_source(environment).build().map_err(unusable)?;
         let layers = Self(merged.collect().map_err(unusable)?);

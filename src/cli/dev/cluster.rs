@@ -1,5 +1,6 @@
 //! A development cluster: ZooKeeper, the nodes, and what can be done to them.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub(in crate::cli) struct DevCluster {
     nodes: Vec<DevNode>,
     processes: Vec<Option<Process>>,
     http: reqwest::Client,
+    /// Keeps another cluster out of the same directory.
+    _lock: File,
 }
 
 impl DevCluster {
@@ -30,6 +33,7 @@ impl DevCluster {
         let mut nodes = layout::plan(&options)?;
         let data_dir = std::path::absolute(&options.data_dir).map_err(io_error("the data directory"))?;
         std::fs::create_dir_all(&data_dir).map_err(io_error(&data_dir.display().to_string()))?;
+        let lock = layout::lock(&data_dir)?;
         let (zookeeper, zookeeper_address) = match options.zookeeper {
             Some(address) => (None, address),
             None => {
@@ -48,7 +52,7 @@ impl DevCluster {
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
         let http = http.map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
-        let mut cluster = Self { data_dir, zookeeper_address, zookeeper, nodes, processes, http };
+        let mut cluster = Self { data_dir, zookeeper_address, zookeeper, nodes, processes, http, _lock: lock };
         cluster.write_dev_file()?;
         if let Err(error) = cluster.wait_until_ready().await {
             cluster.stop().await;

@@ -76,6 +76,20 @@ pub(super) fn plan(options: &DevOptions) -> Result<Vec<DevNode>, CliError> {
     (1..=options.nodes).map(node).collect()
 }
 
+/// Takes the directory for this process: two clusters would overwrite each other's configurations.
+pub(super) fn lock(data_dir: &Path) -> Result<fs::File, CliError> {
+    let file = fs::File::create(data_dir.join("dev.lock")).map_err(io_error("dev.lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => {
+            let data_dir = data_dir.display();
+            Err(CliError::Failed(format!(
+                "another quorapay dev runs in {data_dir}; stop it or choose another --data-dir"
+            )))
+        }
+    }
+}
+
 fn require_free(port: u16) -> Result<(), CliError> {
     TcpListener::bind(("127.0.0.1", port)).map(drop).map_err(|error| {
         CliError::Failed(format!(

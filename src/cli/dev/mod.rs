@@ -11,6 +11,7 @@ pub(super) use layout::DevOptions;
 use std::path::PathBuf;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::CliError;
 
@@ -54,7 +55,14 @@ impl Dev {
         let options =
             DevOptions { nodes: self.nodes, port: self.port, data_dir: self.data_dir, zookeeper: self.zookeeper };
         super::connection::block_on(async {
-            let cluster = DevCluster::start(options).await?;
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(layout::io_error("signals"))?;
+            let mut terminate = signal(SignalKind::terminate()).map_err(layout::io_error("signals"))?;
+            // What has been started when a signal comes is killed with the future that started it.
+            let cluster = tokio::select! {
+                started = DevCluster::start(options) => started?,
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
+            };
             session::run(cluster, !self.no_input, self.restart).await
         })?
     }

@@ -9,7 +9,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::cluster::DevCluster;
 use super::layout::io_error;
 use crate::cli::CliError;
+use crate::cli::connection::print_line;
 use crate::cli::drill::{pay_once, stress};
+
+/// Writes a line; a reader that has closed the pipe does not end the cluster.
+macro_rules! say {
+    ($($words:tt)*) => {
+        print_line(&format!($($words)*)).unwrap_or_default()
+    };
+}
 
 /// How often the children are looked at.
 const WATCH: Duration = Duration::from_millis(500);
@@ -17,7 +25,7 @@ const STRESS: Duration = Duration::from_secs(5);
 
 /// Serves the cluster until Ctrl-C, SIGTERM, `q` or the end of the input.
 pub(super) async fn run(mut cluster: DevCluster, input: bool, restart: bool) -> Result<(), CliError> {
-    announce(&cluster);
+    announce(&cluster, input);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(io_error("signals"))?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
@@ -37,39 +45,41 @@ pub(super) async fn run(mut cluster: DevCluster, input: bool, restart: bool) -> 
                 Ok(Some(key)) if key.trim() == "q" => break Ok(()),
                 Ok(Some(key)) => {
                     if let Err(error) = press(&mut cluster, key.trim()).await {
-                        println!("{error}");
+                        say!("{error}");
                     }
                 }
                 Ok(None) | Err(_) => listening = false,
             },
         }
     };
-    println!("stopping");
+    say!("stopping");
     cluster.stop().await;
     result
 }
 
-fn announce(cluster: &DevCluster) {
-    println!("ready");
+fn announce(cluster: &DevCluster, input: bool) {
+    say!("ready");
     for node in cluster.nodes() {
-        println!("  {}  {}", node.id, node.url);
+        say!("  {}  {}", node.id, node.url);
     }
     let url = &cluster.nodes()[0].url;
-    println!(
+    say!(
         "\npay with:\n  curl -s {url}/v1/payments -H 'Content-Type: application/json' -H \"Idempotency-Key: $(date +%s%N)\" \\\n    \
-         -d '{{\"from\":\"external:card\",\"to\":\"shop:1\",\"amount\":15075,\"currency\":\"USD\"}}'\n\nkeys (then Enter): \
-         p pay, s stress, k kill the leader, r restart the dead, t status, q quit"
+         -d '{{\"from\":\"external:card\",\"to\":\"shop:1\",\"amount\":15075,\"currency\":\"USD\"}}'\n"
     );
+    if input {
+        say!("keys (then Enter): p pay, s stress, k kill the leader, r restart the dead, t status, q quit");
+    }
 }
 
 fn look_after(cluster: &mut DevCluster, restart: bool) -> Result<(), CliError> {
     let dead = cluster.take_dead()?;
     for news in &dead {
-        println!("{news}");
+        say!("{news}");
     }
     if restart && !dead.is_empty() {
         for id in cluster.restart_dead()? {
-            println!("restarted {id}");
+            say!("restarted {id}");
         }
     }
     Ok(())
@@ -77,18 +87,18 @@ fn look_after(cluster: &mut DevCluster, restart: bool) -> Result<(), CliError> {
 
 async fn press(cluster: &mut DevCluster, key: &str) -> Result<(), CliError> {
     match key {
-        "p" => println!("{}", pay_once(cluster).await?),
-        "s" => println!("{}", stress(cluster, STRESS).await?),
+        "p" => say!("{}", pay_once(cluster).await?),
+        "s" => say!("{}", stress(cluster, STRESS).await?),
         "k" => {
             let leader = cluster.client()?.cluster().await?.leader;
             let leader = leader.ok_or_else(|| CliError::Failed("there is no leader just now".to_owned()))?;
             cluster.kill(leader.as_str()).await?;
-            println!("killed {leader}, the leader");
+            say!("killed {leader}, the leader");
         }
-        "r" => println!("restarted {}", cluster.restart_dead()?.join(", ")),
-        "t" => println!("{}", super::super::status::describe(&cluster.client()?.cluster().await?)),
+        "r" => say!("restarted {}", cluster.restart_dead()?.join(", ")),
+        "t" => say!("{}", super::super::status::describe(&cluster.client()?.cluster().await?)),
         "" => {}
-        other => println!("no such key: {other}; there are p, s, k, r, t and q"),
+        other => say!("no such key: {other}; there are p, s, k, r, t and q"),
     }
     Ok(())
 }
