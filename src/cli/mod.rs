@@ -69,7 +69,7 @@ pub fn run(cli: Cli) -> ExitCode {
             eprintln!("quorapay: {error}");
             // Every command that has this option means the same by it: programs find the result on stdout.
             if std::env::args().any(|argument| argument == "--json") {
-                println!("{}", connection::to_json(&error.for_programs()));
+                connection::print_line(&connection::to_json(&error.for_programs())).unwrap_or_default();
             }
             error.exit_code()
         }
