@@ -221,8 +221,13 @@ impl World {
             Happening::Persisted { .. } => self.finish_write(node),
             Happening::ReadLog { job, .. } => self.finish_read(node, job),
             Happening::FindKey { digest, .. } => {
-                let index = self.nodes[node].disk.find_key(&digest);
-                self.feed(node, Input::KeyFound { digest, index });
+                // Views that cannot be read just now decide nothing and keep nobody waiting.
+                let input = if self.random.chance(20) {
+                    Input::KeyNotFindable(digest)
+                } else {
+                    Input::KeyFound { digest, index: self.nodes[node].disk.find_key(&digest) }
+                };
+                self.feed(node, input);
             }
             Happening::Project { .. } => self.project(node, life),
             Happening::Errand { errand, .. } => self.run_errand(node, errand),

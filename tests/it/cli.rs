@@ -1,0 +1,115 @@
+//! The command line against real nodes, as scripts and people use it.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::support::cluster::{Cluster, program, wait_until};
+
+fn quorapay(arguments: &[&str], url: &str) -> Output {
+    Command::new(program()).args(arguments).args(["--url", url]).output().unwrap()
+}
+
+/// Runs a command that must succeed; gives its result.
+#[track_caller]
+fn done(arguments: &[&str], url: &str) -> Value {
+    let output = quorapay(&[arguments, &["--json"]].concat(), url);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {told}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn every_client_command_does_what_its_help_says() {
+    let cluster = Cluster::start(3);
+    let url = format!("http://127.0.0.1:{}", cluster.nodes[1].port);
+    let paid = done(&["pay", "external:card", "shop:1", "150.75", "USD", "--key", "order-1"], &url);
+    assert_eq!((&paid["amount"], &paid["status"]), (&Value::from(15_075), &Value::from("succeeded")));
+    let id = paid["id"].as_str().unwrap();
+    assert_eq!(done(&["payment", "get", id], &url)["index"], paid["index"]);
+    assert_eq!(done(&["payment", "get", "--key", "order-1"], &url)["payment"]["id"], paid["id"]);
+    assert_eq!(done(&["payment", "list", "--account", "shop:1"], &url)["payments"][0]["id"], paid["id"]);
+    assert_eq!(done(&["account", "open", "supplier", "--overdraft", "limit:5"], &url)["overdraft"], "limit:5");
+    assert_eq!(done(&["account", "set-overdraft", "supplier", "unlimited"], &url)["overdraft"], "unlimited");
+    assert_eq!(done(&["account", "get", "supplier"], &url)["overdraft"], "unlimited");
+    assert_eq!(done(&["account", "statement", "shop:1"], &url)["entries"][0]["balance"], 15_075);
+    assert_eq!(done(&["account", "list"], &url)["accounts"].as_array().unwrap().len(), 3);
+    assert_eq!(done(&["status"], &url)["nodes"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_refusal_is_exit_code_1_and_its_problem_is_json_for_programs() {
+    let cluster = Cluster::start(1);
+    let url = format!("http://127.0.0.1:{}", cluster.nodes[0].port);
+    let refused = quorapay(&["pay", "nobody", "shop:1", "5", "USD", "--json"], &url);
+    assert_eq!(refused.status.code(), Some(1));
+    let problem: Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(problem["code"], "account_not_found");
+}
+
+#[test]
+fn no_node_there_is_exit_code_4() {
+    let nobody = quorapay(&["status"], "http://127.0.0.1:9");
+    assert_eq!(nobody.status.code(), Some(4));
+}
+
+/// A development cluster in a directory. Killed when dropped.
+struct Dev(Child);
+
+impl Dev {
+    fn start(directory: &Path, port: u16) -> Self {
+        let mut command = dev_command(directory, port);
+        let dev = Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        wait_until("the development cluster is ready", || ready(port));
+        dev
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn dev_command(directory: &Path, port: u16) -> Command {
+    let mut command = Command::new(program());
+    command.args(["dev", "--nodes", "1", "--no-input", "--port", &port.to_string(), "--data-dir"]).arg(directory);
+    // What the client commands read must not disturb the nodes.
+    command.env("QUORAPAY_URL", "http://127.0.0.1:9").stdin(Stdio::null());
+    command
+}
+
+fn ready(port: u16) -> bool {
+    let url = format!("http://127.0.0.1:{port}");
+    quorapay(&["ready", "--deadline-ms", "200"], &url).status.success()
+}
+
+fn pids(directory: &Path) -> Vec<i32> {
+    let file: Value = serde_json::from_slice(&std::fs::read(directory.join("dev.json")).unwrap()).unwrap();
+    let nodes = file["nodes"].as_array().unwrap();
+    nodes.iter().map(|node| i32::try_from(node["pid"].as_i64().unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn a_development_cluster_keeps_its_directory_to_itself_and_leaves_no_process_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut dev = Dev::start(directory.path(), 17_411);
+    let running = pids(directory.path());
+    let second = dev_command(directory.path(), 17_431).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another quorapay dev runs in"));
+    assert_eq!(pids(directory.path()), running, "the second one changed nothing");
+
+    kill(Pid::from_raw(i32::try_from(dev.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let asked = Instant::now();
+    assert!(dev.0.wait().unwrap().success());
+    assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
+    for pid in running {
+        assert!(kill(Pid::from_raw(pid), None).is_err(), "process {pid} is still there");
+    }
+}
