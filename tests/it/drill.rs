@@ -15,33 +15,31 @@ const BACKLOG: u64 = 1_000_000;
 #[test]
 #[ignore = "measures; run by make drill"]
 fn drill_a_killed_leader() {
-    let mut cluster = Cluster::start(3);
-    let times = (0..ROUNDS).map(|round| {
-        let leader = cluster.leader();
-        let follower = cluster.followers()[round % 2];
-        let took = until_paid(&mut cluster, follower, round, |cluster| cluster.kill(leader));
-        cluster.restart(leader);
-        cluster.wait_ready();
-        cluster.wait_caught_up(leader, follower);
-        took
-    });
-    report("leader killed with -9, to the next committed payment", times.collect());
+    drill_the_leader("leader killed with -9, to the next committed payment", Cluster::kill, Cluster::restart);
 }
 
 #[test]
 #[ignore = "measures; run by make drill"]
 fn drill_a_paused_leader() {
+    drill_the_leader("leader stopped with SIGSTOP, to the next committed payment", Cluster::pause, Cluster::resume);
+}
+
+/// Hurts the leader, pays at once through a follower, measures, heals; round after round.
+fn drill_the_leader(what: &str, hurt: fn(&mut Cluster, usize), heal: fn(&mut Cluster, usize)) {
     let mut cluster = Cluster::start(3);
     let times = (0..ROUNDS).map(|round| {
         let leader = cluster.leader();
         let follower = cluster.followers()[round % 2];
-        let took = until_paid(&mut cluster, follower, round, |cluster| cluster.pause(leader));
-        cluster.resume(leader);
+        hurt(&mut cluster, leader);
+        let began = Instant::now();
+        cluster.nodes[follower].pay(&format!("round-{round}"), "external:bank", "shop", 1).expect(201);
+        let took = began.elapsed();
+        heal(&mut cluster, leader);
         cluster.wait_ready();
         cluster.wait_caught_up(leader, follower);
         took
     });
-    report("leader stopped with SIGSTOP, to the next committed payment", times.collect());
+    report(what, times.collect());
 }
 
 #[test]
@@ -108,14 +106,6 @@ fn drill_a_follower_a_million_entries_behind() {
     println!("catch-up: {missing} entries in {took:.2?}, {per_second} entries/s, while 1,000 payments/s went on");
     live.kill().expect("the generator runs");
     live.wait().expect("the generator ends");
-}
-
-/// Hurts the leader, pays at once through a follower, and says how long the answer took.
-fn until_paid(cluster: &mut Cluster, follower: usize, round: usize, hurt: impl FnOnce(&mut Cluster)) -> Duration {
-    hurt(cluster);
-    let began = Instant::now();
-    cluster.nodes[follower].pay(&format!("round-{round}"), "external:bank", "shop", 1).expect(201);
-    began.elapsed()
 }
 
 fn bench(url: &str, arguments: &[&str]) -> Child {
