@@ -30,6 +30,18 @@ pub(in crate::cli) struct DevCluster {
 impl DevCluster {
     /// Starts everything and waits until a payment would be accepted.
     pub(in crate::cli) async fn start(options: DevOptions) -> Result<Self, CliError> {
+        let mut cluster = Self::launch(options).await?;
+        match cluster.wait_until_ready().await {
+            Ok(()) => Ok(cluster),
+            Err(error) => {
+                cluster.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts everything and does not wait for the nodes.
+    pub(super) async fn launch(options: DevOptions) -> Result<Self, CliError> {
         let mut nodes = layout::plan(&options)?;
         let data_dir = std::path::absolute(&options.data_dir).map_err(io_error("the data directory"))?;
         std::fs::create_dir_all(&data_dir).map_err(io_error(&data_dir.display().to_string()))?;
@@ -52,12 +64,8 @@ impl DevCluster {
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
         let http = http.map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
-        let mut cluster = Self { data_dir, zookeeper_address, zookeeper, nodes, processes, http, _lock: lock };
+        let cluster = Self { data_dir, zookeeper_address, zookeeper, nodes, processes, http, _lock: lock };
         cluster.write_dev_file()?;
-        if let Err(error) = cluster.wait_until_ready().await {
-            cluster.stop().await;
-            return Err(error);
-        }
         Ok(cluster)
     }
 

@@ -57,12 +57,21 @@ impl Dev {
         super::connection::block_on(async {
             let mut interrupt = signal(SignalKind::interrupt()).map_err(layout::io_error("signals"))?;
             let mut terminate = signal(SignalKind::terminate()).map_err(layout::io_error("signals"))?;
-            // What has been started when a signal comes is killed with the future that started it.
-            let cluster = tokio::select! {
-                started = DevCluster::start(options) => started?,
+            // A signal may come at any moment of the start; what has been started by then is ended in order.
+            let mut cluster = tokio::select! {
+                launched = DevCluster::launch(options) => launched?,
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => return Ok(()),
             };
+            let ready = tokio::select! {
+                ready = cluster.wait_until_ready() => Some(ready),
+                _ = interrupt.recv() => None,
+                _ = terminate.recv() => None,
+            };
+            if !matches!(ready, Some(Ok(()))) {
+                cluster.stop().await;
+                return ready.unwrap_or(Ok(()));
+            }
             session::run(cluster, !self.no_input, self.restart).await
         })?
     }
