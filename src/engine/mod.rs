@@ -18,6 +18,32 @@ use keys::{Keys, Seen};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallerId(pub u64);
 
+/// Names a question to the disk. Chosen by the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SearchId(pub u64);
+
+/// What memory does not hold and the disk may: asked for as of the projected index at least.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Keys that may be used up.
+    pub keys: Vec<IdempotencyKey>,
+    /// Payments that are to be changed.
+    pub payments: Vec<PaymentId>,
+    /// Orders that are to be paid.
+    pub orders: Vec<OrderId>,
+}
+
+/// What the disk holds of what was wanted; the rest is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Keys that are used up, with what holds them.
+    pub keys: Vec<(KeyDigest, KeyHolder)>,
+    /// Payments, with where they stand. Only those whose whole id is the one asked for.
+    pub payments: Vec<(PaymentId, PaymentState)>,
+    /// Orders, with how far they are paid.
+    pub orders: Vec<(OrderId, OrderState)>,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -30,15 +56,13 @@ pub enum Input {
         /// The write.
         proposal: Proposal,
     },
-    /// Answers [`Effect::FindKey`]: where the views hold the key.
-    KeyFound {
-        /// The key.
-        digest: KeyDigest,
-        /// The entry that holds it; `None` if the views do not know it.
-        index: Option<LogIndex>,
+    /// Answers [`Effect::Find`].
+    Found {
+        /// Which question it answers.
+        search: SearchId,
+        /// What was found; `None` if the disk could not be asked.
+        found: Option<Found>,
     },
-    /// Answers [`Effect::FindKey`] as well: the views could not be asked.
-    KeyNotFindable(KeyDigest),
     /// A linearizable read wants a read index; answered by `ReadReady` or `ReadRefused`.
     Read(ReadId),
     /// Everything up to here is in the views, so memory may forget its keys.
@@ -52,8 +76,13 @@ pub enum Input {
 pub enum Effect {
     /// Something of the protocol.
     Replication(replication::Effect),
-    /// Look a key up in the views; then say [`Input::KeyFound`].
-    FindKey(KeyDigest),
+    /// Look things up on the disk; then say [`Input::Found`].
+    Find {
+        /// Names the question.
+        search: SearchId,
+        /// What is wanted.
+        wanted: Wanted,
+    },
     /// Answer a caller, once.
     Answer {
         /// Who waits.
@@ -97,6 +126,9 @@ pub struct EngineStart {
     pub projected_index: LogIndex,
     /// Keys of the entries above `projected_index` and up to `replica.commit_index`.
     pub recent_keys: Vec<(KeyDigest, LogIndex)>,
+    /// The projected entries' keys and orders go in by [`Engine::remember_projected_key`] and
+    /// [`Engine::remember_projected_order`].
+    pub recent_orders: Vec<(OrderDigest, LogIndex)>,
 }
 
 /// One node's pure core.
