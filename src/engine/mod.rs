@@ -126,9 +126,6 @@ pub struct EngineStart {
     pub projected_index: LogIndex,
     /// Keys of the entries above `projected_index` and up to `replica.commit_index`.
     pub recent_keys: Vec<(KeyDigest, LogIndex)>,
-    /// The projected entries' keys and orders go in by [`Engine::remember_projected_key`] and
-    /// [`Engine::remember_projected_order`].
-    pub recent_orders: Vec<(OrderDigest, LogIndex)>,
 }
 
 /// One node's pure core.
