@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, BatchRequest, Expiry, Fingerprint,
-    FingerprintBuilder, IdempotencyKey, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentId,
-    PaymentRequest, Rejection,
+    FingerprintBuilder, IdempotencyKey, KeyHolder, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome,
+    PaymentId, PaymentRequest, Rejection,
 };
 
 /// A write that a caller asks for.
@@ -114,6 +114,13 @@ impl Operation {
         let Self::Batch(batch) = self else { return None };
         let (_, item) = batch.keyed_here().find(|(held, _)| *held == key)?;
         item.key.as_ref().map(|(_, fingerprint)| *fingerprint)
+    }
+
+    /// What the key that it uses up is held by. `index` is that of its entry.
+    #[must_use]
+    pub fn holder_of(&self, key: &IdempotencyKey, index: u64) -> KeyHolder {
+        let fenced = matches!(self, Self::Fence(_));
+        KeyHolder { index, fingerprint: self.fingerprint_under(key).filter(|_| !fenced) }
     }
 
     /// Why it was refused, if it was. A batch's payments have their own outcomes.

@@ -1,7 +1,8 @@
 //! Batches: payments in order, each by itself or all or none.
 
 use super::super::{
-    Batch, BatchItem, BatchRequest, DecidedItem, Fingerprint, IdempotencyKey, KeyDigest, PaymentOutcome, Rejection, Stamp,
+    Batch, BatchItem, BatchRequest, DecidedItem, Fingerprint, IdempotencyKey, KeyDigest, PaymentOutcome, Rejection,
+    Stamp,
 };
 use super::{Bank, KeyHolder, KeyHolders, Undo, same};
 
