@@ -5,6 +5,7 @@
 pub mod audit;
 mod event_loop;
 mod executor;
+mod find;
 mod forward;
 mod handle;
 mod load;
