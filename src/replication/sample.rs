@@ -104,7 +104,6 @@ impl Chain {
         self.request(OperationRequest::PaymentChange { payment, change });
     }
 
-
     /// Appends the expiry of the hold that is the first to expire, when its time is up.
     pub(crate) fn expire_first(&mut self) {
         let (expires_at_ms, id) = self.bank.first_expiry().expect("something is on hold");
@@ -140,6 +139,8 @@ impl Chain {
     }
 
     fn changes_of_each(&mut self) {
+        // "a" has plenty by now or gets some here.
+        self.request(payment("external:bank", "a", 1_000_000, None, None));
         let ordered = |amount| hold("a", "shop:2", amount, Some(("#1", 1_000)));
         self.request(ordered(600));
         let held = self.last_payment(0);
@@ -188,7 +189,8 @@ impl Chain {
         Stamp { timestamp_ms: 1_700_000_000_000 + index * 10 + self.waited_ms, epoch: self.last.epoch.0, index }
     }
 
-    fn append(&mut self, body: Body) {
+    /// Appends whatever it is.
+    pub(crate) fn append(&mut self, body: Body) {
         let Stamp { timestamp_ms, .. } = self.next_stamp();
         let (index, timestamp) = (self.last.index.next(), Timestamp(timestamp_ms));
         let entry = UnchainedEntry { index, epoch: self.last.epoch, timestamp, body }.chain(&self.last.hash);
