@@ -3,15 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use quorapay::domain::{
-    AccountChangeKind, AccountId, Currency, IdempotencyKey, MinorUnits, OperationRequest, Overdraft, PaymentRequest,
-    Proposal,
-};
+use quorapay::domain::{AccountId, IdempotencyKey, OperationRequest, PaymentId, Proposal};
 use quorapay::engine::{Answer, CallerId, Input};
 use quorapay::replication::{LogIndex, ReadId};
 
 use super::knobs::{Knobs, MILLI};
-use super::random::Random;
+use super::workload::{Known, a_request, an_account};
 use super::world::{Happening, World};
 
 /// How many unknown outcomes each client asks about again once everything has healed.
@@ -104,6 +101,7 @@ pub(crate) struct Clients {
     last_answering: usize,
     /// The newest attempt that each node has decided.
     decided_by: Vec<u64>,
+    known: Known,
     settling: bool,
 }
 
@@ -118,6 +116,7 @@ impl Clients {
             last_number: 0,
             last_answering: 0,
             decided_by: vec![0; knobs.nodes],
+            known: Known::default(),
             settling: false,
         }
     }
@@ -152,38 +151,6 @@ impl Clients {
     pub(crate) fn newest_decided_by(&self, node: usize) -> u64 {
         self.decided_by[node]
     }
-}
-
-fn an_account(random: &mut Random, accounts: u64) -> AccountId {
-    let number = random.below(accounts);
-    let name = if random.chance(250) { format!("external:bank{}", number % 2) } else { format!("account{number}") };
-    AccountId::parse(&name).expect("a valid id")
-}
-
-fn a_policy(random: &mut Random) -> Overdraft {
-    match random.below(4) {
-        0 => Overdraft::Unlimited,
-        1 => Overdraft::Limit(MinorUnits::new(50)),
-        _ => Overdraft::None,
-    }
-}
-
-fn a_request(random: &mut Random, accounts: u64) -> OperationRequest {
-    let from = an_account(random, accounts);
-    if random.chance(100) {
-        let policy = a_policy(random);
-        let opened = random.chance(500);
-        let change = if opened { AccountChangeKind::Open(policy) } else { AccountChangeKind::SetOverdraft(policy) };
-        return OperationRequest::Account { account: from, change };
-    }
-    let mut to = an_account(random, accounts);
-    while to == from {
-        to = an_account(random, accounts);
-    }
-    let amount = i64::try_from(random.between(1, 100)).expect("a small amount");
-    let currency = Currency::parse(random.pick(&["USD", "USD", "JPY"])).expect("a known currency");
-    let amount = MinorUnits::new(amount);
-    OperationRequest::Payment(PaymentRequest { from, to, amount, currency, description: None, metadata: None })
 }
 
 impl World {
@@ -241,7 +208,7 @@ impl World {
 
     fn new_intent(&mut self) -> usize {
         let number = self.clients.intents.len();
-        let request = a_request(&mut self.random, self.knobs.accounts);
+        let request = a_request(&mut self.random, self.knobs.accounts, &self.clients.known, number);
         let reused = number > 0 && self.random.chance(self.knobs.key_reuse);
         let proposal = if reused {
             let original = self.random.index(number);
@@ -253,10 +220,21 @@ impl World {
         } else {
             Proposal { key: IdempotencyKey::parse(&format!("key{number}")).expect("a valid key"), request }
         };
+        self.share_keys_of(&proposal.request);
         let floor = self.oracle.answered_up_to();
         let intent = Intent { proposal, floor, shared_key: reused, unknown: false, settled: false };
+        self.clients.known.keys.push(intent.proposal.key.clone());
         self.clients.intents.push(intent);
         number
+    }
+
+    /// A batch that names the keys of other intents may be what uses them up.
+    fn share_keys_of(&mut self, request: &OperationRequest) {
+        let OperationRequest::Batch(batch) = request else { return };
+        for key in batch.items.iter().filter_map(|item| item.key.as_ref()) {
+            let sharers = self.clients.intents.iter_mut().filter(|intent| intent.proposal.key == *key);
+            sharers.for_each(|intent| intent.shared_key = true);
+        }
     }
 
     fn propose(&mut self, client: usize, intent: usize) {
@@ -293,7 +271,11 @@ impl World {
         assert!(!std::mem::replace(&mut attempt.answered, true), "{caller:?} was answered twice");
         let (client, number) = (attempt.client, attempt.intent);
         self.oracle.answered(&self.clients.intents[number], answer, &self.nodes);
-        if matches!(answer, Answer::Decided(_)) {
+        if let Answer::Decided(entry) = answer {
+            let operation = entry.operation().expect("what is decided is an operation");
+            for payment in operation.payments() {
+                self.clients.known.remember(PaymentId::derive(entry.stamp(), payment.item));
+            }
             self.clients.decided_by[node] = self.clients.decided_by[node].max(caller.0);
         }
         let news = match answer {

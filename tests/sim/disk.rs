@@ -1,16 +1,16 @@
 //! A node's ledger file as the simulation has it: what is durable survives a crash, what is not does not. Beside it
 //! stand the views, which lag behind and answer only up to where they are.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use quorapay::domain::{Bank, KeyDigest};
-use quorapay::engine::EngineStart;
+use quorapay::engine::{Engine, EngineStart, Found, Wanted};
 use quorapay::replication::{
-    Body, Configuration, Entry, EpochSpan, LogIndex, Persist, PersistId, Position, Promise, ReplicaStart, StoreId,
+    Body, Configuration, Entry, EpochSpan, LogIndex, Persist, PersistId, Position, Promise, ReplicaConfig,
+    ReplicaStart, StoreId,
 };
 
 use super::random::Random;
+use super::views::Views;
 
 /// The place of an index in a vector of rows.
 pub(crate) fn row(index: LogIndex) -> usize {
@@ -28,11 +28,7 @@ pub(crate) struct Disk {
     pub(crate) promise: Option<Promise>,
     pub(crate) commit_index: LogIndex,
     pub(crate) rows: Vec<Arc<Entry>>,
-    bank: Bank,
-    /// Keys of the entries up to the durable commit index, which is also where `bank` stands.
-    keys: HashMap<KeyDigest, LogIndex>,
-    banked: LogIndex,
-    projected: LogIndex,
+    views: Views,
     last_write: PersistId,
 }
 
@@ -44,10 +40,7 @@ impl Disk {
             promise: None,
             commit_index: LogIndex(0),
             rows: Vec::new(),
-            bank: Bank::default(),
-            keys: HashMap::new(),
-            banked: LogIndex(0),
-            projected: LogIndex(0),
+            views: Views::default(),
             last_write: PersistId(0),
         }
     }
@@ -89,46 +82,43 @@ impl Disk {
         assert!(known >= self.commit_index, "durable commit index went back to {known} from {}", self.commit_index);
         assert!(known <= last, "durable commit index {known} is above the end of the log {last}");
         self.commit_index = known;
-        self.bank_committed();
-    }
-
-    fn bank_committed(&mut self) {
-        while self.banked < self.commit_index {
-            self.banked = self.banked.next();
-            if let Some(operation) = self.rows[row(self.banked)].operation() {
-                self.bank.apply(operation).expect("what is committed fits the bank before it");
-                self.keys.insert(operation.key().digest(), self.banked);
-            }
-        }
     }
 
     /// Lets the views catch up by some entries; answers how far they are.
     pub(crate) fn project(&mut self, random: &mut Random) -> LogIndex {
-        self.projected = LogIndex(random.between(self.projected.0, self.commit_index.0));
-        self.projected
+        let to = LogIndex(random.between(self.views.projected().0, self.commit_index.0));
+        self.views.project(to, &self.rows);
+        to
     }
 
-    /// What the views know of a key.
-    pub(crate) fn find_key(&self, digest: &KeyDigest) -> Option<LogIndex> {
-        self.keys.get(digest).copied().filter(|index| *index <= self.projected)
+    /// What the views and the ledger say to a question.
+    pub(crate) fn find(&self, wanted: &Wanted) -> Found {
+        self.views.find(wanted, &self.rows)
     }
 
-    /// What a process finds that starts on this disk: the core's start and the keys in the views.
-    pub(crate) fn start(&mut self, random: &mut Random) -> (EngineStart, Vec<KeyDigest>) {
+    /// The core of a process that starts on this disk.
+    pub(crate) fn start(&mut self, config: ReplicaConfig, random: &mut Random) -> Engine {
         self.last_write = PersistId(0);
         if random.chance(100) {
-            self.projected = LogIndex(random.between(0, self.projected.0));
+            let to = LogIndex(random.between(0, self.views.projected().0));
+            self.views.project(to, &self.rows);
         }
-        let mut keys: Vec<(LogIndex, KeyDigest)> = self.keys.iter().map(|(digest, index)| (*index, *digest)).collect();
-        keys.sort_unstable();
-        let (projected, recent): (Vec<_>, Vec<_>) = keys.into_iter().partition(|(index, _)| *index <= self.projected);
-        let start = EngineStart {
-            replica: self.replica_start(random),
-            bank: self.bank.clone(),
-            projected_index: self.projected,
-            recent_keys: recent.into_iter().map(|(index, digest)| (digest, index)).collect(),
-        };
-        (start, projected.into_iter().map(|(_, digest)| digest).collect())
+        let projected = self.views.projected();
+        let mut bank = self.views.load_bank();
+        let (mut recent_keys, mut recent_orders) = (Vec::new(), Vec::new());
+        for entry in &self.rows[row(projected.next())..row(self.commit_index.next())] {
+            let Some(operation) = entry.operation() else { continue };
+            bank.apply(entry.stamp(), operation).expect("what is committed fits the bank before it");
+            recent_keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
+            let orders = operation.payments().filter_map(|payment| payment.request.order.as_ref());
+            recent_orders.extend(orders.map(|order| order.id.digest()));
+        }
+        let replica = self.replica_start(random);
+        let start = EngineStart { replica, bank, projected_index: projected, recent_keys };
+        let mut engine = Engine::new(config, start);
+        self.views.digests().iter().for_each(|digest| engine.remember_projected_key(*digest));
+        self.views.orders().iter().chain(&recent_orders).for_each(|digest| engine.remember_order(*digest));
+        engine
     }
 
     fn replica_start(&self, random: &mut Random) -> ReplicaStart {

@@ -12,6 +12,8 @@ mod node;
 mod random;
 mod scenarios;
 mod trace;
+mod views;
+mod workload;
 mod world;
 mod zookeeper;
 

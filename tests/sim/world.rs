@@ -4,8 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use quorapay::domain::KeyDigest;
-use quorapay::engine::{Effect, Engine, Input};
+use quorapay::engine::{Effect, Input, SearchId, Wanted};
 use quorapay::replication::{self, Event, NodeId, ReplicaConfig, Request, Response, StoreId};
 
 use super::clients::{ClientEvent, Clients};
@@ -31,7 +30,7 @@ pub(crate) enum Happening {
     Response { asker: Asker, from: usize, response: Response },
     Silence { asker: Asker, to: usize },
     ReadLog { node: usize, life: u64, job: ReadJob },
-    FindKey { node: usize, life: u64, digest: KeyDigest },
+    Find { node: usize, life: u64, search: SearchId, wanted: Wanted },
     Project { node: usize, life: u64 },
     CoordinationTick,
     Errand { node: usize, life: u64, errand: Errand },
@@ -148,10 +147,8 @@ impl World {
         let node = &mut self.nodes[number];
         let (timing, limits) = (self.knobs.timing, self.knobs.limits);
         let config = ReplicaConfig { node_id: node.id.clone(), peers, timing, limits };
-        let (start, keys) = node.disk.start(&mut self.random);
-        let durable = start.replica.commit_index;
-        let mut engine = Engine::new(config, start);
-        keys.into_iter().for_each(|key| engine.remember_projected_key(key));
+        let durable = node.disk.commit_index;
+        let engine = node.disk.start(config, &mut self.random);
         node.host_down = false;
         let process = Process::new(life, engine, self.now);
         self.trace.note(self.now, number, "start", [life, process.applied.0]);
@@ -202,7 +199,7 @@ impl World {
             | Happening::Input { node, life, .. }
             | Happening::Persisted { node, life }
             | Happening::ReadLog { node, life, .. }
-            | Happening::FindKey { node, life, .. }
+            | Happening::Find { node, life, .. }
             | Happening::Project { node, life }
             | Happening::Errand { node, life, .. } => (*node, *life),
             outside => unreachable!("{outside:?} is no matter of one process"),
@@ -220,14 +217,11 @@ impl World {
             }
             Happening::Persisted { .. } => self.finish_write(node),
             Happening::ReadLog { job, .. } => self.finish_read(node, job),
-            Happening::FindKey { digest, .. } => {
+            Happening::Find { search, wanted, .. } => {
                 // Views that cannot be read just now decide nothing and keep nobody waiting.
-                let input = if self.random.chance(20) {
-                    Input::KeyNotFindable(digest)
-                } else {
-                    Input::KeyFound { digest, index: self.nodes[node].disk.find_key(&digest) }
-                };
-                self.feed(node, input);
+                let readable = !self.random.chance(20);
+                let found = readable.then(|| self.nodes[node].disk.find(&wanted));
+                self.feed(node, Input::Found { search, found });
             }
             Happening::Project { .. } => self.project(node, life),
             Happening::Errand { errand, .. } => self.run_errand(node, errand),
@@ -305,10 +299,10 @@ impl World {
     fn carry_out(&mut self, node: usize, effect: Effect) {
         match effect {
             Effect::Replication(effect) => self.carry_out_replication(node, effect),
-            Effect::FindKey(digest) => {
+            Effect::Find { search, wanted } => {
                 let delay = self.random.between(50, 2 * MILLI);
                 if let Some(life) = self.life(node) {
-                    self.schedule(delay, Happening::FindKey { node, life, digest });
+                    self.schedule(delay, Happening::Find { node, life, search, wanted });
                 }
             }
             Effect::Answer { caller, answer } => self.caller_answered(node, caller, &answer),

@@ -3,6 +3,7 @@
 
 mod acknowledged_payments;
 mod agreeing_chains;
+mod charges;
 mod commit_index;
 mod committed_history;
 mod durable_before_said;
@@ -103,8 +104,8 @@ impl Oracle {
                 newest = Some(entry);
                 timestamps::check(self.history.before(entry.index), entry);
                 if let Some(operation) = entry.operation() {
-                    self.keys.committed(operation.key(), entry.index);
-                    self.money.committed(entry.index, operation);
+                    self.keys.committed(entry.index, operation);
+                    self.money.committed(entry, operation);
                 }
             }
         }
