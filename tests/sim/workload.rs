@@ -15,8 +15,8 @@ use super::random::Random;
 pub(crate) struct Known {
     /// Payments that some client was told of.
     pub(crate) payments: Vec<PaymentId>,
-    /// Keys that some client has used, or may have.
-    pub(crate) keys: Vec<IdempotencyKey>,
+    /// Keys that some client has used, or may have, with the requests that they were used for.
+    pub(crate) keys: Vec<(IdempotencyKey, OperationRequest)>,
 }
 
 /// Most payments that are remembered: late changes of old payments are found among the newest as well.
@@ -52,8 +52,8 @@ fn an_account_change(random: &mut Random) -> AccountChangeKind {
     let overdraft = random.chance(500).then(|| a_policy(random));
     let status = match random.below(8) {
         0 => Some(AccountStatus::Closed),
-        1 | 2 => Some(AccountStatus::Frozen),
-        3..=6 => Some(AccountStatus::Active),
+        1 => Some(AccountStatus::Frozen),
+        2..=6 => Some(AccountStatus::Active),
         _ => None,
     };
     AccountChangeKind::Change { overdraft, status }
@@ -102,14 +102,24 @@ fn a_payment_change(random: &mut Random, known: &Known) -> OperationRequest {
     OperationRequest::PaymentChange { payment, change }
 }
 
+/// A payment for a batch: a new one, or under an old key the same or another one.
+fn an_item(random: &mut Random, accounts: u64, known: &Known, new: String) -> (IdempotencyKey, PaymentRequest) {
+    let request = a_payment(random, accounts);
+    if known.keys.is_empty() || !random.chance(200) {
+        return (IdempotencyKey::parse(&new).expect("a valid key"), request);
+    }
+    match &known.keys[random.index(known.keys.len())] {
+        (key, OperationRequest::Payment(first)) if random.chance(700) => (key.clone(), first.clone()),
+        (key, _) => (key.clone(), request),
+    }
+}
+
 fn a_batch(random: &mut Random, accounts: u64, known: &Known, name: usize) -> OperationRequest {
     let mut used = BTreeSet::new();
     let items = (0..random.between(1, 5)).map(|number| {
-        let own = IdempotencyKey::parse(&format!("item{name}.{number}")).expect("a valid key");
-        let old = random.chance(200) && !known.keys.is_empty();
-        let key = if old { known.keys[random.index(known.keys.len())].clone() } else { own };
+        let (key, request) = an_item(random, accounts, known, format!("item{name}.{number}"));
         let named = random.chance(600) && used.insert(key.clone());
-        BatchItem { key: named.then_some(key), request: a_payment(random, accounts) }
+        BatchItem { key: named.then_some(key), request }
     });
     let items = items.collect();
     OperationRequest::Batch(BatchRequest { atomic: random.chance(500), items })
