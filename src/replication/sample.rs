@@ -6,9 +6,13 @@ use super::{
     Body, Configuration, Entry, Epoch, LogIndex, NodeId, Persist, Position, StoreId, Timestamp, UnchainedEntry, Voter,
 };
 use crate::domain::{
-    AccountChangeKind, AccountId, Bank, Currency, IdempotencyKey, MinorUnits, OperationRequest, Overdraft,
-    PaymentRequest, Proposal,
+    AccountChangeKind, AccountId, AccountStatus, Bank, BatchItem, BatchRequest, Capture, Currency, IdempotencyKey,
+    KeyHolders, MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentId,
+    PaymentRequest, Proposal, Stamp,
 };
+
+/// When the first entry could have been appended.
+const FIRST_MS: u64 = 1_700_000_000_000;
 
 /// A growing log with the bank that decides it.
 #[derive(Default)]
@@ -58,9 +62,55 @@ impl Chain {
     pub(crate) fn request(&mut self, request: OperationRequest) {
         let key = format!("key-{:08}", self.last.index.0 + 1);
         let key = IdempotencyKey::parse(&key).expect("printable");
-        let operation = self.bank.decide(Proposal { key, request });
-        self.bank.apply(&operation).expect("it was decided by this very bank");
+        let (operation, _) = self.bank.execute(self.next_stamp(), Proposal { key, request }, &KeyHolders::new());
         self.append(Body::Operation(operation));
+    }
+
+    /// What the next entry will be stamped with.
+    fn next_stamp(&self) -> Stamp {
+        let index = self.last.index.0 + 1;
+        Stamp { timestamp_ms: FIRST_MS + index * 10, epoch: self.last.epoch.0, index }
+    }
+
+    /// The id of the payment that was appended last.
+    pub(crate) fn last_payment(&self) -> PaymentId {
+        let last = self.entries.last().expect("something was appended");
+        PaymentId::derive(last.stamp(), 0)
+    }
+
+    /// Appends every kind of change of a payment, and what comes with holds, orders, batches and fences.
+    pub(crate) fn one_of_each_change(&mut self) {
+        let change = |payment, change| OperationRequest::PaymentChange { payment, change };
+        let order = OrderCap { id: OrderId::parse("#1001").expect("an order id"), total: MinorUnits::new(50) };
+        let held = |amount, expires_in_s| PaymentRequest {
+            capture: Capture::Manual { expires_in_s },
+            order: Some(Box::new(order.clone())),
+            ..plain("a", "b", amount)
+        };
+        self.request(OperationRequest::Payment(held(30, 60)));
+        let id = self.last_payment();
+        self.request(change(id, PaymentChangeKind::Capture(Some(MinorUnits::new(10)))));
+        self.request(change(id, PaymentChangeKind::Capture(Some(MinorUnits::new(1_000)))));
+        self.request(change(id, PaymentChangeKind::Void));
+        self.request(change(id, PaymentChangeKind::Refund(None)));
+        self.request(change(PaymentId::derive(Stamp::default(), 0), PaymentChangeKind::Void));
+        self.request(OperationRequest::Payment(PaymentRequest { opens_accounts: true, ..held(5, 90) }));
+        self.request(OperationRequest::Payment(held(1, 0)));
+        let stamp = self.next_stamp();
+        let (_, first) = self.bank.first_expiry().expect("something is held");
+        let (expiry, _) = self.bank.expire(stamp, first).expect("a hold of no seconds is over at once");
+        self.append(Body::Operation(expiry));
+        let items = vec![
+            BatchItem { key: None, request: plain("a", "b", 1) },
+            BatchItem { key: Some(IdempotencyKey::parse("item").expect("printable")), request: held(2, 60) },
+            BatchItem { key: None, request: plain("nobody", "b", 1) },
+        ];
+        self.request(OperationRequest::Batch(BatchRequest { atomic: false, items: items.clone() }));
+        self.request(OperationRequest::Batch(BatchRequest { atomic: true, items }));
+        self.request(OperationRequest::Fence);
+        let status = |status| AccountChangeKind::Change { overdraft: None, status: Some(status) };
+        self.request(OperationRequest::Account { account: account("b"), change: status(AccountStatus::Frozen) });
+        self.request(OperationRequest::Account { account: account("b"), change: status(AccountStatus::Closed) });
     }
 
     /// Appends one entry of every kind and outcome.
@@ -70,7 +120,7 @@ impl Chain {
         let limit = Overdraft::Limit(MinorUnits::new(500));
         self.request(OperationRequest::Account { account: opened.clone(), change: open(limit) });
         self.request(OperationRequest::Account { account: opened.clone(), change: open(Overdraft::None) });
-        let raise = AccountChangeKind::SetOverdraft(Overdraft::Unlimited);
+        let raise = AccountChangeKind::Change { overdraft: Some(Overdraft::Unlimited), status: None };
         self.request(OperationRequest::Account { account: opened, change: raise });
         self.request(OperationRequest::Account { account: account("nobody"), change: raise });
         self.request(payment("external:card", "a", i64::MAX, None, None));
@@ -82,7 +132,7 @@ impl Chain {
 
     fn append(&mut self, body: Body) {
         let index = self.last.index.next();
-        let timestamp = Timestamp(1_700_000_000_000 + index.0 * 10);
+        let timestamp = Timestamp(FIRST_MS + index.0 * 10);
         let entry = UnchainedEntry { index, epoch: self.last.epoch, timestamp, body }.chain(&self.last.hash);
         self.last = entry.position();
         self.entries.push(Arc::new(entry));
@@ -112,11 +162,13 @@ pub(crate) fn payment(
     metadata: Option<&str>,
 ) -> OperationRequest {
     OperationRequest::Payment(PaymentRequest {
-        from: account(from),
-        to: account(to),
-        amount: MinorUnits::new(amount),
-        currency: Currency::parse("EUR").expect("a currency"),
         description: description.map(Into::into),
         metadata: metadata.map(Into::into),
+        ..plain(from, to, amount)
     })
+}
+
+fn plain(from: &str, to: &str, amount: i64) -> PaymentRequest {
+    let currency = Currency::parse("EUR").expect("a currency");
+    PaymentRequest::plain(account(from), account(to), MinorUnits::new(amount), currency)
 }
