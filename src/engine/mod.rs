@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::domain::{AccountId, AccountState, Bank, Fingerprint, KeyDigest, Proposal, Undo};
+use crate::planted::{Bug, planted};
 use crate::replication::{
     self, Entry, Event, LogChange, LogIndex, NodeId, Now, ReadId, Replica, ReplicaConfig, ReplicaStart,
 };
@@ -261,6 +262,7 @@ impl Engine {
         match self.keys.find(digest) {
             Seen::At(index) => self.repeat(caller, index, proposal.request.fingerprint()),
             Seen::Never => self.append(now, caller, proposal),
+            Seen::Maybe if planted(Bug::KeysInMemoryOnly) => self.append(now, caller, proposal),
             Seen::Maybe => self.park(digest, caller, proposal),
         }
     }
@@ -268,13 +270,16 @@ impl Engine {
     fn append(&mut self, now: Now, caller: CallerId, proposal: Proposal) {
         let operation = self.bank.decide(proposal);
         let entry = self.replica.propose(now, operation);
+        if planted(Bug::RefusalBeforeCommit) && entry.operation().is_some_and(|made| made.rejection().is_some()) {
+            return self.answer(caller, Answer::Decided(entry));
+        }
         self.waiting.entry(entry.index).or_default().push(Waiter { caller, repeated: None });
         self.follow_log();
     }
 
     /// The key has its entry already: the caller waits until that is committed and gets the same answer.
     fn repeat(&mut self, caller: CallerId, index: LogIndex, fingerprint: Fingerprint) {
-        if index > self.replica.commit_index() {
+        if index > self.replica.commit_index() && !planted(Bug::RepeatBeforeCommit) {
             self.waiting.entry(index).or_default().push(Waiter { caller, repeated: Some(fingerprint) });
         } else {
             let entry = self.replica.cached_entry(index).cloned();
@@ -339,7 +344,9 @@ impl Engine {
 
     fn apply(&mut self, entry: &Entry) {
         let Some(operation) = entry.operation() else { return };
-        self.keys.appended(operation.key().digest(), entry.index);
+        if !(planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()) {
+            self.keys.appended(operation.key().digest(), entry.index);
+        }
         match self.bank.apply(operation) {
             Ok(undo) => self.undo.push_back((entry.index, undo)),
             Err(divergence) => self.replica.halt_on(format!("entry {}: {divergence}", entry.index)),
@@ -348,9 +355,16 @@ impl Engine {
 
     fn take_back(&mut self, index: LogIndex) {
         while let Some((_, undo)) = self.undo.pop_back_if(|(at, _)| *at > index) {
-            self.bank.undo(&undo);
+            if !planted(Bug::UndoSkipped) {
+                self.bank.undo(&undo);
+            }
         }
-        self.keys.truncated_after(index);
+        if !planted(Bug::TruncatedKeyRemembered) {
+            self.keys.truncated_after(index);
+        }
+        if planted(Bug::AnsweredByIndex) {
+            return;
+        }
         for waiter in self.waiting.split_off(&index.next()).into_values().flatten() {
             self.answer(waiter.caller, Answer::Lost);
         }
@@ -378,7 +392,7 @@ impl Engine {
 
     /// A node that no longer leads cannot tell what becomes of its tail.
     fn let_go_if_deposed(&mut self) {
-        if self.waiting.is_empty() || self.replica.is_leader() {
+        if self.waiting.is_empty() || self.replica.is_leader() || planted(Bug::AnsweredByIndex) {
             return;
         }
         for waiter in std::mem::take(&mut self.waiting).into_values().flatten() {
@@ -387,6 +401,8 @@ impl Engine {
     }
 
     fn answer(&mut self, caller: CallerId, answer: Answer) {
+        let hidden = planted(Bug::LostSaidNotTaken) && matches!(answer, Answer::Lost);
+        let answer = if hidden { Answer::NotLeading } else { answer };
         self.effects.push(Effect::Answer { caller, answer });
     }
 }
