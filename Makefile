@@ -1,7 +1,7 @@
 # The commands that people and the gate use. Each installs what it needs and is not there.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test sim drill bench lint zookeeper clean
+.PHONY: help up test sim planted drill bench lint zookeeper clean
 
 PORT ?= 7101
 DATA ?= quorapay-dev
@@ -22,8 +22,11 @@ test: zookeeper ## every test, real ZooKeeper included
 	N=$(SEEDS) cargo test --test sim
 	cargo test --test it
 
-sim: ## the simulation alone: N=2000 make sim, or SEED=7 make sim
+sim: ## the simulation alone: make sim N=100000, or one run: make sim SEED=7
 	cargo test --test sim -- --nocapture
+
+planted: ## bugs on purpose, each of which the simulation must find; one catch: make planted PLANTED=name SEED=7
+	cargo test --features planted-bugs --test sim every_planted_bug -- --nocapture
 
 drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and catch-up on real processes
 	cargo build --release --bin quorapay

@@ -26,6 +26,7 @@ pub mod coordination;
 pub mod domain;
 pub mod engine;
 pub mod ledger;
+pub mod planted;
 pub mod replication;
 pub mod runtime;
 pub mod settings;

@@ -5,6 +5,7 @@ use super::entry::UnchainedEntry;
 use super::message::{Append, Batch, FenceAnswer, Response};
 use super::replica::{Replica, Role};
 use super::types::{Epoch, Hash, LogIndex, NodeId, Now, Position};
+use crate::planted::{Bug, planted};
 
 impl Replica {
     /// A candidate asks for a promise. Granted unless this or a higher epoch was promised to another; answered once the
@@ -56,6 +57,11 @@ impl Replica {
         }
         if !known {
             self.become_follower(leader.cloned());
+            if planted(Bug::TruncateToCommitIndex)
+                && let Some(committed) = self.log.position(self.commit_index)
+            {
+                self.truncate(committed);
+            }
             if leader.is_some() {
                 self.end_yielding(now);
             }
@@ -93,7 +99,8 @@ impl Replica {
             }
         }
         let matched = self.matched();
-        self.commit_up_to(append.commit_index.min(matched));
+        let known = if planted(Bug::CommitBeyondMatched) { self.log.last().index } else { matched };
+        self.commit_up_to(append.commit_index.min(known));
         if append.commit_index <= matched {
             self.compare_chain(append.commit_index, append.commit_hash);
         }
@@ -150,6 +157,11 @@ impl Replica {
         }
         for entry in entries.into_iter().skip(known) {
             self.push(entry);
+        }
+        if planted(Bug::TruncateWithoutConflict)
+            && let Some(end) = self.log.position(end)
+        {
+            self.truncate(end);
         }
         Ok(end)
     }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 /// Each module with what it may import. A module may always import itself.
 const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("replication", &["domain"]),
-    ("engine", &["domain", "replication"]),
+    ("planted", &[]),
+    ("replication", &["domain", "planted"]),
+    ("engine", &["domain", "planted", "replication"]),
     ("settings", &["domain", "replication"]),
     ("ledger", &["domain", "replication", "engine"]),
     ("views", &["domain", "replication", "engine"]),

@@ -43,6 +43,14 @@ pub(crate) struct Knobs {
 
     pub(crate) persist: (u64, u64),
     pub(crate) persist_stalls: u64,
+    pub(crate) fsync_errors: u64,
+    pub(crate) full_disk_every: u64,
+    pub(crate) full_disk_length: u64,
+    pub(crate) torn_ledgers: u64,
+    pub(crate) bit_rot_every: u64,
+    /// Entries at the end of the ledger that a start verifies.
+    pub(crate) verified_at_start: u64,
+
     pub(crate) clock_skew_ms: u64,
     pub(crate) clock_step_every: u64,
 
@@ -95,6 +103,12 @@ impl Knobs {
             lazy_poll: 0,
             persist: (100, MILLI),
             persist_stalls: 0,
+            fsync_errors: 0,
+            full_disk_every: 0,
+            full_disk_length: SECOND,
+            torn_ledgers: 0,
+            bit_rot_every: 0,
+            verified_at_start: 5,
             clock_skew_ms: 0,
             clock_step_every: 0,
             session_timeout: 2 * SECOND,
@@ -131,6 +145,7 @@ impl Knobs {
         knobs.draw_processes(&mut random);
         knobs.draw_zookeeper(&mut random);
         knobs.draw_clients(&mut random);
+        knobs.draw_disks(&mut random);
         knobs
     }
 
@@ -159,6 +174,15 @@ impl Knobs {
         self.persist_stalls = random.pick(&[0, 0, 10]);
         self.clock_skew_ms = random.pick(&[0, 50, 5_000, 3_600_000]);
         self.clock_step_every = random.pick(&[0, 0, 500, 2_000]) * MILLI;
+    }
+
+    fn draw_disks(&mut self, random: &mut Random) {
+        self.fsync_errors = random.pick(&[0, 0, 0, 1, 5]);
+        self.full_disk_every = random.pick(&[0, 0, 0, 1_000, 3_000]) * MILLI;
+        self.full_disk_length = random.pick(&[100, 1_000, 3_000]) * MILLI;
+        self.torn_ledgers = random.pick(&[0, 0, 200, 500]);
+        self.bit_rot_every = random.pick(&[0, 0, 0, 300, 2_000]) * MILLI;
+        self.verified_at_start = random.pick(&[0, 5, 50, 4_096]);
     }
 
     fn draw_zookeeper(&mut self, random: &mut Random) {
@@ -191,6 +215,7 @@ impl Knobs {
         healed.session_timeout = self.session_timeout;
         healed.safety_phase = self.safety_phase;
         healed.lazy_poll = self.lazy_poll;
+        healed.verified_at_start = self.verified_at_start;
         healed.clients = self.clients;
         healed.accounts = self.accounts;
         healed.retries = 1_000;

@@ -187,21 +187,33 @@ impl World {
     /// The entries were read.
     pub(crate) fn finish_read(&mut self, node: usize, job: ReadJob) {
         let most = self.knobs.limits.batch_entries;
+        let (from, to) = match job {
+            ReadJob::Load { from, to, .. } | ReadJob::Respond { from, to, .. } => (from, to),
+        };
+        // The place before the batch comes along for a follower as one entry more.
+        let wanted = if matches!(job, ReadJob::Load { .. }) { most + 1 } else { most };
         let disk = &self.nodes[node].disk;
+        // A new leader may have truncated meanwhile: that is no damage.
+        let read =
+            if from.previous() > disk.last_index() { None } else { Some(disk.read_chain(from.previous(), to, wanted)) };
+        let read = match read {
+            Some(Err(damaged)) => {
+                self.find_damage(node, damaged);
+                None
+            }
+            Some(Ok(read)) => Some(read),
+            None => None,
+        };
         match job {
-            ReadJob::Load { peer, from, to } => {
-                // The place before the batch comes along as one entry more.
-                let entries = disk.read(from, to, most + 1);
+            ReadJob::Load { peer, .. } => {
+                let entries = read.map_or_else(Vec::new, |(_, entries)| entries);
                 self.feed(node, Input::Replication(Event::Loaded { peer, entries }));
             }
-            ReadJob::Respond { rpc, from, to } => {
-                let entries = disk.read(from, to, most);
-                let response = match (disk.position(from.previous()), entries.last()) {
-                    (Some(previous), Some(last)) => {
-                        Response::Entries { previous, last_hash: last.hash, entries: unchained(&entries) }
-                    }
-                    _ => Response::Unable,
-                };
+            ReadJob::Respond { rpc, .. } => {
+                let response = read.map_or(Response::Unable, |(previous, entries)| {
+                    let last_hash = entries.last().map_or(previous.hash, |entry| entry.hash);
+                    Response::Entries { previous, last_hash, entries: unchained(&entries) }
+                });
                 self.send_response(node, rpc, response);
             }
         }

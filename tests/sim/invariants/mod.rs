@@ -8,6 +8,7 @@ mod commit_index;
 mod committed_history;
 mod durable_before_said;
 mod equal_entries;
+mod justified_quarantine;
 mod linearizable_reads;
 mod money;
 mod node_banks;
@@ -150,12 +151,14 @@ impl Oracle {
         self.answered_up_to = self.answered_up_to.max(at);
     }
 
-    /// Whether exactly these stores vote, as the newest committed configuration says.
-    pub(crate) fn all_vote(&self, stores: &[(NodeId, StoreId)]) -> bool {
-        self.history.configuration().is_some_and(|configuration| {
-            configuration.voters.len() == stores.len()
-                && stores.iter().all(|(node, store)| configuration.binds(node, *store))
-        })
+    /// Whether this store votes, as the newest committed configuration says.
+    pub(crate) fn votes(&self, node: &NodeId, store: StoreId) -> bool {
+        self.history.configuration().is_some_and(|configuration| configuration.binds(node, store))
+    }
+
+    /// A node has quarantined itself.
+    pub(crate) fn quarantined(&self, node: &Node) {
+        justified_quarantine::check(node);
     }
 
     /// Who speaks as the leader now; the newest one, if there are several.
