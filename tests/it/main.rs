@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod coordination;
 mod docs;
+mod double_charge;
 mod drill;
 mod failover;
 mod layers;
