@@ -59,7 +59,7 @@ pub(super) struct Progress {
     loading: bool,
     /// Older entries for it, the first being the one before those to send.
     loaded: Vec<Arc<Entry>>,
-    /// The commit index when this store was first heard of: what it must hold before it may vote.
+    /// What this store must hold before it may vote: everything that was committed when it was first heard of.
     pub(super) admission_index: LogIndex,
 }
 
@@ -262,7 +262,9 @@ impl Replica {
             }
             progress.matched = LogIndex(0);
             progress.reported = LogIndex(0);
-            progress.admission_index = commit_index;
+            // Before the epoch's first entry is committed, the commit index may be behind what was committed under
+            // another leader; that entry stands above all of it.
+            progress.admission_index = commit_index.max(leader.start);
             progress.loaded = Vec::new();
         }
         Some(progress)

@@ -20,8 +20,6 @@ const SETTLED_AT_THE_END: usize = 3;
 /// One intent of a client: a request under its key.
 pub(crate) struct Intent {
     pub(crate) proposal: Proposal,
-    /// Highest index answered to anybody before this was first sent.
-    pub(crate) floor: LogIndex,
     /// Whether some other intent used the key too.
     pub(crate) shared_key: bool,
     /// Whether an attempt ended without a word on whether it was appended.
@@ -253,8 +251,8 @@ impl World {
         } else {
             Proposal { key: IdempotencyKey::parse(&format!("key{number}")).expect("a valid key"), request }
         };
-        let floor = self.oracle.answered_up_to();
-        let intent = Intent { proposal, floor, shared_key: reused, unknown: false, settled: false };
+        self.oracle.asked(&proposal.key);
+        let intent = Intent { proposal, shared_key: reused, unknown: false, settled: false };
         self.clients.intents.push(intent);
         number
     }
@@ -356,7 +354,7 @@ impl World {
     /// A core has a read index; the answer is given once it is applied.
     pub(crate) fn read_ready(&mut self, node: usize, read: ReadId, index: LogIndex) {
         let floor = self.clients.reads.get(&read.0).expect("only reads asked for get an index").floor;
-        assert!(index >= floor, "{read:?} may be answered at {index}, but {floor} was answered before it began");
+        self.oracle.read_index_given(read, index, floor);
         if let Some(process) = &mut self.nodes[node].process {
             process.reads.push((read, index));
         }

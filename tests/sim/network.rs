@@ -88,7 +88,7 @@ impl World {
     pub(crate) fn send_request(&mut self, node: usize, id: RequestId, to: &NodeId, outgoing: Outgoing) {
         let request = on_the_wire(outgoing);
         if let Request::Append(append) = &request {
-            self.oracle.append_sent(self.now, node, append);
+            self.oracle.append_sent(self.now, node, append, &self.nodes);
         }
         let to = self.number_of(to);
         assert_ne!(node, to, "a node asked itself: {request:?}");

@@ -201,6 +201,11 @@ impl World {
         self.nodes.iter().position(|node| node.id == *id).unwrap_or_else(|| panic!("{id} is no node of this run"))
     }
 
+    /// The nodes of the cluster, without one that only claims to be one of them.
+    pub(crate) fn members(&self) -> &[Node] {
+        &self.nodes[..self.knobs.nodes]
+    }
+
     /// Starts a process on what the node's disk holds.
     pub(crate) fn start(&mut self, number: usize) {
         self.lives += 1;
@@ -210,14 +215,14 @@ impl World {
         let (timing, limits) = (self.knobs.timing, self.knobs.limits);
         let config = ReplicaConfig { node_id: node.id.clone(), peers, timing, limits };
         let Some((start, keys)) = self.open_ledger(number) else { return };
-        let durable = start.replica.commit_index;
+        let (store, durable) = (start.replica.store_id, start.replica.commit_index);
         let mut engine = Engine::new(config, start);
         let node = &mut self.nodes[number];
         keys.into_iter().for_each(|key| engine.remember_projected_key(key));
         node.host_down = false;
         let process = Process::new(life, engine, self.now);
         self.trace.note(self.now, number, "start", [life, process.applied.0]);
-        self.oracle.restarted(number, durable, process.applied);
+        self.oracle.restarted(number, store, durable, process.applied);
         node.process = Some(process);
         self.schedule(0, Happening::Tick { node: number, life });
         self.schedule(50 * MILLI, Happening::Project { node: number, life });
@@ -405,7 +410,7 @@ impl World {
             Effect::Coordinate(command) => self.coordinate(node, command),
             Effect::ReadReady { read, index } => self.read_ready(node, read, index),
             Effect::ReadRefused(read) => self.read_refused(read),
-            Effect::Halt(reason) => panic!("{} halted: {reason}", self.nodes[node].id),
+            Effect::Halt(reason) => self.oracle.halted(&self.nodes[node], &reason),
         }
     }
 
@@ -441,6 +446,6 @@ impl World {
         let disk = &mut self.nodes[node].disk;
         let before = write.truncate_after.map_or(disk.last_index(), |kept| kept.min(disk.last_index()));
         disk.write(write);
-        self.oracle.durable(disk, before);
+        self.oracle.durable(node, before, &self.nodes);
     }
 }
