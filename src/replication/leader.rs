@@ -305,6 +305,13 @@ impl Replica {
         self.answer_reads();
     }
 
+    /// Whether this is the append of this leadership whose answer is waited for.
+    pub(super) fn awaits_append(&self, id: RequestId, from: &NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        let in_flight = leader.peers.get(from).and_then(|progress| progress.in_flight.as_ref());
+        in_flight.is_some_and(|in_flight| in_flight.id == id)
+    }
+
     pub(super) fn on_append_unanswered(&mut self, id: RequestId, to: &NodeId) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.peers.get_mut(to) else { return };

@@ -200,7 +200,7 @@ impl World {
     /// From now on the clients ask nothing new: they settle what is unknown, and read once at each node.
     pub(crate) fn clients_settle(&mut self) {
         self.clients.settling = true;
-        let nodes = self.nodes.len();
+        let nodes = self.knobs.nodes;
         for client in &mut self.clients.clients {
             let keep = client.unknown.len().saturating_sub(SETTLED_AT_THE_END);
             client.unknown.drain(..keep);
@@ -221,7 +221,7 @@ impl World {
     fn next_wish(&mut self, client: usize) {
         if !self.clients.settling {
             if self.random.chance(self.knobs.reads) {
-                let node = self.random.index(self.nodes.len());
+                let node = self.random.index(self.knobs.nodes);
                 return self.read(client, node);
             }
             let intent = self.new_intent();
@@ -262,7 +262,7 @@ impl World {
         self.clients.attempts.insert(attempt, Attempt { client, intent, answered: false });
         self.clients.clients[client].doing = Doing::Proposing { attempt, intent };
         let stick = self.random.chance(700);
-        let node = if stick { self.clients.last_answering } else { self.random.index(self.nodes.len()) };
+        let node = if stick { self.clients.last_answering } else { self.random.index(self.knobs.nodes) };
         let proposal = self.clients.intents[intent].proposal.clone();
         let arrives = self.random.between(50, 500);
         self.schedule(arrives, Happening::Client(ClientEvent::ProposalArrives { attempt, node, proposal }));
@@ -322,7 +322,7 @@ impl World {
         if news == News::Settled {
             return self.think(client);
         }
-        self.clients.last_answering = self.random.index(self.nodes.len());
+        self.clients.last_answering = self.random.index(self.knobs.nodes);
         if self.clients.settling || self.random.chance(self.knobs.retries) {
             self.clients.clients[client].doing = Doing::Thinking;
             let delay = self.random.between(2 * MILLI, 40 * MILLI);

@@ -59,7 +59,7 @@ pub(crate) struct Oracle {
 impl Oracle {
     pub(crate) fn new(nodes: usize) -> Self {
         Self {
-            leaders: OneLeaderPerEpoch::new(nodes),
+            leaders: OneLeaderPerEpoch::new(nodes + 1),
             entries: EqualEntries::default(),
             copies: DurableCopies::new(nodes),
             history: CommittedHistory::default(),
