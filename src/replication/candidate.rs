@@ -323,13 +323,14 @@ impl Replica {
         }
     }
 
-    /// A node has promised more than what this one leads or stands for.
-    pub(super) fn on_fenced(&mut self, now: Now, promised: Epoch) {
+    /// A node has promised more than what this one leads or stands for. Promised to another, the very epoch that this
+    /// node leads is too much as well: that node would never follow, so a new epoch has to begin.
+    pub(super) fn on_fenced(&mut self, now: Now, promised: Epoch, of_this_leadership: bool) {
         self.hear_of(promised);
         let retry = match &mut self.role {
             Role::Follower(_) => false,
             Role::Leader(leader) => {
-                if promised > leader.epoch {
+                if promised > leader.epoch || (promised == leader.epoch && of_this_leadership) {
                     self.step_down(now);
                 }
                 false

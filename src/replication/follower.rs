@@ -146,11 +146,11 @@ impl Replica {
         if let Some(first) = entries.get(known)
             && first.index <= last
         {
-            // The entry before the first conflict is equal to the leader's, and in memory: conflicts lie above the
-            // commit index, and from there on memory holds everything.
+            // The entry before the first conflict is equal to the leader's. It is in memory, unless it is the one at the
+            // commit index with which this process started; then the leader is asked to begin right after it.
             let keep = first.index.previous();
             let place = if keep == previous.index { Some(previous) } else { self.log.position(keep) };
-            let place = place.ok_or(Refused::Unable)?;
+            let place = place.ok_or(Refused::Mismatch { index: keep })?;
             if !self.truncate(place) {
                 return Err(Refused::Unable);
             }

@@ -59,7 +59,7 @@ pub(super) struct Progress {
     loading: bool,
     /// Older entries for it, the first being the one before those to send.
     loaded: Vec<Arc<Entry>>,
-    /// The commit index when this store was first heard of: what it must hold before it may vote.
+    /// What this store must hold before it may vote: everything that was committed when it was first heard of.
     pub(super) admission_index: LogIndex,
 }
 
@@ -262,7 +262,9 @@ impl Replica {
             }
             progress.matched = LogIndex(0);
             progress.reported = LogIndex(0);
-            progress.admission_index = commit_index;
+            // Before the epoch's first entry is committed, the commit index may be behind what was committed under
+            // another leader; that entry stands above all of it.
+            progress.admission_index = commit_index.max(leader.start);
             progress.loaded = Vec::new();
         }
         Some(progress)
@@ -301,6 +303,13 @@ impl Replica {
         progress.next = agreed.next();
         progress.loaded = Vec::new();
         self.answer_reads();
+    }
+
+    /// Whether this is the append of this leadership whose answer is waited for.
+    pub(super) fn awaits_append(&self, id: RequestId, from: &NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        let in_flight = leader.peers.get(from).and_then(|progress| progress.in_flight.as_ref());
+        in_flight.is_some_and(|in_flight| in_flight.id == id)
     }
 
     pub(super) fn on_append_unanswered(&mut self, id: RequestId, to: &NodeId) {

@@ -75,7 +75,7 @@ impl Replica {
     /// Leads with the own log if it is the best; otherwise copies the one that is.
     fn adopt(&mut self, now: Now, best: Option<(NodeId, FenceAnswer)>) {
         let Some((source, answer)) = best.filter(|_| !planted(Bug::NoCatchUp)) else {
-            self.lead(now, None);
+            self.lead_if_voter(now);
             return;
         };
         let floor = self.commit_index.min(answer.commit_index);
@@ -186,6 +186,16 @@ impl Replica {
         {
             let Fetching { fencing, source, target, next, .. } = fetching;
             self.fetch(now, fencing, source, target, next);
+        }
+    }
+
+    /// The recovered log may say what this node did not know when it stood: that its store was replaced while it was
+    /// away. A leader cannot readmit itself, so it lets a voter lead, which will.
+    fn lead_if_voter(&mut self, now: Now) {
+        if self.is_voter() {
+            self.lead(now, None);
+        } else {
+            self.abandon_candidacy(now);
         }
     }
 

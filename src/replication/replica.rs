@@ -209,8 +209,9 @@ impl Replica {
                 self.on_mismatch(now, id, from, round, hint, store_id);
             }
             Response::Fenced { promised } => {
-                self.on_fenced(now, promised);
+                let of_this_leadership = self.awaits_append(id, from);
                 self.on_append_unanswered(id, from);
+                self.on_fenced(now, promised, of_this_leadership);
             }
             Response::ReadIndex { epoch, commit_index } => self.on_read_index_answer(id, epoch, commit_index),
             Response::Yielding => {}

@@ -47,13 +47,14 @@ impl World {
     pub(crate) fn disks_owed(&self) -> usize {
         let owed =
             |node: &&super::node::Node| node.disk.is_damaged() || !self.oracle.votes(&node.id, node.disk.store_id);
-        self.nodes.iter().filter(owed).count()
+        self.members().iter().filter(owed).count()
     }
 
     /// Whether one more disk may be lost: a majority keeps everything that it ever acknowledged. More than that no
     /// protocol survives.
     fn may_lose_a_disk(&self) -> bool {
-        self.disks_owed() + 1 <= (self.nodes.len() - 1) / 2
+        // A second process may have taken a member's vote, and takes it away when it leaves.
+        self.nodes.len() == self.knobs.nodes && self.disks_owed() < (self.knobs.nodes - 1) / 2
     }
 
     /// Loses a dead node's disk, if the cluster can bear it.

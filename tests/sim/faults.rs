@@ -21,6 +21,7 @@ pub(crate) enum Fault {
     ZooKeeperBack,
     WrongExpiry,
     Transfer,
+    Twin,
     BitRot,
     FullDisk,
     RoomAgain(usize),
@@ -37,6 +38,7 @@ impl World {
             Fault::ZooKeeperOutage,
             Fault::WrongExpiry,
             Fault::Transfer,
+            Fault::Twin,
             Fault::BitRot,
             Fault::FullDisk,
         ];
@@ -53,6 +55,7 @@ impl World {
             Fault::ZooKeeperOutage => self.knobs.zookeeper_outage_every,
             Fault::WrongExpiry => self.knobs.wrong_expiry_every,
             Fault::Transfer => self.knobs.transfer_every,
+            Fault::Twin => self.knobs.twin_after,
             Fault::BitRot => self.knobs.bit_rot_every,
             Fault::FullDisk => self.knobs.full_disk_every,
             Fault::Resume { .. } | Fault::Mend | Fault::ZooKeeperBack | Fault::RoomAgain(_) => 0,
@@ -97,6 +100,7 @@ impl World {
                 let named = self.random.chance(500).then(|| self.nodes[successor].id.clone());
                 self.feed(node, Input::Transfer(named));
             }
+            Fault::Twin => self.start_twin(),
             Fault::BitRot => {
                 let node = self.any_node();
                 self.rot_ledger(node);
@@ -147,7 +151,8 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self, node: usize) {
-        if self.nodes[node].process.is_none() {
+        let gone_for_good = self.healed && node >= self.knobs.nodes;
+        if self.nodes[node].process.is_none() && !gone_for_good {
             self.start(node);
         }
     }
@@ -242,9 +247,10 @@ impl World {
         self.trace.note(self.now, 0, "heal", [0, 0]);
         self.healed = true;
         self.knobs = Knobs::healed(&self.knobs);
-        self.links = Links::whole(self.nodes.len());
+        self.links = Links::whole(self.nodes.len() + 1);
         self.zookeeper_back();
-        for node in 0..self.nodes.len() {
+        self.end_twin();
+        for node in 0..self.knobs.nodes {
             self.nodes[node].disk.full = false;
             self.restart(node);
             self.resume(node);
@@ -267,11 +273,11 @@ impl World {
         if let Some(waiting) = self.clients.unfinished() {
             return Some(waiting);
         }
-        if let Some(contested) = self.oracle.contested_leadership(self.now, &self.nodes) {
+        if let Some(contested) = self.oracle.contested_leadership(self.now, self.members()) {
             return Some(contested);
         }
         let first = self.nodes[0].disk.position(self.nodes[0].disk.last_index());
-        for node in &self.nodes {
+        for node in self.members() {
             let last = node.disk.position(node.disk.last_index());
             let applied = node.process.as_ref().map(|process| process.applied);
             if last != first || applied != Some(node.disk.last_index()) {

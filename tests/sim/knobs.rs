@@ -26,6 +26,8 @@ pub(crate) struct Knobs {
     pub(crate) delay: (u64, u64),
     pub(crate) stragglers: u64,
     pub(crate) straggler_delay: u64,
+    /// Messages that arrive only after minutes, when everything else is over.
+    pub(crate) kept_back: u64,
     pub(crate) request_timeout: u64,
     pub(crate) partition_every: u64,
     pub(crate) partition_length: u64,
@@ -59,9 +61,14 @@ pub(crate) struct Knobs {
     pub(crate) zookeeper_outage_every: u64,
     pub(crate) zookeeper_outage_length: u64,
     pub(crate) late_expiry: u64,
+    pub(crate) sessions_without_end: u64,
     pub(crate) wrong_expiry_every: u64,
     pub(crate) ambiguous_epochs: u64,
     pub(crate) zookeeper_wipes: u64,
+    /// How often the epoch znode goes back to what it was before the last epoch was taken.
+    pub(crate) restored_epochs: u64,
+    /// When a second process with some node's id starts; zero for never.
+    pub(crate) twin_after: u64,
 
     pub(crate) clients: usize,
     pub(crate) accounts: u64,
@@ -88,6 +95,7 @@ impl Knobs {
             delay: (200, 2 * MILLI),
             stragglers: 0,
             straggler_delay: 5 * SECOND,
+            kept_back: 0,
             request_timeout: SECOND,
             partition_every: 0,
             partition_length: SECOND,
@@ -116,9 +124,12 @@ impl Knobs {
             zookeeper_outage_every: 0,
             zookeeper_outage_length: SECOND,
             late_expiry: 0,
+            sessions_without_end: 0,
             wrong_expiry_every: 0,
             ambiguous_epochs: 0,
             zookeeper_wipes: 0,
+            restored_epochs: 0,
+            twin_after: 0,
             clients: 2,
             accounts: 6,
             think: 20 * MILLI,
@@ -146,6 +157,7 @@ impl Knobs {
         knobs.draw_zookeeper(&mut random);
         knobs.draw_clients(&mut random);
         knobs.draw_disks(&mut random);
+        knobs.draw_oddities(&mut random);
         knobs
     }
 
@@ -183,6 +195,19 @@ impl Knobs {
         self.torn_ledgers = random.pick(&[0, 0, 200, 500]);
         self.bit_rot_every = random.pick(&[0, 0, 0, 300, 2_000]) * MILLI;
         self.verified_at_start = random.pick(&[0, 5, 50, 4_096]);
+    }
+
+    fn draw_oddities(&mut self, random: &mut Random) {
+        self.kept_back = random.pick(&[0, 0, 0, 10, 50]);
+        self.sessions_without_end = random.pick(&[0, 0, 0, 300]);
+        self.restored_epochs = random.pick(&[0, 0, 0, 50, 300]);
+        self.twin_after = random.pick(&[0, 0, 0, 0, 0, 500, 2_000]) * MILLI;
+        if self.twin_after > 0 {
+            // A promise names an epoch and a node. That two processes of one node get one epoch takes a restored
+            // ZooKeeper on top of a second process that no lock kept away; no majority can tell them apart then.
+            self.restored_epochs = 0;
+            self.zookeeper_wipes = 0;
+        }
     }
 
     fn draw_zookeeper(&mut self, random: &mut Random) {

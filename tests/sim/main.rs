@@ -16,6 +16,7 @@ mod random;
 mod runs;
 mod scenarios;
 mod trace;
+mod twins;
 mod views;
 mod workload;
 mod world;

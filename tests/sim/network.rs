@@ -8,7 +8,7 @@ use quorapay::replication::{
     Append, Batch, Entry, Epoch, Event, LogIndex, NodeId, Outgoing, Request, RequestId, Response, RpcId, UnchainedEntry,
 };
 
-use super::knobs::MILLI;
+use super::knobs::{MILLI, SECOND};
 use super::world::{Happening, World};
 
 /// Which links are cut.
@@ -84,14 +84,33 @@ impl World {
         }
     }
 
+    /// Takes a message to its receiver, or keeps it back for minutes.
+    fn carry(&mut self, message: Happening) {
+        if self.random.chance(self.knobs.kept_back) {
+            self.kept_back.push(message);
+        } else {
+            let delay = self.message_delay();
+            self.schedule(delay, message);
+        }
+    }
+
+    /// Messages arrive that were sent minutes ago, in any order. How long a run took meanwhile makes no difference to
+    /// them: what matters is that everything else has changed.
+    pub(crate) fn release_kept_back(&mut self) {
+        for message in std::mem::take(&mut self.kept_back) {
+            let delay = self.random.below(SECOND);
+            self.schedule(delay, message);
+        }
+    }
+
     /// A core asks a peer.
     pub(crate) fn send_request(&mut self, node: usize, id: RequestId, to: &NodeId, outgoing: Outgoing) {
         let request = on_the_wire(outgoing);
         if let Request::Append(append) = &request {
-            self.oracle.append_sent(self.now, node, append);
+            self.oracle.append_sent(self.now, node, append, &self.nodes);
         }
-        let to = self.number_of(to);
-        assert_ne!(node, to, "a node asked itself: {request:?}");
+        let to = self.behind(to);
+        assert_ne!(self.nodes[node].id, self.nodes[to].id, "a node asked itself: {request:?}");
         let Some(life) = self.life(node) else { return };
         let asker = Asker { node, life, id };
         let fresh = self.nodes[node].process.as_mut().is_some_and(|process| process.open_requests.insert(id));
@@ -105,11 +124,9 @@ impl World {
             return;
         }
         if self.random.chance(self.knobs.duplication) {
-            let delay = self.message_delay();
-            self.schedule(delay, Happening::Request { asker, to, request: request.clone() });
+            self.carry(Happening::Request { asker, to, request: request.clone() });
         }
-        let delay = self.message_delay();
-        self.schedule(delay, Happening::Request { asker, to, request });
+        self.carry(Happening::Request { asker, to, request });
     }
 
     /// A request arrives.
@@ -134,8 +151,7 @@ impl World {
         if !self.links.carries(node, asker.node) || self.random.chance(self.knobs.loss) {
             return;
         }
-        let delay = self.message_delay();
-        self.schedule(delay, Happening::Response { asker, from: node, response });
+        self.carry(Happening::Response { asker, from: node, response });
     }
 
     /// A response arrives; it counts if nothing was said of the request before.

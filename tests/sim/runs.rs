@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
 
 use super::SETTLING_TIME;
-use super::knobs::Knobs;
+use super::knobs::{Knobs, SECOND};
 use super::world::World;
 
 /// What a run came to.
@@ -25,6 +25,11 @@ pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
     world.run_until(end);
     world.heal();
     world.settle(SETTLING_TIME);
+    if !world.kept_back.is_empty() {
+        world.release_kept_back();
+        world.run_until(world.now + SECOND);
+        world.settle(SETTLING_TIME);
+    }
     Outcome { trace: world.trace.summary(), answered: world.clients.settled() }
 }
 

@@ -139,6 +139,8 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
     pub(crate) healed: bool,
+    /// Messages that are held up until long after they were sent.
+    pub(crate) kept_back: Vec<Happening>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
     lives: u64,
@@ -153,13 +155,14 @@ impl World {
             now: 0,
             random: Random::new(knobs.seed),
             nodes: Vec::new(),
-            links: Links::whole(nodes),
+            links: Links::whole(nodes + 1),
             zookeeper: ZooKeeper::new(),
-            zookeeper_reachable: vec![true; nodes],
+            zookeeper_reachable: vec![true; nodes + 1],
             clients: Clients::new(&knobs),
             oracle: Oracle::new(nodes),
             trace: Trace::new(written_trace),
             healed: false,
+            kept_back: Vec::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
             lives: 0,
@@ -201,6 +204,11 @@ impl World {
         self.nodes.iter().position(|node| node.id == *id).unwrap_or_else(|| panic!("{id} is no node of this run"))
     }
 
+    /// The nodes of the cluster, without one that only claims to be one of them.
+    pub(crate) fn members(&self) -> &[Node] {
+        &self.nodes[..self.knobs.nodes]
+    }
+
     /// Starts a process on what the node's disk holds.
     pub(crate) fn start(&mut self, number: usize) {
         self.lives += 1;
@@ -210,13 +218,13 @@ impl World {
         let (timing, limits) = (self.knobs.timing, self.knobs.limits);
         let config = ReplicaConfig { node_id: node.id.clone(), peers, timing, limits };
         let Some(start) = self.open_ledger(number) else { return };
-        let durable = start.commit_index();
+        let (store, durable) = (start.store_id(), start.commit_index());
         let engine = start.into_engine(config);
         let node = &mut self.nodes[number];
         node.host_down = false;
         let process = Process::new(life, engine, self.now);
         self.trace.note(self.now, number, "start", [life, process.applied.0]);
-        self.oracle.restarted(number, durable, process.applied);
+        self.oracle.restarted(number, store, durable, process.applied);
         node.process = Some(process);
         self.schedule(0, Happening::Tick { node: number, life });
         self.schedule(50 * MILLI, Happening::Project { node: number, life });
@@ -401,7 +409,7 @@ impl World {
             Effect::Coordinate(command) => self.coordinate(node, command),
             Effect::ReadReady { read, index } => self.read_ready(node, read, index),
             Effect::ReadRefused(read) => self.read_refused(read),
-            Effect::Halt(reason) => panic!("{} halted: {reason}", self.nodes[node].id),
+            Effect::Halt(reason) => self.oracle.halted(&self.nodes[node], &reason),
         }
     }
 
@@ -437,6 +445,6 @@ impl World {
         let disk = &mut self.nodes[node].disk;
         let before = write.truncate_after.map_or(disk.last_index(), |kept| kept.min(disk.last_index()));
         disk.write(write);
-        self.oracle.durable(disk, before);
+        self.oracle.durable(node, before, &self.nodes);
     }
 }
