@@ -64,6 +64,22 @@ pub enum Bug {
     UndoSkipped,
     /// Timestamps are the leader's wall clock.
     WallClockTimestamps,
+    /// What is set aside can be spent by another payment.
+    HeldMoneySpent,
+    /// A hold whose time is up can be captured until its expiry is written.
+    LateCapture,
+    /// A refund is capped by what was captured, whatever was given back before.
+    RefundsNotAddedUp,
+    /// Holds do not count against their order until they are captured.
+    HoldsOutsideOrders,
+    /// How far an order is paid is remembered in memory only.
+    OrdersInMemoryOnly,
+    /// Where an old payment stands is taken from the entry that made it.
+    ChangesInMemoryOnly,
+    /// A batch that is to be all or none keeps what was done before the first refusal.
+    TornBatches,
+    /// A fence does not use its key up.
+    FencesForgotten,
 }
 
 /// Whether this bug is in.
@@ -129,5 +145,13 @@ mod selection {
         Bug::LostSaidNotTaken,
         Bug::UndoSkipped,
         Bug::WallClockTimestamps,
+        Bug::HeldMoneySpent,
+        Bug::LateCapture,
+        Bug::RefundsNotAddedUp,
+        Bug::HoldsOutsideOrders,
+        Bug::OrdersInMemoryOnly,
+        Bug::ChangesInMemoryOnly,
+        Bug::TornBatches,
+        Bug::FencesForgotten,
     ];
 }

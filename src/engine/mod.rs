@@ -212,7 +212,9 @@ impl Engine {
 
     fn apply(&mut self, entry: &Entry) {
         let Some(operation) = entry.operation() else { return };
-        if !(planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()) {
+        let forgotten = planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()
+            || planted(Bug::FencesForgotten) && matches!(operation, Operation::Fence(_));
+        if !forgotten {
             operation.keys().for_each(|key| self.keys.appended(key.digest(), entry.index));
         }
         let applied = match self.executed.take() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module with what it may import. A module may always import itself.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("domain", &[]),
+    ("domain", &["planted"]),
     ("planted", &[]),
     ("replication", &["domain", "planted"]),
     ("engine", &["domain", "planted", "replication"]),
