@@ -65,24 +65,47 @@ async fn find_keys(
 }
 
 /// Where payments stand: their latest changes tell, and of those that never changed, the entries that decided them.
-pub(super) async fn find_payments(
+async fn find_payments(
     views: &ViewsReader,
     ledger: &LedgerReader,
     wanted: &BTreeSet<PaymentId>,
 ) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
-    let mut by_index: BTreeMap<LogIndex, Vec<PaymentId>> = BTreeMap::new();
-    let changes: BTreeMap<PaymentId, LogIndex> =
-        views.last_changes(wanted.iter().copied()).await?.into_iter().collect();
-    for id in wanted {
-        by_index.entry(changes.get(id).copied().unwrap_or(LogIndex(id.index()))).or_default().push(*id);
+    let mut states = changed_states(views, ledger, wanted.iter().copied()).await?;
+    let unchanged = wanted.iter().filter(|id| !states.contains_key(id));
+    let decided = states_at(ledger, unchanged.map(|id| (*id, LogIndex(id.index())))).await?;
+    states.extend(decided);
+    Ok(states)
+}
+
+/// Where those of the payments stand that have changed, as far as the views know.
+pub(super) async fn changed_states(
+    views: &ViewsReader,
+    ledger: &LedgerReader,
+    payments: impl Iterator<Item = PaymentId>,
+) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
+    let payments: Vec<PaymentId> = payments.collect();
+    if payments.is_empty() {
+        return Ok(BTreeMap::new());
     }
-    let mut payments = BTreeMap::new();
+    states_at(ledger, views.last_changes(payments).await?.into_iter()).await
+}
+
+/// Where payments stood right after these entries.
+async fn states_at(
+    ledger: &LedgerReader,
+    places: impl Iterator<Item = (PaymentId, LogIndex)>,
+) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
+    let mut by_index: BTreeMap<LogIndex, Vec<PaymentId>> = BTreeMap::new();
+    for (id, index) in places {
+        by_index.entry(index).or_default().push(id);
+    }
+    let mut states = BTreeMap::new();
     each_entry(ledger, by_index.keys().copied().collect(), |entry| {
-        payments.extend(by_index[&entry.index].iter().filter_map(|id| Some((*id, state_after(entry, *id)?))));
+        states.extend(by_index[&entry.index].iter().filter_map(|id| Some((*id, state_after(entry, *id)?))));
         Ok(())
     })
     .await?;
-    Ok(payments)
+    Ok(states)
 }
 
 /// Where a payment stands right after an entry, if that decided or changed it. The whole id must agree: one of another

@@ -8,6 +8,7 @@ mod executor;
 mod find;
 mod forward;
 mod handle;
+mod lists;
 mod load;
 mod metrics;
 mod node;

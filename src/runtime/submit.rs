@@ -16,6 +16,9 @@ use super::event_loop::Message;
 use super::forward::Forwarding;
 use super::handle::{Committed, NodeHandle, SubmitError};
 
+/// What the entries in the answer to a forwarded batch weigh at most, but for the last one.
+const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
 /// What came of one attempt.
 enum Attempt {
     Committed(Committed),
@@ -165,6 +168,7 @@ impl NodeHandle {
         };
         let entered: Vec<_> = proposals.into_iter().map(enter).collect();
         let mut answers = Vec::with_capacity(entered.len());
+        let mut bytes = 0;
         for waiting in entered {
             let attempt = match waiting {
                 None => Attempt::Overloaded,
@@ -172,6 +176,19 @@ impl NodeHandle {
                     Ok(Ok(answer)) => self.settle(&asked, answer).await,
                     Ok(Err(_)) | Err(_) => Attempt::Unknown,
                 },
+            };
+            // Many repeated requests may each be answered with one and the same huge batch. Those for which there is no
+            // room are answered when they are asked again.
+            let attempt = match attempt {
+                Attempt::Committed(committed) if bytes > ANSWER_BYTES => {
+                    tracing::debug!(index = %committed.entry.index, "an answer did not fit and is asked for again");
+                    Attempt::Unknown
+                }
+                Attempt::Committed(committed) => {
+                    bytes += committed.entry.weight();
+                    Attempt::Committed(committed)
+                }
+                other => other,
             };
             answers.push(forwarded_answer(attempt));
         }
