@@ -23,5 +23,5 @@ pub use handle::{
 };
 pub use metrics::Metrics;
 pub use node::{Node, NodeConfig, NodeError};
-pub use reads::{Page, PaymentFilter, PaymentStatus};
+pub use reads::{Page, PaymentFilter, PaymentView, Place, StatementFilter, StatementLine};
 pub use status::{FollowerStatus, NodeStatus, PeerView, Role};
