@@ -201,6 +201,11 @@ impl<'a> ObjectWriter<'a> {
         self
     }
 
+    /// Opens a field and hands out the buffer: whoever takes it writes one JSON value to its end.
+    pub(super) fn value(&mut self, name: &'static str) -> &mut Vec<u8> {
+        self.name(name)
+    }
+
     /// Closes the object.
     pub(super) fn close(self) {
         self.out.push(b'}');

@@ -1,6 +1,8 @@
 //! Accounts as JSON.
 
-use crate::domain::{AccountChange, AccountChangeKind, AccountId, AccountState, Balance, MinorUnits, Overdraft};
+use crate::domain::{
+    AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountState, Balance, MinorUnits, Overdraft,
+};
 use crate::replication::Entry;
 use crate::runtime::AccountSnapshot;
 
@@ -37,7 +39,7 @@ pub(in crate::api) fn account(out: &mut Vec<u8>, snapshot: &AccountSnapshot) {
     write_object(out, |object| account_fields(object, &snapshot.id, &snapshot.state));
 }
 
-/// Writes an applied change of an account as its call is answered. The entry does not hold the balances, and a repeat
+/// Writes a change of an account as its call is answered. The entry does not hold the balances, and a repeat
 /// must be answered with the same bytes: only an account that was just opened is known to have none.
 pub(in crate::api) fn account_change(out: &mut Vec<u8>, entry: &Entry, change: &AccountChange) {
     write_object(out, |object| {
@@ -50,6 +52,9 @@ pub(in crate::api) fn account_change(out: &mut Vec<u8>, entry: &Entry, change: &
                 object.optional("overdraft", overdraft.map(|overdraft| applied_overdraft(&change.account, overdraft)));
                 object.optional("status", status);
             }
+        }
+        if let AccountOutcome::Rejected(rejection) = change.outcome {
+            object.text("rejection", rejection.code());
         }
         object.field("index", &entry.index);
     });

@@ -7,15 +7,23 @@ use super::super::json::{ObjectWriter, write_object};
 use super::Rfc3339;
 use super::payment::{balances, expiry_field};
 
-/// Writes an applied change as its call is answered: the payment after it, and what was done.
+/// Writes a change as its call is answered: the payment after it, and what was done or why nothing was.
 pub(in crate::api) fn change(out: &mut Vec<u8>, entry: &Entry, change: &PaymentChange) {
     write_object(out, |object| {
-        if let Some(after) = change.after(entry.stamp()) {
-            state_fields(object, change.payment, &after);
+        match change.after(entry.stamp()) {
+            Some(after) => state_fields(object, change.payment, &after),
+            None => {
+                object.text("id", change.payment);
+            }
         }
-        if let PaymentChangeOutcome::Applied { amount, from_balance, to_balance } = change.outcome {
-            object.object("change", |object| done_fields(object, entry, change.change.name(), amount));
-            balances(object, from_balance, to_balance);
+        match change.outcome {
+            PaymentChangeOutcome::Applied { amount, from_balance, to_balance } => {
+                object.object("change", |object| done_fields(object, entry, change.change.name(), amount));
+                balances(object, from_balance, to_balance);
+            }
+            PaymentChangeOutcome::Rejected(rejection) => {
+                object.text("rejection", rejection.code());
+            }
         }
         object.field("index", &entry.index).field("epoch", &entry.epoch);
     });

@@ -8,7 +8,7 @@ use crate::replication::{Body, Configuration, Entry};
 
 use super::super::json::{ObjectWriter, write_object};
 use super::Hex;
-use super::payment::{capture_word, expiry_field, free_text_fields, request_fields};
+use super::payment::{expiry_field, free_text_fields, request_fields};
 
 /// Writes a raw entry. Its timestamp is the number that the hash covers, in milliseconds.
 pub(in crate::api) fn ledger_entry(out: &mut Vec<u8>, entry: &Entry) {
@@ -158,11 +158,6 @@ fn batch_fields(object: &mut ObjectWriter<'_>, entry: &Entry, batch: &Batch, ope
             object.optional("idempotency_key", payment.key);
         });
     });
-}
-
-/// The word for how a payment's money is taken, for rows.
-pub(super) fn capture_of(payment: &DecidedPayment<'_>) -> &'static str {
-    capture_word(payment.request.capture)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod change;
 mod csv;
 mod entry;
 mod payment;
+mod statement;
 
 use std::fmt;
 
@@ -16,9 +17,10 @@ use crate::replication::Timestamp;
 
 pub(super) use account::{account, account_change, account_fields, applied_overdraft};
 pub(super) use change::{change, history_step, payment_after};
-pub(super) use csv::{LEDGER_COLUMNS, STATEMENT_COLUMNS, complete_row, ledger_rows, statement_row};
+pub(super) use csv::{LEDGER_COLUMNS, STATEMENT_COLUMNS, complete_row, ledger_rows, row, statement_row};
 pub(super) use entry::ledger_entry;
-pub(super) use payment::{PaymentView, USUAL_PAYMENT_BYTES, payment, payment_fields};
+pub(super) use payment::{ShownPayment, payment, payment_fields};
+pub(super) use statement::statement_line;
 
 /// Why the bank refused, in a sentence.
 pub(super) const fn reason(rejection: Rejection) -> &'static str {

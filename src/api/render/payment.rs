@@ -1,17 +1,20 @@
 //! Payments as JSON.
 
-use crate::domain::{Capture, DecidedPayment, MinorUnits, PaymentId, PaymentOutcome, PaymentState, PaymentStatus};
+use crate::domain::{
+    Batch, Capture, DecidedPayment, MinorUnits, Operation, PaymentId, PaymentOutcome, PaymentState, PaymentStatus,
+};
 use crate::replication::{Entry, Timestamp};
+use crate::runtime::PaymentView;
 
 use super::super::json::{ObjectWriter, write_object};
 use super::Rfc3339;
 
 /// Room for a payment without free text, so that an answer is allocated once.
-pub(in crate::api) const USUAL_PAYMENT_BYTES: usize = 448;
+const USUAL_PAYMENT_BYTES: usize = 448;
 
 /// A payment as it is shown: as it was decided, or where it stands now.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::api) struct PaymentView<'entry> {
+pub(in crate::api) struct ShownPayment<'entry> {
     entry: &'entry Entry,
     payment: DecidedPayment<'entry>,
     standing: Standing,
@@ -27,7 +30,7 @@ struct Standing {
     expires_at_ms: Option<u64>,
 }
 
-impl<'entry> PaymentView<'entry> {
+impl<'entry> ShownPayment<'entry> {
     /// A payment as it was decided. `None` for a repeated one of a batch, which is shown as its original.
     pub(in crate::api) fn decided(entry: &'entry Entry, payment: DecidedPayment<'entry>) -> Option<Self> {
         let nothing = MinorUnits::ZERO;
@@ -44,8 +47,22 @@ impl<'entry> PaymentView<'entry> {
         Some(Self { entry, payment, standing })
     }
 
+    /// A payment by its number within its entry, as it was decided. `None` if the entry has none there.
+    pub(in crate::api) fn decided_at(entry: &'entry Entry, item: u16) -> Option<Self> {
+        let payment = match entry.operation()? {
+            Operation::Batch(batch) => batch_item(batch, item)?,
+            operation => operation.payments().find(|payment| payment.item == item)?,
+        };
+        Self::decided(entry, payment)
+    }
+
+    /// A payment where it stands now.
+    pub(in crate::api) fn now(view: &'entry PaymentView) -> Option<Self> {
+        Self::decided_at(&view.entry, view.item).map(|shown| shown.standing_at(&view.state))
+    }
+
     /// The same payment where it stands now.
-    pub(in crate::api) fn standing_at(mut self, state: &PaymentState) -> Self {
+    fn standing_at(mut self, state: &PaymentState) -> Self {
         self.standing = Standing {
             status: state.status(),
             captured: state.captured,
@@ -67,14 +84,21 @@ impl<'entry> PaymentView<'entry> {
     }
 }
 
+/// A payment of a batch, found without a walk through those before it.
+fn batch_item(batch: &Batch, item: u16) -> Option<DecidedPayment<'_>> {
+    let decided = batch.items.get(usize::from(item))?;
+    let key = decided.key.as_ref().map(|(key, _)| key);
+    Some(DecidedPayment { item, key, request: &decided.request, outcome: decided.outcome })
+}
+
 /// Writes a payment.
-pub(in crate::api) fn payment(out: &mut Vec<u8>, view: &PaymentView<'_>) {
+pub(in crate::api) fn payment(out: &mut Vec<u8>, view: &ShownPayment<'_>) {
     write_object(out, |object| payment_fields(object, view));
 }
 
 /// Writes the fields of a payment.
-pub(in crate::api) fn payment_fields(object: &mut ObjectWriter<'_>, view: &PaymentView<'_>) {
-    let PaymentView { entry, payment, standing } = view;
+pub(in crate::api) fn payment_fields(object: &mut ObjectWriter<'_>, view: &ShownPayment<'_>) {
+    let ShownPayment { entry, payment, standing } = view;
     object.text("id", view.id()).text("status", standing.status);
     if let PaymentOutcome::Rejected(rejection) = payment.outcome {
         object.text("rejection", rejection.code());
@@ -134,7 +158,7 @@ pub(super) fn balances(object: &mut ObjectWriter<'_>, from: MinorUnits, to: Mino
     });
 }
 
-pub(super) const fn capture_word(capture: Capture) -> &'static str {
+const fn capture_word(capture: Capture) -> &'static str {
     match capture {
         Capture::Automatic => "automatic",
         Capture::Manual { .. } => "manual",
@@ -151,7 +175,7 @@ mod tests {
 
     fn shown(entry: &Entry, state: Option<&PaymentState>) -> serde_json::Value {
         let decided = entry.operation().and_then(|operation| operation.payments().next()).expect("a payment");
-        let view = PaymentView::decided(entry, decided).expect("no repeat");
+        let view = ShownPayment::decided(entry, decided).expect("no repeat");
         let view = state.map_or(view, |state| view.standing_at(state));
         samples::rendered(|out| payment(out, &view))
     }
@@ -196,6 +220,6 @@ mod tests {
     fn a_repeated_payment_of_a_batch_has_no_view_of_its_own() {
         let request = samples::request();
         let repeated = DecidedPayment { item: 0, key: None, request: &request, outcome: PaymentOutcome::Repeated { index: 3 } };
-        assert!(PaymentView::decided(&samples::start_entry(), repeated).is_none());
+        assert!(ShownPayment::decided(&samples::start_entry(), repeated).is_none());
     }
 }
