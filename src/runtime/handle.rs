@@ -369,7 +369,7 @@ impl NodeHandle {
     }
 
     /// Looks into the engine.
-    async fn query<T: Send + 'static>(
+    pub(super) async fn query<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Engine, Now) -> T + Send + 'static,
     ) -> Result<T, ReadError> {

@@ -5,8 +5,10 @@
 pub mod audit;
 mod event_loop;
 mod executor;
+mod find;
 mod forward;
 mod handle;
+mod lists;
 mod load;
 mod metrics;
 mod node;

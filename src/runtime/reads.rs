@@ -1,4 +1,4 @@
-//! What the history reads: single entries, stretches of the ledger, payments with what became of them, statements.
+//! What the history reads: single entries, stretches of the ledger, payments with what became of them, exports.
 //!
 //! Nothing here waits for an index. Callers first take a [`super::ReadPoint`] and ask for nothing above its applied
 //! index; everything up to there is in this node's files or memory.
@@ -7,10 +7,16 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 
-use crate::domain::{AccountId, Currency, MinorUnits, OrderId, PaymentId, PaymentState, PaymentStatus, PostingKind};
+use crate::domain::{
+    AccountId, Currency, MinorUnits, Operation, OrderId, PaymentId, PaymentState, PaymentStatus, PostingKind,
+};
 use crate::replication::{Entry, LogIndex, Timestamp};
 
+use super::find::{changed_states, state_after};
 use super::handle::{NodeHandle, ReadError};
+
+/// Entries, or lines of a statement, that an export reads at a time.
+const EXPORTED_AT_ONCE: usize = 1_000;
 
 /// A payment with what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,63 +123,115 @@ impl NodeHandle {
     /// # Errors
     /// [`ReadError::Storage`] if the ledger or the views cannot be read, [`ReadError::Overloaded`] if the loop's queue is
     /// full.
-    pub async fn payment(&self, _id: PaymentId, _at: LogIndex) -> Result<Option<PaymentView>, ReadError> {
-        todo!()
+    pub async fn payment(&self, id: PaymentId, at: LogIndex) -> Result<Option<PaymentView>, ReadError> {
+        let index = LogIndex(id.index());
+        if index == LogIndex(0) || index > at {
+            return Ok(None);
+        }
+        let Some(entry) = self.entry(index).await? else { return Ok(None) };
+        let Some(decided) = state_after(&entry, id) else { return Ok(None) };
+        let mut states = self.current_states(vec![(id, decided)], at).await?;
+        let state = states.pop().expect("one state was asked for");
+        let history = self.history(&state).await?;
+        Ok(Some(PaymentView { entry, item: id.item(), state, history }))
     }
 
-    /// Payments as of `at` that meet the filter and stand before `before`, newest first; without one, from the newest on.
-    /// Go on while `next_before` is there, also after an empty page.
+    /// The entries that led to a state, oldest first. Each names the one before, and a payment has a bounded number.
+    async fn history(&self, state: &PaymentState) -> Result<Vec<Arc<Entry>>, ReadError> {
+        let mut history = Vec::new();
+        let mut last = state.last_change;
+        while last > 0 {
+            let entry = self.changing_entry(last).await?;
+            last = before(&entry).map_or(0, |before| before.last_change);
+            history.push(entry);
+        }
+        history.reverse();
+        Ok(history)
+    }
+
+    async fn changing_entry(&self, index: u64) -> Result<Arc<Entry>, ReadError> {
+        let entry = self.entry(LogIndex(index)).await?;
+        entry.ok_or_else(|| unreadable(format!("entry {index}, which changed a payment, is missing")))
+    }
+
+    /// Where payments stand as of `at`, in the order given; each is given with how it was decided.
     ///
-    /// # Errors
-    /// Like [`Self::payment`].
-    pub async fn list_payments(
+    /// Memory is asked first: what it has forgotten by then is in the views, whenever they are asked after that.
+    pub(super) async fn current_states(
         &self,
-        _filter: &PaymentFilter,
-        _at: LogIndex,
-        _before: Option<Place>,
-        _limit: usize,
-    ) -> Result<Page<PaymentView>, ReadError> {
-        todo!()
+        decided: Vec<(PaymentId, PaymentState)>,
+        at: LogIndex,
+    ) -> Result<Vec<PaymentState>, ReadError> {
+        let ids: Vec<PaymentId> = decided.iter().map(|(id, _)| *id).collect();
+        let in_memory: Vec<Option<PaymentState>> =
+            self.query(move |engine, _| ids.into_iter().map(|id| engine.payment(id)).collect()).await?;
+        let unknown = decided.iter().zip(&in_memory).filter(|(_, known)| known.is_none()).map(|((id, _), _)| *id);
+        let on_disk = changed_states(&self.shared.views, &self.shared.ledger, unknown).await.map_err(unreadable)?;
+        let mut states = Vec::with_capacity(decided.len());
+        for ((id, decided), known) in decided.into_iter().zip(in_memory) {
+            let mut state = known.or_else(|| on_disk.get(&id).cloned()).unwrap_or(decided);
+            while state.last_change > at.0 {
+                let entry = self.changing_entry(state.last_change).await?;
+                state = before(&entry).cloned().ok_or_else(|| unreadable(format!("{id} changed out of nothing")))?;
+            }
+            states.push(state);
+        }
+        Ok(states)
     }
 
-    /// What moved an account's money up to `at`, before `before`, newest first; without one, from the newest on. Go on
-    /// while `next_before` is there, also after an empty page.
-    ///
-    /// # Errors
-    /// [`ReadError::Storage`] if the ledger or the views cannot be read.
-    pub async fn statement(
-        &self,
-        _account: &AccountId,
-        _filter: StatementFilter,
-        _at: LogIndex,
-        _before: Option<Place>,
-        _limit: usize,
-    ) -> Result<Page<StatementLine>, ReadError> {
-        todo!()
-    }
-
-    /// All entries from `from` up to and including `to`, oldest first, a few at a time. Ends after the first error.
+    /// All entries from `from` up to and including `to`, oldest first, some at a time. Ends after the first error, and with
+    /// one if an entry is missing.
     pub fn export_entries(
         &self,
-        _from: LogIndex,
-        _to: LogIndex,
+        from: LogIndex,
+        to: LogIndex,
     ) -> impl Stream<Item = Result<Vec<Arc<Entry>>, ReadError>> + Send + use<> {
-        futures_util::stream::empty()
+        let node = self.clone();
+        futures_util::stream::try_unfold(from, move |from| {
+            let node = node.clone();
+            async move {
+                if from > to {
+                    return Ok(None);
+                }
+                let entries = node.entries(from, to, EXPORTED_AT_ONCE).await?;
+                let last = entries.last().ok_or_else(|| unreadable(format!("entry {from} is missing")))?;
+                let next = last.index.next();
+                Ok(Some((entries, next)))
+            }
+        })
     }
 
-    /// Everything that moved an account's money up to `at`, newest first, a few lines at a time, which may be none. Ends
+    /// Everything that moved an account's money up to `at`, newest first, some lines at a time, which may be none. Ends
     /// after the first error.
     pub fn export_statement(
         &self,
-        _account: AccountId,
-        _filter: StatementFilter,
-        _at: LogIndex,
+        account: AccountId,
+        filter: StatementFilter,
+        at: LogIndex,
     ) -> impl Stream<Item = Result<Vec<StatementLine>, ReadError>> + Send + use<> {
-        futures_util::stream::empty()
+        let node = self.clone();
+        let newest = Place { index: at.next(), item: 0 };
+        futures_util::stream::try_unfold(Some(newest), move |before| {
+            let (node, account) = (node.clone(), account.clone());
+            async move {
+                let Some(before) = before else { return Ok(None) };
+                let page = node.statement(&account, filter, at, Some(before), EXPORTED_AT_ONCE).await?;
+                Ok(Some((page.found, page.next_before)))
+            }
+        })
     }
 }
 
-fn unreadable(error: impl std::fmt::Display) -> ReadError {
+/// Where the payment that an entry changed stood before.
+fn before(entry: &Entry) -> Option<&PaymentState> {
+    match entry.operation()? {
+        Operation::PaymentChange(change) => change.before.as_deref(),
+        Operation::Expiry(expiry) => Some(&expiry.before),
+        Operation::Payment(_) | Operation::Account(_) | Operation::Batch(_) | Operation::Fence(_) => None,
+    }
+}
+
+pub(super) fn unreadable(error: impl std::fmt::Display) -> ReadError {
     tracing::error!(%error, "this node could not read its files");
     ReadError::Storage
 }
