@@ -28,8 +28,6 @@ pub enum Bug {
     WipedStoreCounts,
     /// Promises of stores that the configuration does not bind count.
     UnboundPromisesCount,
-    /// Two leaders of one epoch are both believed.
-    OneEpochTwoLeaders,
     /// Epochs are whatever ZooKeeper says, lower than a promise or not.
     EpochsFromZooKeeperAlone,
     /// A new store is admitted before it holds what was committed when it came back.
@@ -127,7 +125,6 @@ mod selection {
         Bug::WriteOnItsWayNotCut,
         Bug::WipedStoreCounts,
         Bug::UnboundPromisesCount,
-        Bug::OneEpochTwoLeaders,
         Bug::EpochsFromZooKeeperAlone,
         Bug::AdmissionWithoutCatchUp,
         Bug::SwapInOneEntry,

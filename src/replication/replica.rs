@@ -271,12 +271,11 @@ impl Replica {
 
     /// Whether this node's promise lets `leader` speak in `epoch`: promised to it, or newer than any promise.
     pub(super) fn promise_allows(&self, epoch: Epoch, leader: &NodeId) -> bool {
-        let is_leader = |promised: &NodeId| promised == leader || planted(Bug::OneEpochTwoLeaders);
         planted(Bug::NoFence)
             || self
                 .promise
                 .as_ref()
-                .is_none_or(|promise| epoch > promise.epoch || (epoch == promise.epoch && is_leader(&promise.leader)))
+                .is_none_or(|promise| epoch > promise.epoch || (epoch == promise.epoch && *leader == promise.leader))
     }
 
     /// Appends to the end of this node's log: in memory at once, in the ledger with the next write.

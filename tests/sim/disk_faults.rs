@@ -2,7 +2,7 @@
 //! finds its ledger damaged, and begins anew as a learner when it starts on one.
 
 use quorapay::engine::Input;
-use quorapay::replication::{Event, Persist};
+use quorapay::replication::{Event, LogIndex, Persist};
 
 use super::disk::{Damaged, Found, Start};
 use super::knobs::{MILLI, SECOND};
@@ -109,12 +109,11 @@ impl World {
         self.schedule(SCRUB_EVERY, Happening::Scrub { node, life });
         let host = &mut self.nodes[node];
         let Some(process) = host.process.as_mut().filter(|process| !process.paused) else { return };
-        if process.scrubbed >= process.applied {
-            process.scrubbed = quorapay::replication::LogIndex(0);
-            return;
+        if process.scrubbed >= process.scrub_end {
+            (process.scrubbed, process.scrub_end) = (LogIndex(0), process.applied);
         }
-        match host.disk.read_chain(process.scrubbed, process.applied, SCRUB_ENTRIES) {
-            Ok((place, entries)) => process.scrubbed = entries.last().map_or(place.index, |entry| entry.index),
+        match host.disk.read_chain(process.scrubbed, process.scrub_end, SCRUB_ENTRIES) {
+            Ok((_, entries)) => process.scrubbed = entries.last().map_or(process.scrub_end, |entry| entry.index),
             Err(damaged) => self.find_damage(node, damaged),
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) writer_failed: bool,
     /// Up to where the scrubber has read in its present round.
     pub(crate) scrubbed: LogIndex,
+    /// Where that round ends.
+    pub(crate) scrub_end: LogIndex,
     /// Whether it is known that this process has quarantined itself.
     pub(crate) quarantined: bool,
     /// Who waits for which answer, and the epoch of the question.
@@ -55,6 +57,7 @@ impl Process {
             last_write_done: 0,
             writer_failed: false,
             scrubbed: LogIndex(0),
+            scrub_end: LogIndex(0),
             quarantined: false,
             askers: BTreeMap::new(),
             last_rpc: 0,
