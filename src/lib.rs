@@ -9,6 +9,7 @@
 //! cli                                              the command line
 //! api, client                                      HTTP for clients, and a client of it
 //! runtime                                          the event loop: effects become I/O
+//! history                                          what clients asked and were told, as a file
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! engine                                           pure: proposals become entries, callers get answers
 //! replication                                      pure: the protocol as events and effects
@@ -25,6 +26,7 @@ pub mod clock;
 pub mod coordination;
 pub mod domain;
 pub mod engine;
+pub mod history;
 pub mod ledger;
 pub mod replication;
 pub mod runtime;

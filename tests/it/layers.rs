@@ -10,6 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("replication", &["domain"]),
     ("engine", &["domain", "replication"]),
     ("settings", &["domain", "replication"]),
+    ("history", &["domain", "replication"]),
     ("ledger", &["domain", "replication", "engine"]),
     ("views", &["domain", "replication", "engine"]),
     ("transport", &["domain", "replication", "engine"]),
