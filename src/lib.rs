@@ -20,6 +20,7 @@
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
 
 pub mod api;
+pub mod chaos;
 pub mod cli;
 pub mod client;
 pub mod clock;

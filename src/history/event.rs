@@ -10,7 +10,7 @@ use crate::domain::{AccountId, IdempotencyKey, Proposal};
 use crate::replication::{Epoch, LogIndex};
 
 /// The format that this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// The first line: of what run the rest is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

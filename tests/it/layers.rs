@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", &["domain", "replication", "engine", "ledger", "views", "transport", "coordination", "clock"]),
     ("api", &["domain", "replication", "engine", "runtime"]),
     ("client", &["domain", "replication"]),
+    ("chaos", &["domain", "replication", "client", "history"]),
     ("cli", &["domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client"]),
 ];
 
