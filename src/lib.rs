@@ -9,6 +9,7 @@
 //! cli                                              the command line
 //! api, client                                      HTTP for clients, and a client of it
 //! runtime                                          the event loop: effects become I/O
+//! check                                            histories held against ledgers
 //! history                                          what clients asked and were told, as a file
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! engine                                           pure: proposals become entries, callers get answers
@@ -21,6 +22,7 @@
 
 pub mod api;
 pub mod chaos;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod clock;

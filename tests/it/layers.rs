@@ -20,7 +20,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api", &["domain", "replication", "engine", "runtime"]),
     ("client", &["domain", "replication"]),
     ("chaos", &["domain", "replication", "client", "history"]),
-    ("cli", &["domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client"]),
+    ("check", &["domain", "replication", "ledger", "history"]),
+    (
+        "cli",
+        &["domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client", "check"],
+    ),
 ];
 
 /// What a layer without input and output must not name.
