@@ -9,7 +9,7 @@ use crate::check::{Verdict, judge, ledgers};
 const OPERATIONS: u64 = 200_000;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a while; make check-speed runs it"]
+#[ignore = "measures: cargo test --lib check::tests::speed -- --ignored --nocapture"]
 async fn two_hundred_thousand_operations_are_checked_quickly() {
     let mut world = World::new();
     for number in 0..OPERATIONS / 2 {
