@@ -3,6 +3,7 @@
 mod account;
 mod amount;
 mod bench;
+mod check;
 mod connection;
 mod demo;
 mod dev;
@@ -40,6 +41,7 @@ enum Command {
     Status(status::Status),
     Ready(ready::Ready),
     Verify(verify::Verify),
+    Check(check::Check),
     RebuildViews(verify::RebuildViews),
     Bench(bench::Bench),
 }
@@ -60,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Ready(ready) => ready.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Check(check) => check.run(),
         Command::RebuildViews(rebuild) => rebuild.run(),
         Command::Bench(bench) => bench.run(),
     };
@@ -67,8 +70,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::Ok,
         Err(error) => {
             eprintln!("quorapay: {error}");
-            // Every command that has this option means the same by it: programs find the result on stdout.
-            if std::env::args().any(|argument| argument == "--json") {
+            // Every command that has this option means the same by it: programs find the result on stdout. A broken
+            // promise is a result, and stands there already.
+            if !matches!(error, CliError::PromiseBroken(_)) && std::env::args().any(|argument| argument == "--json") {
                 connection::print_line(&connection::to_json(&error.for_programs())).unwrap_or_default();
             }
             error.exit_code()
@@ -100,6 +104,7 @@ mod tests {
             "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
             "ready --deadline-ms 60000",
             "bench --rate 5000 --duration 60s --json",
+            "check history.jsonl node1 node2/ledger.db --complete --json",
         ] {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");

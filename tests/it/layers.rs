@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("replication", &["domain", "planted"]),
     ("engine", &["domain", "planted", "replication"]),
     ("settings", &["domain", "replication"]),
+    ("history", &["domain", "replication"]),
     ("ledger", &["domain", "replication", "engine"]),
     ("views", &["domain", "replication", "engine"]),
     ("transport", &["domain", "replication", "engine"]),
@@ -19,7 +20,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", &["domain", "replication", "engine", "ledger", "views", "transport", "coordination", "clock"]),
     ("api", &["domain", "replication", "engine", "runtime"]),
     ("client", &["domain", "replication"]),
-    ("cli", &["domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client"]),
+    ("chaos", &["domain", "replication", "client", "history"]),
+    ("check", &["domain", "replication", "ledger", "history"]),
+    (
+        "cli",
+        &["domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client", "check"],
+    ),
 ];
 
 /// What a layer without input and output must not name.

@@ -8,6 +8,7 @@ mod docs;
 mod double_charge;
 mod drill;
 mod failover;
+mod histories;
 mod layers;
 mod payments;
 mod peers;
