@@ -16,6 +16,7 @@
 //! replication                                      pure: the protocol as events and effects
 //! domain                                           pure: money, accounts, payments, the bank
 //! settings                                         typed settings; imports domain words only
+//! planted                                          bugs on purpose, for the simulation; nothing in a normal build
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.

@@ -22,7 +22,6 @@ const END: &str = "<!-- planted: end -->";
 struct Catch {
     bug: Bug,
     first: Option<Failure>,
-    /// Failures among the seeds of the step that had the first.
     seconds: f64,
 }
 
@@ -49,7 +48,7 @@ fn words(name: &str) -> String {
         }
         words.extend(letter.to_lowercase());
     }
-    words
+    words.replace("zoo keeper", "ZooKeeper")
 }
 
 fn table(catches: &[Catch]) -> String {
