@@ -24,6 +24,11 @@ pub(super) enum Route {
     PaymentGet,
     PaymentList,
     PaymentByKey,
+    PaymentCapture,
+    PaymentVoid,
+    PaymentRefund,
+    BatchCreate,
+    KeyFence,
     AccountOpen,
     AccountList,
     AccountGet,
@@ -39,11 +44,16 @@ pub(super) enum Route {
     Unmatched,
 }
 
-const ROUTES: [(Route, &str); 16] = [
+const ROUTES: [(Route, &str); 21] = [
     (Route::PaymentCreate, "payment_create"),
     (Route::PaymentGet, "payment_get"),
     (Route::PaymentList, "payment_list"),
     (Route::PaymentByKey, "payment_by_key"),
+    (Route::PaymentCapture, "payment_capture"),
+    (Route::PaymentVoid, "payment_void"),
+    (Route::PaymentRefund, "payment_refund"),
+    (Route::BatchCreate, "batch_create"),
+    (Route::KeyFence, "key_fence"),
     (Route::AccountOpen, "account_open"),
     (Route::AccountList, "account_list"),
     (Route::AccountGet, "account_get"),

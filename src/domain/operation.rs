@@ -9,6 +9,9 @@ use super::{
     PaymentId, PaymentRequest, Rejection,
 };
 
+/// About what a request without free text takes.
+const PLAIN_REQUEST_BYTES: usize = 256;
+
 /// A write that a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OperationRequest {
@@ -147,6 +150,16 @@ impl OperationRequest {
             Self::PaymentChange { payment, change } => change.fingerprint(*payment),
             Self::Batch(batch) => batch.fingerprint(),
             Self::Fence => FingerprintBuilder::new("fence").finish(),
+        }
+    }
+
+    /// About how many bytes it takes in memory and on the wire.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Payment(payment) => PLAIN_REQUEST_BYTES + payment.text_bytes(),
+            Self::Batch(batch) => batch.items.iter().map(|item| PLAIN_REQUEST_BYTES + item.request.text_bytes()).sum(),
+            Self::Account { .. } | Self::PaymentChange { .. } | Self::Fence => PLAIN_REQUEST_BYTES,
         }
     }
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::KeyDigest;
-use crate::engine::Input;
+use crate::engine::{Input, SearchId, Wanted};
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::replication::{
     CoordinationCommand, Entry, Event, LogIndex, NodeId, Outgoing, Persist, Position, Request, RequestId, Response,
@@ -16,6 +15,7 @@ use crate::transport::{PeerClient, PeerError};
 use crate::views::ViewsReader;
 
 use super::event_loop::Message;
+use super::find::find;
 
 /// How long a follower may take to store a batch.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -126,16 +126,12 @@ impl Executor {
         });
     }
 
-    pub(super) fn find_key(&self, digest: KeyDigest) {
-        let (views, events) = (self.views.clone(), self.events.clone());
+    pub(super) fn find(&self, search: SearchId, wanted: Wanted) {
+        let (views, ledger, events) = (self.views.clone(), self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
-            match views.key(digest).await {
-                Ok(index) => tell(&events, Input::KeyFound { digest, index }).await,
-                Err(error) => {
-                    tracing::error!(%error, "an idempotency key could not be looked up");
-                    tell(&events, Input::KeyNotFindable(digest)).await;
-                }
-            }
+            let found = find(&views, &ledger, &wanted).await;
+            let found = found.inspect_err(|error| tracing::error!(%error, "what a write needs could not be looked up"));
+            tell(&events, Input::Found { search, found: found.ok() }).await;
         });
     }
 }
@@ -161,7 +157,8 @@ async fn report_read(events: &mpsc::Sender<Message>, error: &LedgerError) {
     }
 }
 
-/// Reads the place at `previous` and the entries after it up to `to`, and checks that they form an unbroken chain.
+/// Reads the place at `previous` and the entries after it up to `to`, and checks that they form an unbroken chain. At
+/// most `most`; fewer, but at least one if there is one, where they are heavy.
 ///
 /// # Errors
 /// [`LedgerError::Damaged`] if they do not, and whatever reading gives.

@@ -66,6 +66,9 @@ pub enum SubmitError {
     /// The key was used before for another request. Nothing moved.
     #[error("the idempotency key was used before for another request")]
     KeyReused,
+    /// The key was fenced. Nothing moved, and nothing can move under it.
+    #[error("the idempotency key was fenced")]
+    Fenced,
     /// The node's queue is full. Nothing moved.
     #[error("the node's queue is full")]
     Overloaded,
@@ -366,7 +369,7 @@ impl NodeHandle {
     }
 
     /// Looks into the engine.
-    async fn query<T: Send + 'static>(
+    pub(super) async fn query<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Engine, Now) -> T + Send + 'static,
     ) -> Result<T, ReadError> {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::domain::Bank;
+use crate::domain::{Bank, KeyDigest, OrderDigest};
 use crate::engine::{Engine, EngineStart};
 use crate::ledger::{self, LedgerReader};
 use crate::replication::{LogIndex, ReplicaConfig, ReplicaStart};
@@ -38,11 +38,20 @@ pub(super) async fn load(
     let (projected, mut bank) = views.reader.load_bank().await?;
     // Only committed entries are ever projected, so the views may know a higher commit index than the ledger.
     start.commit_index = start.commit_index.max(projected.index);
-    let recent_keys = replay(ledger, &mut bank, projected.index, start.commit_index).await?;
-    let start = EngineStart { replica: start, bank, projected_index: projected.index, recent_keys };
-    let mut engine = Engine::new(config, start);
+    let replayed = replay(ledger, &mut bank, projected.index, start.commit_index).await?;
+    let (recent_keys, projected_index) = (replayed.keys, projected.index);
+    let mut engine = Engine::new(config, EngineStart { replica: start, bank, projected_index, recent_keys });
     views.reader.each_digest(|digest| engine.remember_projected_key(digest)).await?;
+    views.reader.each_order(|digest| engine.remember_order(digest)).await?;
+    replayed.orders.into_iter().for_each(|digest| engine.remember_order(digest));
     Ok(Loaded { engine, views })
+}
+
+/// What the entries between the views and the commit index add to what the views know.
+#[derive(Default)]
+struct Replayed {
+    keys: Vec<(KeyDigest, LogIndex)>,
+    orders: Vec<OrderDigest>,
 }
 
 async fn ledger_place(
@@ -52,14 +61,9 @@ async fn ledger_place(
     if index == LogIndex(0) { Ok(Some(crate::replication::Position::default())) } else { ledger.position(index).await }
 }
 
-/// Applies the entries after `from` up to `to` to the bank; says which keys they hold.
-async fn replay(
-    ledger: &LedgerReader,
-    bank: &mut Bank,
-    from: LogIndex,
-    to: LogIndex,
-) -> Result<Vec<(crate::domain::KeyDigest, LogIndex)>, NodeError> {
-    let mut keys = Vec::new();
+/// Applies the entries after `from` up to `to` to the bank; says which keys they hold and which orders they pay.
+async fn replay(ledger: &LedgerReader, bank: &mut Bank, from: LogIndex, to: LogIndex) -> Result<Replayed, NodeError> {
+    let mut replayed = Replayed::default();
     let mut done = from;
     while done < to {
         let (_, entries) = read_chain(ledger, done, to, REPLAY_ENTRIES).await?;
@@ -68,11 +72,13 @@ async fn replay(
         };
         done = last.index;
         for entry in &entries {
-            if let Some(operation) = entry.operation() {
-                bank.apply(operation).map_err(|divergence| NodeError::Diverged { index: entry.index, divergence })?;
-                keys.push((operation.key().digest(), entry.index));
-            }
+            let Some(operation) = entry.operation() else { continue };
+            bank.apply(entry.stamp(), operation)
+                .map_err(|divergence| NodeError::Diverged { index: entry.index, divergence })?;
+            replayed.keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
+            let orders = operation.payments().filter_map(|payment| payment.request.order.as_ref());
+            replayed.orders.extend(orders.map(|order| order.id.digest()));
         }
     }
-    Ok(keys)
+    Ok(replayed)
 }
