@@ -167,7 +167,8 @@ impl Originals {
         api.node.read_point(Consistency::Local, Some(LogIndex(*newest)), deadline).await.ok()?;
         for (index, items) in wanted {
             let read = tokio::time::timeout_at(deadline.into(), api.node.entry(LogIndex(index)));
-            originals.add(&read.await.ok()?.ok()??, batch, &items)?;
+            let entry = read.await.ok()?.ok()??;
+            originals.add(&entry, batch, &items)?;
         }
         Some(originals)
     }
