@@ -96,10 +96,19 @@ mod tests {
         Cli::command().debug_assert();
         for line in [
             "pay external:card shop:42 150.75 USD --key order-1001 --metadata {\"order\":7}",
-            "payment get --key order-1001",
-            "payment list --account shop:42 --limit 20",
+            "pay a b 10 USD --capture manual --expires-in 3600 --order 7 --order-total 10",
+            "payment show 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment capture 0198c1f0-7c1e-7000-8000-00000000002a 50.25 --key c1",
+            "payment void 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment refund 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment by-key order-1001",
+            "payment fence order-1001",
+            "payment list --account shop:42 --status authorized --limit 20",
             "account open supplier:7 --overdraft limit:100000",
-            "account set-overdraft shop:42 none",
+            "account set shop:42 --overdraft none",
+            "account freeze shop:42",
+            "account unfreeze shop:42",
+            "account close shop:42",
             "account statement shop:42 --limit 20",
             "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
             "ready --deadline-ms 60000",
@@ -109,7 +118,9 @@ mod tests {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["payment get", "payment get x --key y", "pay a b 1 US$", "bench --retry --failover"] {
+        for line in
+            ["payment show", "pay a b 1 US$", "pay a b 1 USD --order 7", "account set shop:42", "bench --retry --failover"]
+        {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }
