@@ -1,14 +1,14 @@
 # The commands that people and the gate use. Each installs what it needs and is not there.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test sim drill bench lint zookeeper clean
+.PHONY: help up test sim planted planted-table drill bench lint zookeeper clean
 
 PORT ?= 7101
 DATA ?= quorapay-dev
 SEEDS ?= 2000
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
 
 zookeeper: ## install ZooKeeper if it is missing
 	@bash zk/zookeeper.sh where >/dev/null 2>&1 || bash zk/zookeeper.sh install
@@ -22,8 +22,14 @@ test: zookeeper ## every test, real ZooKeeper included
 	N=$(SEEDS) cargo test --test sim
 	cargo test --test it
 
-sim: ## the simulation alone: N=2000 make sim, or SEED=7 make sim
+sim: ## the simulation alone: make sim N=100000, or one run: make sim SEED=7
 	cargo test --test sim -- --nocapture
+
+planted: ## bugs on purpose, each of which the simulation must find; one catch: make planted PLANTED=name SEED=7
+	cargo test --features planted-bugs --test sim every_planted_bug -- --nocapture
+
+planted-table: ## the same, and writes what it measured into docs/TESTING.md
+	PLANTED_TABLE=$(CURDIR)/docs/TESTING.md $(MAKE) planted
 
 drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and catch-up on real processes
 	cargo build --release --bin quorapay

@@ -3,6 +3,7 @@
 mod account;
 mod amount;
 mod bench;
+mod check;
 mod connection;
 mod demo;
 mod dev;
@@ -40,6 +41,7 @@ enum Command {
     Status(status::Status),
     Ready(ready::Ready),
     Verify(verify::Verify),
+    Check(check::Check),
     RebuildViews(verify::RebuildViews),
     Bench(bench::Bench),
 }
@@ -60,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Ready(ready) => ready.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Check(check) => check.run(),
         Command::RebuildViews(rebuild) => rebuild.run(),
         Command::Bench(bench) => bench.run(),
     };
@@ -67,8 +70,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::Ok,
         Err(error) => {
             eprintln!("quorapay: {error}");
-            // Every command that has this option means the same by it: programs find the result on stdout.
-            if std::env::args().any(|argument| argument == "--json") {
+            // Every command that has this option means the same by it: programs find the result on stdout. A broken
+            // promise is a result, and stands there already.
+            if !matches!(error, CliError::PromiseBroken(_)) && std::env::args().any(|argument| argument == "--json") {
                 connection::print_line(&connection::to_json(&error.for_programs())).unwrap_or_default();
             }
             error.exit_code()
@@ -92,19 +96,31 @@ mod tests {
         Cli::command().debug_assert();
         for line in [
             "pay external:card shop:42 150.75 USD --key order-1001 --metadata {\"order\":7}",
-            "payment get --key order-1001",
-            "payment list --account shop:42 --limit 20",
+            "pay a b 10 USD --capture manual --expires-in 3600 --order 7 --order-total 10",
+            "payment show 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment capture 0198c1f0-7c1e-7000-8000-00000000002a 50.25 --key c1",
+            "payment void 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment refund 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment by-key order-1001",
+            "payment fence order-1001",
+            "payment list --account shop:42 --status authorized --limit 20",
             "account open supplier:7 --overdraft limit:100000",
-            "account set-overdraft shop:42 none",
+            "account set shop:42 --overdraft none",
+            "account freeze shop:42",
+            "account unfreeze shop:42",
+            "account close shop:42",
             "account statement shop:42 --limit 20",
             "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
             "ready --deadline-ms 60000",
             "bench --rate 5000 --duration 60s --json",
+            "check history.jsonl node1 node2/ledger.db --complete --json",
         ] {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["payment get", "payment get x --key y", "pay a b 1 US$", "bench --retry --failover"] {
+        for line in
+            ["payment show", "pay a b 1 US$", "pay a b 1 USD --order 7", "account set shop:42", "bench --retry --failover"]
+        {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

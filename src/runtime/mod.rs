@@ -21,7 +21,7 @@ mod writer;
 
 pub use event_loop::Pulse;
 pub use handle::{
-    AccountSnapshot, Committed, Consistency, NodeHandle, ReadError, ReadPoint, SubmitError, TransferError,
+    AccountSnapshot, BankFigures, Committed, Consistency, NodeHandle, ReadError, ReadPoint, SubmitError, TransferError,
 };
 pub use metrics::Metrics;
 pub use node::{Node, NodeConfig, NodeError};

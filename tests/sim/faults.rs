@@ -11,7 +11,6 @@ use super::world::{Happening, World};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     Crash,
-    Restart(usize),
     Pause,
     Resume { node: usize, life: u64 },
     Partition,
@@ -22,6 +21,10 @@ pub(crate) enum Fault {
     ZooKeeperBack,
     WrongExpiry,
     Transfer,
+    Twin,
+    BitRot,
+    FullDisk,
+    RoomAgain(usize),
 }
 
 impl World {
@@ -35,6 +38,9 @@ impl World {
             Fault::ZooKeeperOutage,
             Fault::WrongExpiry,
             Fault::Transfer,
+            Fault::Twin,
+            Fault::BitRot,
+            Fault::FullDisk,
         ];
         kinds.into_iter().for_each(|kind| self.strike_again(kind));
     }
@@ -49,7 +55,10 @@ impl World {
             Fault::ZooKeeperOutage => self.knobs.zookeeper_outage_every,
             Fault::WrongExpiry => self.knobs.wrong_expiry_every,
             Fault::Transfer => self.knobs.transfer_every,
-            Fault::Restart(_) | Fault::Resume { .. } | Fault::Mend | Fault::ZooKeeperBack => 0,
+            Fault::Twin => self.knobs.twin_after,
+            Fault::BitRot => self.knobs.bit_rot_every,
+            Fault::FullDisk => self.knobs.full_disk_every,
+            Fault::Resume { .. } | Fault::Mend | Fault::ZooKeeperBack | Fault::RoomAgain(_) => 0,
         };
         if every > 0 {
             let delay = self.random.between(every / 10, every * 2);
@@ -69,7 +78,6 @@ impl World {
         self.trace.show("fault", &fault);
         match fault {
             Fault::Crash => self.crash_some(),
-            Fault::Restart(node) => self.restart(node),
             Fault::Pause => self.pause_some(),
             Fault::Resume { node, life } if self.life(node) == Some(life) => self.resume(node),
             Fault::Resume { .. } => {}
@@ -92,6 +100,13 @@ impl World {
                 let named = self.random.chance(500).then(|| self.nodes[successor].id.clone());
                 self.feed(node, Input::Transfer(named));
             }
+            Fault::Twin => self.start_twin(),
+            Fault::BitRot => {
+                let node = self.any_node();
+                self.rot_ledger(node);
+            }
+            Fault::FullDisk => self.fill_disk(),
+            Fault::RoomAgain(node) => self.nodes[node].disk.full = false,
         }
         self.strike_again(fault);
     }
@@ -110,14 +125,16 @@ impl World {
             self.crash(node);
             if self.random.chance(self.knobs.wiped_disks) {
                 self.wipe_disk(node);
+            } else if self.random.chance(self.knobs.torn_ledgers) {
+                self.tear_ledger(node);
             }
             self.restart_later(node);
         }
     }
 
-    fn restart_later(&mut self, node: usize) {
+    pub(crate) fn restart_later(&mut self, node: usize) {
         let delay = self.random.between(self.knobs.downtime / 10, self.knobs.downtime);
-        self.schedule(delay, Happening::Fault(Fault::Restart(node)));
+        self.schedule(delay, Happening::Restart { node });
     }
 
     /// Ends a process. What it had given to the disk may or may not have become durable, in its order.
@@ -134,21 +151,10 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self, node: usize) {
-        if self.nodes[node].process.is_none() {
+        let gone_for_good = self.healed && node >= self.knobs.nodes;
+        if self.nodes[node].process.is_none() && !gone_for_good {
             self.start(node);
         }
-    }
-
-    /// Loses a dead node's disk, if the cluster is owed no more than this one: all others vote with the disks that
-    /// they have, and a majority of them needs no other.
-    pub(crate) fn wipe_disk(&mut self, node: usize) -> bool {
-        let stores: Vec<_> = self.nodes.iter().map(|node| (node.id.clone(), node.disk.store_id)).collect();
-        if stores.len() < 3 || !self.oracle.all_vote(&stores) {
-            return false;
-        }
-        self.trace.note(self.now, node, "wipe", [0, 0]);
-        self.nodes[node].disk = self.new_disk(node);
-        true
     }
 
     fn pause_some(&mut self) {
@@ -202,6 +208,13 @@ impl World {
         }
     }
 
+    fn fill_disk(&mut self) {
+        let node = self.any_node();
+        self.nodes[node].disk.full = true;
+        let length = self.random.between(self.knobs.full_disk_length / 10, self.knobs.full_disk_length);
+        self.schedule(length, Happening::Fault(Fault::RoomAgain(node)));
+    }
+
     fn report_false_death(&mut self) {
         let (node, suspect) = (self.any_node(), self.any_node());
         if node != suspect {
@@ -234,9 +247,11 @@ impl World {
         self.trace.note(self.now, 0, "heal", [0, 0]);
         self.healed = true;
         self.knobs = Knobs::healed(&self.knobs);
-        self.links = Links::whole(self.nodes.len());
+        self.links = Links::whole(self.nodes.len() + 1);
         self.zookeeper_back();
-        for node in 0..self.nodes.len() {
+        self.end_twin();
+        for node in 0..self.knobs.nodes {
+            self.nodes[node].disk.full = false;
             self.restart(node);
             self.resume(node);
         }
@@ -258,11 +273,11 @@ impl World {
         if let Some(waiting) = self.clients.unfinished() {
             return Some(waiting);
         }
-        if let Some(contested) = self.oracle.contested_leadership(self.now, &self.nodes) {
+        if let Some(contested) = self.oracle.contested_leadership(self.now, self.members()) {
             return Some(contested);
         }
         let first = self.nodes[0].disk.position(self.nodes[0].disk.last_index());
-        for node in &self.nodes {
+        for node in self.members() {
             let last = node.disk.position(node.disk.last_index());
             let applied = node.process.as_ref().map(|process| process.applied);
             if last != first || applied != Some(node.disk.last_index()) {
@@ -270,7 +285,7 @@ impl World {
                 return Some(format!("{id} ends at {end} and has applied {applied:?}; the first ends at {first:?}"));
             }
         }
-        let stores: Vec<_> = self.nodes.iter().map(|node| (node.id.clone(), node.disk.store_id)).collect();
-        (!self.oracle.all_vote(&stores)).then(|| "not every store votes".to_owned())
+        let owed = self.disks_owed();
+        (owed > 0).then(|| format!("{owed} stores are damaged or do not vote"))
     }
 }
