@@ -77,8 +77,9 @@ impl Chain {
     /// Brings a payment into the bank that was decided and never changed.
     fn recall(&mut self, payment: PaymentId) {
         let decided_at = usize::try_from(payment.index()).expect("an index of a test").checked_sub(1);
-        let decided = decided_at.and_then(|at| self.entries.get(at)?.operation());
-        let decided = decided.and_then(|operation| operation.payments().nth(usize::from(payment.item())));
+        let entry = decided_at.and_then(|at| self.entries.get(at));
+        let entry = entry.filter(|entry| PaymentId::derive(entry.stamp(), payment.item()) == payment);
+        let decided = entry.and_then(|entry| entry.operation()?.payments().nth(usize::from(payment.item())));
         if let Some(state) = decided.and_then(|decided| PaymentState::decided(decided.request, decided.outcome)) {
             self.bank.recall_payment(payment, state);
         }
