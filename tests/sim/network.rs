@@ -88,6 +88,7 @@ impl World {
     fn carry(&mut self, message: Happening) {
         if self.random.chance(self.knobs.kept_back) {
             self.kept_back.push(message);
+            self.met.insert("message kept back");
         } else {
             let delay = self.message_delay();
             self.schedule(delay, message);
