@@ -23,7 +23,7 @@ test: zookeeper ## every test, real ZooKeeper included
 	cargo test --test it
 
 sim: ## the simulation alone: make sim N=100000, or one run: make sim SEED=7
-	cargo test --test sim -- --nocapture
+	cargo test --test sim $(if $(SEED),a_sweep_of_seeds) -- --nocapture
 
 planted: ## bugs on purpose, each of which the simulation must find; one catch: make planted PLANTED=name SEED=7
 	cargo test --features planted-bugs --test sim every_planted_bug -- --nocapture

@@ -72,22 +72,13 @@ impl Executor {
     pub(super) fn respond_entries(&self, reply: oneshot::Sender<Response>, from: LogIndex, to: LogIndex) {
         let (ledger, events) = (self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
-            let mut read = read_chain(&ledger, from.previous(), to, FETCH_ENTRIES).await;
-            if matches!(read, Err(LedgerError::Damaged(_))) {
-                // A new leader may have truncated between two statements; real damage is still there a moment later.
-                tokio::time::sleep(READ_RETRY).await;
-                if !matches!(ledger.position(from.previous()).await, Ok(Some(_))) {
-                    let _ = reply.send(Response::Unable);
-                    return;
-                }
-                read = read_chain(&ledger, from.previous(), to, FETCH_ENTRIES).await;
-            }
-            let response = match read {
-                Ok((previous, entries)) => Response::Entries {
+            let response = match read_for_peer(&ledger, from.previous(), to, FETCH_ENTRIES).await {
+                Ok(Some((previous, entries))) => Response::Entries {
                     previous,
                     last_hash: entries.last().map_or(previous.hash, |entry| entry.hash),
                     entries: entries.iter().map(|entry| entry.unchained()).collect(),
                 },
+                Ok(None) => Response::Unable,
                 Err(error) => {
                     report_read(&events, &error).await;
                     Response::Unable
@@ -103,8 +94,8 @@ impl Executor {
         tokio::spawn(async move {
             let most = usize::try_from(to.0 - from.0 + 1).unwrap_or(usize::MAX);
             // Entries travel without their hashes: a rotten one must be found here, or the follower gets the blame.
-            let entries = match read_chain(&ledger, from.previous(), to, most).await {
-                Ok((_, entries)) => entries,
+            let entries = match read_for_peer(&ledger, from.previous(), to, most).await {
+                Ok(read) => read.map_or_else(Vec::new, |(_, entries)| entries),
                 Err(error) => {
                     report_read(&events, &error).await;
                     // The core asks again at once; a disk that cannot be read just now is given a moment.
@@ -154,6 +145,29 @@ async fn report_read(events: &mpsc::Sender<Message>, error: &LedgerError) {
     tracing::error!(%error, "the ledger could not be read");
     if let LedgerError::Damaged(reason) = error {
         tell(events, Input::Replication(Event::Quarantine(reason.clone()))).await;
+    }
+}
+
+/// Reads what a peer lacks; `None` if the log does not reach that far any more.
+///
+/// # Errors
+/// As [`read_chain`]. A new leader may truncate between two statements, which looks like damage; real damage is still
+/// there a moment later.
+pub(super) async fn read_for_peer(
+    ledger: &LedgerReader,
+    previous: LogIndex,
+    to: LogIndex,
+    most: usize,
+) -> Result<Option<(Position, Vec<Arc<Entry>>)>, LedgerError> {
+    match read_chain(ledger, previous, to, most).await {
+        Err(LedgerError::Damaged(_)) => {
+            tokio::time::sleep(READ_RETRY).await;
+            match ledger.position(previous).await? {
+                Some(_) => read_chain(ledger, previous, to, most).await.map(Some),
+                None => Ok(None),
+            }
+        }
+        read => read.map(Some),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Starts on ledgers whose damage shows only while the views are brought up to date.
+//! Ledgers whose damage shows only while they are read: at a start, or for a peer.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
+use super::super::executor::read_for_peer;
 use super::*;
 use crate::ledger::{Identity, OpenLedger};
 use crate::replication::sample::{Chain, node};
@@ -68,4 +69,15 @@ async fn a_ledger_that_ends_below_what_its_own_views_hold_begins_anew() {
     let dir = stored(500, 400).await;
     tamper(&dir, "DELETE FROM entries WHERE log_index > 300; UPDATE meta SET commit_index = 200").await;
     assert_begins_anew(&dir).await;
+}
+
+#[tokio::test]
+async fn what_a_new_leader_has_truncated_is_no_damage() {
+    let dir = stored(50, 0).await;
+    let ledger = opened(&dir, StoreId(2)).await.reader;
+    let read = read_for_peer(&ledger, LogIndex(60), LogIndex(70), 10).await;
+    assert!(matches!(read, Ok(None)), "{read:?}");
+    tamper(&dir, "UPDATE entries SET timestamp_ms = timestamp_ms + 1 WHERE log_index = 20").await;
+    let read = read_for_peer(&ledger, LogIndex(10), LogIndex(30), 30).await;
+    assert!(matches!(read, Err(LedgerError::Damaged(_))), "{read:?}");
 }

@@ -89,6 +89,7 @@ impl World {
     /// How long the servers wait for a new session: as agreed, longer, or for ever.
     fn session_timeout(&mut self) -> u64 {
         if self.random.chance(self.knobs.sessions_without_end) {
+            self.met.insert("session without end");
             return u64::MAX / 2;
         }
         let late = self.random.chance(self.knobs.late_expiry);
@@ -217,6 +218,7 @@ impl World {
         let taken = self.zookeeper.take_epoch(version, at_least);
         if self.random.chance(self.knobs.restored_epochs) {
             self.zookeeper.restore_older_epoch();
+            self.met.insert("epoch restored");
         }
         let answer_lost = self.random.chance(self.knobs.ambiguous_epochs);
         let event = match taken {

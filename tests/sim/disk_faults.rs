@@ -6,6 +6,7 @@ use quorapay::replication::{Event, LogIndex, Persist};
 
 use super::disk::{Damaged, Found, Start};
 use super::knobs::{MILLI, SECOND};
+use super::node::Node;
 use super::world::{Happening, World};
 
 /// How often the scrubber reads on.
@@ -25,10 +26,12 @@ impl World {
                 Found::Whole(start) => return Some(*start),
                 Found::Damaged(damaged) => {
                     self.trace.show("damaged", &damaged);
+                    self.met.insert("damage found at start");
                     self.replace_disk(node);
                 }
                 Found::DamagedInReplay(damaged) => {
                     self.trace.show("damaged in replay", &damaged);
+                    self.met.insert("damage found in replay");
                     self.nodes[node].disk.condemned = true;
                     self.restart_later(node);
                     return None;
@@ -45,8 +48,7 @@ impl World {
 
     /// How many nodes have a ledger that does not vote, or will not once somebody looks at it.
     pub(crate) fn disks_owed(&self) -> usize {
-        let owed =
-            |node: &&super::node::Node| node.disk.is_damaged() || !self.oracle.votes(&node.id, node.disk.store_id);
+        let owed = |node: &&Node| node.disk.is_damaged() || !self.oracle.votes(&node.id, node.disk.store_id);
         self.members().iter().filter(owed).count()
     }
 
@@ -83,6 +85,7 @@ impl World {
             return false;
         }
         self.trace.note(self.now, node, "write failed", [write.id.0, u64::from(unsynced)]);
+        self.met.insert(if unsynced { "failed sync" } else { "full disk" });
         // A full disk refuses; after a failed sync the write may be found there all the same.
         let there = if unsynced { 500 } else { 50 };
         if self.random.chance(there) {
@@ -139,6 +142,7 @@ impl World {
             return;
         }
         process.quarantined = true;
+        self.met.insert("quarantine");
         let life = process.life;
         self.trace.note(self.now, node, "quarantined", [life, 0]);
         self.oracle.quarantined(&self.nodes[node]);

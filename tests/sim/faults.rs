@@ -86,6 +86,7 @@ impl World {
             Fault::FalseDeath => self.report_false_death(),
             Fault::ClockStep => {
                 let node = self.any_node();
+                self.met.insert("clock step");
                 self.nodes[node].clock_ahead_ms = self.random.between(0, 2 * self.knobs.clock_skew_ms);
             }
             Fault::ZooKeeperOutage => self.zookeeper_outage(),
@@ -94,6 +95,7 @@ impl World {
                 let node = self.any_node();
                 self.zookeeper.expire(node);
                 self.fire_watches();
+                self.met.insert("session ended wrongly");
             }
             Fault::Transfer => {
                 let (node, successor) = (self.any_node(), self.any_node());
@@ -103,7 +105,9 @@ impl World {
             Fault::Twin => self.start_twin(),
             Fault::BitRot => {
                 let node = self.any_node();
-                self.rot_ledger(node);
+                if self.rot_ledger(node) {
+                    self.met.insert("bit rot");
+                }
             }
             Fault::FullDisk => self.fill_disk(),
             Fault::RoomAgain(node) => self.nodes[node].disk.full = false,
@@ -113,6 +117,7 @@ impl World {
 
     fn crash_some(&mut self) {
         if self.random.chance(self.knobs.crash_of_all) {
+            self.met.insert("all crash");
             for node in 0..self.nodes.len() {
                 self.crash(node);
                 self.restart_later(node);
@@ -123,10 +128,11 @@ impl World {
         if self.nodes[node].process.is_some() {
             self.nodes[node].host_down = self.random.chance(200);
             self.crash(node);
-            if self.random.chance(self.knobs.wiped_disks) {
-                self.wipe_disk(node);
-            } else if self.random.chance(self.knobs.torn_ledgers) {
-                self.tear_ledger(node);
+            self.met.insert("crash");
+            if self.random.chance(self.knobs.wiped_disks) && self.wipe_disk(node) {
+                self.met.insert("wiped disk");
+            } else if self.random.chance(self.knobs.torn_ledgers) && self.tear_ledger(node) {
+                self.met.insert("torn ledger");
             }
             self.restart_later(node);
         }
@@ -158,6 +164,7 @@ impl World {
     }
 
     fn pause_some(&mut self) {
+        self.met.insert("pause");
         let node = self.any_node();
         let length = self.random.between(self.knobs.pause_length / 10, self.knobs.pause_length);
         self.pause(node);
@@ -194,6 +201,7 @@ impl World {
         let one_way = self.random.chance(self.knobs.one_way);
         let (inside, direction) = (self.any_node(), self.random.chance(500));
         let second = self.any_node();
+        self.met.insert(if one_way { "one-way partition" } else { "partition" });
         for from in 0..self.nodes.len() {
             for to in 0..self.nodes.len() {
                 let crosses = (from == inside || from == second) != (to == inside || to == second);
@@ -218,6 +226,7 @@ impl World {
     fn report_false_death(&mut self) {
         let (node, suspect) = (self.any_node(), self.any_node());
         if node != suspect {
+            self.met.insert("false death");
             self.report_death(node, suspect);
         }
     }
@@ -227,9 +236,12 @@ impl World {
         if self.random.chance(400) {
             let node = self.any_node();
             self.zookeeper_reachable[node] = false;
+            self.met.insert("ZooKeeper away for one");
         } else {
             self.zookeeper.up = false;
+            self.met.insert("ZooKeeper away");
             if self.random.chance(self.knobs.zookeeper_wipes) {
+                self.met.insert("ZooKeeper wiped");
                 self.zookeeper.wipe();
             }
         }

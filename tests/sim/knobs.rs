@@ -46,6 +46,7 @@ pub(crate) struct Knobs {
     pub(crate) persist: (u64, u64),
     pub(crate) persist_stalls: u64,
     pub(crate) fsync_errors: u64,
+    pub(crate) read_errors: u64,
     pub(crate) full_disk_every: u64,
     pub(crate) full_disk_length: u64,
     pub(crate) torn_ledgers: u64,
@@ -112,6 +113,7 @@ impl Knobs {
             persist: (100, MILLI),
             persist_stalls: 0,
             fsync_errors: 0,
+            read_errors: 0,
             full_disk_every: 0,
             full_disk_length: SECOND,
             torn_ledgers: 0,
@@ -190,6 +192,7 @@ impl Knobs {
 
     fn draw_disks(&mut self, random: &mut Random) {
         self.fsync_errors = random.pick(&[0, 0, 0, 1, 5]);
+        self.read_errors = random.pick(&[0, 0, 20, 200]);
         self.full_disk_every = random.pick(&[0, 0, 0, 1_000, 3_000]) * MILLI;
         self.full_disk_length = random.pick(&[100, 1_000, 3_000]) * MILLI;
         self.torn_ledgers = random.pick(&[0, 0, 200, 500]);

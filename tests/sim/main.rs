@@ -22,6 +22,7 @@ mod workload;
 mod world;
 mod zookeeper;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
@@ -62,4 +63,35 @@ fn the_same_seed_twice_gives_the_identical_trace() {
     for seed in [3, 14, 159, 2_653] {
         assert_eq!(run(seed, false).trace, run(seed, false).trace, "seed {seed}");
     }
+}
+
+#[test]
+fn a_small_sweep_meets_every_kind_of_trouble() {
+    let met: BTreeSet<_> = (1..=300).flat_map(|seed| run(seed, false).met).collect();
+    let kinds = [
+        "ZooKeeper away",
+        "ZooKeeper away for one",
+        "ZooKeeper wiped",
+        "all crash",
+        "bit rot",
+        "clock step",
+        "crash",
+        "damage found at start",
+        "damage found in replay",
+        "epoch restored",
+        "failed sync",
+        "false death",
+        "full disk",
+        "message kept back",
+        "one-way partition",
+        "partition",
+        "pause",
+        "quarantine",
+        "session ended wrongly",
+        "session without end",
+        "torn ledger",
+        "twin",
+        "wiped disk",
+    ];
+    assert_eq!(met, BTreeSet::from(kinds));
 }

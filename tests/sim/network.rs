@@ -88,6 +88,7 @@ impl World {
     fn carry(&mut self, message: Happening) {
         if self.random.chance(self.knobs.kept_back) {
             self.kept_back.push(message);
+            self.met.insert("message kept back");
         } else {
             let delay = self.message_delay();
             self.schedule(delay, message);
@@ -208,17 +209,17 @@ impl World {
         };
         // The place before the batch comes along for a follower as one entry more.
         let wanted = if matches!(job, ReadJob::Load { .. }) { most + 1 } else { most };
+        let unreadable = self.random.chance(self.knobs.read_errors);
         let disk = &self.nodes[node].disk;
         // A new leader may have truncated meanwhile: that is no damage.
-        let read =
-            if from.previous() > disk.last_index() { None } else { Some(disk.read_chain(from.previous(), to, wanted)) };
-        let read = match read {
-            Some(Err(damaged)) => {
+        let gone = from.previous() > disk.last_index();
+        let read = match disk.read_chain(from.previous(), to, wanted) {
+            _ if gone || unreadable => None,
+            Ok(read) => Some(read),
+            Err(damaged) => {
                 self.find_damage(node, damaged);
                 None
             }
-            Some(Ok(read)) => Some(read),
-            None => None,
         };
         match job {
             ReadJob::Load { peer, .. } => {

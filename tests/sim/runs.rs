@@ -1,6 +1,7 @@
 //! Runs from seeds: one run, a sweep over many on all processors, and what is said of a run that failed.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::Command;
@@ -15,6 +16,8 @@ use super::world::World;
 pub(crate) struct Outcome {
     pub(crate) trace: (u64, u64),
     pub(crate) answered: usize,
+    /// Kinds of trouble that it met.
+    pub(crate) met: BTreeSet<&'static str>,
 }
 
 /// Makes one run: a phase of trouble, then everything heals and must settle, late messages included.
@@ -30,7 +33,7 @@ pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
         world.run_until(world.now + SECOND);
         world.settle(SETTLING_TIME);
     }
-    Outcome { trace: world.trace.summary(), answered: world.clients.settled() }
+    Outcome { trace: world.trace.summary(), answered: world.clients.settled(), met: world.met }
 }
 
 /// Why a run failed.

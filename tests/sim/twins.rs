@@ -16,6 +16,7 @@ impl World {
         }
         let id = self.nodes[self.random.index(twin)].id.clone();
         self.trace.show("twin", &id);
+        self.met.insert("twin");
         let disk = self.new_disk(twin);
         self.nodes.push(Node { id, disk, process: None, host_down: false, clock_ahead_ms: 0 });
         self.start(twin);

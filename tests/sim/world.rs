@@ -2,7 +2,7 @@
 //! them: one `step` for each input, a `poll` after one or a few, effects carried out in their order.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use quorapay::engine::{Effect, Input, SearchId, Wanted};
 use quorapay::replication::{self, Event, LogIndex, NodeId, ReplicaConfig, Request, Response, StoreId};
@@ -141,6 +141,8 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     /// Messages that are held up until long after they were sent.
     pub(crate) kept_back: Vec<Happening>,
+    /// Kinds of trouble that this run has met.
+    pub(crate) met: BTreeSet<&'static str>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
     lives: u64,
@@ -163,6 +165,7 @@ impl World {
             trace: Trace::new(written_trace),
             healed: false,
             kept_back: Vec::new(),
+            met: BTreeSet::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
             lives: 0,
