@@ -133,9 +133,7 @@ fn the_ledger_shows_every_kind_of_entry() {
     let expired = || node.get(&format!("/v1/payments/{}", held["id"].as_str().unwrap())).json()["status"] == "expired";
     crate::support::cluster::wait_until("the hold has expired", expired);
     let ledger = cluster.ledger();
-    for kind in
-        ["epoch_start", "configuration", "payment", "payment_change", "expiry", "batch", "account", "fence"]
-    {
+    for kind in ["epoch_start", "configuration", "payment", "payment_change", "expiry", "batch", "account", "fence"] {
         assert!(ledger.iter().any(|entry| entry["kind"] == kind), "no {kind}");
     }
 }
