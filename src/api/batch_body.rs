@@ -80,7 +80,15 @@ impl BatchReader {
     /// A reader; `atomic` is what the query says.
     pub(super) fn new(form: Form, atomic: Option<bool>) -> Self {
         let expects = if form == Form::Json { Expects::Start } else { Expects::Line };
-        Self { expects, token: None, begun: Vec::new(), in_object: false, has_payments: false, items: Vec::new(), atomic }
+        Self {
+            expects,
+            token: None,
+            begun: Vec::new(),
+            in_object: false,
+            has_payments: false,
+            items: Vec::new(),
+            atomic,
+        }
     }
 
     /// Takes the next piece of the body. After an error there is nothing more to feed.
@@ -431,7 +439,8 @@ mod tests {
 
     #[test]
     fn a_batch_has_1_to_10000_payments() {
-        for (form, empty) in [(Form::Json, "[]"), (Form::Json, r#"{"payments":[]}"#), (Form::Json, "{}"), (Form::Lines, "\n")]
+        for (form, empty) in
+            [(Form::Json, "[]"), (Form::Json, r#"{"payments":[]}"#), (Form::Json, "{}"), (Form::Lines, "\n")]
         {
             assert_eq!(refusal(form, empty), named("empty_batch", "payments"));
         }
