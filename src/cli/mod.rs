@@ -9,9 +9,12 @@ mod demo;
 mod dev;
 mod drill;
 mod exit;
+mod export;
+mod import;
 mod node;
 mod pay;
 mod payment;
+mod progress;
 mod ready;
 mod status;
 mod table;
@@ -38,6 +41,8 @@ enum Command {
     Pay(pay::Pay),
     Payment(payment::PaymentArguments),
     Account(account::AccountArguments),
+    Export(export::ExportArguments),
+    Import(import::Import),
     Status(status::Status),
     Ready(ready::Ready),
     Verify(verify::Verify),
@@ -59,6 +64,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Pay(pay) => pay.run(),
         Command::Payment(payment) => payment.run(),
         Command::Account(account) => account.run(),
+        Command::Export(export) => export.run(),
+        Command::Import(import) => import.run(),
         Command::Status(status) => status.run(),
         Command::Ready(ready) => ready.run(),
         Command::Verify(verify) => verify.run(),
@@ -70,10 +77,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::Ok,
         Err(error) => {
             eprintln!("quorapay: {error}");
-            // Every command that has this option means the same by it: programs find the result on stdout. A broken
-            // promise is a result, and stands there already.
-            if !matches!(error, CliError::PromiseBroken(_)) && std::env::args().any(|argument| argument == "--json") {
-                connection::print_line(&connection::to_json(&error.for_programs())).unwrap_or_default();
+            // Every command that has this option means the same by it: programs find the result on stdout.
+            let wanted = std::env::args().any(|argument| argument == "--json");
+            if let Some(error) = error.for_programs().filter(|_| wanted) {
+                connection::print_line(&connection::to_json(&error)).unwrap_or_default();
             }
             error.exit_code()
         }
@@ -110,6 +117,10 @@ mod tests {
             "account unfreeze shop:42",
             "account close shop:42",
             "account statement shop:42 --limit 20",
+            "export statement shop:42 --format csv --output shop.csv",
+            "export ledger --format ndjson --from-index 1000",
+            "import payments.csv --dry-run",
+            "import payments.ndjson --batch 5000 --report refused.csv --skip-invalid",
             "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
             "ready --deadline-ms 60000",
             "bench --rate 5000 --duration 60s --json",
