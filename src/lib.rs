@@ -29,6 +29,7 @@ pub mod domain;
 pub mod engine;
 pub mod history;
 pub mod ledger;
+pub mod local;
 pub mod replication;
 pub mod runtime;
 pub mod settings;

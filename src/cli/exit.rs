@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::client::{ClientError, Problem};
+use crate::local::LocalError;
 
 /// Stands at the end of every client command's help.
 pub(super) const HELP: &str = "\
@@ -68,6 +69,9 @@ pub enum CliError {
         /// Why it failed.
         source: io::Error,
     },
+    /// A process or a file on this machine failed.
+    #[error("{0}")]
+    Local(#[from] LocalError),
     /// Something else failed; one line that says what.
     #[error("{0}")]
     Failed(String),
@@ -90,7 +94,7 @@ impl CliError {
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => {
                 serde_json::json!({ "code": "unreachable", "outcome": "not_applied", "detail": detail })
             }
-            Self::Client(_) | Self::Io { .. } | Self::Failed(_) => {
+            Self::Client(_) | Self::Io { .. } | Self::Local(_) | Self::Failed(_) => {
                 serde_json::json!({ "code": "failed", "detail": detail })
             }
         }
@@ -103,7 +107,7 @@ impl CliError {
             Self::Usage(_) | Self::Client(ClientError::Url { .. }) => ExitCode::Usage,
             Self::OutcomeUnknown { .. } => ExitCode::OutcomeUnknown,
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => ExitCode::Unreachable,
-            Self::Refused(_) | Self::Client(_) | Self::Io { .. } | Self::Failed(_) => ExitCode::Failed,
+            Self::Refused(_) | Self::Client(_) | Self::Io { .. } | Self::Local(_) | Self::Failed(_) => ExitCode::Failed,
         }
     }
 }
