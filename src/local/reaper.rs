@@ -24,7 +24,7 @@ while read -r _ mounted _; do
     case $mounted in
     "$1"/*) umount "$mounted" 2>/dev/null || umount -l "$mounted" 2>/dev/null ;;
     esac
-done </proc/self/mounts
+done < <(cat /proc/self/mounts)
 rm -rf -- "$1"
 exit 0"#;
 

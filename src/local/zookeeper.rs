@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{LocalError, Process, Reaper, Signal};
+use super::{LocalError, Process, Reaper};
 
 /// The script that finds ZooKeeper and runs a private server; carried along so that the program works anywhere.
 const SCRIPT: &str = include_str!("../../zk/zookeeper.sh");
@@ -135,6 +135,12 @@ impl ZooKeeperServer {
         Ok(())
     }
 
+    /// Whether its process was started and not ended by this program.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Whether its process has ended without being asked to.
     pub fn ended(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| process.ended().is_some())
@@ -175,13 +181,6 @@ impl ZooKeeperServer {
     pub async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().await;
-        }
-    }
-
-    /// Sends its process a signal.
-    pub fn signal(&self, signal: Signal) {
-        if let Some(process) = &self.process {
-            process.signal(signal);
         }
     }
 
