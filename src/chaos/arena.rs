@@ -90,7 +90,8 @@ impl Places<'_> {
     fn node(&self, number: usize, clocks: &Clocks) -> Result<Node, LocalError> {
         let id = node_id(number);
         let (clients, peers) = (self.addresses.clients[number], self.addresses.peers[number]);
-        let node = Node::new(id.clone(), self.folder, format!("http://{clients}"), clocks);
+        let mut node = Node::new(id.clone(), self.folder, format!("http://{clients}"), clocks);
+        node.wrapper = self.network.wrapper(Place::Node(number));
         let reached = self.network.peers_of(number, self.addresses);
         let file = NodeFile {
             node_id: id,
@@ -105,7 +106,7 @@ impl Places<'_> {
             peers: reached.into_iter().map(|(other, at)| (node_id(other), format!("http://{at}"))).collect(),
         };
         file.write(&node.config)?;
-        Ok(Node { wrapper: self.network.wrapper(Place::Node(number)), ..node })
+        Ok(node)
     }
 
     fn zookeepers(&self) -> Result<Vec<ZooKeeperServer>, LocalError> {

@@ -143,14 +143,14 @@ impl Aim {
             FaultKind::PartitionLeader => Self::isolate(&[now.leader], now, luck.chance(500)),
             FaultKind::PartitionMinority => Self::isolate(&minority(&mut luck, now), now, luck.chance(250)),
             FaultKind::PartitionOneWay => Self::one_way(any, now, luck.chance(500)),
-            FaultKind::PartitionZookeeper => Self::from_zookeeper(if luck.chance(700) { now.leader } else { any }, now),
+            FaultKind::PartitionZookeeper => Self::from_zookeeper(mostly_leader(&mut luck, now), now),
             FaultKind::SessionExpiry => Self::from_zookeeper(any, now),
             FaultKind::Delay => Self::delay(luck.between(5, 40), now),
             FaultKind::Loss => Self::lose(u16::try_from(luck.between(10, 80)).expect("at most 80"), now),
             FaultKind::DiskFull => Self::FillDisk(any),
             FaultKind::FsyncError => Self::FailSync(any),
-            FaultKind::ClockStep => Self::StepClock(any, signed(&mut luck, 30, 7_200)),
-            FaultKind::ClockDrift => Self::DriftClock(any, signed(&mut luck, 50, 500)),
+            FaultKind::ClockStep => Self::StepClock(mostly_leader(&mut luck, now), signed(&mut luck, 30, 7_200)),
+            FaultKind::ClockDrift => Self::DriftClock(mostly_leader(&mut luck, now), signed(&mut luck, 50, 500)),
             FaultKind::ZookeeperServer => Self::KillZooKeeper(vec![luck.index(now.zookeepers)]),
             FaultKind::ZookeeperAll => Self::KillZooKeeper((0..now.zookeepers).collect()),
             FaultKind::ZookeeperWiped => Self::WipeZooKeeper,
@@ -271,6 +271,12 @@ fn minority(luck: &mut Random, now: Situation) -> Vec<usize> {
     luck.shuffle(&mut nodes);
     nodes.truncate(1 + luck.index(((now.nodes - 1) / 2).max(1)));
     nodes
+}
+
+/// Where the leader is the one that matters: its clock stamps the entries, its session holds the leadership.
+fn mostly_leader(luck: &mut Random, now: Situation) -> usize {
+    let any = luck.index(now.nodes);
+    if luck.chance(700) { now.leader } else { any }
 }
 
 fn signed(luck: &mut Random, low: u64, high: u64) -> i64 {

@@ -122,6 +122,12 @@ impl Report {
         self.verdict == Verdict::Kept
     }
 
+    /// How many promises were broken and other things were wrong.
+    #[must_use]
+    pub fn wrongs(&self) -> u64 {
+        self.check.total_broken() + u64::try_from(self.findings.len()).unwrap_or(u64::MAX)
+    }
+
     /// Writes `report.json` and `timeline.svg` into a folder.
     pub(super) fn write(&self, folder: &Path) -> Result<(), ChaosError> {
         let json = serde_json::to_string_pretty(self).expect("a report is made of plain values");

@@ -107,11 +107,13 @@ pub async fn run(plan: &ChaosPlan, mut news: impl FnMut(News<'_>)) -> Result<Rep
     };
     stage.play(&mut arena, Nemesis::new(plan.seed, kinds)).await?;
     let summary = stage.end(&mut arena, load).await?;
-    let Stage { recorder, faults, findings, .. } = stage;
+    let elapsed = stage.recorder.now();
+    arena.stop().await;
+    stage.read_logs(&arena);
+    let Stage { faults, findings, .. } = stage;
     news(News::Judging);
     let ledgers: Vec<PathBuf> = arena.nodes.iter().map(|node| node.data_dir.clone()).collect();
     let checked = check(&Subjects { histories: vec![history.clone()], ledgers, all_complete: true }).await?;
-    let elapsed = recorder.now();
     let report = Report::new(plan, Run { faults, skipped, findings, summary, checked, elapsed }, &history)?;
     report.write(&plan.report)?;
     if !report.is_kept() {
@@ -305,13 +307,15 @@ impl<N: FnMut(News<'_>)> Stage<'_, N> {
         let whole = arena.wait_until_whole(PATIENCE, Allowed::default(), &mut surprises).await;
         surprises.extend(whole.err());
         surprises.into_iter().for_each(|surprise| self.find(format!("at the end: {surprise}")));
-        arena.stop().await;
+        Ok(summary)
+    }
+
+    fn read_logs(&mut self, arena: &Arena) {
         for node in &arena.nodes {
             let log = std::fs::read_to_string(&node.log).unwrap_or_default();
             if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
                 self.find(format!("{} panicked: {line}", node.id));
             }
         }
-        Ok(summary)
     }
 }

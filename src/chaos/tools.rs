@@ -151,8 +151,15 @@ impl Clocks {
             set("FAKETIME_TIMESTAMP_FILE", &file.display().to_string()),
             set("FAKETIME_CACHE_DURATION", "1"),
             set("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-            set("FAKETIME_DISABLE_SHM", "1"),
         ]
+    }
+}
+
+/// Takes away what the library leaves in shared memory when its process is killed.
+pub(super) fn clean_up_after(pid: u32) {
+    for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+        // Mostly there is nothing.
+        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
     }
 }
 

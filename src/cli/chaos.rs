@@ -77,7 +77,7 @@ impl Chaos {
         let runtime = runtime.map_err(|source| CliError::Io { what: "starting".to_owned(), source })?;
         let report = runtime.block_on(self.until_a_signal(&plan))?;
         print_line(&if self.json { to_json(&report) } else { report.describe(&plan.report) })?;
-        if report.is_kept() { Ok(()) } else { Err(CliError::Broken(plan.command)) }
+        if report.is_kept() { Ok(()) } else { Err(CliError::PromiseBroken(report.wrongs())) }
     }
 
     fn plan(&self) -> ChaosPlan {

@@ -12,7 +12,8 @@ Exit codes:
   1  refused, or failed
   2  the command line is wrong
   3  the outcome of a write is unknown; the same command with the same --key tells
-  4  no node could be reached; nothing moved";
+  4  no node could be reached; nothing moved
+  5  the check found a broken promise";
 
 /// What the process tells its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum ExitCode {
     OutcomeUnknown = 3,
     /// No node could be reached.
     Unreachable = 4,
+    /// A check found that the cluster broke a promise.
+    PromiseBroken = 5,
 }
 
 impl From<ExitCode> for std::process::ExitCode {
@@ -37,6 +40,7 @@ impl From<ExitCode> for std::process::ExitCode {
             ExitCode::Usage => 2,
             ExitCode::OutcomeUnknown => 3,
             ExitCode::Unreachable => 4,
+            ExitCode::PromiseBroken => 5,
         })
     }
 }
@@ -78,6 +82,9 @@ pub enum CliError {
     /// No node could be reached.
     #[error("{0}")]
     Unreachable(String),
+    /// A check found so many broken promises; its report says which.
+    #[error("{0} broken promise(s)")]
+    PromiseBroken(u64),
 }
 
 impl CliError {
@@ -94,6 +101,7 @@ impl CliError {
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => {
                 serde_json::json!({ "code": "unreachable", "outcome": "not_applied", "detail": detail })
             }
+            Self::PromiseBroken(_) => serde_json::json!({ "code": "promise_broken", "detail": detail }),
             Self::Client(_) | Self::Io { .. } | Self::Local(_) | Self::Failed(_) => {
                 serde_json::json!({ "code": "failed", "detail": detail })
             }
@@ -107,6 +115,7 @@ impl CliError {
             Self::Usage(_) | Self::Client(ClientError::Url { .. }) => ExitCode::Usage,
             Self::OutcomeUnknown { .. } => ExitCode::OutcomeUnknown,
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => ExitCode::Unreachable,
+            Self::PromiseBroken(_) => ExitCode::PromiseBroken,
             Self::Refused(_) | Self::Client(_) | Self::Io { .. } | Self::Local(_) | Self::Failed(_) => ExitCode::Failed,
         }
     }
@@ -130,6 +139,7 @@ mod tests {
         assert_eq!(unreachable.exit_code(), ExitCode::Unreachable);
         assert_eq!(url.exit_code(), ExitCode::Usage);
         assert_eq!(CliError::Failed(String::new()).exit_code(), ExitCode::Failed);
+        assert_eq!(CliError::PromiseBroken(1).exit_code(), ExitCode::PromiseBroken);
         assert!(unknown.to_string().contains("--key k"));
     }
 }

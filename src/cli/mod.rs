@@ -3,6 +3,8 @@
 mod account;
 mod amount;
 mod bench;
+mod chaos;
+mod check;
 mod connection;
 mod demo;
 mod dev;
@@ -40,8 +42,10 @@ enum Command {
     Status(status::Status),
     Ready(ready::Ready),
     Verify(verify::Verify),
+    Check(check::Check),
     RebuildViews(verify::RebuildViews),
     Bench(bench::Bench),
+    Chaos(chaos::Chaos),
 }
 
 /// Does what the command line says. Errors are one line on stderr and an exit code.
@@ -60,15 +64,18 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Ready(ready) => ready.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Check(check) => check.run(),
         Command::RebuildViews(rebuild) => rebuild.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Chaos(chaos) => chaos.run(),
     };
     match result {
         Ok(()) => ExitCode::Ok,
         Err(error) => {
             eprintln!("quorapay: {error}");
-            // Every command that has this option means the same by it: programs find the result on stdout.
-            if std::env::args().any(|argument| argument == "--json") {
+            // Every command that has this option means the same by it: programs find the result on stdout. A broken
+            // promise is a result, and stands there already.
+            if !matches!(error, CliError::PromiseBroken(_)) && std::env::args().any(|argument| argument == "--json") {
                 connection::print_line(&connection::to_json(&error.for_programs())).unwrap_or_default();
             }
             error.exit_code()
@@ -100,11 +107,15 @@ mod tests {
             "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
             "ready --deadline-ms 60000",
             "bench --rate 5000 --duration 60s --json",
+            "chaos --seed 7 --nodes 5 --duration 10m --report /tmp/chaos",
+            "chaos --faults kill,pause,partition --duration 30s",
+            "chaos --network namespaces",
+            "check history.jsonl node1 node2/ledger.db --complete --json",
         ] {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["payment get", "payment get x --key y", "pay a b 1 US$", "bench --retry --failover"] {
+        for line in ["payment get", "payment get x --key y", "pay a b 1 US$", "bench --retry --failover", "chaos --faults love"] {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::LocalError;
 
 /// Remembers the process ids that it is told and forgets those with a minus. When its input ends it kills what is left,
-/// unmounts what is mounted in the folder and removes the folder.
+/// takes away what faketime leaves in memory, unmounts what is mounted in the folder and removes the folder.
 const SCRIPT: &str = r#"pids=' '
 while read -r pid; do
     case $pid in
@@ -20,6 +20,7 @@ while read -r pid; do
     esac
 done
 [ "$pids" = ' ' ] || kill -9 $pids 2>/dev/null
+for pid in $pids; do rm -f "/dev/shm/faketime_shm_$pid" "/dev/shm/sem.faketime_sem_$pid"; done
 while read -r _ mounted _; do
     case $mounted in
     "$1"/*) umount "$mounted" 2>/dev/null || umount -l "$mounted" 2>/dev/null ;;

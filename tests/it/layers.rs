@@ -19,8 +19,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", &["domain", "replication", "engine", "ledger", "views", "transport", "coordination", "clock"]),
     ("api", &["domain", "replication", "engine", "runtime"]),
     ("client", &["domain", "replication"]),
-    ("chaos", &["domain", "replication", "client", "history"]),
-    ("cli", &["domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client"]),
+    ("local", &[]),
+    ("chaos", &["domain", "replication", "client", "history", "check", "local", "runtime"]),
+    ("check", &["domain", "replication", "ledger", "history"]),
+    (
+        "cli",
+        &[
+            "domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client", "check",
+            "chaos", "local",
+        ],
+    ),
 ];
 
 /// What a layer without input and output must not name.

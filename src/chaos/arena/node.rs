@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use crate::chaos::tools::Clocks;
+use crate::chaos::tools::{Clocks, clean_up_after};
 use crate::local::{LocalError, Process, Reaper, Signal, node_command};
 
 /// See the module.
@@ -60,26 +60,29 @@ impl Node {
     /// Kills it as a power cut would.
     pub(in crate::chaos) async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
+            let pid = process.pid();
             process.kill().await;
+            pid.into_iter().for_each(clean_up_after);
         }
     }
 
     /// Asks it to end in order and waits.
     pub(in crate::chaos) async fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
+            let pid = process.pid();
             process.terminate().await;
+            pid.into_iter().for_each(clean_up_after);
         }
     }
 
     /// Whether it has ended by itself since the last call, and how.
     pub(in crate::chaos) fn take_end(&mut self) -> Option<ExitStatus> {
-        let status = self.process.as_mut()?.ended()?;
+        let process = self.process.as_mut()?;
+        let pid = process.pid();
+        let status = process.ended()?;
+        pid.into_iter().for_each(clean_up_after);
         self.process = None;
         Some(status)
-    }
-
-    pub(in crate::chaos) fn runs(&self) -> bool {
-        self.process.is_some()
     }
 
     pub(in crate::chaos) fn pid(&self) -> Option<u32> {

@@ -14,6 +14,9 @@ use crate::history::{Ask, Ending, HistoryReader, Micros, Operation, Operations};
 /// What belongs to "right after": until this long after the cluster was whole again.
 const AFTERMATH: Duration = Duration::from_millis(500);
 
+/// What begins this shortly before the next fault belongs to neither: it may be hit by the one that comes.
+const EVE: Duration = Duration::from_millis(100);
+
 /// Longer latencies are counted as this long; deadlines are shorter.
 const LONGEST_US: u64 = 3_600_000_000;
 
@@ -95,7 +98,7 @@ impl Measured {
     pub(super) fn availability(&self, faults: &[FaultRecord]) -> Vec<Availability> {
         let mut rows: Vec<(String, Vec<Window>)> = Vec::new();
         for fault in faults {
-            let window = Window::of(fault);
+            let window = Window::of(fault, faults);
             let alone = !faults.iter().any(|other| other.number != fault.number && window.shares_cause(other));
             let during = if alone { fault.kind.name() } else { "two at once" };
             match rows.iter_mut().find(|(name, _)| name == during) {
@@ -110,7 +113,7 @@ impl Measured {
             pairs.dedup_by_key(|window| window.from);
             rows.push((name, pairs));
         }
-        let windows: Vec<Window> = faults.iter().map(Window::of).collect();
+        let windows: Vec<Window> = faults.iter().map(|fault| Window::of(fault, faults)).collect();
         let mut result = vec![self.row("nothing", &calm(&windows, self.end()))];
         result.extend(rows.iter().map(|(during, windows)| self.row(during, windows)));
         result[0].faults = 0;
@@ -148,13 +151,13 @@ impl Measured {
         let mut previous = first.checked_sub(1).map_or(window.from, |before| self.paid[before].ended);
         let mut longest = Duration::ZERO;
         for paid in &self.paid[first..] {
-            longest = longest.max(paid.ended.since(previous));
+            longest = longest.max(paid.ended.min(window.end).since(previous));
             previous = paid.ended;
             if previous > window.to {
                 return longest;
             }
         }
-        longest.max(window.to.since(previous))
+        longest.max(window.end.since(previous))
     }
 }
 
@@ -162,36 +165,48 @@ impl Measured {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Window {
     from: Micros,
+    /// What begins from here on is not counted.
     to: Micros,
+    /// Where another fault begins, or `to`: what lasts longer is counted up to here.
+    end: Micros,
 }
 
 impl Window {
-    /// While a fault lasts, and right after.
-    fn of(fault: &FaultRecord) -> Self {
-        Self { from: fault.began, to: Micros(fault.whole.0 + micros(AFTERMATH)) }
+    /// While a fault lasts, and right after, but not into the next.
+    fn of(fault: &FaultRecord, all: &[FaultRecord]) -> Self {
+        let next = all.iter().map(|other| other.began).filter(|began| *began >= fault.whole).min();
+        let after = Micros(fault.whole.0 + micros(AFTERMATH));
+        match next {
+            Some(next) => {
+                let eve = Micros(next.0.saturating_sub(micros(EVE)).max(fault.whole.0));
+                Self { from: fault.began, to: after.min(eve), end: next }
+            }
+            None => Self { from: fault.began, to: after, end: after },
+        }
     }
 
     const fn holds(&self, at: Micros) -> bool {
         self.from.0 <= at.0 && at.0 < self.to.0
     }
 
-    /// Whether another fault lasted at the same time; its aftermath does not count.
+    /// Whether another fault lasted at the same time.
     fn shares_cause(&self, other: &FaultRecord) -> bool {
-        other.began.0 + micros(AFTERMATH) < self.to.0 && self.from < other.whole
+        other.began < self.to && self.from < other.whole
     }
 }
 
-/// What is left of the time up to `end` outside the windows.
+/// What is left of the time up to `end` outside the faults and their aftermaths.
 fn calm(windows: &[Window], end: Micros) -> Vec<Window> {
     let mut calm = Vec::new();
     let mut from = Micros(0);
     let mut sorted = windows.to_vec();
     sorted.sort();
-    for window in sorted.into_iter().chain([Window { from: end, to: end }]) {
-        if from < window.from {
-            calm.push(Window { from, to: window.from });
+    for (begins, ends) in sorted.into_iter().map(|window| (window.from, window.to)).chain([(end, end)]) {
+        let eve = Micros(begins.0.saturating_sub(micros(EVE)));
+        if from < eve {
+            calm.push(Window { from, to: eve, end: begins });
         }
-        from = from.max(window.to);
+        from = from.max(ends);
     }
     calm
 }
@@ -248,7 +263,16 @@ mod tests {
         assert_eq!(ms(row(&rows, "pause-leader").longest_gap_ms), 610);
         let faults = [fault(1, FaultKind::PauseLeader, 9_000, 12_000)];
         let rows = measured(9_500..12_000).availability(&faults);
-        assert_eq!(ms(row(&rows, "pause-leader").longest_gap_ms), 3_008);
+        assert_eq!(ms(row(&rows, "pause-leader").longest_gap_ms), 3_008, "up to the end of the aftermath");
+    }
+
+    #[test]
+    fn a_gap_that_the_next_fault_makes_is_not_the_one_before_its() {
+        let faults = [fault(1, FaultKind::Loss, 2_000, 2_800), fault(2, FaultKind::PauseLeader, 3_100, 4_000)];
+        let rows = measured(3_101..3_600).availability(&faults);
+        assert_eq!(ms(row(&rows, "loss").longest_gap_ms), 10);
+        assert_eq!(ms(row(&rows, "pause-leader").longest_gap_ms), 500);
+        assert_eq!(row(&rows, "loss").failed, 0);
     }
 
     #[test]
@@ -276,9 +300,9 @@ mod tests {
 
     #[test]
     fn time_outside_all_faults_is_calm() {
-        let window = |from, to| Window { from: Micros(from), to: Micros(to) };
-        let windows = [window(10, 20), window(15, 30), window(50, 90)];
-        assert_eq!(calm(&windows, Micros(80)), [window(0, 10), window(30, 50)]);
-        assert_eq!(calm(&[], Micros(80)), [window(0, 80)]);
+        let window = |from, to, end| Window { from: Micros(from * MS), to: Micros(to * MS), end: Micros(end * MS) };
+        let windows = [window(1_000, 2_000, 2_000), window(1_500, 3_000, 3_000), window(5_000, 9_000, 9_000)];
+        assert_eq!(calm(&windows, Micros(8_000 * MS)), [window(0, 900, 1_000), window(3_000, 4_900, 5_000)]);
+        assert_eq!(calm(&[], Micros(800 * MS)), [window(0, 700, 800)]);
     }
 }

@@ -178,7 +178,7 @@ impl Svg {
                 ));
             }
             self.put(format_args!(
-                r#"<line x1="{from:.1}" y1="{LATENCY_BOTTOM}" x2="{from:.1}" y2="{bottom}" stroke="{fill}" stroke-opacity="0.25"/>"#
+                r#"<line x1="{from:.1}" y1="{LANES_TOP}" x2="{from:.1}" y2="{bottom}" stroke="{fill}" stroke-opacity="0.25"/>"#
             ));
         }
     }
