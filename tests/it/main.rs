@@ -7,6 +7,7 @@ mod coordination;
 mod docs;
 mod drill;
 mod failover;
+mod histories;
 mod layers;
 mod payments;
 mod peers;
