@@ -8,6 +8,7 @@
 //! ```text
 //! cli                                              the command line
 //! api, client                                      HTTP for clients, and a client of it
+//! chaos                                            faults on real processes, and a verdict
 //! runtime                                          the event loop: effects become I/O
 //! check                                            histories held against ledgers
 //! history                                          what clients asked and were told, as a file
@@ -17,6 +18,7 @@
 //! domain                                           pure: money, accounts, payments, the bank
 //! settings                                         typed settings; imports domain words only
 //! planted                                          bugs on purpose, for the simulation; nothing in a normal build
+//! local                                            processes of this machine; imports nothing
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
@@ -32,6 +34,7 @@ pub mod domain;
 pub mod engine;
 pub mod history;
 pub mod ledger;
+pub mod local;
 pub mod planted;
 pub mod replication;
 pub mod runtime;

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::client::{ClientError, Problem};
+use crate::local::LocalError;
 
 /// Stands at the end of every client command's help.
 pub(super) const HELP: &str = "\
@@ -83,6 +84,9 @@ pub enum CliError {
         /// What stopped it.
         code: ExitCode,
     },
+    /// A process or a file on this machine failed.
+    #[error("{0}")]
+    Local(#[from] LocalError),
     /// Something else failed; one line that says what.
     #[error("{0}")]
     Failed(String),
@@ -116,7 +120,7 @@ impl CliError {
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => {
                 serde_json::json!({ "code": "unreachable", "outcome": "not_applied", "detail": detail })
             }
-            Self::Client(_) | Self::Io { .. } | Self::Failed(_) => {
+            Self::Client(_) | Self::Io { .. } | Self::Local(_) | Self::Failed(_) => {
                 serde_json::json!({ "code": "failed", "detail": detail })
             }
         })
@@ -131,7 +135,12 @@ impl CliError {
             Self::Stopped { code, .. } => *code,
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => ExitCode::Unreachable,
             Self::PromiseBroken(_) => ExitCode::PromiseBroken,
-            Self::Refused(_) | Self::Client(_) | Self::Io { .. } | Self::Failed(_) | Self::Shown(_) => ExitCode::Failed,
+            Self::Refused(_)
+            | Self::Client(_)
+            | Self::Io { .. }
+            | Self::Local(_)
+            | Self::Failed(_)
+            | Self::Shown(_) => ExitCode::Failed,
         }
     }
 }

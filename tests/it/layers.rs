@@ -20,11 +20,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", &["domain", "replication", "engine", "ledger", "views", "transport", "coordination", "clock"]),
     ("api", &["domain", "replication", "engine", "runtime"]),
     ("client", &["domain", "replication"]),
-    ("chaos", &["domain", "replication", "client", "history"]),
+    ("local", &[]),
+    ("chaos", &["domain", "replication", "client", "history", "check", "local", "runtime"]),
     ("check", &["domain", "replication", "ledger", "history"]),
     (
         "cli",
-        &["domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client", "check"],
+        &[
+            "domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client", "check",
+            "chaos", "local",
+        ],
     ),
 ];
 
