@@ -139,7 +139,7 @@ async fn views_that_differ_in_what_became_of_payments_are_found() {
     let index = chain.last().index;
     type Expected = fn(&Finding) -> bool;
     let spoilt: [(&'static str, Expected); 6] = [
-        ("UPDATE changed_payments SET status = 'refunded' WHERE status = 'voided'", |finding| {
+        ("UPDATE changed_payments SET status = 'voided' WHERE status = 'expired'", |finding| {
             matches!(finding, Finding::ViewsChange { .. })
         }),
         ("DELETE FROM holds WHERE order_id = '#3'", |finding| matches!(finding, Finding::ViewsHold { .. })),
