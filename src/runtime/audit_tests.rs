@@ -167,11 +167,11 @@ async fn with_a_lie(mut chain: Chain, lie: Operation) -> (LogIndex, Vec<Finding>
 }
 
 fn changed(chain: &Chain) -> PaymentChange {
-    let changes = chain.entries.iter().rev().filter_map(|entry| match entry.operation()? {
+    let changed = |entry: &Arc<Entry>| match entry.operation()? {
         Operation::PaymentChange(change) if change.before.is_some() => Some(change.clone()),
         _ => None,
-    });
-    changes.last().unwrap()
+    };
+    chain.entries.iter().find_map(changed).unwrap()
 }
 
 #[tokio::test]
