@@ -1,5 +1,6 @@
 //! Chains of entries for tests of what stores and reads them: every kind of entry, decided by a real bank.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{
@@ -87,12 +88,14 @@ impl Chain {
 
     fn holders(&self, request: &OperationRequest) -> KeyHolders {
         let OperationRequest::Batch(batch) = request else { return KeyHolders::new() };
-        let holder = |key: &IdempotencyKey| {
-            let holds = |entry: &&Arc<Entry>| entry.operation().is_some_and(|op| op.keys().any(|held| held == key));
-            let entry = self.entries.iter().find(holds)?;
-            Some((key.digest(), entry.operation()?.holder_of(key, entry.index.0)))
-        };
-        batch.items.iter().filter_map(|item| holder(item.key.as_ref()?)).collect()
+        let wanted: BTreeSet<&IdempotencyKey> = batch.items.iter().filter_map(|item| item.key.as_ref()).collect();
+        let mut holders = KeyHolders::new();
+        for (entry, operation) in self.entries.iter().filter_map(|entry| Some((entry, entry.operation()?))) {
+            for key in operation.keys().filter(|key| wanted.contains(key)) {
+                holders.insert(key.digest(), operation.holder_of(key, entry.index.0));
+            }
+        }
+        holders
     }
 
     /// The id of the payment that the last entry decided; in a batch, of the one with this number.
