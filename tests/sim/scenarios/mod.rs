@@ -7,6 +7,8 @@ mod logs;
 mod messages;
 mod zookeeper;
 
+use std::collections::BTreeSet;
+
 use super::SETTLING_TIME;
 use super::knobs::{Knobs, MILLI, SECOND};
 use super::world::World;
@@ -114,4 +116,19 @@ fn finish(mut world: World) {
     world.release_kept_back();
     world.run_until(world.now + 2 * SECOND);
     world.settle(SETTLING_TIME);
+}
+
+#[test]
+fn the_documentation_names_every_scenario_and_no_other() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("the file is there");
+    let document = read("docs/TESTING.md");
+    let (_, table) = document.split_once("### The hazards").expect("there is such a heading");
+    let (table, _) = table.split_once("###").expect("another heading follows");
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let named = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).map(str::to_owned);
+    let files = ["disks", "elections", "logs", "messages", "zookeeper"];
+    let code = files.map(|file| read(&format!("tests/sim/scenarios/{file}.rs"))).concat();
+    let tests = code.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split('(').next()).map(str::to_owned);
+    assert_eq!(named.collect::<BTreeSet<_>>(), tests.collect::<BTreeSet<_>>());
 }

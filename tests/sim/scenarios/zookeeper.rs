@@ -87,7 +87,7 @@ fn of_two_candidates_with_one_epoch_one_leads_and_the_other_is_not_shut_out() {
 }
 
 #[test]
-fn a_second_process_with_a_nodes_id_neither_counts_twice_nor_leads_in_its_place() {
+fn a_second_process_with_a_nodes_id_is_never_counted_twice() {
     for seed in 0..20 {
         let (mut world, _) = three_at_work(seed);
         world.start_twin();
