@@ -95,9 +95,7 @@ impl BatchReader {
     pub(super) fn feed(&mut self, mut piece: &[u8]) -> Result<(), Problem> {
         while let Some(first) = piece.first() {
             let Some(token) = &mut self.token else {
-                if first.is_ascii_whitespace() {
-                    piece = &piece[1..];
-                } else if self.begin(*first)? {
+                if first.is_ascii_whitespace() || self.begin(*first)? {
                     piece = &piece[1..];
                 }
                 continue;

@@ -7,9 +7,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use crate::domain::{Batch, DecidedItem, IdempotencyKey, Operation, OperationRequest};
+use crate::domain::{Batch, IdempotencyKey, Operation, OperationRequest};
 use crate::replication::{Entry, LogIndex};
-use crate::runtime::SubmitError;
 
 use super::answer::{Answer, Mark};
 use super::json::{ObjectWriter, write_object};
@@ -41,21 +40,11 @@ async fn fence(State(api): State<Api>, key: Result<Path<String>, PathRejection>,
         Query::new(parts.uri.query()).finish()?;
         let deadline = request::deadline(&parts.headers)?;
         let write = writes::Write { deadline, key: key.clone() };
-        match write.try_submit(&api, OperationRequest::Fence).await {
-            Ok(committed) => {
-                let mut body = Vec::with_capacity(64);
-                write_object(&mut body, |object| {
-                    object.field("state", "fenced").field("index", &committed.entry.index);
-                });
-                Ok(Answer::json(StatusCode::OK, body, Mark::of_write(&committed)))
-            }
-            // Something has applied under the key already: the caller learns what.
-            Err(SubmitError::KeyReused | SubmitError::Fenced) => {
-                let read = Read::begin(&api.node, &parts.headers, Query::new(None)).await?;
-                state_of(&api, &read, &key).await
-            }
-            Err(error) => Err(Problem::from_submit(error, &key)),
-        }
+        let committed = write.submit(&api, OperationRequest::Fence).await?;
+        // If something has applied under the key already, that is its entry.
+        let mut body = Vec::with_capacity(512);
+        write_object(&mut body, |object| held_by(object, &committed.entry, &key));
+        Ok(Answer::json(StatusCode::OK, body, Mark::of_write(&committed)))
     })
     .await
 }
@@ -89,14 +78,12 @@ fn held_by(object: &mut ObjectWriter<'_>, entry: &Entry, key: &IdempotencyKey) {
     let state = if matches!(entry.operation(), Some(Operation::Fence(_))) { "fenced" } else { "committed" };
     object.field("state", state);
     match entry.operation() {
-        Some(Operation::Payment(_)) => payment(object, entry, 0),
         Some(Operation::Batch(batch)) if batch.key == *key => {
             object.object("batch", |object| batch_fields(object, entry.index, batch));
         }
-        Some(Operation::Batch(batch)) => {
-            let holds = |item: &DecidedItem| item.key.as_ref().is_some_and(|(held, _)| held == key);
-            if let Some((item, _)) = batch.numbered().find(|(_, item)| holds(item)) {
-                payment(object, entry, item);
+        Some(Operation::Payment(_) | Operation::Batch(_)) => {
+            if let Some(shown) = ShownPayment::decided_under(entry, key) {
+                object.object("payment", |object| render::payment_fields(object, &shown));
             }
         }
         Some(Operation::PaymentChange(change)) => {
@@ -113,12 +100,6 @@ fn held_by(object: &mut ObjectWriter<'_>, entry: &Entry, key: &IdempotencyKey) {
             object.field("index", &entry.index);
         }
         Some(Operation::Expiry(_)) | None => {}
-    }
-}
-
-fn payment(object: &mut ObjectWriter<'_>, entry: &Entry, item: u16) {
-    if let Some(shown) = ShownPayment::decided_at(entry, item) {
-        object.object("payment", |object| render::payment_fields(object, &shown));
     }
 }
 

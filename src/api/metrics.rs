@@ -102,7 +102,7 @@ impl Collector for Batches {
         let counts = self.by_bucket.iter().map(|count| count.load(Ordering::Relaxed));
         let bounds = BATCH_BUCKETS.iter().map(|bound| f64::from(*bound)).chain([f64::INFINITY]);
         let sum = whole(self.payments.load(Ordering::Relaxed));
-        encode_buckets(encoder, sum, bounds.zip(counts).collect())
+        encode_buckets(encoder, sum, &bounds.zip(counts).collect::<Vec<_>>())
     }
 }
 
@@ -159,17 +159,17 @@ impl RouteCounts {
     fn encode_latency(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
         let counts = self.by_bucket.iter().map(|count| count.load(Ordering::Relaxed));
         let bounds = BUCKETS_US.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
-        encode_buckets(encoder, seconds(self.total_us.load(Ordering::Relaxed)), bounds.zip(counts).collect())
+        encode_buckets(encoder, seconds(self.total_us.load(Ordering::Relaxed)), &bounds.zip(counts).collect::<Vec<_>>())
     }
 }
 
 /// Writes a histogram, unless nothing was counted.
-fn encode_buckets(mut encoder: MetricEncoder<'_>, sum: f64, buckets: Vec<(f64, u64)>) -> fmt::Result {
+fn encode_buckets(mut encoder: MetricEncoder<'_>, sum: f64, buckets: &[(f64, u64)]) -> fmt::Result {
     let count: u64 = buckets.iter().map(|(_, count)| count).sum();
     if count == 0 {
         return Ok(());
     }
-    encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    encoder.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
 }
 
 fn seconds(microseconds: u64) -> f64 {

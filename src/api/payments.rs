@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 
-use crate::domain::{AccountId, Currency, Operation, OperationRequest, OrderId, PaymentStatus};
+use crate::domain::{AccountId, Currency, IdempotencyKey, OperationRequest, OrderId, PaymentStatus};
 use crate::replication::{LogIndex, Timestamp};
 use crate::runtime::{Committed, PaymentFilter, PaymentView};
 
@@ -33,16 +33,18 @@ async fn make_payment(api: &Api, request: Request) -> Result<Answer, Problem> {
     let write = writes::begin(&parts)?;
     let body = request::body(&parts.headers, body, write.deadline).await?;
     let payment = payment_body::parse(&body)?;
+    let key = write.key.clone();
     let committed = write.submit(api, OperationRequest::Payment(payment)).await?;
-    created(&committed)
+    created(&committed, &key)
 }
 
-fn created(committed: &Committed) -> Result<Answer, Problem> {
-    let entry = &committed.entry;
-    let shown = ShownPayment::decided_at(entry, 0).expect("a payment's key and fingerprint lead to a payment's entry");
+/// The answer to a payment. Under its key it may have been one of a batch.
+fn created(committed: &Committed, key: &IdempotencyKey) -> Result<Answer, Problem> {
+    let shown = ShownPayment::decided_under(&committed.entry, key)
+        .expect("a payment's key and fingerprint lead to that payment's entry");
     let mut body = Vec::with_capacity(shown.estimated_bytes());
     render::payment(&mut body, &shown);
-    match entry.operation().and_then(Operation::rejection) {
+    match shown.rejection() {
         None => Ok(Answer::json(StatusCode::CREATED, body, Mark::of_write(committed))),
         Some(rejection) => Err(writes::refused(committed, rejection).raw_member("payment", body)),
     }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 
 use crate::domain::{IdempotencyKey, OperationRequest, Proposal, Rejection};
-use crate::runtime::{Committed, SubmitError};
+use crate::runtime::Committed;
 
 use super::answer::Mark;
 use super::problem::Problem;
@@ -49,13 +49,9 @@ impl Write {
 
     /// Hands the write to the node and waits for its entry.
     pub(super) async fn submit(self, api: &Api, request: OperationRequest) -> Result<Committed, Problem> {
-        let submitted = self.try_submit(api, request).await;
+        let proposal = Proposal { key: self.key.clone(), request };
+        let submitted = api.node.submit(proposal, self.deadline).await;
         submitted.map_err(|error| Problem::from_submit(error, &self.key))
-    }
-
-    /// The same, for those who have an answer of their own to a failure.
-    pub(super) async fn try_submit(&self, api: &Api, request: OperationRequest) -> Result<Committed, SubmitError> {
-        api.node.submit(Proposal { key: self.key.clone(), request }, self.deadline).await
     }
 }
 

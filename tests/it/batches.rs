@@ -25,8 +25,11 @@ fn send(node: &Node, key: &str, query: &str, payments: &[Value]) -> Answer {
 #[test]
 fn a_batch_has_a_result_per_payment_in_order_and_a_refused_one_stops_no_other() {
     let cluster = SHARED.cluster();
-    let payments =
-        [payment("external:x", "ordered", 10), payment("nobody", "ordered", 1), payment("ordered", "ordered:2", 4)];
+    let payments = [
+        payment("external:ordered", "ordered", 10),
+        payment("nobody", "ordered", 1),
+        payment("ordered", "ordered:2", 4),
+    ];
     let batch = send(&cluster.nodes[0], "ordered", "", &payments).expect(200);
     assert_eq!((&batch["status"], &batch["succeeded"], &batch["rejected"]), (&json!("decided"), &json!(2), &json!(1)));
     let results = batch["results"].as_array().unwrap();
@@ -45,7 +48,7 @@ fn a_batch_has_a_result_per_payment_in_order_and_a_refused_one_stops_no_other() 
 #[test]
 fn a_batch_is_an_array_an_object_or_lines_and_all_three_mean_the_same() {
     let cluster = SHARED.cluster();
-    let (one, two) = (payment("external:x", "forms", 1), payment("external:x", "forms", 2));
+    let (one, two) = (payment("external:forms", "forms", 1), payment("external:forms", "forms", 2));
     let object = json!({"atomic": true, "payments": [one, two]}).to_string();
     let lines = format!("{one}\n{two}\n");
     let node = &cluster.nodes[1];
@@ -62,8 +65,11 @@ fn a_batch_is_an_array_an_object_or_lines_and_all_three_mean_the_same() {
 #[test]
 fn an_atomic_batch_moves_all_or_nothing_and_says_which_payments_failed() {
     let cluster = SHARED.cluster();
-    let payments =
-        [payment("external:x", "atomic", 10), payment("nobody", "atomic", 1), payment("external:x", "atomic", 5)];
+    let payments = [
+        payment("external:atomic", "atomic", 10),
+        payment("nobody", "atomic", 1),
+        payment("external:atomic", "atomic", 5),
+    ];
     let answer = send(&cluster.nodes[0], "atomic", "?atomic=true", &payments);
     let aborted = answer.expect(409);
     assert_eq!((&aborted["code"], &aborted["failed"]), (&json!("batch_aborted"), &json!([1])));
@@ -72,16 +78,18 @@ fn an_atomic_batch_moves_all_or_nothing_and_says_which_payments_failed() {
     assert_eq!(cluster.nodes[1].get("/v1/accounts/atomic").status, 404);
     let again = send(&cluster.nodes[2], "atomic", "?atomic=true", &payments);
     assert_eq!((&again.body, again.status), (&answer.body, 409));
-    let whole = [payment("external:x", "atomic", 10), payment("atomic", "atomic:2", 10)];
+    let whole = [payment("external:atomic", "atomic", 10), payment("atomic", "atomic:2", 10)];
     assert_eq!(send(&cluster.nodes[1], "atomic 2", "?atomic=true", &whole).expect(200)["succeeded"], 2);
 }
 
 #[test]
 fn a_batch_is_idempotent_as_a_whole_and_payment_by_payment() {
     let cluster = SHARED.cluster();
-    let single = cluster.nodes[0].pay("item a", "external:x", "items", 1).expect(201);
-    let payments =
-        [keyed("item a", payment("external:x", "items", 1)), keyed("item b", payment("external:x", "items", 2))];
+    let single = cluster.nodes[0].pay("item a", "external:items", "items", 1).expect(201);
+    let payments = [
+        keyed("item a", payment("external:items", "items", 1)),
+        keyed("item b", payment("external:items", "items", 2)),
+    ];
     let first = send(&cluster.nodes[1], "items 1", "", &payments);
     let batch = first.expect(200);
     assert_eq!((&batch["succeeded"], &batch["replayed"]), (&json!(1), &json!(1)));
@@ -96,10 +104,10 @@ fn a_batch_is_idempotent_as_a_whole_and_payment_by_payment() {
     assert_eq!(other["results"][1]["id"], batch["results"][1]["id"]);
     assert_eq!(cluster.nodes[1].balance("items"), 3);
     // A payment by itself under an item's key gets that item's answer.
-    let alone = cluster.nodes[2].pay("item b", "external:x", "items", 2);
+    let alone = cluster.nodes[2].pay("item b", "external:items", "items", 2);
     assert_eq!((alone.status, &alone.expect(201)), (201, &batch["results"][1]));
     let reused =
-        send(&cluster.nodes[0], "items 3", "", &[keyed("item b", payment("external:x", "items", 99))]).expect(200);
+        send(&cluster.nodes[0], "items 3", "", &[keyed("item b", payment("external:items", "items", 99))]).expect(200);
     assert_eq!(reused["results"][0]["rejection"], "idempotency_key_reused");
     assert_eq!(send(&cluster.nodes[1], "items 1", "", &payments[..1]).expect(422)["code"], "idempotency_key_reused");
 }
@@ -107,7 +115,7 @@ fn a_batch_is_idempotent_as_a_whole_and_payment_by_payment() {
 #[test]
 fn a_key_of_a_batch_or_of_one_of_its_payments_tells_what_became_of_it() {
     let cluster = SHARED.cluster();
-    let payments = [keyed("told a", payment("external:x", "told", 1)), payment("nobody", "told", 1)];
+    let payments = [keyed("told a", payment("external:told", "told", 1)), payment("nobody", "told", 1)];
     let batch = send(&cluster.nodes[0], "told", "", &payments).expect(200);
     for node in &cluster.nodes {
         let own = node.get("/v1/payments/by-key/told").expect(200);
@@ -122,7 +130,7 @@ fn a_key_of_a_batch_or_of_one_of_its_payments_tells_what_became_of_it() {
 #[test]
 fn a_batch_may_hold_ten_thousand_payments_and_every_one_is_found_again() {
     let cluster = SHARED.cluster();
-    let payments: Vec<Value> = (1..=10_000).map(|amount| payment("external:x", "large", amount)).collect();
+    let payments: Vec<Value> = (1..=10_000).map(|amount| payment("external:large", "large", amount)).collect();
     let batch = send(&cluster.nodes[1], "large", "", &payments).expect(200);
     let results = batch["results"].as_array().unwrap();
     assert_eq!((results.len(), &batch["succeeded"]), (10_000, &json!(10_000)));
@@ -134,6 +142,6 @@ fn a_batch_may_hold_ten_thousand_payments_and_every_one_is_found_again() {
     let amounts: Vec<&Value> =
         newest["payments"].as_array().unwrap().iter().map(|payment| &payment["amount"]).collect();
     assert_eq!(amounts, [10_000, 9_999, 9_998]);
-    let too_many = [payments, vec![payment("external:x", "large", 1)]].concat();
+    let too_many = [payments, vec![payment("external:large", "large", 1)]].concat();
     assert_eq!(send(&cluster.nodes[0], "larger", "", &too_many).expect(400)["code"], "too_many_payments");
 }

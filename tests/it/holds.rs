@@ -10,8 +10,9 @@ static SHARED: Shared = Shared::new();
 
 /// Sets money aside for a shop, from outside.
 fn hold(node: &Node, key: &str, amount: i64, more: &Value) -> Answer {
+    let party = key.replace(' ', "-");
     let mut body = json!({
-        "from": format!("external:{key}"), "to": format!("shop:{key}"), "amount": amount, "currency": "EUR",
+        "from": format!("external:{party}"), "to": format!("shop:{party}"), "amount": amount, "currency": "EUR",
         "capture": "manual",
     });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -1,7 +1,8 @@
 //! Payments as JSON.
 
 use crate::domain::{
-    Batch, Capture, DecidedPayment, MinorUnits, Operation, PaymentId, PaymentOutcome, PaymentState, PaymentStatus,
+    Batch, Capture, DecidedPayment, IdempotencyKey, MinorUnits, Operation, PaymentId, PaymentOutcome, PaymentState,
+    PaymentStatus, Rejection,
 };
 use crate::replication::{Entry, Timestamp};
 use crate::runtime::PaymentView;
@@ -54,6 +55,17 @@ impl<'entry> ShownPayment<'entry> {
             operation => operation.payments().find(|payment| payment.item == item)?,
         };
         Self::decided(entry, payment)
+    }
+
+    /// The payment that an entry holds under a key, as it was decided: its own, or one of a batch.
+    pub(in crate::api) fn decided_under(entry: &'entry Entry, key: &IdempotencyKey) -> Option<Self> {
+        let payment = entry.operation()?.payments().find(|payment| payment.key == Some(key))?;
+        Self::decided(entry, payment)
+    }
+
+    /// Why the bank refused it, if it did.
+    pub(in crate::api) fn rejection(&self) -> Option<Rejection> {
+        self.payment.outcome.rejection()
     }
 
     /// A payment where it stands now.
@@ -171,7 +183,6 @@ mod tests {
 
     use super::*;
     use crate::api::samples;
-    use crate::domain::Rejection;
 
     fn shown(entry: &Entry, state: Option<&PaymentState>) -> serde_json::Value {
         let decided = entry.operation().and_then(|operation| operation.payments().next()).expect("a payment");
@@ -217,6 +228,17 @@ mod tests {
         let shown = shown(&samples::payment_entry(samples::request(), rejected), None);
         assert_eq!((&shown["status"], &shown["rejection"]), (&json!("rejected"), &json!("insufficient_funds")));
         assert_eq!((shown.get("balances"), &shown["captured"]), (None, &json!(0)));
+    }
+
+    #[test]
+    fn a_payment_is_found_by_its_key_alone_or_in_a_batch() {
+        let alone = samples::payment_entry(samples::request(), samples::succeeded());
+        assert!(ShownPayment::decided_under(&alone, &samples::key("order \"42\"")).is_some());
+        let refused = PaymentOutcome::Rejected(Rejection::AccountFrozen);
+        let batch = samples::batch_entry(false, &[samples::succeeded(), refused]);
+        let second = ShownPayment::decided_under(&batch, &samples::key("item 1")).expect("it is there");
+        assert_eq!((second.id().item(), second.rejection()), (1, Some(Rejection::AccountFrozen)));
+        assert!(ShownPayment::decided_under(&batch, &samples::key("batch")).is_none());
     }
 
     #[test]
