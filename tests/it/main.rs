@@ -12,6 +12,8 @@ mod exports;
 mod failover;
 mod fences;
 mod holds;
+mod import_export;
+mod integration_guide;
 mod layers;
 mod lists;
 mod payments;

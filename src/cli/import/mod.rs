@@ -117,8 +117,9 @@ impl Import {
             report_bytes: 0,
         });
         let counts = block_on(self.send(&client, format, start, &mut report, &resume))??;
-        self.finish(&survey, Some(counts), &mut report)?;
-        resume.remove()
+        report.flush()?;
+        resume.remove()?;
+        self.finish(&survey, Some(counts), &mut report)
     }
 
     fn format(&self) -> Result<FormatWord, CliError> {
