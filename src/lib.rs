@@ -8,24 +8,34 @@
 //! ```text
 //! cli                                              the command line
 //! api, client                                      HTTP for clients, and a client of it
+//! chaos                                            faults on real processes, and a verdict
 //! runtime                                          the event loop: effects become I/O
+//! check                                            histories held against ledgers
+//! history                                          what clients asked and were told, as a file
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! engine                                           pure: proposals become entries, callers get answers
 //! replication                                      pure: the protocol as events and effects
 //! domain                                           pure: money, accounts, payments, the bank
 //! settings                                         typed settings; imports domain words only
+//! planted                                          bugs on purpose, for the simulation; nothing in a normal build
+//! local                                            processes of this machine; imports nothing
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` walks through a payment, an append, an election and a read.
 
 pub mod api;
+pub mod chaos;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod coordination;
 pub mod domain;
 pub mod engine;
+pub mod history;
 pub mod ledger;
+pub mod local;
+pub mod planted;
 pub mod replication;
 pub mod runtime;
 pub mod settings;

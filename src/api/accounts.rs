@@ -62,9 +62,7 @@ impl RequestBody for PatchBody {
 }
 
 pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/v1/accounts", get(list).post(open))
-        .route("/v1/accounts/{id}", get(by_id).patch(change))
+    Router::new().route("/v1/accounts", get(list).post(open)).route("/v1/accounts/{id}", get(by_id).patch(change))
 }
 
 async fn open(State(api): State<Api>, request: Request) -> Response {
@@ -234,7 +232,11 @@ mod tests {
         assert_eq!(opened(r#"{"overdraft":"none"}"#), Err(field("missing_field", "id")));
         assert_eq!(opened(r#"{"id":"a","name":"x"}"#), Err(field("unknown_field", "name")));
         for bad in ["\"open\"", "5", "{}", "true", "\"Frozen\""] {
-            assert_eq!(patched("a", &format!(r#"{{"status":{bad}}}"#)), Err(field("invalid_status", "status")), "{bad}");
+            assert_eq!(
+                patched("a", &format!(r#"{{"status":{bad}}}"#)),
+                Err(field("invalid_status", "status")),
+                "{bad}"
+            );
         }
     }
 }

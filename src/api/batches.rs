@@ -153,7 +153,8 @@ struct Originals {
 }
 
 impl Originals {
-    /// Reads them from the ledger, entry by entry: many of them may stand in one large batch. `None` if this node cannot.
+    /// Reads them from the ledger, entry by entry: many of them may stand in one large batch. `None` if this node
+    /// cannot.
     async fn fetch(api: &Api, batch: &Batch, deadline: Instant) -> Option<Self> {
         let mut wanted: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
         for (item, decided) in batch.numbered() {

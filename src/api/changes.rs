@@ -108,10 +108,8 @@ mod tests {
 
     #[test]
     fn a_change_of_a_payment_that_is_not_there_is_not_found() {
-        let (mut entry, _) = samples::change_entry(
-            PaymentChangeKind::Void,
-            PaymentChangeOutcome::Rejected(Rejection::PaymentNotFound),
-        );
+        let (mut entry, _) =
+            samples::change_entry(PaymentChangeKind::Void, PaymentChangeOutcome::Rejected(Rejection::PaymentNotFound));
         let crate::replication::Body::Operation(Operation::PaymentChange(change)) = &mut entry.body else {
             panic!("no change")
         };

@@ -92,7 +92,8 @@ impl Export {
         // Stretches may be empty; the connection wants none of those.
         while out.is_empty() || progress.rows == 0 {
             let page = tokio::time::timeout(self.patience, progress.pages.next()).await;
-            let page = match page.map_err(|_| BrokenOff::TooSlow).map(|page| page.transpose().map_err(BrokenOff::from)) {
+            let page = match page.map_err(|_| BrokenOff::TooSlow).map(|page| page.transpose().map_err(BrokenOff::from))
+            {
                 Ok(Ok(page)) => page,
                 Ok(Err(error)) | Err(error) => return Some((Err(error), None)),
             };

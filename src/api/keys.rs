@@ -21,9 +21,7 @@ use super::request::Query;
 use super::{Api, batches, path_text, render, request, writes};
 
 pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/v1/payments/by-key/{key}", get(by_key))
-        .route("/v1/payments/by-key/{key}/fence", post(fence))
+    Router::new().route("/v1/payments/by-key/{key}", get(by_key)).route("/v1/payments/by-key/{key}/fence", post(fence))
 }
 
 async fn by_key(State(api): State<Api>, key: Result<Path<String>, PathRejection>, request: Request) -> Response {
@@ -149,7 +147,10 @@ mod tests {
         assert_eq!((&payment["state"], &payment["payment"]["status"]), (&json!("committed"), &json!("succeeded")));
         let (entry, id) = samples::change_entry(PaymentChangeKind::Capture(None), samples::applied(1_250));
         let change = held(&entry, "change");
-        assert_eq!((&change["change"]["id"], &change["change"]["status"]), (&json!(id.to_string()), &json!("captured")));
+        assert_eq!(
+            (&change["change"]["id"], &change["change"]["status"]),
+            (&json!(id.to_string()), &json!("captured"))
+        );
         let opened = held(&samples::account_entry("shop", AccountChangeKind::Open(Overdraft::None)), "account");
         assert_eq!((&opened["state"], &opened["account"]["id"]), (&json!("committed"), &json!("shop")));
         let fenced = held(&samples::fence_entry("k"), "k");
@@ -170,7 +171,10 @@ mod tests {
         let refused = PaymentOutcome::Rejected(Rejection::AccountFrozen);
         let entry = samples::batch_entry(false, &[samples::succeeded(), refused]);
         let batch = held(&entry, "batch");
-        assert_eq!(batch["batch"], json!({"status": "decided", "succeeded": 1, "rejected": 1, "replayed": 0, "index": 7}));
+        assert_eq!(
+            batch["batch"],
+            json!({"status": "decided", "succeeded": 1, "rejected": 1, "replayed": 0, "index": 7})
+        );
         let item = held(&entry, "item 1");
         assert_eq!((&item["payment"]["rejection"], item.get("batch")), (&json!("account_frozen"), None));
         assert!(item["payment"]["id"].as_str().expect("an id").contains("-8001-"));

@@ -117,9 +117,8 @@ impl<Key> Body<Key> {
             return Err(Problem::bad_request("same_account", detail).field("to"));
         }
         // A text of that many bytes has no more characters.
-        let long = |text: &CompactString| {
-            text.len() > MAX_DESCRIPTION_CHARS && text.chars().count() > MAX_DESCRIPTION_CHARS
-        };
+        let long =
+            |text: &CompactString| text.len() > MAX_DESCRIPTION_CHARS && text.chars().count() > MAX_DESCRIPTION_CHARS;
         if self.description.as_ref().is_some_and(long) {
             let detail = format!("a description has at most {MAX_DESCRIPTION_CHARS} characters");
             return Err(Problem::bad_request("description_too_long", detail).field("description"));

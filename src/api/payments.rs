@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_list_is_filtered_by_any_of_its_conditions() {
-        let query = "account=shop:1&status=partially_refunded&currency=JPY&order_id=o%201&from_time=1970-01-01T00:00:01Z&to_time=2026-01-31T12:00:00.5%2B02:00";
+        let query = "account=shop:1&status=partially_refunded&currency=JPY&order_id=o%201\
+                     &from_time=1970-01-01T00:00:01Z&to_time=2026-01-31T12:00:00.5%2B02:00";
         let filter = take_filter(&mut Query::new(Some(query))).expect("valid");
         assert_eq!(filter.account.expect("given").as_str(), "shop:1");
         assert_eq!(filter.status, Some(PaymentStatus::PartiallyRefunded));

@@ -115,8 +115,8 @@ pub(super) async fn body(headers: &HeaderMap, body: Body, deadline: Instant) -> 
     }
 }
 
-/// Hands the body over piece by piece, in bounded time, and only up to `limit` bytes. Once a piece is refused the rest is
-/// read and dropped: a caller that is still sending would not see the answer.
+/// Hands the body over piece by piece, in bounded time, and only up to `limit` bytes. Once a piece is refused the rest
+/// is read and dropped: a caller that is still sending would not see the answer.
 pub(super) async fn body_in_pieces(
     headers: &HeaderMap,
     body: Body,

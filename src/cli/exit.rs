@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::client::{ClientError, Problem};
+use crate::local::LocalError;
 
 /// Stands at the end of every client command's help.
 pub(super) const HELP: &str = "\
@@ -11,7 +12,8 @@ Exit codes:
   1  refused, or failed
   2  the command line is wrong
   3  the outcome of a write is unknown; the same command with the same --key tells
-  4  no node could be reached; nothing moved";
+  4  no node could be reached; nothing moved
+  5  the check found a broken promise";
 
 /// What the process tells its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum ExitCode {
     OutcomeUnknown = 3,
     /// No node could be reached.
     Unreachable = 4,
+    /// A check found that the cluster broke a promise.
+    PromiseBroken = 5,
 }
 
 impl From<ExitCode> for std::process::ExitCode {
@@ -36,6 +40,7 @@ impl From<ExitCode> for std::process::ExitCode {
             ExitCode::Usage => 2,
             ExitCode::OutcomeUnknown => 3,
             ExitCode::Unreachable => 4,
+            ExitCode::PromiseBroken => 5,
         })
     }
 }
@@ -79,12 +84,18 @@ pub enum CliError {
         /// What stopped it.
         code: ExitCode,
     },
+    /// A process or a file on this machine failed.
+    #[error("{0}")]
+    Local(#[from] LocalError),
     /// Something else failed; one line that says what.
     #[error("{0}")]
     Failed(String),
     /// No node could be reached.
     #[error("{0}")]
     Unreachable(String),
+    /// A check found so many broken promises; its report says which.
+    #[error("{0} broken promise(s)")]
+    PromiseBroken(u64),
 }
 
 impl CliError {
@@ -94,7 +105,7 @@ impl CliError {
     pub fn for_programs(&self) -> Option<serde_json::Value> {
         let detail = self.to_string();
         Some(match self {
-            Self::Shown(_) => return None,
+            Self::Shown(_) | Self::PromiseBroken(_) => return None,
             Self::Stopped { code, .. } => serde_json::json!({
                 "code": "stopped", "detail": detail, "outcome": match code {
                     ExitCode::OutcomeUnknown => "unknown",
@@ -109,7 +120,7 @@ impl CliError {
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => {
                 serde_json::json!({ "code": "unreachable", "outcome": "not_applied", "detail": detail })
             }
-            Self::Client(_) | Self::Io { .. } | Self::Failed(_) => {
+            Self::Client(_) | Self::Io { .. } | Self::Local(_) | Self::Failed(_) => {
                 serde_json::json!({ "code": "failed", "detail": detail })
             }
         })
@@ -123,7 +134,13 @@ impl CliError {
             Self::OutcomeUnknown { .. } => ExitCode::OutcomeUnknown,
             Self::Stopped { code, .. } => *code,
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => ExitCode::Unreachable,
-            Self::Refused(_) | Self::Client(_) | Self::Io { .. } | Self::Failed(_) | Self::Shown(_) => ExitCode::Failed,
+            Self::PromiseBroken(_) => ExitCode::PromiseBroken,
+            Self::Refused(_)
+            | Self::Client(_)
+            | Self::Io { .. }
+            | Self::Local(_)
+            | Self::Failed(_)
+            | Self::Shown(_) => ExitCode::Failed,
         }
     }
 }
@@ -146,6 +163,7 @@ mod tests {
         assert_eq!(unreachable.exit_code(), ExitCode::Unreachable);
         assert_eq!(url.exit_code(), ExitCode::Usage);
         assert_eq!(CliError::Failed(String::new()).exit_code(), ExitCode::Failed);
+        assert_eq!(CliError::PromiseBroken(1).exit_code(), ExitCode::PromiseBroken);
         assert!(unknown.to_string().contains("--key k"));
     }
 }

@@ -3,6 +3,8 @@
 mod account;
 mod amount;
 mod bench;
+mod chaos;
+mod check;
 mod connection;
 mod demo;
 mod dev;
@@ -45,8 +47,10 @@ enum Command {
     Status(status::Status),
     Ready(ready::Ready),
     Verify(verify::Verify),
+    Check(check::Check),
     RebuildViews(verify::RebuildViews),
     Bench(bench::Bench),
+    Chaos(chaos::Chaos),
 }
 
 /// Does what the command line says. Errors are one line on stderr and an exit code.
@@ -67,8 +71,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Ready(ready) => ready.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Check(check) => check.run(),
         Command::RebuildViews(rebuild) => rebuild.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Chaos(chaos) => chaos.run(),
     };
     match result {
         Ok(()) => ExitCode::Ok,
@@ -121,13 +127,22 @@ mod tests {
             "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
             "ready --deadline-ms 60000",
             "bench --rate 5000 --duration 60s --json",
+            "chaos --seed 7 --nodes 5 --duration 10m --report /tmp/chaos",
+            "chaos --faults kill,pause,partition --duration 30s",
+            "chaos --network namespaces",
+            "check history.jsonl node1 node2/ledger.db --complete --json",
         ] {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in
-            ["payment show", "pay a b 1 US$", "pay a b 1 USD --order 7", "account set shop:42", "bench --retry --failover"]
-        {
+        for line in [
+            "payment show",
+            "pay a b 1 US$",
+            "pay a b 1 USD --order 7",
+            "account set shop:42",
+            "bench --retry --failover",
+            "chaos --faults love",
+        ] {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

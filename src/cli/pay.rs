@@ -9,7 +9,8 @@ use super::exit;
 use super::payment::describe;
 use crate::client::{Capture, NewPayment, Order};
 use crate::domain::{
-    AccountId, AccountIdError, Currency, CurrencyError, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits, OrderId, OrderIdError,
+    AccountId, AccountIdError, Currency, CurrencyError, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits, OrderId,
+    OrderIdError,
 };
 
 const EXAMPLES: &str = "\

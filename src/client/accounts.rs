@@ -5,12 +5,12 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::call::{Call, Query};
-use super::send::{Client, Outcome, not_in_look_ups};
 use super::error::ClientError;
 use super::model::{
     Account, AccountChanged, AccountPage, AccountSettings, Page, Statement, StatementEntry, StatementFilter,
 };
 use super::pages::{page_query, pages};
+use super::send::{Client, Outcome, not_in_look_ups};
 use crate::domain::{AccountId, IdempotencyKey, Overdraft};
 
 impl Client {

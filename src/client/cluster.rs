@@ -3,9 +3,9 @@
 use futures_util::{Stream, TryStreamExt, stream};
 
 use super::call::Call;
-use super::send::Client;
 use super::error::ClientError;
 use super::model::{ClusterView, LedgerEntry, LedgerPage, Readiness};
+use super::send::Client;
 use crate::replication::LogIndex;
 
 /// Entries that are fetched at a time when all are wanted.

@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::accounts::{filter_query, statement_path};
 use super::call::{Attempt, Call, judge, root_cause};
-use super::send::Client;
 use super::error::ClientError;
 use super::model::StatementFilter;
 use super::retry::Budget;
+use super::send::Client;
 use crate::domain::AccountId;
 use crate::replication::LogIndex;
 

@@ -50,7 +50,6 @@ pub(crate) mod fake;
 #[cfg(test)]
 mod tests;
 
-pub use send::{Client, Done, Outcome};
 pub use error::ClientError;
 pub use export::{Export, ExportFormat};
 pub use model::{
@@ -61,3 +60,4 @@ pub use model::{
     StatementFilter,
 };
 pub use problem::{Problem, ReportedOutcome};
+pub use send::{Client, Done, Outcome};

@@ -5,13 +5,13 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::call::{Call, Content, Query};
-use super::send::{Client, Outcome, not_in_look_ups, recorded_fence, recorded_payment};
 use super::error::ClientError;
 use super::model::{
     BatchItem, BatchLines, BatchResult, ChangedPayment, KeyLookup, NewPayment, Page, Payment, PaymentFilter,
     PaymentPage,
 };
 use super::pages::{page_query, pages};
+use super::send::{Client, Outcome, not_in_look_ups, recorded_fence, recorded_payment};
 use crate::domain::{IdempotencyKey, MinorUnits};
 
 impl Client {

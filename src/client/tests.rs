@@ -134,7 +134,9 @@ async fn an_outcome_that_nobody_can_tell_stays_unknown_and_never_becomes_a_refus
         _ if request.number > 0 => Reply::Answer(503, problem(503, "no_leader", true, "not_applied")),
         _ => Reply::Drop,
     });
-    let Outcome::Unknown { by_key_url, .. } = pay(&client(&[&node.url], SHORT)).await.unwrap() else { panic!("settled") };
+    let Outcome::Unknown { by_key_url, .. } = pay(&client(&[&node.url], SHORT)).await.unwrap() else {
+        panic!("settled")
+    };
     assert_eq!(by_key_url.unwrap(), format!("{}/v1/payments/by-key/order%201001%2Fa", node.url));
 }
 

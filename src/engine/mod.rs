@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::domain::{
     AccountId, AccountState, Bank, Fingerprint, KeyDigest, Operation, OrderDigest, PaymentId, PaymentState, Undo,
 };
+use crate::planted::{Bug, planted};
 use crate::replication::{Entry, LogChange, LogIndex, Now, Replica, ReplicaConfig, ReplicaStart};
 
 pub use words::{Answer, CallerId, Effect, Found, Input, SearchId, Wanted};
@@ -211,8 +212,10 @@ impl Engine {
 
     fn apply(&mut self, entry: &Entry) {
         let Some(operation) = entry.operation() else { return };
-        for key in operation.keys() {
-            self.keys.appended(key.digest(), entry.index);
+        let forgotten = planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()
+            || planted(Bug::FencesForgotten) && matches!(operation, Operation::Fence(_));
+        if !forgotten {
+            operation.keys().for_each(|key| self.keys.appended(key.digest(), entry.index));
         }
         let applied = match self.executed.take() {
             Some((index, undo)) if index == entry.index => Ok(undo),
@@ -259,9 +262,16 @@ impl Engine {
 
     fn take_back(&mut self, index: LogIndex) {
         while let Some((_, undo)) = self.undo.pop_back_if(|(at, _)| *at > index) {
-            self.bank.undo(&undo);
+            if !planted(Bug::UndoSkipped) {
+                self.bank.undo(&undo);
+            }
         }
-        self.keys.truncated_after(index);
+        if !planted(Bug::TruncatedKeyRemembered) {
+            self.keys.truncated_after(index);
+        }
+        if planted(Bug::AnsweredByIndex) {
+            return;
+        }
         for waiter in self.waiting.split_off(&index.next()).into_values().flatten() {
             self.answer(waiter.caller, Answer::Lost);
         }
@@ -289,7 +299,7 @@ impl Engine {
 
     /// A node that no longer leads cannot tell what becomes of its tail.
     fn let_go_if_deposed(&mut self) {
-        if self.waiting.is_empty() || self.replica.is_leader() {
+        if self.waiting.is_empty() || self.replica.is_leader() || planted(Bug::AnsweredByIndex) {
             return;
         }
         for waiter in std::mem::take(&mut self.waiting).into_values().flatten() {
@@ -298,6 +308,8 @@ impl Engine {
     }
 
     fn answer(&mut self, caller: CallerId, answer: Answer) {
+        let hidden = planted(Bug::LostSaidNotTaken) && matches!(answer, Answer::Lost);
+        let answer = if hidden { Answer::NotLeading } else { answer };
         self.effects.push(Effect::Answer { caller, answer });
     }
 }

@@ -5,6 +5,7 @@ use crate::domain::{
     BatchRequest, IdempotencyKey, KeyDigest, KeyHolder, KeyHolders, OperationRequest, OrderCap, PaymentId,
     PaymentState, Proposal,
 };
+use crate::planted::{Bug, planted};
 use crate::replication::{LogIndex, Now};
 
 use super::keys::Seen;
@@ -86,14 +87,21 @@ impl Engine {
 
     fn append(&mut self, now: Now, caller: CallerId, proposal: Proposal, holders: &KeyHolders) {
         let (operation, undo) = self.bank.execute(self.replica.next_stamp(now), proposal, holders);
+        let refused = operation.rejection().is_some();
         let index = self.append_executed(now, operation, undo);
+        if refused
+            && planted(Bug::RefusalBeforeCommit)
+            && let Some(entry) = self.replica.cached_entry(index).cloned()
+        {
+            return self.answer(caller, Answer::Decided(entry));
+        }
         self.waiting.entry(index).or_default().push(Waiter { caller, repeated: None });
     }
 
     /// The key has its entry already: the caller waits until that is committed and gets the same answer.
     fn repeat(&mut self, caller: CallerId, index: LogIndex, proposal: &Proposal) {
         let fingerprint = proposal.request.fingerprint();
-        if index > self.replica.commit_index() {
+        if index > self.replica.commit_index() && !planted(Bug::RepeatBeforeCommit) {
             self.waiting.entry(index).or_default().push(Waiter { caller, repeated: Some(fingerprint) });
         } else {
             let entry = self.replica.cached_entry(index).cloned();
@@ -106,6 +114,7 @@ impl Engine {
         match self.keys.find(digest) {
             Seen::At(index) => KeyUse::By(index),
             Seen::Never => KeyUse::Nobody,
+            Seen::Maybe if planted(Bug::KeysInMemoryOnly) => KeyUse::Nobody,
             Seen::Maybe => match evidence.holder(digest) {
                 Some(holder) => KeyUse::By(LogIndex(holder.index)),
                 None if evidence.asked_for(key) => KeyUse::Nobody,
@@ -116,7 +125,8 @@ impl Engine {
 
     fn want_order(&mut self, order: Option<&OrderCap>, evidence: &Evidence, wanted: &mut Wanted) {
         let Some(OrderCap { id, .. }) = order else { return };
-        if self.bank.order(id).is_some() || !self.orders.may_hold(&id.digest().0) {
+        let paid_before = self.orders.may_hold(&id.digest().0) && !planted(Bug::OrdersInMemoryOnly);
+        if self.bank.order(id).is_some() || !paid_before {
             return;
         }
         if let Some(state) = evidence.found.orders.get(id) {
@@ -140,7 +150,8 @@ impl Engine {
 
     /// A payment that is younger than the views and that memory does not hold was never changed: its entry tells all.
     fn payment_in_cache(&self, id: PaymentId) -> Option<PaymentState> {
-        let entry = self.replica.cached_entry(LogIndex(id.index())).filter(|_| id.index() > self.keys.projected().0)?;
+        let young = id.index() > self.keys.projected().0 || planted(Bug::ChangesInMemoryOnly);
+        let entry = self.replica.cached_entry(LogIndex(id.index())).filter(|_| young)?;
         let payment = entry.operation()?.payments().find(|payment| payment.item == id.item())?;
         let state = PaymentState::decided(payment.request, payment.outcome)?;
         (PaymentId::derive(entry.stamp(), id.item()) == id).then_some(state)

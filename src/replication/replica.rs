@@ -16,6 +16,7 @@ use super::reads::FollowerReads;
 use super::start::{ReplicaConfig, ReplicaStart};
 use super::storage::Storage;
 use super::types::{Configuration, Epoch, LogIndex, NodeId, Now, Position, Promise, StoreId, Timestamp};
+use crate::planted::{Bug, planted};
 
 /// What a batch weighs at most on the wire and in one transaction.
 pub(super) const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -208,8 +209,9 @@ impl Replica {
                 self.on_mismatch(now, id, from, round, hint, store_id);
             }
             Response::Fenced { promised } => {
-                self.on_fenced(now, promised);
+                let of_this_leadership = self.awaits_append(id, from);
                 self.on_append_unanswered(id, from);
+                self.on_fenced(now, promised, of_this_leadership);
             }
             Response::ReadIndex { epoch, commit_index } => self.on_read_index_answer(id, epoch, commit_index),
             Response::Yielding => {}
@@ -269,9 +271,11 @@ impl Replica {
 
     /// Whether this node's promise lets `leader` speak in `epoch`: promised to it, or newer than any promise.
     pub(super) fn promise_allows(&self, epoch: Epoch, leader: &NodeId) -> bool {
-        self.promise
-            .as_ref()
-            .is_none_or(|promise| epoch > promise.epoch || (epoch == promise.epoch && *leader == promise.leader))
+        planted(Bug::NoFence)
+            || self
+                .promise
+                .as_ref()
+                .is_none_or(|promise| epoch > promise.epoch || (epoch == promise.epoch && *leader == promise.leader))
     }
 
     /// Appends to the end of this node's log: in memory at once, in the ledger with the next write.
@@ -289,7 +293,8 @@ impl Replica {
     }
 
     fn next_place(&self, now: Now) -> (LogIndex, Timestamp) {
-        (self.log.last().index.next(), self.log.last_timestamp().max(Timestamp(now.unix_ms)))
+        let floor = if planted(Bug::WallClockTimestamps) { Timestamp(0) } else { self.log.last_timestamp() };
+        (self.log.last().index.next(), floor.max(Timestamp(now.unix_ms)))
     }
 
     /// Removes the end of the log after `to`. Never at or below the commit index.

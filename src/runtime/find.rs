@@ -136,3 +136,7 @@ async fn each_entry(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "find_tests.rs"]
+mod tests;

@@ -137,3 +137,38 @@ async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
         let _ = reply.send(answer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::IdempotencyKey;
+    use crate::replication::sample::{batch, item, payment};
+
+    fn write(bytes: usize) -> Forwarded {
+        let request = match bytes {
+            0 => payment("external:card", "a", 1, None, None),
+            _ => {
+                let mut item = item("external:card", "a", 1, None);
+                item.request.metadata = Some("x".repeat(bytes).into());
+                batch(false, vec![item])
+            }
+        };
+        let key = IdempotencyKey::parse("k").expect("printable");
+        let (reply, _) = oneshot::channel();
+        Forwarded { proposal: Proposal { key, request }, deadline: Instant::now(), reply }
+    }
+
+    #[test]
+    fn a_heavy_write_waits_for_a_batch_of_its_own() {
+        let (queue, mut waiting) = mpsc::channel(16);
+        for bytes in [0, BATCH_BYTES + 1, 0] {
+            queue.try_send(write(bytes)).expect("there is room");
+        }
+        let mut left_over = None;
+        assert_eq!(gather(write(0), &mut waiting, &mut left_over).len(), 2);
+        let heavy = left_over.take().expect("the heavy one did not fit");
+        assert_eq!(gather(heavy, &mut waiting, &mut left_over).len(), 1);
+        assert_eq!(gather(left_over.take().expect("nothing fits beside it"), &mut waiting, &mut left_over).len(), 1);
+        assert!(left_over.is_none());
+    }
+}

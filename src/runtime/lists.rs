@@ -163,6 +163,9 @@ impl NodeHandle {
     /// At most `most` entries that may hold what is wanted, newest first. With too little work done for that many, there
     /// are fewer.
     async fn newest(&self, source: &Source, scan: ScanFilter, at: LogIndex, most: usize) -> Result<Found, ReadError> {
+        if scan.at_least >= scan.below {
+            return Ok(Found { entries: Vec::new(), next_below: None });
+        }
         let projected = self.status().projected_index;
         match source {
             Source::Scan => self.scan(&scan, most).await,

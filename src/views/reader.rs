@@ -392,7 +392,7 @@ async fn find_orders(
     connection: &mut SqliteConnection,
     digests: &[String],
 ) -> Result<Vec<(OrderId, OrderState)>, ViewsError> {
-    let sql = "SELECT id, currency, total, used FROM json_each(?) AS wanted \
+    let sql = "SELECT orders.id, currency, total, used FROM json_each(?) AS wanted \
                CROSS JOIN orders ON digest = unhex(wanted.value)";
     let rows = sqlx::query(sql).bind(to_json(&digests)).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((parsed(row.try_get(0)?, OrderId::parse)?, read_order(row, 1)?))).collect()

@@ -37,11 +37,17 @@ fn an_account_is_closed_for_good_once_it_is_empty() {
     let cluster = SHARED.cluster();
     let [one, two, three] = &cluster.nodes[..] else { panic!("three nodes") };
     one.pay("closing 1", "external:x", "closing", 5).expect(201);
-    assert_eq!(patch(two, "closing 2", "closing", &json!({"status": "closed"})).expect(409)["code"], "account_not_empty");
+    assert_eq!(
+        patch(two, "closing 2", "closing", &json!({"status": "closed"})).expect(409)["code"],
+        "account_not_empty"
+    );
     three.pay("closing 3", "closing", "external:x", 5).expect(201);
     patch(one, "closing 4", "closing", &json!({"status": "closed"})).expect(200);
     assert_eq!(two.pay("closing 5", "external:x", "closing", 5).expect(409)["code"], "account_closed");
-    assert_eq!(patch(three, "closing 6", "closing", &json!({"status": "active"})).expect(409)["code"], "account_closed");
+    assert_eq!(
+        patch(three, "closing 6", "closing", &json!({"status": "active"})).expect(409)["code"],
+        "account_closed"
+    );
     assert_eq!(one.get("/v1/accounts/closing").expect(200)["status"], "closed");
 }
 

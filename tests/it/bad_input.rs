@@ -530,7 +530,8 @@ fn a_bad_item_of_a_batch_names_its_position_and_the_field() {
 fn a_batch_of_ten_megabytes_is_read_and_one_over_sixteen_is_refused() {
     let judge = Judge::new();
     // A thousand payments with long descriptions of escapes, the last one bad: all of it is read to say so.
-    let long = with("description", &format!("\"{}\"", "x".repeat(500))).replace(':', &format!(":{}", " ".repeat(2_000)));
+    let long =
+        with("description", &format!("\"{}\"", "x".repeat(500))).replace(':', &format!(":{}", " ".repeat(2_000)));
     let mut items = vec![long; 1_000];
     items.push(with("amount", "0"));
     let body = format!("[{}]", items.join(","));

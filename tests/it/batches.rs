@@ -25,11 +25,8 @@ fn send(node: &Node, key: &str, query: &str, payments: &[Value]) -> Answer {
 #[test]
 fn a_batch_has_a_result_per_payment_in_order_and_a_refused_one_stops_no_other() {
     let cluster = SHARED.cluster();
-    let payments = [
-        payment("external:x", "ordered", 10),
-        payment("nobody", "ordered", 1),
-        payment("ordered", "ordered:2", 4),
-    ];
+    let payments =
+        [payment("external:x", "ordered", 10), payment("nobody", "ordered", 1), payment("ordered", "ordered:2", 4)];
     let batch = send(&cluster.nodes[0], "ordered", "", &payments).expect(200);
     assert_eq!((&batch["status"], &batch["succeeded"], &batch["rejected"]), (&json!("decided"), &json!(2), &json!(1)));
     let results = batch["results"].as_array().unwrap();
@@ -83,7 +80,8 @@ fn an_atomic_batch_moves_all_or_nothing_and_says_which_payments_failed() {
 fn a_batch_is_idempotent_as_a_whole_and_payment_by_payment() {
     let cluster = SHARED.cluster();
     let single = cluster.nodes[0].pay("item a", "external:x", "items", 1).expect(201);
-    let payments = [keyed("item a", payment("external:x", "items", 1)), keyed("item b", payment("external:x", "items", 2))];
+    let payments =
+        [keyed("item a", payment("external:x", "items", 1)), keyed("item b", payment("external:x", "items", 2))];
     let first = send(&cluster.nodes[1], "items 1", "", &payments);
     let batch = first.expect(200);
     assert_eq!((&batch["succeeded"], &batch["replayed"]), (&json!(1), &json!(1)));
@@ -100,7 +98,8 @@ fn a_batch_is_idempotent_as_a_whole_and_payment_by_payment() {
     // A payment by itself under an item's key gets that item's answer.
     let alone = cluster.nodes[2].pay("item b", "external:x", "items", 2);
     assert_eq!((alone.status, &alone.expect(201)), (201, &batch["results"][1]));
-    let reused = send(&cluster.nodes[0], "items 3", "", &[keyed("item b", payment("external:x", "items", 99))]).expect(200);
+    let reused =
+        send(&cluster.nodes[0], "items 3", "", &[keyed("item b", payment("external:x", "items", 99))]).expect(200);
     assert_eq!(reused["results"][0]["rejection"], "idempotency_key_reused");
     assert_eq!(send(&cluster.nodes[1], "items 1", "", &payments[..1]).expect(422)["code"], "idempotency_key_reused");
 }
@@ -112,7 +111,8 @@ fn a_key_of_a_batch_or_of_one_of_its_payments_tells_what_became_of_it() {
     let batch = send(&cluster.nodes[0], "told", "", &payments).expect(200);
     for node in &cluster.nodes {
         let own = node.get("/v1/payments/by-key/told").expect(200);
-        let expected = json!({"status": "decided", "succeeded": 1, "rejected": 1, "replayed": 0, "index": batch["index"]});
+        let expected =
+            json!({"status": "decided", "succeeded": 1, "rejected": 1, "replayed": 0, "index": batch["index"]});
         assert_eq!((&own["state"], &own["batch"]), (&json!("committed"), &expected));
         let item = node.get("/v1/payments/by-key/told%20a").expect(200);
         assert_eq!((&item["state"], &item["payment"]), (&json!("committed"), &batch["results"][0]));
@@ -131,7 +131,8 @@ fn a_batch_may_hold_ten_thousand_payments_and_every_one_is_found_again() {
     let last = cluster.nodes[0].get(&format!("/v1/payments/{}", results[9_999]["id"].as_str().unwrap())).expect(200);
     assert_eq!(last["amount"], 10_000);
     let newest = cluster.nodes[2].get("/v1/payments?account=large&limit=3").expect(200);
-    let amounts: Vec<&Value> = newest["payments"].as_array().unwrap().iter().map(|payment| &payment["amount"]).collect();
+    let amounts: Vec<&Value> =
+        newest["payments"].as_array().unwrap().iter().map(|payment| &payment["amount"]).collect();
     assert_eq!(amounts, [10_000, 9_999, 9_998]);
     let too_many = [payments, vec![payment("external:x", "large", 1)]].concat();
     assert_eq!(send(&cluster.nodes[0], "larger", "", &too_many).expect(400)["code"], "too_many_payments");

@@ -10,8 +10,8 @@ static SHARED: Shared = Shared::new();
 #[test]
 fn a_statement_is_exported_whole_and_says_so_in_its_last_row() {
     let cluster = SHARED.cluster();
-    for amount in 1..=40 {
-        cluster.nodes[amount % 3].pay(&format!("whole {amount}"), "external:x", "whole", amount as i64).expect(201);
+    for (amount, number) in (1..=40).zip(0_usize..) {
+        cluster.nodes[number % 3].pay(&format!("whole {amount}"), "external:x", "whole", amount).expect(201);
     }
     for node in &cluster.nodes {
         let csv = node.get("/v1/accounts/whole/statement?format=csv");

@@ -25,7 +25,8 @@ fn a_fenced_key_can_never_apply_from_then_on() {
         let state = node.get("/v1/payments/by-key/never").expect(200);
         assert_eq!((&state["state"], &state["index"]), (&json!("fenced"), &fenced["index"]));
     }
-    let item = json!([{"from": "external:x", "to": "fenced", "amount": 5, "currency": "EUR", "idempotency_key": "never"}]);
+    let item =
+        json!([{"from": "external:x", "to": "fenced", "amount": 5, "currency": "EUR", "idempotency_key": "never"}]);
     let batch = cluster.nodes[1].send(&Request::post("/v1/payments/batch").key("never b").json(item.to_string()));
     assert_eq!(batch.expect(200)["results"][0]["rejection"], "idempotency_key_fenced");
     assert_eq!(cluster.nodes[2].get("/v1/accounts/fenced").status, 404);

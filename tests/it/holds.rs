@@ -52,7 +52,10 @@ fn a_hold_is_captured_in_parts_the_rest_voided_and_what_was_captured_refunded_in
     let [one, two, three] = &cluster.nodes[..] else { panic!("three nodes") };
     let held = hold(one, "parts", 1_000, &json!({})).expect(201);
     let first = change(two, "parts 1", &held, "capture", r#"{"amount":300}"#).expect(200);
-    assert_eq!((&first["status"], &first["captured"], &first["held"]), (&json!("partially_captured"), &json!(300), &json!(700)));
+    assert_eq!(
+        (&first["status"], &first["captured"], &first["held"]),
+        (&json!("partially_captured"), &json!(300), &json!(700))
+    );
     assert_eq!((&first["change"]["type"], &first["change"]["amount"]), (&json!("capture"), &json!(300)));
     assert_eq!(first["balances"], json!({"from": -300, "to": 300}));
     let second = change(three, "parts 2", &held, "capture", r#"{"amount":200}"#).expect(200);
@@ -63,7 +66,10 @@ fn a_hold_is_captured_in_parts_the_rest_voided_and_what_was_captured_refunded_in
     let refund = change(two, "parts 4", &held, "refund", r#"{"amount":100}"#).expect(200);
     assert_eq!((&refund["status"], &refund["refunded"]), (&json!("partially_refunded"), &json!(100)));
     let rest = change(three, "parts 5", &held, "refund", "{}").expect(200);
-    assert_eq!((&rest["status"], &rest["refunded"], &rest["change"]["amount"]), (&json!("refunded"), &json!(500), &json!(400)));
+    assert_eq!(
+        (&rest["status"], &rest["refunded"], &rest["change"]["amount"]),
+        (&json!("refunded"), &json!(500), &json!(400))
+    );
     for node in &cluster.nodes {
         let shown = read(node, &held);
         assert_eq!(shown["status"], "refunded", "at {}", node.id);
@@ -132,8 +138,14 @@ fn a_repeated_change_gets_the_identical_answer_and_another_one_under_its_key_is_
     for node in &cluster.nodes {
         let again = change(node, "twice 1", &held, "capture", r#" { "amount" : 40 } "#);
         assert_eq!((&again.body, again.header("Idempotent-Replayed")), (&first.body, Some("true")), "at {}", node.id);
-        assert_eq!(change(node, "twice 1", &held, "capture", r#"{"amount":41}"#).expect(422)["code"], "idempotency_key_reused");
-        assert_eq!(change(node, "twice 1", &held, "refund", r#"{"amount":40}"#).expect(422)["code"], "idempotency_key_reused");
+        assert_eq!(
+            change(node, "twice 1", &held, "capture", r#"{"amount":41}"#).expect(422)["code"],
+            "idempotency_key_reused"
+        );
+        assert_eq!(
+            change(node, "twice 1", &held, "refund", r#"{"amount":40}"#).expect(422)["code"],
+            "idempotency_key_reused"
+        );
     }
     assert_eq!(read(&cluster.nodes[2], &held)["captured"], 100);
 }
@@ -187,6 +199,7 @@ fn live_holds_and_captures_of_an_order_never_exceed_its_total_whatever_the_keys(
     change(&cluster.nodes[1], "order 5", &first, "void", "").expect(200);
     hold(&cluster.nodes[2], "order 6", 60, &order).expect(201);
     let listed = cluster.nodes[0].get("/v1/payments?order_id=order%20%2342").expect(200);
-    let statuses: Vec<&Value> = listed["payments"].as_array().unwrap().iter().map(|payment| &payment["status"]).collect();
+    let statuses: Vec<&Value> =
+        listed["payments"].as_array().unwrap().iter().map(|payment| &payment["status"]).collect();
     assert_eq!(statuses, ["authorized", "rejected", "authorized", "rejected", "voided"]);
 }

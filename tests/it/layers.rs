@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 /// Each module with what it may import. A module may always import itself.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("domain", &[]),
-    ("replication", &["domain"]),
-    ("engine", &["domain", "replication"]),
+    ("domain", &["planted"]),
+    ("planted", &[]),
+    ("replication", &["domain", "planted"]),
+    ("engine", &["domain", "planted", "replication"]),
     ("settings", &["domain", "replication"]),
+    ("history", &["domain", "replication"]),
     ("ledger", &["domain", "replication", "engine"]),
     ("views", &["domain", "replication", "engine"]),
     ("transport", &["domain", "replication", "engine"]),
@@ -18,7 +20,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", &["domain", "replication", "engine", "ledger", "views", "transport", "coordination", "clock"]),
     ("api", &["domain", "replication", "engine", "runtime"]),
     ("client", &["domain", "replication"]),
-    ("cli", &["domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client"]),
+    ("local", &[]),
+    ("chaos", &["domain", "replication", "client", "history", "check", "local", "runtime"]),
+    ("check", &["domain", "replication", "ledger", "history"]),
+    (
+        "cli",
+        &[
+            "domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client", "check",
+            "chaos", "local",
+        ],
+    ),
 ];
 
 /// What a layer without input and output must not name.

@@ -123,7 +123,9 @@ fn line(line: &Value) -> (&str, i64, i64) {
 fn the_ledger_shows_every_kind_of_entry() {
     let cluster = SHARED.cluster();
     let node = &cluster.nodes[1];
-    let body = json!({"from": "external:x", "to": "kinds", "amount": 1, "currency": "EUR", "capture": "manual", "expires_in": 1});
+    let body = json!({
+        "from": "external:x", "to": "kinds", "amount": 1, "currency": "EUR", "capture": "manual", "expires_in": 1,
+    });
     let held = send(node, "/v1/payments", "kinds 1", &body);
     send(node, "/v1/payments/by-key/kinds%202/fence", "unused", &json!({}));
     batch(node, "kinds 3", "kinds", 1..=2);
@@ -133,9 +135,7 @@ fn the_ledger_shows_every_kind_of_entry() {
     let expired = || node.get(&format!("/v1/payments/{}", held["id"].as_str().unwrap())).json()["status"] == "expired";
     crate::support::cluster::wait_until("the hold has expired", expired);
     let ledger = cluster.ledger();
-    for kind in
-        ["epoch_start", "configuration", "payment", "payment_change", "expiry", "batch", "account", "fence"]
-    {
+    for kind in ["epoch_start", "configuration", "payment", "payment_change", "expiry", "batch", "account", "fence"] {
         assert!(ledger.iter().any(|entry| entry["kind"] == kind), "no {kind}");
     }
 }

@@ -17,8 +17,6 @@ const SETTLED_AT_THE_END: usize = 3;
 /// One intent of a client: a request under its key.
 pub(crate) struct Intent {
     pub(crate) proposal: Proposal,
-    /// Highest index answered to anybody before this was first sent.
-    pub(crate) floor: LogIndex,
     /// Whether some other intent used the key too.
     pub(crate) shared_key: bool,
     /// Whether an attempt ended without a word on whether it was appended.
@@ -178,7 +176,7 @@ impl World {
     /// From now on the clients ask nothing new: they settle what is unknown, and read once at each node.
     pub(crate) fn clients_settle(&mut self) {
         self.clients.settling = true;
-        let nodes = self.nodes.len();
+        let nodes = self.knobs.nodes;
         for client in &mut self.clients.clients {
             let keep = client.unknown.len().saturating_sub(SETTLED_AT_THE_END);
             client.unknown.drain(..keep);
@@ -199,7 +197,7 @@ impl World {
     fn next_wish(&mut self, client: usize) {
         if !self.clients.settling {
             if self.random.chance(self.knobs.reads) {
-                let node = self.random.index(self.nodes.len());
+                let node = self.random.index(self.knobs.nodes);
                 return self.read(client, node);
             }
             let intent = self.new_intent();
@@ -231,9 +229,9 @@ impl World {
             Proposal { key: IdempotencyKey::parse(&format!("key{number}")).expect("a valid key"), request }
         };
         self.share_keys_of(&proposal.request);
-        let floor = self.oracle.answered_up_to();
-        let intent = Intent { proposal, floor, shared_key: reused, unknown: false, settled: false };
-        self.clients.known.keys.push((intent.proposal.key.clone(), intent.proposal.request.clone()));
+        self.clients.known.keys.push((proposal.key.clone(), proposal.request.clone()));
+        self.oracle.asked(&proposal.key);
+        let intent = Intent { proposal, shared_key: reused, unknown: false, settled: false };
         self.clients.intents.push(intent);
         number
     }
@@ -252,7 +250,7 @@ impl World {
         self.clients.attempts.insert(attempt, Attempt { client, intent, answered: false });
         self.clients.clients[client].doing = Doing::Proposing { attempt, intent };
         let stick = self.random.chance(700);
-        let node = if stick { self.clients.last_answering } else { self.random.index(self.nodes.len()) };
+        let node = if stick { self.clients.last_answering } else { self.random.index(self.knobs.nodes) };
         let proposal = self.clients.intents[intent].proposal.clone();
         let arrives = self.random.between(50, 500);
         self.schedule(arrives, Happening::Client(ClientEvent::ProposalArrives { attempt, node, proposal }));
@@ -319,7 +317,7 @@ impl World {
         if news == News::Settled {
             return self.think(client);
         }
-        self.clients.last_answering = self.random.index(self.nodes.len());
+        self.clients.last_answering = self.random.index(self.knobs.nodes);
         if self.clients.settling || self.random.chance(self.knobs.retries) {
             self.clients.clients[client].doing = Doing::Thinking;
             let delay = self.random.between(2 * MILLI, 40 * MILLI);
@@ -351,7 +349,7 @@ impl World {
     /// A core has a read index; the answer is given once it is applied.
     pub(crate) fn read_ready(&mut self, node: usize, read: ReadId, index: LogIndex) {
         let floor = self.clients.reads.get(&read.0).expect("only reads asked for get an index").floor;
-        assert!(index >= floor, "{read:?} may be answered at {index}, but {floor} was answered before it began");
+        self.oracle.read_index_given(read, index, floor);
         if let Some(process) = &mut self.nodes[node].process {
             process.reads.push((read, index));
         }

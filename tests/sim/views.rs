@@ -8,6 +8,7 @@ use quorapay::engine::{Found, Wanted};
 use quorapay::replication::{Entry, LogIndex};
 
 use super::disk::row;
+use super::random::Random;
 
 /// See the module. Its bank never forgets, so it knows every payment that was changed and every order that was paid.
 #[derive(Default)]
@@ -21,6 +22,7 @@ pub(crate) struct Views {
 }
 
 impl Views {
+    /// Everything up to here is in the views.
     pub(crate) const fn projected(&self) -> LogIndex {
         self.projected
     }
@@ -33,11 +35,15 @@ impl Views {
         &self.orders
     }
 
-    /// Brings the views up to a later index; an earlier one builds them anew.
+    /// The views are lost, and rebuilt up to some place.
+    pub(crate) fn lose_some(&mut self, random: &mut Random, rows: &[Arc<Entry>]) {
+        let to = LogIndex(random.between(0, self.projected.0));
+        *self = Self::default();
+        self.project(to, rows);
+    }
+
+    /// Brings the views up to an index that is known to be committed.
     pub(crate) fn project(&mut self, to: LogIndex, rows: &[Arc<Entry>]) {
-        if to < self.projected {
-            *self = Self::default();
-        }
         while self.projected < to {
             self.projected = self.projected.next();
             let entry = &rows[row(self.projected)];

@@ -102,7 +102,10 @@ mod tests {
     #[test]
     fn an_expiry_is_a_step_of_the_history_too() {
         let shown = samples::rendered(|out| history_step(out, &samples::expiry_entry()));
-        assert_eq!((&shown["type"], &shown["amount"], &shown["status"]), (&json!("expiry"), &json!(1250), &json!("expired")));
+        assert_eq!(
+            (&shown["type"], &shown["amount"], &shown["status"]),
+            (&json!("expiry"), &json!(1250), &json!("expired"))
+        );
     }
 
     #[test]

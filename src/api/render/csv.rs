@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::io::Write;
 
 use crate::domain::{
-    AccountChangeKind, Capture, DecidedPayment, Expiry, IdempotencyKey, MinorUnits, Operation, PaymentChange, PaymentChangeOutcome, PaymentId,
-    Rejection,
+    AccountChangeKind, Capture, DecidedPayment, Expiry, IdempotencyKey, MinorUnits, Operation, PaymentChange,
+    PaymentChangeOutcome, PaymentId, Rejection,
 };
 use crate::replication::{Body, Entry, LogIndex};
 use crate::runtime::StatementLine;

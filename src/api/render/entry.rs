@@ -211,11 +211,21 @@ mod tests {
 
     #[test]
     fn a_raw_batch_shows_every_payment_with_its_own_outcome() {
-        let outcomes = [samples::succeeded(), PaymentOutcome::Rejected(Rejection::AccountFrozen), PaymentOutcome::Repeated { index: 3 }];
+        let outcomes = [
+            samples::succeeded(),
+            PaymentOutcome::Rejected(Rejection::AccountFrozen),
+            PaymentOutcome::Repeated { index: 3 },
+        ];
         let batch = shown(&samples::batch_entry(false, &outcomes));
-        assert_eq!((&batch["kind"], &batch["status"], &batch["atomic"]), (&json!("batch"), &json!("decided"), &json!(false)));
+        assert_eq!(
+            (&batch["kind"], &batch["status"], &batch["atomic"]),
+            (&json!("batch"), &json!("decided"), &json!(false))
+        );
         assert_eq!(batch["payments"][1]["rejection"], "account_frozen");
-        assert_eq!((&batch["payments"][2]["status"], &batch["payments"][2]["repeats_index"]), (&json!("repeated"), &json!(3)));
+        assert_eq!(
+            (&batch["payments"][2]["status"], &batch["payments"][2]["repeats_index"]),
+            (&json!("repeated"), &json!(3))
+        );
         let aborted = shown(&samples::batch_entry(true, &outcomes));
         assert_eq!(aborted["status"], "aborted");
     }

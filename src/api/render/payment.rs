@@ -200,7 +200,10 @@ mod tests {
         let made = shown(&entry, None);
         assert_eq!((&made["status"], &made["capture"]), (&json!("authorized"), &json!("manual")));
         assert_eq!((&made["held"], &made["captured"]), (&json!(1250), &json!(0)));
-        assert_eq!((&made["expires_at"], &made["balances"]), (&json!("2023-11-14T22:14:20.005Z"), &json!({"from_held": 1250})));
+        assert_eq!(
+            (&made["expires_at"], &made["balances"]),
+            (&json!("2023-11-14T22:14:20.005Z"), &json!({"from_held": 1250}))
+        );
         let mut state = PaymentState::decided(&request, outcome).expect("no repeat");
         (state.held, state.captured) = (MinorUnits::new(250), MinorUnits::new(1_000));
         let later = shown(&entry, Some(&state));
@@ -219,7 +222,8 @@ mod tests {
     #[test]
     fn a_repeated_payment_of_a_batch_has_no_view_of_its_own() {
         let request = samples::request();
-        let repeated = DecidedPayment { item: 0, key: None, request: &request, outcome: PaymentOutcome::Repeated { index: 3 } };
+        let repeated =
+            DecidedPayment { item: 0, key: None, request: &request, outcome: PaymentOutcome::Repeated { index: 3 } };
         assert!(ShownPayment::decided(&samples::start_entry(), repeated).is_none());
     }
 }

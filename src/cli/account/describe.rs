@@ -22,14 +22,16 @@ pub(super) fn describe(account: &Account) -> String {
 pub(super) fn describe_page(page: &AccountPage) -> String {
     let mut rows = Vec::new();
     for account in &page.accounts {
-        let (id, status, overdraft) = (account.id.to_string(), account.status.to_string(), account.overdraft.to_string());
+        let (id, status, overdraft) =
+            (account.id.to_string(), account.status.to_string(), account.overdraft.to_string());
         if account.balances.is_empty() {
             rows.push([id, status, overdraft, "-".to_owned(), "-".to_owned(), "-".to_owned(), String::new()]);
             continue;
         }
         rows.extend(account.balances.iter().map(|balance| {
             let currency = balance.currency;
-            let available = balance.available.map_or_else(|| "unlimited".to_owned(), |units| format_wide(currency, units));
+            let available =
+                balance.available.map_or_else(|| "unlimited".to_owned(), |units| format_wide(currency, units));
             [
                 id.clone(),
                 status.clone(),

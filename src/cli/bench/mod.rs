@@ -169,7 +169,7 @@ fn write_timeline(file: File, run: &Run) -> std::io::Result<()> {
 }
 
 /// Reads `500ms`, `10s`, `2m`; the longest run is a day.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let refuse = || format!("{text:?} is no duration up to 24h; write it like 500ms, 10s or 2m");
     let unit_at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(refuse)?;
     let (digits, unit) = text.split_at(unit_at);

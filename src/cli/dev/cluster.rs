@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::layout::{self, DevNode, DevOptions, io_error};
-use super::processes::Process;
 use crate::cli::CliError;
 use crate::client::Client;
+use crate::local::{LocalError, Process, ZooKeeperServer, free_port, node_command};
 
 /// How long the cluster may take until it accepts payments.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub(in crate::cli) struct DevCluster {
     data_dir: PathBuf,
     zookeeper_address: String,
-    zookeeper: Option<Process>,
+    zookeeper: Option<ZooKeeperServer>,
     nodes: Vec<DevNode>,
     processes: Vec<Option<Process>>,
     http: reqwest::Client,
@@ -49,16 +49,18 @@ impl DevCluster {
         let (zookeeper, zookeeper_address) = match options.zookeeper {
             Some(address) => (None, address),
             None => {
-                let port = layout::free_port()?;
-                let mut zookeeper = Process::zookeeper(&data_dir, port)?;
-                wait_until_served(&mut zookeeper, port, &data_dir).await?;
-                (Some(zookeeper), format!("127.0.0.1:{port}"))
+                let mut zookeeper = ZooKeeperServer::alone(&data_dir, free_port()?)?;
+                zookeeper.launch(None)?;
+                // A node that comes earlier waits for seconds before it tries again.
+                zookeeper.wait_until_serving().await?;
+                let address = zookeeper.address();
+                (Some(zookeeper), address)
             }
         };
         layout::write_configurations(&nodes, &zookeeper_address)?;
         let mut processes = Vec::new();
         for node in &mut nodes {
-            let process = Process::node(&node.config, &node.log)?;
+            let process = Process::spawn(node_command(&node.config)?, &node.log, None)?;
             node.pid = process.pid();
             processes.push(Some(process));
         }
@@ -90,14 +92,14 @@ impl DevCluster {
     pub(in crate::cli) async fn wait_until_ready(&mut self) -> Result<(), CliError> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            if let Some(process) = &mut self.zookeeper
-                && process.ended().is_some()
+            if let Some(zookeeper) = &mut self.zookeeper
+                && zookeeper.ended()
             {
-                return Err(last_words("ZooKeeper", &self.data_dir.join("zookeeper.log")));
+                return Err(LocalError::ended("ZooKeeper", zookeeper.log()).into());
             }
             for (node, process) in self.nodes.iter().zip(&mut self.processes) {
                 if process.as_mut().is_some_and(|process| process.ended().is_some()) {
-                    return Err(last_words(&node.id, &node.log));
+                    return Err(LocalError::ended(&node.id, &node.log).into());
                 }
             }
             let running = self.nodes.iter().zip(&self.processes).filter(|(_, process)| process.is_some());
@@ -153,7 +155,7 @@ impl DevCluster {
         let mut started = Vec::new();
         for (node, process) in self.nodes.iter_mut().zip(&mut self.processes) {
             if process.is_none() {
-                let new = Process::node(&node.config, &node.log)?;
+                let new = Process::spawn(node_command(&node.config)?, &node.log, None)?;
                 node.pid = new.pid();
                 *process = Some(new);
                 started.push(node.id.clone());
@@ -170,23 +172,4 @@ impl DevCluster {
             zookeeper.terminate().await;
         }
     }
-}
-
-/// Waits until ZooKeeper takes connections: a node that comes earlier waits for seconds before it tries again.
-async fn wait_until_served(zookeeper: &mut Process, port: u16, data_dir: &std::path::Path) -> Result<(), CliError> {
-    let deadline = Instant::now() + START_TIMEOUT;
-    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        if zookeeper.ended().is_some() || Instant::now() >= deadline {
-            return Err(last_words("ZooKeeper", &data_dir.join("zookeeper.log")));
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    Ok(())
-}
-
-/// An error that ends in the last line of a log.
-fn last_words(who: &str, log: &std::path::Path) -> CliError {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("its log is empty");
-    CliError::Failed(format!("{who} ended: {last} (log: {})", log.display()))
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::cli::CliError;
+use crate::local::{NodeFile, require_free};
 
 /// How far the peers' ports are above the clients'.
 const PEER_PORT_OFFSET: u16 = 100;
@@ -39,20 +39,6 @@ pub(in crate::cli) struct DevNode {
 struct DevFile<'a> {
     zookeeper: &'a str,
     nodes: &'a [DevNode],
-}
-
-/// One node's configuration file, with the settings' own names.
-#[derive(Serialize)]
-struct NodeFile<'a> {
-    node_id: &'a str,
-    cluster_id: &'a str,
-    listen: String,
-    client_url: &'a str,
-    peer_listen: String,
-    peer_url: &'a str,
-    zookeeper: &'a str,
-    data_dir: &'a Path,
-    peers: std::collections::BTreeMap<&'a str, &'a str>,
 }
 
 /// Plans the nodes and refuses ports that are in use, before anything is started.
@@ -90,36 +76,22 @@ pub(super) fn lock(data_dir: &Path) -> Result<fs::File, CliError> {
     }
 }
 
-fn require_free(port: u16) -> Result<(), CliError> {
-    TcpListener::bind(("127.0.0.1", port)).map(drop).map_err(|error| {
-        CliError::Failed(format!(
-            "port {port} cannot be used ({error}); choose another with --port, or stop what uses it"
-        ))
-    })
-}
-
-/// A port that nobody uses at this moment.
-pub(super) fn free_port() -> Result<u16, CliError> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(io_error("a free port"))?;
-    Ok(listener.local_addr().map_err(io_error("a free port"))?.port())
-}
-
 /// Writes every node's configuration.
 pub(super) fn write_configurations(nodes: &[DevNode], zookeeper: &str) -> Result<(), CliError> {
     for node in nodes {
         let file = NodeFile {
-            node_id: &node.id,
-            cluster_id: "dev",
+            node_id: node.id.clone(),
+            cluster_id: "dev".to_owned(),
             listen: authority(&node.url),
-            client_url: &node.url,
+            client_url: node.url.clone(),
             peer_listen: authority(&node.peer_url),
-            peer_url: &node.peer_url,
-            zookeeper,
-            data_dir: &node.data_dir,
-            peers: nodes.iter().map(|peer| (peer.id.as_str(), peer.peer_url.as_str())).collect(),
+            zookeeper: zookeeper.to_owned(),
+            zookeeper_session_timeout_ms: None,
+            cluster_secret: None,
+            data_dir: node.data_dir.display().to_string(),
+            peers: nodes.iter().map(|peer| (peer.id.clone(), peer.peer_url.clone())).collect(),
         };
-        let text = toml::to_string(&file).expect("the settings are plain values");
-        fs::write(&node.config, text).map_err(io_error(&node.config.display().to_string()))?;
+        file.write(&node.config)?;
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 mod cluster;
 mod layout;
-mod processes;
 mod session;
 
 pub(super) use cluster::DevCluster;

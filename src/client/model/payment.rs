@@ -60,17 +60,7 @@ impl NewPayment {
     #[must_use]
     pub const fn new(from: AccountId, to: AccountId, amount: MinorUnits, currency: Currency) -> Self {
         let capture = Capture::Automatic;
-        Self {
-            from,
-            to,
-            amount,
-            currency,
-            capture,
-            expires_in: None,
-            order: None,
-            description: None,
-            metadata: None,
-        }
+        Self { from, to, amount, currency, capture, expires_in: None, order: None, description: None, metadata: None }
     }
 }
 

@@ -5,6 +5,7 @@ use super::super::{
     Stamp,
 };
 use super::{Bank, KeyHolder, KeyHolders, Undo, same};
+use crate::planted::{Bug, planted};
 
 impl Bank {
     /// Decides a batch and carries it out.
@@ -29,7 +30,7 @@ impl Bank {
             DecidedItem { key, request, order_before, outcome }
         };
         let mut items: Vec<DecidedItem> = items.into_iter().zip(0_u16..).map(decide).collect();
-        if atomic && items.iter().any(|item| item.outcome.rejection().is_some()) {
+        if atomic && items.iter().any(|item| item.outcome.rejection().is_some()) && !planted(Bug::TornBatches) {
             self.undo(undo);
             undo.0.clear();
             items.iter_mut().for_each(|item| item.outcome = aborted(item.outcome));
@@ -49,7 +50,7 @@ impl Bank {
                 self.pay(stamp, number, &item.request, undo)
             });
         }
-        if batch.atomic && outcomes.iter().any(|outcome| outcome.rejection().is_some()) {
+        if batch.atomic && outcomes.iter().any(|outcome| outcome.rejection().is_some()) && !planted(Bug::TornBatches) {
             self.undo(undo);
             undo.0.clear();
             outcomes.iter_mut().for_each(|outcome| *outcome = aborted(*outcome));

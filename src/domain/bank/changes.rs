@@ -7,6 +7,7 @@ use super::super::{
 use super::payments::{check_floor, credited, debited};
 use super::state::Balance;
 use super::{Bank, Undo, same};
+use crate::planted::{Bug, planted};
 
 /// Most captures and refunds of one payment: its history is answered with it. A void or an expiry may still follow.
 const MAX_CHANGES: u32 = 1_000;
@@ -96,7 +97,8 @@ impl Bank {
         if !payment.is_held() {
             return Err(payment.why_not_held());
         }
-        if payment.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= stamp.timestamp_ms) {
+        let over = payment.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= stamp.timestamp_ms);
+        if over && !planted(Bug::LateCapture) {
             return Err(Rejection::PaymentExpired);
         }
         let amount = amount.unwrap_or(payment.held);
@@ -124,7 +126,7 @@ impl Bank {
         payment: &PaymentState,
         amount: Option<MinorUnits>,
     ) -> Result<(MinorUnits, Balance, Balance), Rejection> {
-        let refundable = payment.refundable();
+        let refundable = if planted(Bug::RefundsNotAddedUp) { payment.captured } else { payment.refundable() };
         if payment.status() == super::super::PaymentStatus::Rejected {
             return Err(Rejection::PaymentRejected);
         }

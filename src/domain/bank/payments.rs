@@ -6,6 +6,7 @@ use super::super::{
 };
 use super::state::{AccountState, Balance, floor};
 use super::{Bank, OrderRecord, Undo, same};
+use crate::planted::{Bug, planted};
 
 impl Bank {
     /// How far the order of a request is paid before it.
@@ -127,10 +128,11 @@ impl Bank {
     fn charge_order(&mut self, stamp: Stamp, request: &PaymentRequest, undo: &mut Undo) {
         let Some(order) = &request.order else { return };
         let holds = u32::from(matches!(request.capture, Capture::Manual { .. }));
+        let charged = if planted(Bug::HoldsOutsideOrders) && holds > 0 { MinorUnits::ZERO } else { request.amount };
         let new = OrderState { currency: request.currency, total: order.total, used: MinorUnits::ZERO };
         let record = self.orders.get(&order.id).copied();
         let mut record = record.unwrap_or(OrderRecord { state: new, live_holds: 0, touched: 0 });
-        record.state.used = record.state.used.plus(request.amount);
+        record.state.used = record.state.used.plus(charged);
         record.live_holds += holds;
         record.touched = stamp.index;
         self.set_order(&order.id, record, undo);
@@ -151,7 +153,7 @@ pub(super) fn credited(balance: Balance, amount: MinorUnits) -> Result<Balance, 
 
 /// The balance, if what is not set aside of it is not below the floor.
 pub(super) fn check_floor(balance: Balance, floor: MinorUnits) -> Result<Balance, Rejection> {
-    let unheld = balance.unheld();
+    let unheld = if planted(Bug::HeldMoneySpent) { i128::from(balance.posted.get()) } else { balance.unheld() };
     if unheld < i128::from(i64::MIN) {
         Err(Rejection::BalanceOverflow)
     } else if unheld < i128::from(floor.get()) {

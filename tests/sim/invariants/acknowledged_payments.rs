@@ -1,5 +1,4 @@
-//! Invariant: what a caller was told is in the committed history for ever, at the index told, under the caller's key;
-//! and what was asked after an answer comes after it in the history.
+//! Invariant: what a caller was told is in the committed history for ever, at the index told, under the caller's key.
 
 use quorapay::domain::{Fingerprint, IdempotencyKey};
 use quorapay::replication::{Entry, LogIndex};
@@ -17,10 +16,6 @@ impl AcknowledgedPayments {
         let fingerprint = entry.operation().and_then(|operation| operation.fingerprint());
         let asked = intent.proposal.request.fingerprint();
         assert_eq!(fingerprint, Some(asked), "the answer is of another request: {entry:?}");
-        if !intent.shared_key {
-            let (index, floor) = (entry.index, intent.floor);
-            assert!(index > floor, "decided at {index}, but {floor} was answered before it was asked: {entry:?}");
-        }
     }
 
     pub(super) fn repeated(&mut self, intent: &Intent, index: LogIndex, entry: Option<&Entry>, asked: Fingerprint) {

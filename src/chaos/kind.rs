@@ -1,0 +1,145 @@
+//! The kinds of faults, by name.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A kind of fault. Its name is what `--faults` takes and what the report shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The leader's process is killed with SIGKILL and started again.
+    KillLeader,
+    /// The same with a follower.
+    KillFollower,
+    /// The leader's process is stopped with SIGSTOP and goes on later.
+    PauseLeader,
+    /// The same with a follower.
+    PauseFollower,
+    /// All nodes are killed at once and started again.
+    RestartAll,
+    /// The leader is cut off from all nodes, sometimes from ZooKeeper too.
+    PartitionLeader,
+    /// A random minority of the nodes is cut off from the rest.
+    PartitionMinority,
+    /// One node hears the others and is not heard, or the other way round.
+    PartitionOneWay,
+    /// One node is cut off from ZooKeeper alone.
+    PartitionZookeeper,
+    /// Everything between the nodes takes longer.
+    Delay,
+    /// Packets between the nodes get lost.
+    Loss,
+    /// A node's disk is full.
+    DiskFull,
+    /// The disk of a node fails to sync.
+    FsyncError,
+    /// A node's wall clock jumps.
+    ClockStep,
+    /// A node's wall clock runs too fast or too slow.
+    ClockDrift,
+    /// One ZooKeeper server is killed and started again.
+    ZookeeperServer,
+    /// All ZooKeeper servers are killed and started again.
+    ZookeeperAll,
+    /// All ZooKeeper servers are killed and come back with nothing.
+    ZookeeperWiped,
+    /// ZooKeeper does not hear of a node until its session is over.
+    SessionExpiry,
+    /// A node loses its disk and comes back.
+    DiskWiped,
+    /// A bit flips in the ledger of a node that is stopped.
+    BitFlip,
+}
+
+impl FaultKind {
+    /// All kinds.
+    pub const ALL: [Self; 21] = [
+        Self::KillLeader,
+        Self::KillFollower,
+        Self::PauseLeader,
+        Self::PauseFollower,
+        Self::RestartAll,
+        Self::PartitionLeader,
+        Self::PartitionMinority,
+        Self::PartitionOneWay,
+        Self::PartitionZookeeper,
+        Self::Delay,
+        Self::Loss,
+        Self::DiskFull,
+        Self::FsyncError,
+        Self::ClockStep,
+        Self::ClockDrift,
+        Self::ZookeeperServer,
+        Self::ZookeeperAll,
+        Self::ZookeeperWiped,
+        Self::SessionExpiry,
+        Self::DiskWiped,
+        Self::BitFlip,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KillLeader => "kill-leader",
+            Self::KillFollower => "kill-follower",
+            Self::PauseLeader => "pause-leader",
+            Self::PauseFollower => "pause-follower",
+            Self::RestartAll => "restart-all",
+            Self::PartitionLeader => "partition-leader",
+            Self::PartitionMinority => "partition-minority",
+            Self::PartitionOneWay => "partition-one-way",
+            Self::PartitionZookeeper => "partition-zookeeper",
+            Self::Delay => "delay",
+            Self::Loss => "loss",
+            Self::DiskFull => "disk-full",
+            Self::FsyncError => "fsync-error",
+            Self::ClockStep => "clock-step",
+            Self::ClockDrift => "clock-drift",
+            Self::ZookeeperServer => "zookeeper-server",
+            Self::ZookeeperAll => "zookeeper-all",
+            Self::ZookeeperWiped => "zookeeper-wiped",
+            Self::SessionExpiry => "session-expiry",
+            Self::DiskWiped => "disk-wiped",
+            Self::BitFlip => "bit-flip",
+        }
+    }
+
+    /// The kinds that a word stands for: one by its name, or a family by the name's first word (`kill`, `partition`).
+    ///
+    /// # Errors
+    /// A line that names what there is.
+    pub fn parse(word: &str) -> Result<Vec<Self>, String> {
+        let family = format!("{word}-");
+        let meant = |kind: &Self| kind.name() == word || kind.name().starts_with(&family);
+        let found: Vec<Self> = Self::ALL.into_iter().filter(meant).collect();
+        if found.is_empty() {
+            let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
+            return Err(format!("there is no fault {word}; there are {}", names.join(", ")));
+        }
+        Ok(found)
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_named_by_itself_or_by_its_family() {
+        assert_eq!(FaultKind::parse("loss"), Ok(vec![FaultKind::Loss]));
+        assert_eq!(FaultKind::parse("kill"), Ok(vec![FaultKind::KillLeader, FaultKind::KillFollower]));
+        assert!(FaultKind::parse("kil").is_err_and(|error| error.contains("kill-leader")));
+        for kind in FaultKind::ALL {
+            assert_eq!(FaultKind::parse(kind.name()), Ok(vec![kind]));
+            assert_eq!(serde_json::to_value(kind).expect("a name"), kind.name());
+        }
+    }
+}

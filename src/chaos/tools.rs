@@ -1,0 +1,261 @@
+//! What of this machine's tools is there, and what cannot be done for want of them.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::kind::FaultKind;
+use super::network::NetworkKind;
+use crate::local::{LocalError, Reaper, run};
+
+/// Says to the program that it runs in namespaces of its own, and which.
+const PRIVATE: &str = "QUORAPAY_CHAOS_PRIVATE";
+
+/// How long strace may take to attach.
+const ATTACH: Duration = Duration::from_secs(5);
+
+/// A disk's size as the node sees it. The file behind it grows with what is written.
+const DISK_BYTES: &str = "8G";
+
+/// A kind of fault that is not made in this run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Which.
+    pub kind: FaultKind,
+    /// Why not.
+    pub reason: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) clocks: Clocks,
+    pub(super) disks: Disks,
+    pub(super) strace: Result<(), String>,
+}
+
+impl Tools {
+    /// Looks at what is there, as far as these kinds need it.
+    pub(super) async fn look(kinds: &[FaultKind]) -> Self {
+        let any = |wanted: &[FaultKind]| wanted.iter().any(|kind| kinds.contains(kind));
+        let unused = || "not wanted".to_owned();
+        let clocks = if any(&[FaultKind::ClockStep, FaultKind::ClockDrift]) {
+            Clocks::look().await
+        } else {
+            Clocks { preload: Err(unused()) }
+        };
+        let disks = if any(&[FaultKind::DiskFull]) { Disks::look().await } else { Disks { own: Err(unused()) } };
+        let needs_strace = any(&[FaultKind::FsyncError]) || (any(&[FaultKind::DiskFull]) && disks.own.is_err());
+        let strace = if needs_strace { look_for_strace().await } else { Err(unused()) };
+        Self { clocks, disks, strace }
+    }
+
+    /// The kinds that can be made, and those that cannot.
+    pub(super) fn possible(&self, kinds: &[FaultKind], network: NetworkKind) -> (Vec<FaultKind>, Vec<Skipped>) {
+        let (mut possible, mut skipped) = (Vec::new(), Vec::new());
+        for &kind in kinds {
+            match self.obstacle(kind, network) {
+                None => possible.push(kind),
+                Some((reason, remedy)) => skipped.push(Skipped { kind, reason, remedy: remedy.to_owned() }),
+            }
+        }
+        (possible, skipped)
+    }
+
+    fn obstacle(&self, kind: FaultKind, network: NetworkKind) -> Option<(String, &'static str)> {
+        match kind {
+            FaultKind::FsyncError => Some((self.strace.as_ref().err()?.clone(), "apt-get install strace, or run as root")),
+            FaultKind::DiskFull => {
+                let reason = format!("{}; {}", self.disks.own.as_ref().err()?, self.strace.as_ref().err()?);
+                Some((reason, "run as root, or apt-get install strace"))
+            }
+            FaultKind::ClockStep | FaultKind::ClockDrift => {
+                Some((self.clocks.preload.as_ref().err()?.clone(), "apt-get install faketime"))
+            }
+            FaultKind::Delay if network == NetworkKind::Namespaces => {
+                Some(("packet filters lose packets, they do not delay them".to_owned(), "use --network loopback"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Continues in namespaces of its own, for mounts and, if the faults need it, for the network: what is made in them goes
+/// with the last process in them, whatever becomes of this one. Returns if that is done already, or cannot be done and
+/// need not.
+///
+/// # Errors
+/// If the network needs namespaces and they cannot be had.
+pub fn enter_private_namespaces(network: NetworkKind) -> Result<(), LocalError> {
+    use std::os::unix::process::CommandExt;
+    if std::env::var_os(PRIVATE).is_some() {
+        return Ok(());
+    }
+    let mut options = vec!["--mount", "--propagation", "private"];
+    if network == NetworkKind::Namespaces {
+        options.push("--net");
+    }
+    let trial = std::process::Command::new("unshare").args(&options).arg("true").stderr(Stdio::null()).status();
+    if !nix::unistd::geteuid().is_root() || !trial.is_ok_and(|status| status.success()) {
+        return match network {
+            NetworkKind::Loopback => Ok(()),
+            NetworkKind::Namespaces => Err(LocalError::Command {
+                command: format!("unshare {}", options.join(" ")),
+                said: "network namespaces take root; use --network loopback".to_owned(),
+            }),
+        };
+    }
+    let program = std::env::current_exe().map_err(LocalError::io("this program's own path"))?;
+    let mut command = std::process::Command::new("unshare");
+    command.args(options).arg(program).args(std::env::args_os().skip(1)).env(PRIVATE, "1");
+    // The same process goes on under the same id; only a failure comes back.
+    Err(LocalError::io("unshare")(command.exec()))
+}
+
+/// Wall clocks of the nodes, by a library that is loaded before theirs.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    preload: Result<String, String>,
+}
+
+impl Clocks {
+    async fn look() -> Self {
+        let shown = run("faketime", ["-m", "-f", "+0s", "env"]).await;
+        let preload = shown.map_err(|_| "faketime is not there".to_owned()).and_then(|environment| {
+            let line = environment.lines().find_map(|line| line.strip_prefix("LD_PRELOAD="));
+            line.map(str::to_owned).ok_or_else(|| "faketime does not say what it loads".to_owned())
+        });
+        Self { preload }
+    }
+
+    /// The file that tells a node what time it is.
+    pub(super) fn file_of(&self, node: &str, folder: &Path) -> Option<PathBuf> {
+        let file = folder.join(format!("{node}.clock"));
+        (self.preload.is_ok() && set_clock(&file, 0).is_ok()).then_some(file)
+    }
+
+    /// What has a process read its wall clock from a file. Its monotonic clock and its timers are left alone.
+    pub(super) fn environment(&self, file: &Path) -> Vec<(String, String)> {
+        let Ok(preload) = &self.preload else { return Vec::new() };
+        let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        vec![
+            set("LD_PRELOAD", preload),
+            set("FAKETIME_TIMESTAMP_FILE", &file.display().to_string()),
+            set("FAKETIME_CACHE_DURATION", "1"),
+            set("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ]
+    }
+}
+
+/// Takes away what the library leaves in shared memory when its process is killed.
+pub(super) fn clean_up_after(pid: u32) {
+    for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+        // Mostly there is nothing.
+        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+    }
+}
+
+/// Sets a node's wall clock off by milliseconds. In one step: half a line would be another time.
+pub(super) fn set_clock(file: &Path, off_ms: i64) -> Result<(), LocalError> {
+    let (sign, size) = (if off_ms < 0 { '-' } else { '+' }, off_ms.unsigned_abs());
+    let fresh = file.with_extension("clock.new");
+    let write = || {
+        std::fs::write(&fresh, format!("{sign}{}.{:03}", size / 1_000, size % 1_000))?;
+        std::fs::rename(&fresh, file)
+    };
+    write().map_err(LocalError::io("a node's clock"))
+}
+
+/// A disk for every node: a file with a file system in it, which only this program sees.
+#[derive(Debug)]
+pub(super) struct Disks {
+    own: Result<(), String>,
+}
+
+impl Disks {
+    async fn look() -> Self {
+        if std::env::var_os(PRIVATE).is_none() {
+            return Self { own: Err("only root can mount disks".to_owned()) };
+        }
+        let own = match Reaper::with_folder("quorapay-chaos-disk") {
+            Ok(reaper) => {
+                let mounted = make_disk("trial", &reaper.folder().join("trial"), reaper.folder()).await;
+                mounted.map_err(|error| format!("a disk cannot be made: {error}"))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        Self { own }
+    }
+
+    /// Whether every node has one.
+    pub(super) fn are_there(&self) -> bool {
+        self.own.is_ok()
+    }
+
+    /// Gives a node its disk, if disks can be made here, else a folder.
+    pub(super) async fn give(&self, node: &str, data_dir: &Path, folder: &Path) -> Result<(), LocalError> {
+        if self.are_there() {
+            return make_disk(node, data_dir, folder).await;
+        }
+        std::fs::create_dir_all(data_dir).map_err(LocalError::io(data_dir.display().to_string()))
+    }
+}
+
+async fn make_disk(name: &str, mount_point: &Path, folder: &Path) -> Result<(), LocalError> {
+    let image = folder.join(format!("{name}.disk"));
+    std::fs::create_dir_all(mount_point).map_err(LocalError::io(mount_point.display().to_string()))?;
+    run("truncate", ["-s".as_ref(), DISK_BYTES.as_ref(), image.as_os_str()]).await?;
+    // No blocks are kept for root: a full disk is to be full for everybody.
+    run("mkfs.ext4", ["-q".as_ref(), "-F".as_ref(), "-m".as_ref(), "0".as_ref(), image.as_os_str()]).await?;
+    run("mount", ["-o".as_ref(), "loop".as_ref(), image.as_os_str(), mount_point.as_os_str()]).await.map(drop)
+}
+
+/// Lets system calls of a running process fail. Ends with the process, or when dropped.
+#[derive(Debug)]
+pub(super) struct Injection {
+    _strace: Child,
+    _listener: JoinHandle<()>,
+}
+
+impl Injection {
+    /// Lets these calls of the process fail from now on, all of them.
+    pub(super) async fn begin(pid: u32, calls: &str, error: &str) -> Result<Self, LocalError> {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-p", &pid.to_string()]);
+        command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:error={error}")]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut strace = command.spawn().map_err(LocalError::io("strace"))?;
+        let mut said = BufReader::new(strace.stderr.take().expect("it was piped")).lines();
+        let failed = |said: String| LocalError::Command { command: format!("strace -p {pid}"), said };
+        // It says so once it is attached to all threads.
+        match timeout(ATTACH, said.next_line()).await {
+            Ok(Ok(Some(line))) if line.contains("attached") => {
+                // A full or broken pipe would stop or end it.
+                let listener = tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
+                Ok(Self { _strace: strace, _listener: listener })
+            }
+            Ok(Ok(line)) => Err(failed(line.unwrap_or_default())),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed("it does not attach".to_owned())),
+        }
+    }
+}
+
+async fn look_for_strace() -> Result<(), String> {
+    run("strace", ["-V"]).await.map_err(|_| "strace is not there".to_owned())?;
+    let mut trial = Command::new("sleep").arg("60").kill_on_drop(true).spawn().map_err(|error| error.to_string())?;
+    let attached = match trial.id() {
+        Some(pid) => Injection::begin(pid, "fsync", "EIO").await.map(drop).map_err(|error| error.to_string()),
+        None => Err("no process to try it on".to_owned()),
+    };
+    let _ = trial.kill().await;
+    attached.map_err(|error| format!("strace may not attach to processes here: {error}"))
+}

@@ -1,0 +1,149 @@
+//! `quorapay chaos`: faults on a cluster of real processes, and a verdict.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::CliError;
+use super::bench::parse_duration;
+use super::connection::{print_line, to_json};
+use crate::chaos::{self, ChaosError, ChaosPlan, FaultKind, NetworkKind, News, Report};
+
+const EXAMPLES: &str = "\
+Examples:
+  quorapay chaos
+  quorapay chaos --seed 7 --nodes 5 --duration 10m --report /tmp/chaos
+  quorapay chaos --faults kill,pause,partition --duration 30s
+  quorapay chaos --network namespaces                        # as root
+  quorapay chaos --json | jq .verdict
+
+Faults, each by its name or by the first word of it:
+  kill-leader kill-follower pause-leader pause-follower restart-all partition-leader partition-minority
+  partition-one-way partition-zookeeper delay loss disk-full fsync-error clock-step clock-drift zookeeper-server
+  zookeeper-all zookeeper-wiped session-expiry disk-wiped bit-flip
+
+Some need a tool (strace, faketime) or root; what cannot be made here is said and skipped. The report's folder gets
+report.json, history.jsonl (for `quorapay check`) and timeline.svg, and the ledgers and logs if a promise was broken.
+
+Exit codes:
+  0  every promise was kept
+  1  the run could not be made or judged
+  2  the command line is wrong
+  5  a promise was broken";
+
+/// Break a cluster on purpose, in every way, and check that it keeps its promises
+///
+/// Starts nodes and ZooKeeper servers of its own, loads them, and makes faults that are drawn from the seed. Then
+/// everything heals, and what the clients were told is checked against the ledgers. Nothing is left behind.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Chaos {
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=5))]
+    nodes: u8,
+    /// How many ZooKeeper servers
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
+    zookeepers: u8,
+    /// How long faults are made, such as 60s, 10m or 2h
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    duration: Duration,
+    /// What faults and load are drawn from [default: another one each time]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Operations per second of the clients
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    rate: u32,
+    /// How the processes are connected
+    #[arg(long, value_enum, default_value_t = NetworkKind::Loopback)]
+    network: NetworkKind,
+    /// Only these faults [default: all]
+    #[arg(long, value_name = "FAULT", value_delimiter = ',', value_parser = FaultKind::parse)]
+    faults: Vec<Vec<FaultKind>>,
+    /// Where the report goes
+    #[arg(long, value_name = "DIR", default_value = "chaos-report")]
+    report: PathBuf,
+    /// Write the report as JSON to stdout; what happens goes to stderr
+    #[arg(long)]
+    json: bool,
+}
+
+impl Chaos {
+    pub(super) fn run(&self) -> Result<(), CliError> {
+        let plan = self.plan();
+        chaos::enter_private_namespaces(self.network)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.map_err(|source| CliError::Io { what: "starting".to_owned(), source })?;
+        let report = runtime.block_on(self.until_a_signal(&plan))?;
+        print_line(&if self.json { to_json(&report) } else { report.describe(&plan.report) })?;
+        if report.is_kept() { Ok(()) } else { Err(CliError::PromiseBroken(report.wrongs())) }
+    }
+
+    fn plan(&self) -> ChaosPlan {
+        let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+        let mut faults: Vec<FaultKind> = self.faults.iter().flatten().copied().collect();
+        if faults.is_empty() {
+            faults = FaultKind::ALL.to_vec();
+        }
+        faults.sort();
+        faults.dedup();
+        ChaosPlan {
+            nodes: self.nodes.into(),
+            zookeepers: self.zookeepers.into(),
+            duration: self.duration,
+            seed,
+            rate: self.rate,
+            network: self.network,
+            command: self.command(seed, &faults),
+            faults,
+            report: self.report.clone(),
+        }
+    }
+
+    /// The command line that repeats this run.
+    fn command(&self, seed: u64, faults: &[FaultKind]) -> String {
+        let Self { nodes, zookeepers, duration, rate, .. } = self;
+        let network = match self.network {
+            NetworkKind::Loopback => "",
+            NetworkKind::Namespaces => " --network namespaces",
+        };
+        let names: Vec<&str> = faults.iter().map(|kind| kind.name()).collect();
+        let only = if names.len() == FaultKind::ALL.len() { String::new() } else { format!(" --faults {}", names.join(",")) };
+        let ms = duration.as_millis();
+        format!(
+            "quorapay chaos --seed {seed} --nodes {nodes} --zookeepers {zookeepers} --duration {ms}ms --rate {rate}{network}{only}"
+        )
+    }
+
+    /// A signal ends the run and everything that it started.
+    async fn until_a_signal(&self, plan: &ChaosPlan) -> Result<Report, CliError> {
+        let signals = |kind| signal(kind).map_err(|source| CliError::Io { what: "signals".to_owned(), source });
+        let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
+        let result = tokio::select! {
+            result = chaos::run(plan, |news| self.tell(&news)) => result,
+            _ = interrupt.recv() => Err(ChaosError::Interrupted),
+            _ = terminate.recv() => Err(ChaosError::Interrupted),
+        };
+        result.map_err(|error| CliError::Failed(error.to_string()))
+    }
+
+    fn tell(&self, news: &News<'_>) {
+        let line = match news {
+            News::Starting => format!("starting {} nodes and {} ZooKeeper servers", self.nodes, self.zookeepers),
+            News::Skips(skipped) => format!("skipping {}: {} ({})", skipped.kind, skipped.reason, skipped.remedy),
+            News::Loading => "the cluster is whole; the clients begin".to_owned(),
+            News::Begins { at, kind, target } => format!("{:>8.1} s  {kind}: {target}", at.as_secs_f64()),
+            News::Whole { at, took } => {
+                format!("{:>8.1} s  whole again, {} ms after it was healed", at.as_secs_f64(), took.as_millis())
+            }
+            News::Finding(finding) => format!("WRONG: {finding}"),
+            News::Judging => "checking the history against the ledgers".to_owned(),
+        };
+        if self.json {
+            eprintln!("{line}");
+        } else {
+            print_line(&line).unwrap_or_default();
+        }
+    }
+}

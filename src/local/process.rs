@@ -1,0 +1,144 @@
+//! Child processes: started with their logs in files, ended so that none is left behind.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::{LocalError, Reaper};
+
+pub use nix::sys::signal::Signal;
+
+/// How long a process may take to end after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// A child process. It is killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    reaper: Option<Reaper>,
+}
+
+/// This very program, told to run one node, deaf to the settings of whoever runs it.
+///
+/// # Errors
+/// [`LocalError::Io`] if the program's own path is unknown.
+pub fn node_command(config: &Path) -> Result<Command, LocalError> {
+    let mut command = Command::new(this_program()?);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORAPAY_")) {
+        command.env_remove(name);
+    }
+    command.arg("node").arg("--config").arg(config);
+    Ok(command)
+}
+
+/// The path of this program.
+fn this_program() -> Result<std::path::PathBuf, LocalError> {
+    std::env::current_exe().map_err(LocalError::io("this program's own path"))
+}
+
+impl Process {
+    /// Starts a command with its output appended to a log. `reaper` ends it should this program die without a word.
+    ///
+    /// # Errors
+    /// [`LocalError::Io`].
+    pub fn spawn(mut command: Command, log: &Path, reaper: Option<&Reaper>) -> Result<Self, LocalError> {
+        let open = || OpenOptions::new().create(true).append(true).open(log);
+        let files: Result<(File, File), _> = open().and_then(|out| Ok((out, open()?)));
+        let (out, err) = files.map_err(LocalError::io(log.display().to_string()))?;
+        // Own process groups: Ctrl-C reaches this program alone, which then ends the others in order.
+        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).kill_on_drop(true);
+        let program = command.as_std().get_program().to_string_lossy().into_owned();
+        let child = command.spawn().map_err(LocalError::io(program))?;
+        if let (Some(reaper), Some(pid)) = (reaper, child.id()) {
+            reaper.watch(pid);
+        }
+        Ok(Self { child, reaper: reaper.cloned() })
+    }
+
+    /// Its process id, until its end was seen.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Whether it has ended, and how.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let pid = self.pid();
+        let status = self.child.try_wait().ok().flatten();
+        if status.is_some() {
+            self.forget(pid);
+        }
+        status
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn wait(&mut self) -> Option<ExitStatus> {
+        let pid = self.pid();
+        let status = self.child.wait().await.ok();
+        self.forget(pid);
+        status
+    }
+
+    /// Sends a signal. One that has ended already takes none, which is no error.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid().and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Kills it at once and waits until it is gone.
+    pub async fn kill(&mut self) {
+        let pid = self.pid();
+        // An error says that it is gone already.
+        let _ = self.child.kill().await;
+        self.forget(pid);
+    }
+
+    /// Asks it to end, waits, and kills it if it does not.
+    pub async fn terminate(&mut self) {
+        // A stopped process would not hear it.
+        self.signal(Signal::SIGCONT);
+        self.signal(Signal::SIGTERM);
+        if timeout(PATIENCE, self.wait()).await.is_err() {
+            self.kill().await;
+        }
+    }
+
+    fn forget(&self, pid: Option<u32>) {
+        if let (Some(reaper), Some(pid)) = (&self.reaper, pid) {
+            reaper.forget(pid);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let pid = self.pid();
+        if self.child.start_kill().is_ok() {
+            self.forget(pid);
+        }
+    }
+}
+
+/// Runs a command of the system to its end and gives what it printed.
+///
+/// # Errors
+/// [`LocalError::Command`] with what it said, if it failed or is not there.
+pub async fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String, LocalError> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let words = command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
+    let failed = |said: String| LocalError::Command { command: format!("{program} {words}"), said };
+    let output = command.output().await.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+}

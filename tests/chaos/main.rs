@@ -1,0 +1,133 @@
+//! `quorapay chaos` as a user runs it: short rounds of the real program with a few faults each. It judges itself; here it is
+//! judged that it does, that its report is there, and that it leaves nothing behind.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Rounds run one after another: each is six processes and a load, and two cores may be all there are.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Where a round works and where it reports. Everything that it starts has the first in its command line.
+struct Round {
+    work: TempDir,
+    report: TempDir,
+}
+
+impl Round {
+    fn new() -> Self {
+        let folder = |name| tempfile::Builder::new().prefix(name).tempdir().unwrap();
+        Self { work: folder("chaos-work-"), report: folder("chaos-report-") }
+    }
+
+    fn start(&self, faults: &str, seconds: u32, stdout: Stdio) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorapay"));
+        command.args(["chaos", "--json", "--seed", "1", "--rate", "100", "--faults", faults]);
+        command.args(["--duration", &format!("{seconds}s"), "--report"]).arg(self.report.path());
+        command.env("TMPDIR", self.work.path()).stdin(Stdio::null()).stdout(stdout).spawn().unwrap()
+    }
+
+    /// A round that must keep every promise. Gives its report.
+    fn play(&self, faults: &str, seconds: u32) -> Value {
+        let output = self.start(faults, seconds, Stdio::piped()).wait_with_output().unwrap();
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{:#}", printed["findings"]);
+        self.assert_nothing_is_left();
+        let report: Value = serde_json::from_slice(&self.read("report.json")).unwrap();
+        assert_eq!(report, printed, "what is printed is what is kept");
+        report
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.report.path().join(name)).unwrap()
+    }
+
+    fn assert_nothing_is_left(&self) {
+        let left: Vec<_> = fs::read_dir(self.work.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(left.is_empty(), "{left:?}");
+        let processes = processes_naming(self.work.path());
+        assert!(processes.is_empty(), "{processes:?}");
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        assert!(!mounts.contains(self.work.path().to_str().unwrap()), "{mounts}");
+    }
+}
+
+/// The command lines of the processes that work in a folder.
+fn processes_naming(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let command_line = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).ok();
+    let lines = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(command_line);
+    lines.filter(|line| line.contains(folder)).map(|line| line.replace('\0', " ")).collect()
+}
+
+/// The kinds that came, and those that were asked for and cannot be made here.
+fn kinds(report: &Value, list: &str) -> Vec<String> {
+    let rows = report[list].as_array().unwrap();
+    rows.iter().map(|row| row["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_round_of_deaths_pauses_and_partitions_keeps_every_promise_and_reports() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let round = Round::new();
+    let report = round.play("kill-leader,pause-leader,partition-leader,zookeeper-server", 14);
+    assert_eq!(report["verdict"], "kept");
+    assert!(kinds(&report, "faults").len() >= 2, "{:#}", report["faults"]);
+    assert!(kinds(&report, "skipped").is_empty(), "these faults need no tool");
+    assert!(report["check"]["counts"]["writes"].as_u64().unwrap() > 300, "{:#}", report["check"]);
+    assert_eq!(report["check"]["ledgers"].as_array().unwrap().len(), 3);
+    let calm = &report["availability"][0];
+    assert_eq!(calm["during"], "nothing");
+    assert!(calm["paid"].as_u64().unwrap() > 0);
+    let history = String::from_utf8(round.read("history.jsonl")).unwrap();
+    assert!(history.contains(r#""phase":"begin""#) && history.contains(r#""phase":"end""#));
+    let picture = String::from_utf8(round.read("timeline.svg")).unwrap();
+    assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>") && !picture.contains("NaN"));
+    for kind in kinds(&report, "faults") {
+        assert!(picture.contains(&kind), "{kind} is in the picture");
+    }
+}
+
+#[test]
+fn a_round_of_broken_disks_and_a_forgetful_zookeeper_keeps_every_promise() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let round = Round::new();
+    let report = round.play("disk,fsync-error,bit-flip,zookeeper-wiped", 20);
+    assert_eq!(report["verdict"], "kept");
+    assert!(kinds(&report, "faults").len() >= 2, "{:#}", report["faults"]);
+    for skipped in report["skipped"].as_array().unwrap() {
+        assert!(!skipped["reason"].as_str().unwrap().is_empty(), "nothing is skipped in silence");
+    }
+}
+
+#[test]
+fn a_round_that_is_ended_by_a_signal_leaves_nothing_behind() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let round = Round::new();
+        let mut chaos = round.start("kill", 60, Stdio::null());
+        let patience = Instant::now() + Duration::from_secs(60);
+        while processes_naming(round.work.path()).iter().filter(|line| line.contains(" node ")).count() < 3 {
+            assert!(Instant::now() < patience, "the nodes do not come up");
+            thread::sleep(Duration::from_millis(50));
+        }
+        kill(Pid::from_raw(i32::try_from(chaos.id()).unwrap()), signal).unwrap();
+        let status = chaos.wait().unwrap();
+        assert_eq!(status.code(), (signal == Signal::SIGTERM).then_some(1));
+        // What cleans up after a program that was killed is not its child any more.
+        while !processes_naming(round.work.path()).is_empty() {
+            assert!(Instant::now() < patience, "{:?}", processes_naming(round.work.path()));
+            thread::sleep(Duration::from_millis(50));
+        }
+        round.assert_nothing_is_left();
+    }
+}
