@@ -22,7 +22,12 @@ pub async fn checkout(urls: &[String], order: &str) -> Result<String, Box<dyn Er
     let total = MinorUnits::new(15_075);
     let payment = NewPayment {
         order: Some(Order { id: OrderId::parse(order)?, total }),
-        ..NewPayment::new(AccountId::parse("external:card")?, AccountId::parse("shop:42")?, total, Currency::parse("USD")?)
+        ..NewPayment::new(
+            AccountId::parse("external:card")?,
+            AccountId::parse("shop:42")?,
+            total,
+            Currency::parse("USD")?,
+        )
     };
     // The key belongs to the intent and is stored with it: whoever repeats this, however often, charges once.
     let key = IdempotencyKey::parse(&format!("{order}-charge-1"))?;

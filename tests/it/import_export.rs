@@ -112,7 +112,8 @@ fn a_dry_run_finds_every_bad_row_and_sends_nothing_and_the_report_names_each() {
     assert_eq!((code, &summary["succeeded"], &summary["refused"]), (Some(1), &1.into(), &1.into()), "{summary}");
     assert_eq!(paid(&cluster), 500);
     let report = std::fs::read_to_string(report).unwrap();
-    let codes: Vec<_> = report.lines().skip(1).map(|line| line.split(',').take(4).collect::<Vec<_>>().join(" ")).collect();
+    let codes: Vec<_> =
+        report.lines().skip(1).map(|line| line.split(',').take(4).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(codes, ["3 2  invalid_amount", "5 3  invalid_currency", "6 4 d account_not_found"]);
 }
 

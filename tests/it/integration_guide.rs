@@ -19,7 +19,8 @@ fn file(name: &str) -> String {
 fn blocks(language: &str) -> Vec<String> {
     let guide = file("docs/INTEGRATION.md");
     let opening = format!("\n```{language}\n");
-    let blocks: Vec<_> = guide.split(&opening).skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect();
+    let blocks: Vec<_> =
+        guide.split(&opening).skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect();
     assert!(!blocks.is_empty(), "the guide has no example in {language}");
     blocks
 }

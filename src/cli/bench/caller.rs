@@ -184,7 +184,11 @@ impl Caller {
     fn compare_counts(&self, body: &[u8]) -> Verdict {
         match (count(body, "\"succeeded\":"), count(body, "\"rejected\":")) {
             (Some(ok), Some(refused)) if ok + refused == u64::from(self.plan.per_request()) => {
-                if refused == 0 { Verdict::Ok } else { Verdict::Partly { ok, refused } }
+                if refused == 0 {
+                    Verdict::Ok
+                } else {
+                    Verdict::Partly { ok, refused }
+                }
             }
             _ => Verdict::Failed("wrong_answer".to_owned()),
         }

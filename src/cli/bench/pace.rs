@@ -33,9 +33,19 @@ pub(super) struct Pace {
 
 #[derive(Debug)]
 enum Kind {
-    Closed { end: Option<Instant>, most: Option<u64>, measured: AtomicU64 },
+    Closed {
+        end: Option<Instant>,
+        most: Option<u64>,
+        measured: AtomicU64,
+    },
     /// `warm_up` and `total` count requests.
-    Open { schedule: Schedule, warm_up: u64, total: u64, due: Semaphore, callers: usize },
+    Open {
+        schedule: Schedule,
+        warm_up: u64,
+        total: u64,
+        due: Semaphore,
+        callers: usize,
+    },
 }
 
 /// When the requests of an open loop are due.

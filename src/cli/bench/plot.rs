@@ -45,7 +45,10 @@ pub(super) fn draw(timeline: &[Bucket], warm_up: Duration) -> String {
     for panel in [&THROUGHPUT, &LATENCY] {
         let width = x(warm_up.as_secs_f64().min(total_s)) - LEFT;
         let Panel { top, height, .. } = panel;
-        add(&mut svg, format_args!("<rect x=\"{LEFT}\" y=\"{top}\" width=\"{width:.1}\" height=\"{height}\" fill=\"#eee\"/>"));
+        add(
+            &mut svg,
+            format_args!("<rect x=\"{LEFT}\" y=\"{top}\" width=\"{width:.1}\" height=\"{height}\" fill=\"#eee\"/>"),
+        );
     }
     let throughput: Vec<_> = points.iter().map(|point| (x(point.at_s), point.per_second)).collect();
     let latency: Vec<_> = points.iter().map(|point| (x(point.at_s), point.latency_ms)).collect();
@@ -98,7 +101,10 @@ fn draw_panel(svg: &mut String, panel: &Panel, points: &[(f64, f64)]) {
     let line: Vec<_> = points.iter().map(|(x, value)| format!("{x:.1},{:.1}", y(*value))).collect();
     add(
         svg,
-        format_args!("<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>", line.join(" ")),
+        format_args!(
+            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>",
+            line.join(" ")
+        ),
     );
     let title_y = top - 12.0;
     add(svg, format_args!("<text x=\"{LEFT}\" y=\"{title_y}\" font-weight=\"bold\" fill=\"{colour}\">{title}</text>"));
@@ -109,7 +115,10 @@ fn draw_time_axis(svg: &mut String, total_s: f64, x: impl Fn(f64) -> f64) {
     let y = LATENCY.top + LATENCY.height + 18.0;
     let mut at_s = 0.0;
     while at_s <= total_s * 1.001 {
-        add(svg, format_args!("<text x=\"{:.1}\" y=\"{y}\" text-anchor=\"middle\">{} s</text>", x(at_s), label(at_s, step)));
+        add(
+            svg,
+            format_args!("<text x=\"{:.1}\" y=\"{y}\" text-anchor=\"middle\">{} s</text>", x(at_s), label(at_s, step)),
+        );
         at_s += step;
     }
 }
@@ -122,7 +131,13 @@ fn nice_step(at_least: f64) -> f64 {
 
 /// A number with as many decimals as its step needs, thousands apart.
 fn label(value: f64, step: f64) -> String {
-    let decimals = if step >= 1.0 { 0 } else if step >= 0.1 { 1 } else { 2 };
+    let decimals = if step >= 1.0 {
+        0
+    } else if step >= 0.1 {
+        1
+    } else {
+        2
+    };
     let text = format!("{value:.decimals$}");
     let (whole, fraction) = text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
     let mut grouped = String::new();

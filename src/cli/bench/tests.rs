@@ -178,7 +178,10 @@ fn without_any_node_the_run_does_not_begin() {
 
 fn decided(succeeded: usize, rejected: usize) -> Reply {
     // serde_json keeps members in the order of their names; so does a node write the counts before the results.
-    Reply::Answer(200, json!({"rejected": rejected, "results": [{"rejected": 7}], "status": "decided", "succeeded": succeeded}))
+    Reply::Answer(
+        200,
+        json!({"rejected": rejected, "results": [{"rejected": 7}], "status": "decided", "succeeded": succeeded}),
+    )
 }
 
 #[test]
@@ -199,7 +202,8 @@ fn batches_are_counted_by_their_payments_and_timed_as_a_whole() {
             BatchForm::Ndjson => request.lines,
             BatchForm::Json => request.body.as_array().unwrap().clone(),
         });
-        let own: BTreeSet<_> = payments.map(|payment| payment["idempotency_key"].as_str().unwrap().to_owned()).collect();
+        let own: BTreeSet<_> =
+            payments.map(|payment| payment["idempotency_key"].as_str().unwrap().to_owned()).collect();
         assert_eq!(own.len(), 2_000);
         assert!(own.is_disjoint(&keys(&node)));
     }
