@@ -37,7 +37,6 @@ pub(super) async fn flip(data_dir: &Path, luck: u64) -> Result<bool, LocalError>
 /// How many damaged ledgers a node has put aside.
 pub(super) fn put_aside(data_dir: &Path) -> usize {
     let names = std::fs::read_dir(data_dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let is_ledger =
-        |name: &str| name.starts_with("ledger.db.damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm");
+    let is_ledger = |name: &str| name.starts_with("ledger.db.damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm");
     names.filter(|name| is_ledger(&name.to_string_lossy())).count()
 }

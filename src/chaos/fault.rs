@@ -87,7 +87,11 @@ impl Fault {
             Aim::Links(storm) => arena.network.end(storm).await?,
             Aim::StepClock(node, _) | Aim::DriftClock(node, _) => arena.set_clock(*node, 0)?,
             Aim::KillZooKeeper(_) | Aim::WipeZooKeeper => arena.start_zookeepers().await?,
-            Aim::FillDisk(_) | Aim::FailSync(_) | Aim::Kill(_) | Aim::WipeDisk(_) | Aim::FlipBit(..) => {}
+            Aim::FillDisk(_)
+            | Aim::FailSync(_)
+            | Aim::Kill(_)
+            | Aim::WipeDisk(_)
+            | Aim::FlipBit(..) => {}
         }
         match self.means {
             Means::Ballast(file) => std::fs::remove_file(&file).map_err(LocalError::io("emptying a disk"))?,
@@ -110,6 +114,7 @@ impl Fault {
     pub(super) fn allows(&self) -> Allowed {
         Allowed { end: self.aim.may_end_a_node(), damage: matches!(self.aim, Aim::FlipBit(..)) }
     }
+
 }
 
 async fn fail_calls(arena: &Arena, node: usize, calls: &str, error: &str) -> Result<Means, ChaosError> {

@@ -210,13 +210,9 @@ impl Aim {
     pub(super) fn lost_nodes(&self) -> BTreeSet<usize> {
         match self {
             Self::Kill(nodes) | Self::Pause(nodes) => nodes.iter().copied().collect(),
-            Self::FillDisk(node) | Self::FailSync(node) | Self::WipeDisk(node) | Self::FlipBit(node, _) => {
-                [*node].into()
-            }
+            Self::FillDisk(node) | Self::FailSync(node) | Self::WipeDisk(node) | Self::FlipBit(node, _) => [*node].into(),
             Self::Links(storm) => storm.lost.iter().copied().collect(),
-            Self::StepClock(..) | Self::DriftClock(..) | Self::KillZooKeeper(_) | Self::WipeZooKeeper => {
-                BTreeSet::new()
-            }
+            Self::StepClock(..) | Self::DriftClock(..) | Self::KillZooKeeper(_) | Self::WipeZooKeeper => BTreeSet::new(),
         }
     }
 

@@ -109,8 +109,7 @@ impl Chaos {
             NetworkKind::Namespaces => " --network namespaces",
         };
         let names: Vec<&str> = faults.iter().map(|kind| kind.name()).collect();
-        let only =
-            if names.len() == FaultKind::ALL.len() { String::new() } else { format!(" --faults {}", names.join(",")) };
+        let only = if names.len() == FaultKind::ALL.len() { String::new() } else { format!(" --faults {}", names.join(",")) };
         let ms = duration.as_millis();
         format!(
             "quorapay chaos --seed {seed} --nodes {nodes} --zookeepers {zookeepers} --duration {ms}ms --rate {rate}{network}{only}"

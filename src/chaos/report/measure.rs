@@ -72,8 +72,7 @@ impl Measured {
             let (line, event) = event?;
             let taken = operations.take(line, event);
             let wrong = |error: crate::history::OperationError| error.to_string();
-            let taken =
-                taken.map_err(|error| ChaosError::History { path: history.to_owned(), reason: wrong(error) })?;
+            let taken = taken.map_err(|error| ChaosError::History { path: history.to_owned(), reason: wrong(error) })?;
             taken.into_iter().for_each(|operation| measured.count(&operation));
         }
         measured.paid.sort_by_key(|paid| paid.ended);
