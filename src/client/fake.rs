@@ -36,6 +36,8 @@ pub(crate) enum Reply {
     Answer(u16, Value),
     /// Answers only after this long.
     Late(Duration, u16, Value),
+    /// Answers 200 with this text, announced as this long, and closes the connection.
+    Text(String, usize),
     /// Closes the connection.
     Drop,
     /// Keeps the connection open and says nothing.
@@ -117,6 +119,11 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<Received>>>, handler: A
             Reply::Late(time, status, body) => {
                 tokio::time::sleep(time).await;
                 (status, body)
+            }
+            Reply::Text(text, length) => {
+                let head = format!("HTTP/1.1 200 X\r\ncontent-length: {length}\r\n\r\n");
+                let _ = stream.write_all(format!("{head}{text}").as_bytes()).await;
+                return;
             }
             Reply::Drop => return,
             Reply::Hang => std::future::pending().await,

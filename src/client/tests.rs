@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use serde_json::json;
 
 use super::fake::{FakeNode, Received, Reply, nobody, payment_for, problem};
 use super::*;
 use crate::domain::{AccountId, Currency, IdempotencyKey, MinorUnits};
+use crate::replication::LogIndex;
 
 const SHORT: Duration = Duration::from_millis(800);
 const LONG: Duration = Duration::from_secs(20);
@@ -193,4 +196,135 @@ fn a_base_url_must_be_http_with_a_host() {
         let error = Client::new(&[bad.to_owned()], LONG).unwrap_err();
         assert!(matches!(error, ClientError::Url { .. }), "{bad}");
     }
+}
+
+fn changed(status: &str) -> serde_json::Value {
+    json!({
+        "id": "p1", "status": status, "from": "external:card", "to": "shop:42", "amount": 900, "currency": "USD",
+        "captured": 600, "refunded": 0, "held": 300, "expires_at": "2026-01-08T00:00:00Z",
+        "change": {"type": "capture", "amount": 600, "created_at": "2026-01-01T00:00:00Z", "index": 9},
+        "balances": {"from": -600, "to": 600}, "index": 9, "epoch": 3,
+    })
+}
+
+#[tokio::test]
+async fn a_capture_whose_answer_was_lost_is_asked_for_again_once_its_key_is_known_to_be_committed() {
+    let looked_up = AtomicBool::new(false);
+    let node = FakeNode::start(move |request| match request.method.as_str() {
+        "GET" => {
+            looked_up.store(true, Ordering::Relaxed);
+            Reply::Answer(200, json!({"state": "committed", "change": {"id": "p1"}, "as_of_index": 9}))
+        }
+        _ if looked_up.load(Ordering::Relaxed) => Reply::Answer(200, changed("partially_captured")),
+        _ => Reply::Drop,
+    });
+    let client = client(&[&node.url], SHORT);
+    let done = match client.capture(&key(), "p1", Some(MinorUnits::new(600))).await.unwrap() {
+        Outcome::Committed(done) => done,
+        other => panic!("expected a capture, got {other:?}"),
+    };
+    assert_eq!(done.value.status, PaymentStatus::PartiallyCaptured);
+    assert_eq!((done.value.held, done.value.change.unwrap().amount), (MinorUnits::new(300), MinorUnits::new(600)));
+    let sent: Vec<_> = node.received().into_iter().filter(|request| request.method == "POST").collect();
+    assert!(sent.iter().all(|request| request.path == "/v1/payments/p1/capture" && request.body["amount"] == 600));
+    assert!(sent.iter().all(|request| request.key.as_deref() == Some(key().as_str())));
+}
+
+#[tokio::test]
+async fn a_refused_change_names_its_code_and_shows_the_payment_as_it_stands() {
+    let node = FakeNode::start(|_| {
+        let mut refusal = problem(409, "nothing_held", false, "not_applied");
+        let mut stands = changed("voided");
+        stands.as_object_mut().unwrap().remove("change");
+        stands.as_object_mut().unwrap().remove("balances");
+        refusal["payment"] = stands;
+        Reply::Answer(409, refusal)
+    });
+    let outcome = client(&[&node.url], LONG).void(&key(), "p1").await.unwrap();
+    let Outcome::Refused(refusal) = outcome else { panic!("not refused") };
+    assert_eq!((refusal.code.as_str(), refusal.payment.unwrap().status), ("nothing_held", PaymentStatus::Voided));
+}
+
+#[tokio::test]
+async fn a_payment_whose_key_was_fenced_meanwhile_is_refused_and_not_unknown() {
+    let node = FakeNode::start(|request| match request.method.as_str() {
+        "GET" => Reply::Answer(200, json!({"state": "fenced", "index": 7, "as_of_index": 9})),
+        _ => Reply::Drop,
+    });
+    let Outcome::Refused(refusal) = pay(&client(&[&node.url], SHORT)).await.unwrap() else { panic!("not refused") };
+    assert_eq!(refusal.code, "idempotency_key_fenced");
+}
+
+#[tokio::test]
+async fn a_fence_that_came_too_late_tells_what_was_done() {
+    let node = FakeNode::start(|request| {
+        let asked = Received { body: serde_json::to_value(payment()).unwrap(), ..request.clone() };
+        Reply::Answer(200, json!({"state": "committed", "payment": payment_for(&asked), "as_of_index": 9}))
+    });
+    let outcome = client(&[&node.url], LONG).fence(&key()).await.unwrap();
+    let Outcome::Committed(done) = outcome else { panic!("no answer") };
+    assert_eq!(done.value.state, KeyState::Committed);
+    let request = &node.received()[0];
+    assert_eq!(request.path, "/v1/payments/by-key/order%201001%2Fa/fence");
+    assert_eq!(request.key, None);
+}
+
+#[tokio::test]
+async fn an_aborted_batch_is_a_refusal_with_the_payments_to_blame() {
+    let node = FakeNode::start(|request| {
+        let mut refusal = problem(409, "batch_aborted", false, "not_applied");
+        refusal["failed"] = json!([1]);
+        refusal["results"] = request.payments().iter().map(payment_for).collect();
+        Reply::Answer(409, refusal)
+    });
+    let mut lines = BatchLines::default();
+    for _ in 0..2 {
+        lines.push(&BatchItem { idempotency_key: None, payment: payment() }).unwrap();
+    }
+    let outcome = client(&[&node.url], LONG).batch_lines(&key(), &lines, true).await.unwrap();
+    let Outcome::Refused(refusal) = outcome else { panic!("not refused") };
+    assert_eq!((refusal.failed.as_slice(), refusal.results.len()), ([1].as_slice(), 2));
+    assert_eq!(node.received()[0].path, "/v1/payments/batch?atomic=true");
+}
+
+#[tokio::test]
+async fn all_payments_come_page_after_page_and_an_empty_page_is_not_the_end() {
+    let node = FakeNode::start(|request| {
+        let one = payment_for(&Received { body: serde_json::to_value(payment()).unwrap(), ..request.clone() });
+        let (payments, next) = match request.number {
+            0 => (json!([one, one]), json!("c1")),
+            1 => (json!([]), json!("c2")),
+            _ => (json!([one]), json!(null)),
+        };
+        Reply::Answer(200, json!({"payments": payments, "next_cursor": next}))
+    });
+    let (client, filter) = (client(&[&node.url], LONG), PaymentFilter::default());
+    let all: Vec<Payment> = client.all_payments(&filter).try_collect().await.unwrap();
+    assert_eq!(all.len(), 3);
+    let paths: Vec<_> = node.received().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths[2], "/v1/payments?cursor=c2&limit=500");
+}
+
+#[tokio::test]
+async fn an_export_is_read_to_its_end_and_one_that_breaks_off_is_incomplete() {
+    let whole = "index,payment_id\n1,p1\ncomplete,1,7,\n";
+    let node = FakeNode::start(move |request| match request.number {
+        0 => Reply::Text(whole.to_owned(), whole.len()),
+        1 => Reply::Text("index,payment_id\n1,p1\n".to_owned(), 22),
+        _ => Reply::Text("index,payment_id\n1,".to_owned(), 1_000),
+    });
+    let client = client(&[&node.url], SHORT);
+    let read = async || {
+        let mut export = client.export_ledger(LogIndex(1), ExportFormat::Csv).await.unwrap();
+        let mut text = Vec::new();
+        while let Some(piece) = export.chunk().await? {
+            text.extend_from_slice(&piece);
+        }
+        Ok::<_, ClientError>(String::from_utf8(text).unwrap())
+    };
+    assert_eq!(read().await.unwrap(), whole);
+    for _ in ["without its last line", "cut off"] {
+        assert!(matches!(read().await.unwrap_err(), ClientError::Incomplete { .. }));
+    }
+    assert_eq!(node.received()[0].path, "/v1/ledger?from_index=1&format=csv");
 }

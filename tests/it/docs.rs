@@ -9,6 +9,7 @@ const TOP_LEVEL: &[&str] = &[
     "docs",
     "tests",
     "migrations",
+    "examples",
     "zk",
     "runbooks",
     ".ci",

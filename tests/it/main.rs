@@ -14,6 +14,8 @@ mod failover;
 mod fences;
 mod histories;
 mod holds;
+mod import_export;
+mod integration_guide;
 mod layers;
 mod lists;
 mod payments;

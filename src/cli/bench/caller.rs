@@ -74,7 +74,7 @@ impl Caller {
             let sent = Instant::now();
             if sent.saturating_duration_since(ticket.intended) > self.plan.deadline {
                 if ticket.measured {
-                    self.tally.borrow_mut().dropped += 1;
+                    self.tally.borrow_mut().drop_one();
                 }
                 continue;
             }
@@ -119,7 +119,8 @@ impl Caller {
     }
 
     async fn attempt(&mut self, ticket: Ticket, time: Duration) -> Attempt {
-        let check = ticket.number.is_multiple_of(CHECK_ONE_IN);
+        // What became of a batch's payments is only in its body.
+        let check = self.plan.batch.is_some() || ticket.number.is_multiple_of(CHECK_ONE_IN);
         match tokio::time::timeout(time, self.exchange(ticket, check)).await {
             Ok(Ok(answer)) => self.judge(&answer, check),
             Ok(Err(failed)) => {
@@ -168,11 +169,38 @@ impl Caller {
     }
 
     fn compare(&self, body: &[u8]) -> Verdict {
+        if self.plan.batch.is_some() {
+            return self.compare_counts(body);
+        }
         match serde_json::from_slice::<Sample>(body) {
             Ok(sample) if sample.status == PaymentStatus::Succeeded && sample.amount == self.plan.amount => Verdict::Ok,
             _ => Verdict::Failed("wrong_answer".to_owned()),
         }
     }
+}
+
+impl Caller {
+    /// What a batch's answer says before its results: how many payments were made and how many refused.
+    fn compare_counts(&self, body: &[u8]) -> Verdict {
+        match (count(body, "\"succeeded\":"), count(body, "\"rejected\":")) {
+            (Some(ok), Some(refused)) if ok + refused == u64::from(self.plan.per_request()) => {
+                if refused == 0 {
+                    Verdict::Ok
+                } else {
+                    Verdict::Partly { ok, refused }
+                }
+            }
+            _ => Verdict::Failed("wrong_answer".to_owned()),
+        }
+    }
+}
+
+/// The number behind a member's name; the first one is the answer's own.
+fn count(body: &[u8], name: &str) -> Option<u64> {
+    let name_at = body.windows(name.len()).position(|window| window == name.as_bytes())?;
+    let digits = body[name_at + name.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+    let digits: Vec<u8> = digits.copied().collect();
+    std::str::from_utf8(&digits).ok()?.parse().ok()
 }
 
 fn failed(open: bool, kind: &str) -> Attempt {

@@ -12,9 +12,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::plan::Plan;
+use super::plan::{BatchForm, BatchPlan, Plan};
 
-/// More than any answer to a single payment; the rest of a longer one is read and thrown away.
+/// More than any answer to a single payment, or than a batch's answer has before its results; the rest of a longer one
+/// is read and thrown away.
 const MOST_BODY_KEPT: usize = 64 * 1024;
 
 /// Digits of a key's number: as many as a `u64` may need, so that all requests have the same length.
@@ -43,23 +44,34 @@ impl Target {
         let port = url.port_or_known_default().unwrap_or(80);
         let addresses = url.socket_addrs(|| None).map_err(|error| format!("{base}: {error}"))?;
         let address = *addresses.first().ok_or_else(|| format!("{base}: the host has no address"))?;
-        let path = format!("{}/v1/payments", url.path().trim_end_matches('/'));
+        let (call, media_type) = match plan.batch.map(|batch| batch.form) {
+            None => ("payments", "application/json"),
+            Some(BatchForm::Json) => ("payments/batch", "application/json"),
+            Some(BatchForm::Ndjson) => ("payments/batch", "application/x-ndjson"),
+        };
+        let path = format!("{}/v1/{call}", url.path().trim_end_matches('/'));
         let uri = path.parse().map_err(|error| format!("{base:?}: {error}"))?;
         let mut headers = HeaderMap::with_capacity(4);
         let host = HeaderValue::from_str(&format!("{host}:{port}")).map_err(|error| format!("{base:?}: {error}"))?;
         headers.insert(HOST, host);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         let deadline_ms = u64::try_from(plan.attempt_time().as_millis()).unwrap_or(u64::MAX);
         headers.insert(&DEADLINE, HeaderValue::from(deadline_ms));
         Ok(Self { address, uri, headers })
     }
 }
 
-/// The bytes of a payment, in which only digits change from one payment to the next.
+/// The bytes of a request, in which only digits change from one to the next.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     key: Vec<u8>,
     body: Vec<u8>,
+    /// Where the first payment begins, and how far it is from one to the next.
+    first_at: usize,
+    stride: usize,
+    payments: usize,
+    /// Within a payment: where the number of its own key is, and where its receiver's.
+    number_at: Option<usize>,
     receiver_at: usize,
     receiver_digits: usize,
     accounts: u64,
@@ -68,24 +80,58 @@ pub(super) struct Template {
 impl Template {
     pub(super) fn new(plan: &Plan) -> Self {
         let receiver_digits = plan.accounts.saturating_sub(1).to_string().len();
-        let before = r#"{"from":"external:bench","to":"bench:shop-"#;
-        let (amount, currency) = (plan.amount, plan.currency);
-        let zeros = "0".repeat(receiver_digits);
+        let zeros = "0".repeat(NUMBER_DIGITS);
+        let mut payment = "{".to_owned();
+        let number_at = plan.batch.is_some_and(|batch| batch.item_keys).then(|| {
+            payment.push_str(&format!(r#""idempotency_key":"{}-p"#, plan.run_id));
+            let at = payment.len();
+            payment.push_str(&format!(r#"{zeros}","#));
+            at
+        });
+        payment.push_str(r#""from":"external:bench","to":"bench:shop-"#);
+        let receiver_at = payment.len();
+        let (amount, currency, receiver) = (plan.amount, plan.currency, "0".repeat(receiver_digits));
+        payment.push_str(&format!(r#"{receiver}","amount":{amount},"currency":"{currency}"}}"#));
+        let (body, first_at, stride, payments) = Self::body(&payment, plan.batch);
         Self {
-            key: format!("{}-{}", plan.run_id, "0".repeat(NUMBER_DIGITS)).into_bytes(),
-            body: format!(r#"{before}{zeros}","amount":{amount},"currency":"{currency}"}}"#).into_bytes(),
-            receiver_at: before.len(),
+            key: format!("{}-{zeros}", plan.run_id).into_bytes(),
+            body: body.into_bytes(),
+            first_at,
+            stride,
+            payments,
+            number_at,
+            receiver_at,
             receiver_digits,
             accounts: u64::from(plan.accounts),
         }
     }
 
-    /// The request of one payment. The same number gives the same request, which is what makes a repetition one.
+    /// As many payments as belong together: the body, where the first begins, how far it is to the next, how many.
+    fn body(payment: &str, batch: Option<BatchPlan>) -> (String, usize, usize, usize) {
+        let Some(batch) = batch else { return (payment.to_owned(), 0, 0, 1) };
+        let payments = usize::try_from(batch.size).expect("a usize holds 32 bits here");
+        let (stride, all) = (payment.len() + 1, vec![payment; payments]);
+        match batch.form {
+            BatchForm::Ndjson => (all.join("\n"), 0, stride, payments),
+            BatchForm::Json => (format!("[{}]", all.join(",")), 1, stride, payments),
+        }
+    }
+
+    /// A request. The same number gives the same request, which is what makes a repetition one.
     pub(super) fn request(&mut self, target: &Target, number: u64) -> Request<Full<Bytes>> {
         let number_at = self.key.len() - NUMBER_DIGITS;
         write_digits(&mut self.key[number_at..], number);
-        let receiver = scatter(number) % self.accounts;
-        write_digits(&mut self.body[self.receiver_at..self.receiver_at + self.receiver_digits], receiver);
+        let mut payment_number = number * u64::try_from(self.payments).expect("a usize fits into 64 bits");
+        for payment in 0..self.payments {
+            let at = self.first_at + payment * self.stride;
+            if let Some(number_at) = self.number_at {
+                write_digits(&mut self.body[at + number_at..at + number_at + NUMBER_DIGITS], payment_number);
+            }
+            let receiver = scatter(payment_number) % self.accounts;
+            let receiver_at = at + self.receiver_at;
+            write_digits(&mut self.body[receiver_at..receiver_at + self.receiver_digits], receiver);
+            payment_number += 1;
+        }
         let mut request = Request::new(Full::new(Bytes::copy_from_slice(&self.body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = target.uri.clone();

@@ -76,7 +76,7 @@ pub(super) fn run(plan: &Plan) -> Result<Run, CliError> {
         begin.send(Arc::clone(&pace)).expect("a worker waits for the pace before it does anything else");
     }
     pace.release_when_due();
-    let mut tally = Tally::new();
+    let mut tally = Tally::new(plan.per_request());
     for (_, worker) in workers {
         tally.add(&worker.join().map_err(|_| CliError::Failed("a thread of the generator broke down".to_owned()))?);
     }
@@ -92,7 +92,7 @@ fn worker(
     connected: &mpsc::Sender<usize>,
     wait_for_pace: &mpsc::Receiver<Arc<Pace>>,
 ) -> Tally {
-    let tally = Rc::new(RefCell::new(Tally::new()));
+    let tally = Rc::new(RefCell::new(Tally::new(plan.per_request())));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -122,7 +122,7 @@ fn worker(
         }
         running.join_all().await;
     });
-    tally.replace(Tally::new())
+    tally.replace(Tally::new(plan.per_request()))
 }
 
 fn unix_ms() -> u64 {

@@ -9,6 +9,7 @@ mod connection;
 mod engine;
 mod pace;
 mod plan;
+mod plot;
 mod report;
 mod tally;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use super::exit;
 use super::pay::parse_currency;
 use crate::domain::{Currency, MinorUnits};
 use engine::Run;
-use plan::{Extent, Load, Persistence, Plan};
+use plan::{BatchForm, BatchPlan, Extent, Load, Persistence, Plan};
 use report::Report;
 
 const EXAMPLES: &str = "\
@@ -37,6 +38,8 @@ Examples:
   quorapay bench --requests 1000000 --connections 256
   quorapay bench --url http://127.0.0.1:7101,http://127.0.0.1:7102,http://127.0.0.1:7103 \\
       --rate 1000 --failover --timeline drill.jsonl          # kill a node meanwhile
+  quorapay bench --batch 1000 --connections 8 --plot run.svg # batches, with a picture of the run
+  quorapay bench --batch 5000 --item-keys --rate 50000       # 10 batches/s, every payment with a key of its own
 
 The exit code is 1 if no payment went through. Latencies are those of the payments that did.";
 
@@ -49,17 +52,26 @@ The exit code is 1 if no payment went through. Latencies are those of the paymen
 pub(super) struct Bench {
     #[command(flatten)]
     urls: Urls,
-    /// Closed loop: callers that each send their next payment when the last is answered. Open loop: the most payments
+    /// Closed loop: callers that each send their next request when the last is answered. Open loop: the most requests
     /// that may be under way at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
-    /// Open loop: payments per second on a fixed schedule
+    /// Open loop: payments per second on a fixed schedule, also in batches
     #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rate: Option<u64>,
+    /// Send payments in batches of this many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch: Option<u32>,
+    /// How batches are written
+    #[arg(long, value_enum, default_value_t = BatchForm::Ndjson, requires = "batch")]
+    batch_form: BatchForm,
+    /// Give every payment of a batch a key of its own
+    #[arg(long, requires = "batch")]
+    item_keys: bool,
     /// How long to measure, such as 10s, 500ms or 2m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, conflicts_with = "requests")]
     duration: Duration,
-    /// How many payments to measure, instead of how long
+    /// How many payments to measure, instead of how long; batches are sent whole
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// How long to pay before measuring
@@ -89,6 +101,9 @@ pub(super) struct Bench {
     /// Write what happened in every 100 ms to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     timeline: Option<PathBuf>,
+    /// Draw throughput and latency over time into this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Write the result as JSON
     #[arg(long)]
     json: bool,
@@ -99,9 +114,14 @@ impl Bench {
         let plan = self.plan();
         // Opened before the run: a wrong path should not cost a measurement.
         let timeline = self.timeline.as_deref().map(create).transpose()?;
+        let plot = self.plot.as_deref().map(create).transpose()?;
         let run = engine::run(&plan)?;
         if let (Some(file), Some(path)) = (timeline, &self.timeline) {
             write_timeline(file, &run).map_err(|source| io_error(path, source))?;
+        }
+        if let (Some(mut file), Some(path)) = (plot, &self.plot) {
+            let picture = plot::draw(&run.tally.timeline, plan.warm_up);
+            file.write_all(picture.as_bytes()).map_err(|source| io_error(path, source))?;
         }
         let report = Report::new(&plan, &run);
         print_line(&if self.json { to_json(&report) } else { report.to_string() })?;
@@ -113,6 +133,7 @@ impl Bench {
             urls: self.urls.resolve(),
             connections: self.connections,
             threads: self.threads.min(self.connections),
+            batch: self.batch.map(|size| BatchPlan { size, form: self.batch_form, item_keys: self.item_keys }),
             load: self.rate.map_or(Load::Closed, |per_second| Load::Open { per_second }),
             extent: self.requests.map_or(Extent::Duration(self.duration), Extent::Payments),
             warm_up: self.warm_up,

@@ -10,10 +10,10 @@ use super::plan::{Extent, Load, Plan};
 /// The schedule's thread never sleeps less: waking for every payment of a high rate would cost more than the payments.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(100);
 
-/// Leave to start one payment.
+/// Leave to start one request: a payment, or a batch of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
-    /// Unique within the run; the payment's key and receiver follow from it.
+    /// Unique within the run; the keys and receivers of the request's payments follow from it.
     pub(super) number: u64,
     /// When the payment was meant to start.
     pub(super) intended: Instant,
@@ -33,8 +33,40 @@ pub(super) struct Pace {
 
 #[derive(Debug)]
 enum Kind {
-    Closed { end: Option<Instant>, most: Option<u64>, measured: AtomicU64 },
-    Open { per_second: u64, warm_up: u64, total: u64, due: Semaphore, callers: usize },
+    Closed {
+        end: Option<Instant>,
+        most: Option<u64>,
+        measured: AtomicU64,
+    },
+    /// `warm_up` and `total` count requests.
+    Open {
+        schedule: Schedule,
+        warm_up: u64,
+        total: u64,
+        due: Semaphore,
+        callers: usize,
+    },
+}
+
+/// When the requests of an open loop are due.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    payments_per_second: u64,
+    per_request: u64,
+}
+
+impl Schedule {
+    /// How many requests are due within a time.
+    fn requests_within(self, time: Duration) -> u64 {
+        let requests = time.as_nanos() * u128::from(self.payments_per_second) / u128::from(self.per_request);
+        u64::try_from(requests / 1_000_000_000).unwrap_or(u64::MAX)
+    }
+
+    /// When a request is due, from the start.
+    fn offset(self, number: u64) -> Duration {
+        let nanos = u128::from(number) * u128::from(self.per_request) * 1_000_000_000;
+        Duration::from_nanos(u64::try_from(nanos.div_ceil(u128::from(self.payments_per_second))).unwrap_or(u64::MAX))
+    }
 }
 
 impl Pace {
@@ -42,30 +74,32 @@ impl Pace {
     pub(super) fn new(plan: &Plan) -> Self {
         let start = Instant::now();
         let next = AtomicU64::new(0);
+        let per_request = u64::from(plan.per_request());
         match plan.load {
             Load::Closed => {
                 let measured_from = start + plan.warm_up;
                 let (end, most) = match plan.extent {
                     Extent::Duration(duration) => (Some(measured_from + duration), None),
-                    Extent::Payments(count) => (None, Some(count)),
+                    Extent::Payments(count) => (None, Some(count.div_ceil(per_request))),
                 };
                 Self { start, measured_from, next, kind: Kind::Closed { end, most, measured: AtomicU64::new(0) } }
             }
             Load::Open { per_second } => {
-                let warm_up = payments_within(per_second, plan.warm_up);
+                let schedule = Schedule { payments_per_second: per_second, per_request };
+                let warm_up = schedule.requests_within(plan.warm_up);
                 let measured = match plan.extent {
-                    Extent::Duration(duration) => payments_within(per_second, duration),
-                    Extent::Payments(count) => count,
+                    Extent::Duration(duration) => schedule.requests_within(duration),
+                    Extent::Payments(count) => count.div_ceil(per_request),
                 };
                 let callers = usize::try_from(plan.connections).expect("a usize holds 32 bits here");
                 let total = warm_up.saturating_add(measured);
-                let kind = Kind::Open { per_second, warm_up, total, due: Semaphore::new(0), callers };
-                Self { start, measured_from: start + offset(per_second, warm_up), next, kind }
+                let kind = Kind::Open { schedule, warm_up, total, due: Semaphore::new(0), callers };
+                Self { start, measured_from: start + schedule.offset(warm_up), next, kind }
             }
         }
     }
 
-    /// The next payment to start; `None` when the run is over.
+    /// The next request to start; `None` when the run is over.
     pub(super) async fn next(&self) -> Option<Ticket> {
         match &self.kind {
             Kind::Closed { end, most, measured } => {
@@ -79,10 +113,10 @@ impl Pace {
                 }
                 Some(Ticket { number: self.next.fetch_add(1, Ordering::Relaxed), intended: now, measured: counts })
             }
-            Kind::Open { per_second, warm_up, total, due, .. } => {
+            Kind::Open { schedule, warm_up, total, due, .. } => {
                 due.acquire().await.expect("the semaphore is never closed").forget();
                 let number = self.next.fetch_add(1, Ordering::Relaxed);
-                let intended = self.start + offset(*per_second, number);
+                let intended = self.start + schedule.offset(number);
                 (number < *total).then_some(Ticket { number, intended, measured: number >= *warm_up })
             }
         }
@@ -91,15 +125,15 @@ impl Pace {
     /// Releases the tickets of an open loop when they are due. Runs on a thread of its own, because the runtime's
     /// timers are good to a millisecond only and a payment would wait for them.
     pub(super) fn release_when_due(&self) {
-        let Kind::Open { per_second, total, due, callers, .. } = &self.kind else { return };
+        let Kind::Open { schedule, total, due, callers, .. } = &self.kind else { return };
         let mut released = 0;
         while released < *total {
             let elapsed = self.start.elapsed();
-            let reached = payments_within(*per_second, elapsed).saturating_add(1).min(*total);
+            let reached = schedule.requests_within(elapsed).saturating_add(1).min(*total);
             due.add_permits(permits(reached - released));
             released = reached;
             if released < *total {
-                std::thread::sleep(offset(*per_second, released).saturating_sub(elapsed).max(SHORTEST_SLEEP));
+                std::thread::sleep(schedule.offset(released).saturating_sub(elapsed).max(SHORTEST_SLEEP));
             }
         }
         // One more for each caller, so that all of them find out that the run is over.
@@ -109,15 +143,4 @@ impl Pace {
 
 fn permits(count: u64) -> usize {
     usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)
-}
-
-/// How many payments are due within a time.
-fn payments_within(per_second: u64, time: Duration) -> u64 {
-    u64::try_from(time.as_nanos() * u128::from(per_second) / 1_000_000_000).unwrap_or(u64::MAX)
-}
-
-/// When a payment is due, from the start.
-fn offset(per_second: u64, number: u64) -> Duration {
-    let nanos = u128::from(number) * 1_000_000_000;
-    Duration::from_nanos(u64::try_from(nanos.div_ceil(u128::from(per_second))).unwrap_or(u64::MAX))
 }

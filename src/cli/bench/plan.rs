@@ -35,6 +35,25 @@ pub(super) enum Persistence {
     NextUrl,
 }
 
+/// Payments that travel together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BatchPlan {
+    /// Payments in each request.
+    pub(super) size: u32,
+    pub(super) form: BatchForm,
+    /// Whether every payment has a key of its own besides the batch's.
+    pub(super) item_keys: bool,
+}
+
+/// How a batch is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum BatchForm {
+    /// One JSON array
+    Json,
+    /// One payment per line
+    Ndjson,
+}
+
 /// Everything that decides a run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -45,6 +64,8 @@ pub(super) struct Plan {
     /// At most `connections`.
     pub(super) threads: u32,
     pub(super) load: Load,
+    /// Payments go one by one without it.
+    pub(super) batch: Option<BatchPlan>,
     pub(super) extent: Extent,
     /// Payments that start within this time are sent but not measured.
     pub(super) warm_up: Duration,
@@ -60,6 +81,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// Payments in each request.
+    pub(super) fn per_request(&self) -> u32 {
+        self.batch.map_or(1, |batch| batch.size)
+    }
+
     /// How long one attempt may take. A caller that can try again gives a node that hangs only a share of its time.
     pub(super) fn attempt_time(&self) -> Duration {
         match self.persistence {

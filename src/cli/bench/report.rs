@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::engine::Run;
-use super::plan::{Extent, Load, Persistence, Plan};
+use super::plan::{BatchForm, Extent, Load, Persistence, Plan};
 use super::tally::{Tally, micros};
 use crate::domain::{Currency, MinorUnits};
 
@@ -23,6 +23,12 @@ struct Settings {
     /// `closed` or `open`.
     load: &'static str,
     rate_per_second: Option<u64>,
+    /// Payments in each request, if they travel in batches.
+    batch: Option<u32>,
+    /// `json` or `ndjson`.
+    batch_form: Option<&'static str>,
+    /// Whether every payment of a batch has a key of its own.
+    item_keys: bool,
     connections: u32,
     threads: u32,
     duration_ms: Option<u64>,
@@ -60,7 +66,7 @@ struct Results {
     latency_us: Latencies,
 }
 
-/// Of the payments that went through, in microseconds.
+/// Of the requests that went through, in microseconds: of payments, or of batches.
 #[derive(Debug, Serialize)]
 struct Latencies {
     p50: u64,
@@ -91,6 +97,12 @@ impl Settings {
             urls: plan.urls.clone(),
             load,
             rate_per_second,
+            batch: plan.batch.map(|batch| batch.size),
+            batch_form: plan.batch.map(|batch| match batch.form {
+                BatchForm::Json => "json",
+                BatchForm::Ndjson => "ndjson",
+            }),
+            item_keys: plan.batch.is_some_and(|batch| batch.item_keys),
             connections: plan.connections,
             threads: plan.threads,
             duration_ms,
@@ -161,12 +173,17 @@ impl fmt::Display for Report {
             Some(rate) => write!(f, "open loop, {rate} payments/s, at most {} under way", settings.connections)?,
             None => write!(f, "closed loop, {} callers", settings.connections)?,
         }
+        if let (Some(size), Some(form)) = (settings.batch, settings.batch_form) {
+            let keys = if settings.item_keys { " with keys of their own" } else { "" };
+            write!(f, ", batches of {size} payments{keys} ({form})")?;
+        }
         writeln!(f, ", {seconds:.2} s after {} ms of warm-up", settings.warm_up_ms)?;
         writeln!(f, "throughput  {:.0} payments/s", results.throughput_per_second)?;
         let latency = &results.latency_us;
         let columns = [latency.p50, latency.p90, latency.p99, latency.p99_9, latency.max].map(milliseconds);
+        let per_batch = if settings.batch.is_some() { " (of a batch)" } else { "" };
         let [p50, p90, p99, p99_9, max] = columns;
-        writeln!(f, "latency     p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p99_9}  max {max} ms")?;
+        writeln!(f, "latency     p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p99_9}  max {max} ms{per_batch}")?;
         write!(f, "payments    {} ok", results.ok)?;
         write_counts(f, results.refused, "refused", &results.refused_by_code)?;
         write_counts(f, results.errors, "errors", &results.errors_by_kind)?;

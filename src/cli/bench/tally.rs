@@ -15,11 +15,13 @@ const LATE: Duration = Duration::from_millis(1);
 /// Longer latencies are counted as this long; deadlines are shorter.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// How one payment ended.
+/// How one request ended: a payment, or a batch of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Answered 201 or 200.
+    /// Answered 201 or 200, every payment made.
     Ok,
+    /// A batch of which some payments were refused.
+    Partly { ok: u64, refused: u64 },
     /// Definitely refused, by this code.
     Refused(String),
     /// Failed, and nothing moved or nobody said that something might have.
@@ -42,6 +44,8 @@ pub(super) struct Bucket {
 /// Counts of one thread, or of all.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
+    /// Payments in each request. All counts but those of attempts and answers are of payments.
+    per_request: u64,
     pub(super) ok: u64,
     pub(super) refused: BTreeMap<String, u64>,
     pub(super) failed: BTreeMap<String, u64>,
@@ -56,7 +60,7 @@ pub(super) struct Tally {
     pub(super) checked: u64,
     /// Payments sent before the measurement began; counted nowhere else but in the timeline.
     pub(super) warm_up: u64,
-    /// Latencies of the payments that went through, in microseconds, from when they were meant to start.
+    /// Latencies of the requests that went through, in microseconds, from when they were meant to start.
     pub(super) latencies: Histogram<u64>,
     /// When the last measured payment ended.
     pub(super) last_end: Option<Instant>,
@@ -65,8 +69,9 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(per_request: u32) -> Self {
         Self {
+            per_request: u64::from(per_request),
             ok: 0,
             refused: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -82,26 +87,37 @@ impl Tally {
         }
     }
 
-    /// Counts a payment that was sent and has ended.
+    /// Counts a request that was never sent.
+    pub(super) fn drop_one(&mut self) {
+        self.dropped += self.per_request;
+    }
+
+    /// Counts a request that was sent and has ended.
     pub(super) fn record(&mut self, verdict: Verdict, measured: bool, times: Times) {
         let latency_us = micros(times.ended.saturating_duration_since(times.intended));
         self.mark(&verdict, latency_us, times);
         if !measured {
-            self.warm_up += 1;
+            self.warm_up += self.per_request;
             return;
         }
         self.last_end = self.last_end.max(Some(times.ended));
         if times.sent.saturating_duration_since(times.intended) > LATE {
-            self.late += 1;
+            self.late += self.per_request;
         }
+        let payments = self.per_request;
         match verdict {
             Verdict::Ok => {
-                self.ok += 1;
+                self.ok += payments;
                 self.latencies.saturating_record(latency_us);
             }
-            Verdict::Refused(code) => *self.refused.entry(code).or_default() += 1,
-            Verdict::Failed(kind) => *self.failed.entry(kind).or_default() += 1,
-            Verdict::Unknown(kind) => *self.unknown.entry(kind).or_default() += 1,
+            Verdict::Partly { ok, refused } => {
+                self.ok += ok;
+                *self.refused.entry("in_batch".to_owned()).or_default() += refused;
+                self.latencies.saturating_record(latency_us);
+            }
+            Verdict::Refused(code) => *self.refused.entry(code).or_default() += payments,
+            Verdict::Failed(kind) => *self.failed.entry(kind).or_default() += payments,
+            Verdict::Unknown(kind) => *self.unknown.entry(kind).or_default() += payments,
         }
     }
 
@@ -113,7 +129,13 @@ impl Tally {
         }
         let bucket = &mut self.timeline[at];
         bucket.max_latency_us = bucket.max_latency_us.max(latency_us);
-        if *verdict == Verdict::Ok { bucket.ok += 1 } else { bucket.errors += 1 }
+        let ok = match verdict {
+            Verdict::Ok => self.per_request,
+            Verdict::Partly { ok, .. } => *ok,
+            Verdict::Refused(_) | Verdict::Failed(_) | Verdict::Unknown(_) => 0,
+        };
+        bucket.ok += ok;
+        bucket.errors += self.per_request - ok;
     }
 
     /// Adds what another thread counted.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::engine::{Run, run};
-use super::plan::{Extent, Load, Persistence, Plan};
+use super::plan::{BatchForm, BatchPlan, Extent, Load, Persistence, Plan};
 use super::report::Report;
 use super::{CliError, parse_duration};
 use crate::client::fake::{FakeNode, Received, Reply, nobody, payment_for, problem};
@@ -21,6 +21,7 @@ fn plan(nodes: &[&FakeNode], payments: u64) -> Plan {
         connections: 8,
         threads: 2,
         load: Load::Closed,
+        batch: None,
         extent: Extent::Payments(payments),
         warm_up: Duration::ZERO,
         accounts: 100,
@@ -173,6 +174,64 @@ fn without_any_node_the_run_does_not_begin() {
     let node = FakeNode::start(accept);
     let plan = Plan { urls: vec![nobody(), nobody()], ..plan(&[&node], 10) };
     assert!(matches!(run(&plan), Err(CliError::Unreachable(_))));
+}
+
+fn decided(succeeded: usize, rejected: usize) -> Reply {
+    // serde_json keeps members in the order of their names; so does a node write the counts before the results.
+    Reply::Answer(
+        200,
+        json!({"rejected": rejected, "results": [{"rejected": 7}], "status": "decided", "succeeded": succeeded}),
+    )
+}
+
+#[test]
+fn batches_are_counted_by_their_payments_and_timed_as_a_whole() {
+    for form in [BatchForm::Ndjson, BatchForm::Json] {
+        let node = FakeNode::start(move |request| match form {
+            BatchForm::Ndjson => decided(request.lines.len(), 0),
+            BatchForm::Json => decided(request.body.as_array().unwrap().len(), 0),
+        });
+        let batch = Some(BatchPlan { size: 50, form, item_keys: true });
+        let run = run(&Plan { batch, ..plan(&[&node], 1_990) }).unwrap();
+        // The last batch is whole too.
+        assert_eq!(counts(&run), (2_000, 0, 0, 0), "{form:?}");
+        assert_eq!((run.tally.latencies.len(), node.received().len()), (40, 40));
+        assert_eq!(run.tally.timeline.iter().map(|bucket| bucket.ok).sum::<u64>(), 2_000);
+        assert!(node.received().iter().all(|request| request.path == "/v1/payments/batch"));
+        let payments = node.received().into_iter().flat_map(|request| match form {
+            BatchForm::Ndjson => request.lines,
+            BatchForm::Json => request.body.as_array().unwrap().clone(),
+        });
+        let own: BTreeSet<_> =
+            payments.map(|payment| payment["idempotency_key"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(own.len(), 2_000);
+        assert!(own.is_disjoint(&keys(&node)));
+    }
+}
+
+#[test]
+fn payments_that_a_batch_refused_and_answers_that_do_not_add_up_are_counted() {
+    let node = FakeNode::start(|request| match request.number {
+        0 => decided(7, 3),
+        1 => decided(7, 0),
+        2 => Reply::Drop,
+        _ => decided(10, 0),
+    });
+    let batch = Some(BatchPlan { size: 10, form: BatchForm::Ndjson, item_keys: false });
+    let run = run(&Plan { batch, connections: 1, threads: 1, ..plan(&[&node], 40) }).unwrap();
+    assert_eq!(counts(&run), (17, 3, 10, 10));
+    assert_eq!((run.tally.refused["in_batch"], run.tally.failed["wrong_answer"]), (3, 10));
+}
+
+#[test]
+fn an_open_loop_of_batches_keeps_the_rate_of_payments() {
+    let node = FakeNode::start(|request| decided(request.lines.len(), 0));
+    let batch = Some(BatchPlan { size: 10, form: BatchForm::Ndjson, item_keys: false });
+    let load = Load::Open { per_second: 2_000 };
+    let extent = Extent::Duration(Duration::from_millis(250));
+    let run = run(&Plan { batch, load, extent, ..plan(&[&node], 1) }).unwrap();
+    assert_eq!(counts(&run), (500, 0, 0, 0));
+    assert_eq!(node.received().len(), 50);
 }
 
 #[test]

@@ -117,8 +117,9 @@ impl Import {
             report_bytes: 0,
         });
         let counts = block_on(self.send(&client, format, start, &mut report, &resume))??;
-        self.finish(&survey, Some(counts), &mut report)?;
-        resume.remove()
+        report.flush()?;
+        resume.remove()?;
+        self.finish(&survey, Some(counts), &mut report)
     }
 
     fn format(&self) -> Result<FormatWord, CliError> {
@@ -271,7 +272,8 @@ fn describe(summary: &Summary<'_>) -> String {
     let Summary { file, rows, invalid, counts, .. } = summary;
     let mut lines = vec![if summary.sent {
         let Counts { succeeded, replayed, refused } = counts;
-        let before = if *replayed > 0 { format!(" ({replayed} rows were in the ledger before)") } else { String::new() };
+        let before =
+            if *replayed > 0 { format!(" ({replayed} rows were in the ledger before)") } else { String::new() };
         format!("{}: {rows} rows, {succeeded} paid{before}, {refused} refused, {invalid} invalid", file.display())
     } else {
         format!("{}: {rows} rows, {invalid} invalid; nothing was sent", file.display())

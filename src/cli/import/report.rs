@@ -87,7 +87,11 @@ fn begin(path: &Path, kept: u64) -> io::Result<(PathBuf, BufWriter<File>)> {
 }
 
 fn quote(field: &str) -> String {
-    if field.contains([',', '"', '\r', '\n']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+    if field.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }
 
 fn writing(path: &Path, source: io::Error) -> CliError {

@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn a_csv_row_says_what_the_body_of_a_payment_says() {
-        let header = "idempotency_key,from,to,amount,currency,capture,expires_in,order_id,order_total,description,metadata";
+        let header =
+            "idempotency_key,from,to,amount,currency,capture,expires_in,order_id,order_total,description,metadata";
         let row = "k-1,wallet:9,shop:1,150.75,USD,manual,60,1001,200.00,\"tea, green\",\"{\"\"n\"\":1}\"";
         let item = serde_json::to_value(csv(header, row).unwrap()).unwrap();
         let expected = serde_json::json!({

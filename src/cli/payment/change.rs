@@ -12,10 +12,10 @@ use crate::domain::{IdempotencyKey, MinorUnits};
 /// Take what a payment holds, all of it or a part
 #[derive(Debug, Args)]
 pub(super) struct Capture {
-    /// How much, in the currency's own decimals; all that is held without one
-    amount: Option<String>,
     #[command(flatten)]
     change: Change,
+    /// How much, in the currency's own decimals; all that is held without one
+    amount: Option<String>,
 }
 
 /// Give back what a payment still holds
@@ -28,17 +28,16 @@ pub(super) struct Void {
 /// Send back what was taken, all of it or a part
 #[derive(Debug, Args)]
 pub(super) struct Refund {
-    /// How much, in the currency's own decimals; all that is left without one
-    amount: Option<String>,
     #[command(flatten)]
     change: Change,
+    /// How much, in the currency's own decimals; all that is left without one
+    amount: Option<String>,
 }
 
 /// What every change needs.
 #[derive(Debug, Args)]
 struct Change {
     /// The payment's id
-    #[arg(display_order = 0, index = 1)]
     id: String,
     /// Idempotency key; a new UUID without one
     #[arg(long, value_parser = parse_key)]
