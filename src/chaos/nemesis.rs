@@ -147,8 +147,8 @@ impl Aim {
             FaultKind::SessionExpiry => Self::from_zookeeper(any, now),
             FaultKind::Delay => Self::delay(luck.between(5, 40), now),
             FaultKind::Loss => Self::lose(u16::try_from(luck.between(10, 80)).expect("at most 80"), now),
-            FaultKind::DiskFull => Self::FillDisk(any),
-            FaultKind::FsyncError => Self::FailSync(any),
+            FaultKind::DiskFull => Self::FillDisk(mostly_leader(&mut luck, now)),
+            FaultKind::FsyncError => Self::FailSync(mostly_leader(&mut luck, now)),
             FaultKind::ClockStep => Self::StepClock(mostly_leader(&mut luck, now), signed(&mut luck, 30, 7_200)),
             FaultKind::ClockDrift => Self::DriftClock(mostly_leader(&mut luck, now), signed(&mut luck, 50, 500)),
             FaultKind::ZookeeperServer => Self::KillZooKeeper(vec![luck.index(now.zookeepers)]),
@@ -210,9 +210,13 @@ impl Aim {
     pub(super) fn lost_nodes(&self) -> BTreeSet<usize> {
         match self {
             Self::Kill(nodes) | Self::Pause(nodes) => nodes.iter().copied().collect(),
-            Self::FillDisk(node) | Self::FailSync(node) | Self::WipeDisk(node) | Self::FlipBit(node, _) => [*node].into(),
+            Self::FillDisk(node) | Self::FailSync(node) | Self::WipeDisk(node) | Self::FlipBit(node, _) => {
+                [*node].into()
+            }
             Self::Links(storm) => storm.lost.iter().copied().collect(),
-            Self::StepClock(..) | Self::DriftClock(..) | Self::KillZooKeeper(_) | Self::WipeZooKeeper => BTreeSet::new(),
+            Self::StepClock(..) | Self::DriftClock(..) | Self::KillZooKeeper(_) | Self::WipeZooKeeper => {
+                BTreeSet::new()
+            }
         }
     }
 
@@ -273,7 +277,8 @@ fn minority(luck: &mut Random, now: Situation) -> Vec<usize> {
     nodes
 }
 
-/// Where the leader is the one that matters: its clock stamps the entries, its session holds the leadership.
+/// Where the leader is the one that matters: its clock stamps the entries, its disk counts first, its session holds the
+/// leadership.
 fn mostly_leader(luck: &mut Random, now: Situation) -> usize {
     let any = luck.index(now.nodes);
     if luck.chance(700) { now.leader } else { any }

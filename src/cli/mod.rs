@@ -115,7 +115,9 @@ mod tests {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["payment get", "payment get x --key y", "pay a b 1 US$", "bench --retry --failover", "chaos --faults love"] {
+        for line in
+            ["payment get", "payment get x --key y", "pay a b 1 US$", "bench --retry --failover", "chaos --faults love"]
+        {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }
