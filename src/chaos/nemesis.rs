@@ -15,6 +15,8 @@ const TWO_AT_ONCE_PER_MILLE: u64 = 200;
 
 /// How long a fault lasts, where it does not last for as long as it takes.
 const HOLD_MS: (u64, u64) = (1_200, 3_000);
+/// How long no node runs when all are started again.
+const RESTART: Duration = Duration::from_millis(300);
 /// How long the cluster is left alone afterwards: long enough for a payer to notice that all is well.
 const CALM_MS: (u64, u64) = (400, 1_000);
 
@@ -157,8 +159,13 @@ impl Aim {
             FaultKind::DiskWiped => Self::WipeDisk(any),
             FaultKind::BitFlip => Self::FlipBit(any, luck.next()),
         };
-        // A session is over a third later than its timeout by the client's clock; some more makes it certain.
-        let hold = if draw.kind == FaultKind::SessionExpiry { session * 8 / 5 } else { draw.hold };
+        let hold = match draw.kind {
+            // A session is over a third later than its timeout by the client's clock; some more makes it certain.
+            FaultKind::SessionExpiry => session * 8 / 5,
+            // While no node runs there is nothing to be seen.
+            FaultKind::RestartAll => RESTART,
+            _ => draw.hold,
+        };
         (aim, hold)
     }
 

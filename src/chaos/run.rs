@@ -202,7 +202,7 @@ impl<N: FnMut(News<'_>)> Stage<'_, N> {
     /// One fault, or two at once, from the beginning until the cluster is whole again. False if it is not in time.
     async fn turn(&mut self, arena: &mut Arena, turn: &Turn) -> Result<bool, ChaosError> {
         let Some(leader) = arena.leader().await else {
-            self.find(format!("at {} nobody leads, though everything is healed", self.recorder.now()));
+            self.find(format!("nobody leads for {} s, though everything is healed", PATIENCE.as_secs()));
             return Ok(false);
         };
         let now = Situation { nodes: self.plan.nodes, zookeepers: self.plan.zookeepers, leader };
