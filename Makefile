@@ -1,7 +1,7 @@
 # The commands that people and the gate use. Each installs what it needs and is not there.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test sim drill bench chaos soak chaos-tools lint zookeeper clean
+.PHONY: help up test sim planted planted-table drill bench chaos soak chaos-tools lint zookeeper clean
 
 PORT ?= 7101
 DATA ?= quorapay-dev
@@ -11,7 +11,7 @@ HOURS ?= 2
 SOAK_SEEDS ?= 100000
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
 
 zookeeper: ## install ZooKeeper if it is missing
 	@bash zk/zookeeper.sh where >/dev/null 2>&1 || bash zk/zookeeper.sh install
@@ -26,15 +26,21 @@ test: zookeeper ## every test, real ZooKeeper included
 	cargo test --test it
 	cargo test --test chaos
 
-sim: ## the simulation alone: N=2000 make sim, or SEED=7 make sim
-	cargo test --test sim -- --nocapture
+sim: ## the simulation alone: make sim N=100000, or one run: make sim SEED=7
+	cargo test --test sim $(if $(SEED),a_sweep_of_seeds) -- --nocapture
+
+planted: ## bugs on purpose, each of which the simulation must find; one catch: make planted PLANTED=name SEED=7
+	cargo test --features planted-bugs --test sim every_planted_bug -- --nocapture
+
+planted-table: ## the same, and writes what it measured into docs/TESTING.md
+	PLANTED_TABLE=$(CURDIR)/docs/TESTING.md $(MAKE) planted
 
 drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and catch-up on real processes
 	cargo build --release --bin quorapay
 	QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it drill -- --ignored --nocapture --test-threads 1
 
 chaos-tools:
-	@bash tools/chaos-tools.sh install || echo "some faults will be skipped; the report says which"
+	@bash tests/chaos/tools.sh install || echo "some faults will be skipped; the report says which"
 
 chaos: zookeeper chaos-tools ## faults on real processes: make chaos SECONDS=60 SEED=1
 	cargo build --release --bin quorapay

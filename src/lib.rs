@@ -17,6 +17,7 @@
 //! replication                                      pure: the protocol as events and effects
 //! domain                                           pure: money, accounts, payments, the bank
 //! settings                                         typed settings; imports domain words only
+//! planted                                          bugs on purpose, for the simulation; nothing in a normal build
 //! local                                            processes of this machine; imports nothing
 //! ```
 //!
@@ -34,6 +35,7 @@ pub mod engine;
 pub mod history;
 pub mod ledger;
 pub mod local;
+pub mod planted;
 pub mod replication;
 pub mod runtime;
 pub mod settings;

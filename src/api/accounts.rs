@@ -1,4 +1,4 @@
-//! `/v1/accounts`: open one, list them, read one, change its policy, and its statement.
+//! `/v1/accounts`: open one, list them, read one, change its policy or its status.
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -7,12 +7,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 
-use crate::domain::{AccountChangeKind, AccountId, AccountState, Operation, OperationRequest, Overdraft};
+use crate::domain::{
+    AccountChangeKind, AccountId, AccountIdError, AccountStatus, Operation, OperationRequest, Overdraft,
+};
 use crate::runtime::Committed;
 
 use super::answer::{Answer, Mark};
-use super::json::{read_object, write_object};
+use super::json::{RequestBody, read_object};
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read::{List, Read};
@@ -23,21 +26,43 @@ use super::{Api, path_text, render, request, writes};
 #[serde(deny_unknown_fields)]
 struct OpenBody {
     id: AccountId,
-    #[serde(default)]
-    overdraft: Overdraft,
+    overdraft: Option<Overdraft>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PatchBody {
-    overdraft: Overdraft,
+    overdraft: Option<Overdraft>,
+    status: Option<StatusWord>,
+}
+
+/// A status by its word. Read through a text, because `serde_json` takes an enum of another type for broken JSON and
+/// would not name the field.
+#[derive(Clone, Copy, Debug)]
+struct StatusWord(AccountStatus);
+
+impl<'de> Deserialize<'de> for StatusWord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = compact_str::CompactString::deserialize(deserializer)?;
+        let unknown = || D::Error::custom("status is \"active\", \"frozen\" or \"closed\"");
+        AccountStatus::parse(&word).map(Self).ok_or_else(unknown)
+    }
+}
+
+impl RequestBody for OpenBody {
+    fn code_of(field: &str) -> &'static str {
+        if field == "id" { "invalid_account_id" } else { "invalid_overdraft" }
+    }
+}
+
+impl RequestBody for PatchBody {
+    fn code_of(field: &str) -> &'static str {
+        if field == "status" { "invalid_status" } else { "invalid_overdraft" }
+    }
 }
 
 pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/v1/accounts", get(list).post(open))
-        .route("/v1/accounts/{id}", get(by_id).patch(change))
-        .route("/v1/accounts/{id}/statement", get(statement))
+    Router::new().route("/v1/accounts", get(list).post(open)).route("/v1/accounts/{id}", get(by_id).patch(change))
 }
 
 async fn open(State(api): State<Api>, request: Request) -> Response {
@@ -45,9 +70,8 @@ async fn open(State(api): State<Api>, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let write = writes::begin(&parts)?;
         let body = request::body(&parts.headers, body, write.deadline).await?;
-        let OpenBody { id, overdraft } = read_object(&body)?;
-        let change = AccountChangeKind::Open(overdraft);
-        let committed = write.submit(&api, OperationRequest::Account { account: id, change }).await?;
+        let (account, change) = opening(read_object(&body)?)?;
+        let committed = write.submit(&api, OperationRequest::Account { account, change }).await?;
         changed(StatusCode::CREATED, &committed)
     })
     .await
@@ -59,12 +83,37 @@ async fn change(State(api): State<Api>, id: Result<Path<String>, PathRejection>,
         let account = account_id(id)?;
         let write = writes::begin(&parts)?;
         let body = request::body(&parts.headers, body, write.deadline).await?;
-        let PatchBody { overdraft } = read_object(&body)?;
-        let change = AccountChangeKind::SetOverdraft(overdraft);
+        let change = changing(&account, &read_object(&body)?)?;
         let committed = write.submit(&api, OperationRequest::Account { account, change }).await?;
         changed(StatusCode::OK, &committed)
     })
     .await
+}
+
+fn opening(body: OpenBody) -> Result<(AccountId, AccountChangeKind), Problem> {
+    check_overdraft(&body.id, body.overdraft)?;
+    let overdraft = body.overdraft.unwrap_or_default();
+    let change = AccountChangeKind::Open(render::applied_overdraft(&body.id, overdraft));
+    Ok((body.id, change))
+}
+
+fn changing(account: &AccountId, body: &PatchBody) -> Result<AccountChangeKind, Problem> {
+    let (overdraft, status) = (body.overdraft, body.status.map(|word| word.0));
+    if overdraft.is_none() && status.is_none() {
+        let detail = "a change of an account names its overdraft, its status or both";
+        return Err(Problem::bad_request("nothing_to_change", detail));
+    }
+    check_overdraft(account, overdraft)?;
+    Ok(AccountChangeKind::Change { overdraft, status })
+}
+
+/// The outside world may always go negative: to promise anything else would be a lie.
+fn check_overdraft(account: &AccountId, overdraft: Option<Overdraft>) -> Result<(), Problem> {
+    if account.is_external() && overdraft.is_some_and(|overdraft| overdraft != Overdraft::Unlimited) {
+        let detail = "an account under external: may always go negative, its overdraft is unlimited";
+        return Err(Problem::bad_request("invalid_overdraft", detail).field("overdraft"));
+    }
+    Ok(())
 }
 
 fn changed(status: StatusCode, committed: &Committed) -> Result<Answer, Problem> {
@@ -75,19 +124,7 @@ fn changed(status: StatusCode, committed: &Committed) -> Result<Answer, Problem>
         return Err(writes::refused(committed, rejection).member("account", &change.account));
     }
     let mut body = Vec::with_capacity(128);
-    write_object(&mut body, |object| {
-        match change.change {
-            AccountChangeKind::Open(overdraft) => {
-                let state = AccountState { overdraft, ..AccountState::default() };
-                render::account_fields(object, &change.account, &state);
-            }
-            // The entry does not hold the balances, and a repeat must be answered with the same bytes.
-            AccountChangeKind::SetOverdraft(overdraft) => {
-                object.text("id", &change.account).text("overdraft", overdraft);
-            }
-        }
-        object.field("index", &committed.entry.index);
-    });
+    render::account_change(&mut body, &committed.entry, change);
     Ok(Answer::json(status, body, Mark::of_write(committed)))
 }
 
@@ -124,39 +161,14 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
     .await
 }
 
-async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
-    api.answer(Route::AccountStatement, async {
-        let (parts, _) = request.into_parts();
-        let id = account_id(id)?;
-        let mut query = Query::new(parts.uri.query());
-        let below = List::Statement.take_below(&mut query)?;
-        let limit = query.limit()?;
-        let read = Read::begin(&api.node, &parts.headers, query).await?;
-        if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
-            return Err(not_found(&read, &id));
-        }
-        let newest = read.applied_index().next();
-        let page = read.fetch(api.node.statement(&id, below.unwrap_or(newest).min(newest), limit)).await?;
-        let entries = page.entries.iter().filter_map(|entry| Some((entry, render::payment_of(entry)?)));
-        Ok(read.answer(|object| {
-            object.text("account", &id);
-            object.array("entries", entries, |out, (entry, payment)| {
-                render::statement_entry(out, entry, payment, &id);
-            });
-            object.field("next_cursor", &page.next_below.map(|below| List::Statement.cursor(&below.to_string())));
-        }))
-    })
-    .await
-}
-
-fn account_id(path: Result<Path<String>, PathRejection>) -> Result<AccountId, Problem> {
-    let invalid = |error: crate::domain::AccountIdError| {
-        Problem::bad_request("invalid_account_id", error.to_string()).field("id")
-    };
+/// An account's id from the path.
+pub(super) fn account_id(path: Result<Path<String>, PathRejection>) -> Result<AccountId, Problem> {
+    let invalid = |error: AccountIdError| Problem::bad_request("invalid_account_id", error.to_string()).field("id");
     AccountId::parse(&path_text(path)?).map_err(invalid)
 }
 
-fn not_found(read: &Read<'_>, id: &AccountId) -> Problem {
+/// The answer that there is no such account.
+pub(super) fn not_found(read: &Read<'_>, id: &AccountId) -> Problem {
     read.not_found("account_not_found", format!("there is no account {id}"))
 }
 
@@ -164,25 +176,67 @@ fn not_found(read: &Read<'_>, id: &AccountId) -> Problem {
 mod tests {
     use super::*;
 
-    fn refusal(body: &str) -> (&'static str, Option<String>) {
-        let problem = read_object::<OpenBody>(body.as_bytes()).expect_err(body);
+    fn opened(body: &str) -> Result<(String, AccountChangeKind), (&'static str, Option<String>)> {
+        let opened = read_object(body.as_bytes()).and_then(opening);
+        opened.map(|(id, change)| (id.to_string(), change)).map_err(named)
+    }
+
+    fn patched(id: &str, body: &str) -> Result<AccountChangeKind, (&'static str, Option<String>)> {
+        let account = AccountId::parse(id).expect("valid");
+        read_object(body.as_bytes()).and_then(|body| changing(&account, &body)).map_err(named)
+    }
+
+    fn named(problem: Problem) -> (&'static str, Option<String>) {
         (problem.code(), problem.field_name().map(str::to_owned))
+    }
+
+    fn field(code: &'static str, field: &str) -> (&'static str, Option<String>) {
+        (code, Some(field.to_owned()))
     }
 
     #[test]
     fn an_account_is_opened_without_overdraft_unless_one_is_given() {
-        let body: OpenBody = read_object(br#"{"id":"shop"}"#).expect("valid");
-        assert_eq!((body.id.as_str(), body.overdraft), ("shop", Overdraft::None));
-        let body: OpenBody = read_object(br#"{"id":"shop","overdraft":"unlimited"}"#).expect("valid");
-        assert_eq!(body.overdraft, Overdraft::Unlimited);
+        let open = |body, overdraft| assert_eq!(opened(body).expect("valid").1, AccountChangeKind::Open(overdraft));
+        open(r#"{"id":"shop"}"#, Overdraft::None);
+        open(r#"{"id":"shop","overdraft":"unlimited"}"#, Overdraft::Unlimited);
+        open(r#"{"id":"external:card"}"#, Overdraft::Unlimited);
+        open(r#"{"id":"external:card","overdraft":"unlimited"}"#, Overdraft::Unlimited);
+    }
+
+    #[test]
+    fn a_change_names_a_policy_a_status_or_both() {
+        let change = |overdraft, status| Ok(AccountChangeKind::Change { overdraft, status });
+        assert_eq!(patched("a", r#"{"overdraft":"none"}"#), change(Some(Overdraft::None), None));
+        assert_eq!(patched("a", r#"{"status":"frozen"}"#), change(None, Some(AccountStatus::Frozen)));
+        let both = patched("a", r#"{"status":"active","overdraft":"none"}"#);
+        assert_eq!(both, change(Some(Overdraft::None), Some(AccountStatus::Active)));
+        for nothing in ["{}", r#"{"overdraft":null}"#, r#"{"status":null}"#] {
+            assert_eq!(patched("a", nothing), Err(("nothing_to_change", None)), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn the_outside_world_cannot_be_limited() {
+        for limit in ["none", "limit:5"] {
+            let body = format!(r#"{{"id":"external:card","overdraft":"{limit}"}}"#);
+            assert_eq!(opened(&body), Err(field("invalid_overdraft", "overdraft")));
+            let body = format!(r#"{{"overdraft":"{limit}"}}"#);
+            assert_eq!(patched("external:card", &body), Err(field("invalid_overdraft", "overdraft")));
+        }
     }
 
     #[test]
     fn a_bad_account_body_is_refused_with_its_field() {
-        assert_eq!(refusal(r#"{"id":"a b"}"#), ("invalid_account_id", Some("id".to_owned())));
-        assert_eq!(refusal(r#"{"id":"a","overdraft":"limit:0"}"#), ("invalid_overdraft", Some("overdraft".to_owned())));
-        assert_eq!(refusal(r#"{"overdraft":"none"}"#), ("missing_field", Some("id".to_owned())));
-        assert_eq!(refusal(r#"{"id":"a","name":"x"}"#), ("unknown_field", Some("name".to_owned())));
-        assert!(read_object::<PatchBody>(b"{}").is_err(), "a change changes something");
+        assert_eq!(opened(r#"{"id":"a b"}"#), Err(field("invalid_account_id", "id")));
+        assert_eq!(opened(r#"{"id":"a","overdraft":"limit:0"}"#), Err(field("invalid_overdraft", "overdraft")));
+        assert_eq!(opened(r#"{"overdraft":"none"}"#), Err(field("missing_field", "id")));
+        assert_eq!(opened(r#"{"id":"a","name":"x"}"#), Err(field("unknown_field", "name")));
+        for bad in ["\"open\"", "5", "{}", "true", "\"Frozen\""] {
+            assert_eq!(
+                patched("a", &format!(r#"{{"status":{bad}}}"#)),
+                Err(field("invalid_status", "status")),
+                "{bad}"
+            );
+        }
     }
 }

@@ -16,6 +16,8 @@ const STALENESS_MS: HeaderName = HeaderName::from_static("quorapay-staleness-ms"
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -75,31 +77,58 @@ impl Mark {
 pub(super) struct Answer {
     status: StatusCode,
     content_type: HeaderValue,
-    body: Vec<u8>,
+    body: Content,
     mark: Option<Mark>,
     retry_after: Option<u32>,
+}
+
+/// What an answer says.
+#[derive(Debug)]
+enum Content {
+    Whole(Vec<u8>),
+    /// Written while it travels.
+    Stream(Body),
+}
+
+/// How rows are written in an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExportFormat {
+    /// Comma-separated values with a header.
+    Csv,
+    /// One JSON object per line.
+    Ndjson,
 }
 
 impl Answer {
     /// A JSON answer.
     pub(super) fn json(status: StatusCode, body: Vec<u8>, mark: Mark) -> Self {
-        Self { status, content_type: JSON, body, mark: Some(mark), retry_after: None }
+        Self { status, content_type: JSON, body: Content::Whole(body), mark: Some(mark), retry_after: None }
+    }
+
+    /// Rows that are written while they travel.
+    pub(super) fn export(format: ExportFormat, rows: Body, mark: Mark) -> Self {
+        let content_type = match format {
+            ExportFormat::Csv => CSV,
+            ExportFormat::Ndjson => NDJSON,
+        };
+        let body = Content::Stream(rows);
+        Self { status: StatusCode::OK, content_type, body, mark: Some(mark), retry_after: None }
     }
 
     /// A JSON answer about the node itself.
     pub(super) fn node_json(body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, content_type: JSON, body, mark: None, retry_after: None }
+        Self { status: StatusCode::OK, content_type: JSON, body: Content::Whole(body), mark: None, retry_after: None }
     }
 
     /// The metrics.
     pub(super) fn metrics(text: String) -> Self {
-        let body = text.into_bytes();
+        let body = Content::Whole(text.into_bytes());
         Self { status: StatusCode::OK, content_type: METRICS, body, mark: None, retry_after: None }
     }
 
     /// An error; see [`super::problem::Problem`].
     pub(super) fn problem(status: StatusCode, body: Vec<u8>, mark: Option<Mark>, retry_after: Option<u32>) -> Self {
-        Self { status, content_type: PROBLEM, body, mark, retry_after }
+        Self { status, content_type: PROBLEM, body: Content::Whole(body), mark, retry_after }
     }
 
     /// The status.
@@ -112,10 +141,13 @@ impl Answer {
         self.mark.is_none()
     }
 
-    /// The body.
+    /// The body of an answer that is no export.
     #[cfg(test)]
     pub(super) fn body(&self) -> &[u8] {
-        &self.body
+        match &self.body {
+            Content::Whole(body) => body,
+            Content::Stream(_) => panic!("an export is written while it travels"),
+        }
     }
 
     /// Marks an answer that has no mark of its own.
@@ -136,7 +168,10 @@ impl Answer {
         if let Some(mark) = self.mark {
             write_mark(&mut headers, &mark, node);
         }
-        let mut response = Response::new(Body::from(self.body));
+        let mut response = Response::new(match self.body {
+            Content::Whole(body) => Body::from(body),
+            Content::Stream(body) => body,
+        });
         *response.status_mut() = self.status;
         *response.headers_mut() = headers;
         response

@@ -12,7 +12,7 @@ use crate::runtime::{NodeStatus, PeerView};
 
 use super::Api;
 use super::answer::{Answer, Mark};
-use super::json::{read_object, write_object};
+use super::json::{RequestBody, read_object, write_object};
 use super::metrics::Route;
 use super::problem::Problem;
 use super::request::{self, Query};
@@ -21,6 +21,12 @@ use super::request::{self, Query};
 #[serde(deny_unknown_fields)]
 struct TransferBody {
     to: Option<NodeId>,
+}
+
+impl RequestBody for TransferBody {
+    fn code_of(_: &str) -> &'static str {
+        "invalid_node_id"
+    }
 }
 
 pub(super) fn router() -> Router<Api> {
@@ -101,6 +107,8 @@ mod tests {
         let body: TransferBody = read_object(br#"{"to":"node2"}"#).expect("valid");
         assert_eq!(body.to, Some(samples::node("node2")));
         let problem = read_object::<TransferBody>(br#"{"to":"no node"}"#).expect_err("no node id");
-        assert_eq!(problem.field_name(), Some("to"));
+        assert_eq!((problem.code(), problem.field_name()), ("invalid_node_id", Some("to")));
+        let problem = read_object::<TransferBody>(br#"{"to":5}"#).expect_err("no node id");
+        assert_eq!((problem.code(), problem.field_name()), ("invalid_node_id", Some("to")));
     }
 }

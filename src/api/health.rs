@@ -68,7 +68,11 @@ fn obstacles(status: &NodeStatus) -> Vec<&'static str> {
 }
 
 async fn metrics(State(api): State<Api>, _request: Request) -> Response {
-    api.answer(Route::Metrics, async { Ok(Answer::metrics(api.metrics.text())) }).await
+    api.answer(Route::Metrics, async {
+        let figures = api.node.bank_figures().await?;
+        Ok(Answer::metrics(api.metrics.text(figures)))
+    })
+    .await
 }
 
 #[cfg(test)]

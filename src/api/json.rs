@@ -3,8 +3,12 @@
 //!
 //! It knows what a field is, not what a payment is.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 
 use super::problem::Problem;
@@ -12,10 +16,17 @@ use super::problem::Problem;
 /// Deepest nesting of arrays and objects in a body.
 pub(super) const MAX_JSON_DEPTH: usize = 32;
 
+/// A body of a request, one JSON object.
+pub(super) trait RequestBody: DeserializeOwned {
+    /// The stable code for a field whose value is of the wrong type or out of its range. Of a field within another one,
+    /// the outer one is asked for.
+    fn code_of(field: &str) -> &'static str;
+}
+
 /// Reads a body that must be one JSON object.
 ///
 /// Good bodies are read once. Only a bad one is read a second time, with the path tracked, to name the field.
-pub(super) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read_object<T: RequestBody>(body: &[u8]) -> Result<T, Problem> {
     if nesting(body) > MAX_JSON_DEPTH {
         let detail = format!("the body is nested more than {MAX_JSON_DEPTH} levels deep");
         return Err(Problem::bad_request("json_too_deep", detail));
@@ -25,6 +36,28 @@ pub(super) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem
         return Err(Problem::bad_request("invalid_json", "the body must be a JSON object"));
     }
     serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
+}
+
+/// A field that must be an object. A derived reader would take an array for the object's fields in order.
+#[derive(Debug)]
+pub(super) struct ObjectOnly<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Maps<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Maps<T> {
+            type Value = ObjectOnly<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<ObjectOnly<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(ObjectOnly)
+            }
+        }
+        deserializer.deserialize_map(Maps(PhantomData))
+    }
 }
 
 /// How deep arrays and objects are nested at most. Brackets within strings do not count.
@@ -53,7 +86,7 @@ fn nesting(body: &[u8]) -> usize {
     deepest
 }
 
-fn explain<T: DeserializeOwned>(body: &[u8], first: &serde_json::Error) -> Problem {
+fn explain<T: RequestBody>(body: &[u8], first: &serde_json::Error) -> Problem {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let Err(tracked) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
         // The object itself is fine, so something follows it.
@@ -69,7 +102,7 @@ fn explain<T: DeserializeOwned>(body: &[u8], first: &serde_json::Error) -> Probl
     let out_of_range = message == "number out of range";
     if error.classify() == Category::Data || out_of_range {
         let leaf = path.split(['.', '[']).next().unwrap_or_default();
-        return Problem::bad_request(code_of(leaf), format!("{path}: {message}")).field(path);
+        return Problem::bad_request(T::code_of(leaf), format!("{path}: {message}")).field(path);
     }
     Problem::bad_request("invalid_json", format!("the body is no JSON: {error}"))
 }
@@ -100,20 +133,6 @@ fn beside(path: &str, name: &str) -> String {
     match parent {
         "" | "." => name.to_owned(),
         parent => format!("{parent}.{name}"),
-    }
-}
-
-/// The stable code for a field whose value is of the wrong type or out of its range.
-fn code_of(field: &str) -> &'static str {
-    match field {
-        "amount" => "invalid_amount",
-        "currency" => "invalid_currency",
-        "from" | "to" | "id" => "invalid_account_id",
-        "overdraft" => "invalid_overdraft",
-        "description" => "invalid_description",
-        "metadata" => "invalid_metadata",
-        "capture" => "invalid_capture",
-        _ => "invalid_field",
     }
 }
 
@@ -182,6 +201,11 @@ impl<'a> ObjectWriter<'a> {
         self
     }
 
+    /// Opens a field and hands out the buffer: whoever takes it writes one JSON value to its end.
+    pub(super) fn value(&mut self, name: &'static str) -> &mut Vec<u8> {
+        self.name(name)
+    }
+
     /// Closes the object.
     pub(super) fn close(self) {
         self.out.push(b'}');
@@ -218,7 +242,7 @@ mod tests {
         #[serde(rename = "amount")]
         _amount: i64,
         #[serde(rename = "inner")]
-        _inner: Option<Inner>,
+        _inner: Option<ObjectOnly<Inner>>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -226,6 +250,12 @@ mod tests {
     struct Inner {
         #[serde(rename = "name")]
         _name: String,
+    }
+
+    impl RequestBody for Sample {
+        fn code_of(field: &str) -> &'static str {
+            if field == "amount" { "invalid_amount" } else { "invalid_field" }
+        }
     }
 
     fn refusal(body: &str) -> (&'static str, Option<String>) {
@@ -251,6 +281,7 @@ mod tests {
         assert_eq!(refusal(r#"{"amount":"1"}"#), named("invalid_amount", "amount"));
         assert_eq!(refusal(r#"{"amount":1e999}"#), named("invalid_amount", "amount"));
         assert_eq!(refusal(r#"{"amount":1,"inner":{"name":5}}"#), named("invalid_field", "inner.name"));
+        assert_eq!(refusal(r#"{"amount":1,"inner":["x"]}"#), named("invalid_field", "inner"));
     }
 
     #[test]

@@ -1,18 +1,20 @@
-//! `/v1/ledger`: the raw entries with their hashes, for those who check the history themselves.
+//! `/v1/ledger`: the raw entries with their hashes, by pages or as a whole, for those who check the history themselves.
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 
 use crate::replication::LogIndex;
 
-use super::Api;
+use super::answer::{Answer, ExportFormat};
+use super::export::{self, Export};
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read::Read;
-use super::render;
-use super::request::Query;
+use super::request::{self, Query};
+use super::{Api, render};
 
 /// The first entry of every ledger.
 const FIRST: LogIndex = LogIndex(1);
@@ -26,6 +28,9 @@ async fn entries(State(api): State<Api>, request: Request) -> Response {
         let (parts, _) = request.into_parts();
         let mut query = Query::new(parts.uri.query());
         let from = take_from(&mut query)?;
+        if let Some(format) = export::take_format(&mut query)? {
+            return export(&api, &parts.headers, query, from, format).await;
+        }
         let limit = query.limit()?;
         let read = Read::begin(&api.node, &parts.headers, query).await?;
         let entries = match from <= read.applied_index() {
@@ -40,6 +45,27 @@ async fn entries(State(api): State<Api>, request: Request) -> Response {
         }))
     })
     .await
+}
+
+async fn export(
+    api: &Api,
+    headers: &HeaderMap,
+    query: Query<'_>,
+    from: LogIndex,
+    format: ExportFormat,
+) -> Result<Answer, Problem> {
+    let patience = request::patience(headers)?;
+    let read = Read::begin(&api.node, headers, query).await?;
+    let as_of = read.applied_index();
+    let pages = api.node.export_entries(from, as_of);
+    let export = Export { format, columns: &render::LEDGER_COLUMNS, as_of, patience };
+    Ok(export.answer(read.mark(), pages, move |out, entry| match format {
+        ExportFormat::Csv => render::ledger_rows(out, entry),
+        ExportFormat::Ndjson => {
+            export::json_row(out, |out| render::ledger_entry(out, entry));
+            1
+        }
+    }))
 }
 
 fn take_from(query: &mut Query<'_>) -> Result<LogIndex, Problem> {

@@ -3,8 +3,8 @@
 //! Requests are counted in atomics found by position, never by looking a label up.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::runtime::{NodeHandle, NodeStatus, Role};
+use crate::runtime::{BankFigures, NodeHandle, NodeStatus, Role};
 
 /// Every way into the API, as the label `route` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,11 @@ pub(super) enum Route {
     PaymentGet,
     PaymentList,
     PaymentByKey,
+    PaymentCapture,
+    PaymentVoid,
+    PaymentRefund,
+    BatchCreate,
+    KeyFence,
     AccountOpen,
     AccountList,
     AccountGet,
@@ -39,11 +44,16 @@ pub(super) enum Route {
     Unmatched,
 }
 
-const ROUTES: [(Route, &str); 16] = [
+const ROUTES: [(Route, &str); 21] = [
     (Route::PaymentCreate, "payment_create"),
     (Route::PaymentGet, "payment_get"),
     (Route::PaymentList, "payment_list"),
     (Route::PaymentByKey, "payment_by_key"),
+    (Route::PaymentCapture, "payment_capture"),
+    (Route::PaymentVoid, "payment_void"),
+    (Route::PaymentRefund, "payment_refund"),
+    (Route::BatchCreate, "batch_create"),
+    (Route::KeyFence, "key_fence"),
     (Route::AccountOpen, "account_open"),
     (Route::AccountList, "account_list"),
     (Route::AccountGet, "account_get"),
@@ -66,6 +76,35 @@ const BUCKETS_US: [u64; 18] = [
     250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 512_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
+
+/// Upper bounds of the buckets of batch sizes, in payments.
+const BATCH_BUCKETS: [u32; 9] = [1, 4, 16, 64, 256, 1_024, 2_500, 5_000, 10_000];
+
+/// Counts batches by how many payments they have.
+#[derive(Debug, Default)]
+struct Batches {
+    by_bucket: [AtomicU64; BATCH_BUCKETS.len() + 1],
+    payments: AtomicU64,
+}
+
+impl Batches {
+    fn count(&self, payments: usize) {
+        let bucket = BATCH_BUCKETS.partition_point(|bound| usize::try_from(*bound).is_ok_and(|bound| bound < payments));
+        self.by_bucket[bucket].fetch_add(1, Ordering::Relaxed);
+        self.payments.fetch_add(payments as u64, Ordering::Relaxed);
+    }
+}
+
+impl Collector for Batches {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Payments in one batch that a caller sent to this node";
+        let encoder = encoder.encode_descriptor("batch_payments", help, None, MetricType::Histogram)?;
+        let counts = self.by_bucket.iter().map(|count| count.load(Ordering::Relaxed));
+        let bounds = BATCH_BUCKETS.iter().map(|bound| f64::from(*bound)).chain([f64::INFINITY]);
+        let sum = whole(self.payments.load(Ordering::Relaxed));
+        encode_buckets(encoder, sum, bounds.zip(counts).collect())
+    }
+}
 
 /// Counts what one route answered and how long it took.
 #[derive(Debug, Default)]
@@ -117,21 +156,29 @@ impl Collector for Requests {
 }
 
 impl RouteCounts {
-    fn encode_latency(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    fn encode_latency(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
         let counts = self.by_bucket.iter().map(|count| count.load(Ordering::Relaxed));
         let bounds = BUCKETS_US.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let count: u64 = buckets.iter().map(|(_, count)| count).sum();
-        if count == 0 {
-            return Ok(());
-        }
-        encoder.encode_histogram::<NoLabelSet>(seconds(self.total_us.load(Ordering::Relaxed)), count, &buckets, None)
+        encode_buckets(encoder, seconds(self.total_us.load(Ordering::Relaxed)), bounds.zip(counts).collect())
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+/// Writes a histogram, unless nothing was counted.
+fn encode_buckets(mut encoder: MetricEncoder<'_>, sum: f64, buckets: Vec<(f64, u64)>) -> fmt::Result {
+    let count: u64 = buckets.iter().map(|(_, count)| count).sum();
+    if count == 0 {
+        return Ok(());
+    }
+    encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}
+
 fn seconds(microseconds: u64) -> f64 {
-    microseconds as f64 / 1e6
+    whole(microseconds) / 1e6
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years, and no sum here grows faster")]
+fn whole(count: u64) -> f64 {
+    count as f64
 }
 
 /// Shows a node's state as of the moment of asking.
@@ -146,6 +193,26 @@ impl fmt::Debug for NodeState {
 impl Collector for NodeState {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         encode_status(&self.0.status(), encoder)
+    }
+}
+
+/// Shows what the bank holds altogether, as of the last time that it was asked.
+#[derive(Debug, Default)]
+struct Bank(Mutex<BankFigures>);
+
+impl Collector for Bank {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let figures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gauge = ConstGauge::new(figures.open_holds as u64);
+        gauge.encode(encoder.encode_descriptor("open_holds", "Payments on hold", None, gauge.metric_type())?)?;
+        let help = "Sum over all accounts in minor units: anything but 0 is damage";
+        let mut sums = encoder.encode_descriptor("ledger_sum", help, None, MetricType::Gauge)?;
+        for (currency, sum) in &figures.sums {
+            // What is beyond the range is shown at its end: it is no less wrong there.
+            let sum = i64::try_from(*sum).unwrap_or(if *sum < 0 { i64::MIN } else { i64::MAX });
+            ConstGauge::new(sum).encode(sums.encode_family(&[("currency", currency.code())])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -214,15 +281,21 @@ fn encode_followers(status: &NodeStatus, encoder: &mut DescriptorEncoder<'_>) ->
 pub(super) struct ApiMetrics {
     registry: Arc<Registry>,
     requests: Arc<Requests>,
+    batches: Arc<Batches>,
+    bank: Arc<Bank>,
 }
 
 impl ApiMetrics {
     /// Adds the node's state and the counts of requests to what the runtime has registered.
     pub(super) fn register(mut registry: Registry, node: NodeHandle) -> Self {
         let requests = Arc::new(Requests::default());
+        let batches = Arc::new(Batches::default());
+        let bank = Arc::new(Bank::default());
         registry.register_collector(Box::new(NodeState(node)));
         registry.register_collector(Box::new(Arc::clone(&requests)));
-        Self { registry: Arc::new(registry), requests }
+        registry.register_collector(Box::new(Arc::clone(&batches)));
+        registry.register_collector(Box::new(Arc::clone(&bank)));
+        Self { registry: Arc::new(registry), requests, batches, bank }
     }
 
     /// Counts an answer.
@@ -230,8 +303,14 @@ impl ApiMetrics {
         self.requests.count(route, status, began.elapsed());
     }
 
-    /// All metrics in the text format.
-    pub(super) fn text(&self) -> String {
+    /// Counts a batch that a caller sent.
+    pub(super) fn count_batch(&self, payments: usize) {
+        self.batches.count(payments);
+    }
+
+    /// All metrics in the text format, with what the bank holds.
+    pub(super) fn text(&self, figures: BankFigures) -> String {
+        *self.bank.0.lock().unwrap_or_else(PoisonError::into_inner) = figures;
         encoded(&self.registry)
     }
 }
@@ -283,6 +362,35 @@ mod tests {
             r#"quorapay_request_duration_seconds_bucket{le="0.001",route="payment_create"} 1"#,
             r#"quorapay_request_duration_seconds_bucket{le="+Inf",route="payment_create"} 2"#,
             r#"quorapay_request_duration_seconds_count{route="payment_create"} 2"#,
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn batches_are_counted_by_their_size() {
+        let batches = Batches::default();
+        [1, 16, 17, 10_000].into_iter().for_each(|payments| batches.count(payments));
+        let text = shown(batches);
+        for line in [
+            r#"quorapay_batch_payments_bucket{le="16.0"} 2"#,
+            r#"quorapay_batch_payments_bucket{le="64.0"} 3"#,
+            r#"quorapay_batch_payments_bucket{le="+Inf"} 4"#,
+            "quorapay_batch_payments_sum 10034.0",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_bank_holds_is_shown_by_currency() {
+        let currency = |code| crate::domain::Currency::parse(code).expect("valid");
+        let sums = [(currency("EUR"), 0), (currency("JPY"), i128::MAX)].into();
+        let text = shown(Bank(Mutex::new(BankFigures { open_holds: 3, sums })));
+        for line in [
+            "quorapay_open_holds 3",
+            r#"quorapay_ledger_sum{currency="EUR"} 0"#,
+            r#"quorapay_ledger_sum{currency="JPY"} 9223372036854775807"#,
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }

@@ -8,9 +8,15 @@
 
 mod accounts;
 mod answer;
+mod batch_body;
+mod batches;
+mod change_body;
+mod changes;
 mod cluster;
+mod export;
 mod health;
 mod json;
+mod keys;
 mod ledger;
 mod metrics;
 mod payment_body;
@@ -21,6 +27,7 @@ mod render;
 mod request;
 #[cfg(test)]
 mod samples;
+mod statements;
 mod writes;
 
 use std::time::Instant;
@@ -32,6 +39,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use prometheus_client::registry::Registry;
 
+use crate::domain::{PaymentId, PaymentIdError};
 use crate::replication::NodeId;
 use crate::runtime::NodeHandle;
 
@@ -62,7 +70,11 @@ pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
     let api = Api { node, name: NodeName::new(options.node_id), metrics };
     Router::new()
         .merge(payments::router())
+        .merge(changes::router())
+        .merge(batches::router())
+        .merge(keys::router())
         .merge(accounts::router())
+        .merge(statements::router())
         .merge(ledger::router())
         .merge(cluster::router())
         .merge(health::router())
@@ -105,6 +117,12 @@ fn no_such_method(method: &Method, path: &str) -> Problem {
 fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     let invalid = |_| Problem::bad_request("invalid_path", "the path is no UTF-8 once decoded");
     path.map(|Path(text)| text).map_err(invalid)
+}
+
+/// A payment's id from the path.
+fn path_payment_id(path: Result<Path<String>, PathRejection>) -> Result<PaymentId, Problem> {
+    let invalid = |error: PaymentIdError| Problem::bad_request("invalid_payment_id", error.to_string()).field("id");
+    PaymentId::parse(&path_text(path)?).map_err(invalid)
 }
 
 #[cfg(test)]

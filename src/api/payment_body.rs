@@ -1,4 +1,4 @@
-//! The body of `POST /v1/payments`: parsed into a payment request, or refused with the field that is wrong.
+//! A payment in a request: parsed into a payment request, or refused with the field that is wrong.
 
 use std::fmt;
 
@@ -7,9 +7,12 @@ use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
-use crate::domain::{AccountId, Currency, MinorUnits, PaymentRequest};
+use crate::domain::{
+    AccountId, BatchItem, Capture, Currency, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits, OrderCap, OrderId,
+    PaymentRequest, USUAL_HOLD_SECONDS,
+};
 
-use super::json::read_object;
+use super::json::{ObjectOnly, RequestBody, read_object};
 use super::problem::Problem;
 
 /// Longest description, in characters.
@@ -20,54 +23,138 @@ pub(super) const MAX_METADATA_BYTES: usize = 4 << 10;
 /// From here on not every whole number has a float of its own: two different numbers would be kept as one.
 const EXACT_FLOATS: f64 = 9_007_199_254_740_992.0;
 
+/// A payment, by itself or in a batch: there it may have a key of its own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+struct Body<Key> {
     from: AccountId,
     to: AccountId,
     amount: Amount,
     currency: Currency,
-    #[serde(default, rename = "capture")]
-    _capture: Capture,
+    #[serde(default)]
+    capture: CaptureWord,
+    expires_in: Option<HoldSeconds>,
+    order: Option<ObjectOnly<Order>>,
     description: Option<CompactString>,
     metadata: Option<Metadata>,
+    #[serde(default)]
+    idempotency_key: Key,
 }
 
-/// When the money is taken. Written for those who want to be explicit; there is one way. Read through a text, because
-/// `serde_json` takes an enum of another type for broken JSON and would not name the field.
+impl<Key: Default + for<'de> Deserialize<'de>> RequestBody for Body<Key> {
+    fn code_of(field: &str) -> &'static str {
+        match field {
+            "amount" => "invalid_amount",
+            "currency" => "invalid_currency",
+            "from" | "to" => "invalid_account_id",
+            "capture" => "invalid_capture",
+            "expires_in" => "invalid_expires_in",
+            "order" => "invalid_order",
+            "description" => "invalid_description",
+            "metadata" => "invalid_metadata",
+            "idempotency_key" => "invalid_idempotency_key",
+            _ => "invalid_field",
+        }
+    }
+}
+
+/// The key of a payment by itself is in a header, so its body has none.
+#[derive(Default)]
+struct InHeader;
+
+impl<'de> Deserialize<'de> for InHeader {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(D::Error::unknown_field("idempotency_key", &[]))
+    }
+}
+
+/// When the money is taken. Read through a text, because `serde_json` takes an enum of another type for broken JSON and
+/// would not name the field.
 #[derive(Default, Deserialize)]
 #[serde(try_from = "CompactString")]
-enum Capture {
+enum CaptureWord {
     #[default]
     Automatic,
+    Manual,
 }
 
-impl TryFrom<CompactString> for Capture {
+impl TryFrom<CompactString> for CaptureWord {
     type Error = &'static str;
 
     fn try_from(text: CompactString) -> Result<Self, Self::Error> {
-        if text == "automatic" { Ok(Self::Automatic) } else { Err("capture is \"automatic\"") }
+        match text.as_str() {
+            "automatic" => Ok(Self::Automatic),
+            "manual" => Ok(Self::Manual),
+            _ => Err("capture is \"automatic\" or \"manual\""),
+        }
     }
 }
 
-/// Reads a payment request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    id: OrderId,
+    total: Amount,
+}
+
+/// Reads the body of `POST /v1/payments`.
 pub(super) fn parse(body: &[u8]) -> Result<PaymentRequest, Problem> {
-    let Body { from, to, amount, currency, _capture, description, metadata } = read_object(body)?;
-    if from == to {
-        let detail = "a payment goes from one account to another, not to the same one";
-        return Err(Problem::bad_request("same_account", detail).field("to"));
+    let (InHeader, request) = read_object::<Body<InHeader>>(body)?.into_request()?;
+    Ok(request)
+}
+
+/// Reads one payment of a batch.
+pub(super) fn parse_item(body: &[u8]) -> Result<BatchItem, Problem> {
+    let (key, request) = read_object::<Body<Option<IdempotencyKey>>>(body)?.into_request()?;
+    Ok(BatchItem { key, request })
+}
+
+impl<Key> Body<Key> {
+    /// Checks what concerns several fields, and what no field's type says.
+    fn into_request(self) -> Result<(Key, PaymentRequest), Problem> {
+        if self.from == self.to {
+            let detail = "a payment goes from one account to another, not to the same one";
+            return Err(Problem::bad_request("same_account", detail).field("to"));
+        }
+        // A text of that many bytes has no more characters.
+        let long =
+            |text: &CompactString| text.len() > MAX_DESCRIPTION_CHARS && text.chars().count() > MAX_DESCRIPTION_CHARS;
+        if self.description.as_ref().is_some_and(long) {
+            let detail = format!("a description has at most {MAX_DESCRIPTION_CHARS} characters");
+            return Err(Problem::bad_request("description_too_long", detail).field("description"));
+        }
+        let request = PaymentRequest {
+            from: self.from,
+            to: self.to,
+            amount: self.amount.0,
+            currency: self.currency,
+            capture: capture(&self.capture, self.expires_in)?,
+            order: self.order.map(|ObjectOnly(Order { id, total })| Box::new(OrderCap { id, total: total.0 })),
+            opens_accounts: false,
+            description: self.description,
+            metadata: self.metadata.map(Metadata::compact).transpose()?,
+        };
+        Ok((self.idempotency_key, request))
     }
-    if description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION_CHARS) {
-        let detail = format!("a description has at most {MAX_DESCRIPTION_CHARS} characters");
-        return Err(Problem::bad_request("description_too_long", detail).field("description"));
+}
+
+fn capture(word: &CaptureWord, expires_in: Option<HoldSeconds>) -> Result<Capture, Problem> {
+    match (word, expires_in) {
+        (CaptureWord::Automatic, None) => Ok(Capture::Automatic),
+        (CaptureWord::Automatic, Some(_)) => {
+            let detail = "only a payment with capture \"manual\" sets money aside that can expire";
+            Err(Problem::bad_request("invalid_expires_in", detail).field("expires_in"))
+        }
+        (CaptureWord::Manual, seconds) => {
+            Ok(Capture::Manual { expires_in_s: seconds.map_or(USUAL_HOLD_SECONDS, |seconds| seconds.0) })
+        }
     }
-    let metadata = metadata.map(Metadata::compact).transpose()?;
-    Ok(PaymentRequest { from, to, amount: amount.0, currency, description, metadata })
 }
 
 /// A positive amount, read from the digits of a JSON integer. A float, an exponent or a string is refused even if it
 /// stands for a whole number: whoever sends one may send one that does not, the next time.
-struct Amount(MinorUnits);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Amount(pub(super) MinorUnits);
 
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -87,6 +174,30 @@ impl<'de> Deserialize<'de> for Amount {
                 match i64::try_from(units) {
                     Ok(units) => self.visit_i64(units),
                     Err(_) => Err(E::invalid_value(Unexpected::Unsigned(units), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Integers)
+    }
+}
+
+/// How long a hold lives, in seconds.
+struct HoldSeconds(u32);
+
+impl<'de> Deserialize<'de> for HoldSeconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Integers;
+        impl Visitor<'_> for Integers {
+            type Value = HoldSeconds;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "an integer of seconds from 1 to {MAX_HOLD_SECONDS}")
+            }
+
+            fn visit_u64<E: Error>(self, seconds: u64) -> Result<HoldSeconds, E> {
+                match u32::try_from(seconds) {
+                    Ok(fits @ 1..=MAX_HOLD_SECONDS) => Ok(HoldSeconds(fits)),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(seconds), &self)),
                 }
             }
         }
@@ -251,10 +362,61 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_other_capture_than_the_automatic_one() {
-        assert!(parse(with("capture", "\"automatic\"").as_bytes()).is_ok());
-        for other in ["\"manual\"", "true", "null", "{}", "1"] {
+    fn the_money_is_taken_at_once_or_held_for_seven_days_or_as_long_as_is_said() {
+        let capture = |capture: &str, more: &str| {
+            let body = with("capture", capture).replace('}', more);
+            parse(body.as_bytes()).map(|request| request.capture).map_err(|problem| problem.code())
+        };
+        let held = |expires_in_s| Ok(Capture::Manual { expires_in_s });
+        assert_eq!(capture("\"automatic\"", "}"), Ok(Capture::Automatic));
+        assert_eq!(capture("\"manual\"", "}"), held(604_800));
+        assert_eq!(capture("\"manual\"", ",\"expires_in\":1}"), held(1));
+        assert_eq!(capture("\"manual\"", ",\"expires_in\":7776000}"), held(7_776_000));
+        assert_eq!(capture("\"automatic\"", ",\"expires_in\":60}"), Err("invalid_expires_in"));
+        for bad in ["0", "7776001", "-1", "1.5", "\"60\"", "1e2", "4294967297", "true"] {
+            let more = format!(",\"expires_in\":{bad}}}");
+            assert_eq!(capture("\"manual\"", &more), Err("invalid_expires_in"), "{bad}");
+        }
+        for other in ["\"later\"", "true", "null", "{}", "1"] {
             assert_eq!(refusal("capture", other), named("invalid_capture", "capture"));
+        }
+    }
+
+    #[test]
+    fn an_order_has_an_id_and_a_total() {
+        let request = parse(with("order", r#"{"id":"2026/11 #42","total":900}"#).as_bytes()).expect("valid");
+        let order = request.order.expect("given");
+        assert_eq!((order.id.as_str(), order.total.get()), ("2026/11 #42", 900));
+        let cases = [
+            (r#"{"id":"","total":1}"#, "invalid_order", "order.id"),
+            (r#"{"id":5,"total":1}"#, "invalid_order", "order.id"),
+            (r#"{"id":"o","total":0}"#, "invalid_order", "order.total"),
+            (r#"{"id":"o","total":1.5}"#, "invalid_order", "order.total"),
+            (r#"{"id":"o","total":1e400}"#, "invalid_order", "order.total"),
+            (r#"{"id":"o"}"#, "missing_field", "order.total"),
+            (r#"{"total":1}"#, "missing_field", "order.id"),
+            (r#"{"id":"o","total":1,"sum":1}"#, "unknown_field", "order.sum"),
+            (r#"{"id":"o","total":1,"total":1}"#, "duplicate_field", "order.total"),
+            (r#"["o",1]"#, "invalid_order", "order"),
+            ("\"o\"", "invalid_order", "order"),
+        ];
+        for (order, code, field) in cases {
+            assert_eq!(refusal("order", order), named(code, field), "{order}");
+        }
+    }
+
+    #[test]
+    fn a_payment_has_a_key_of_its_own_in_a_batch_only() {
+        let keyed = with("idempotency_key", "\"k 1\"");
+        let item = parse_item(keyed.as_bytes()).expect("valid");
+        assert_eq!(item.key.expect("given").as_str(), "k 1");
+        assert_eq!(parse_item(with("amount", "5").as_bytes()).expect("valid").key, None);
+        for key in ["\"k 1\"", "null", "5"] {
+            assert_eq!(refusal("idempotency_key", key), named("unknown_field", "idempotency_key"), "{key}");
+        }
+        for bad in ["\"\"", "5", "\"é\""] {
+            let problem = parse_item(with("idempotency_key", bad).as_bytes()).expect_err(bad);
+            assert_eq!((problem.code(), problem.field_name()), ("invalid_idempotency_key", Some("idempotency_key")));
         }
     }
 

@@ -1,4 +1,4 @@
-//! `/v1/payments`: make a payment, read one, list them, and settle what became of a key.
+//! `/v1/payments`: make a payment, read one with what became of it, and list them.
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -7,25 +7,21 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 
-use crate::domain::{AccountId, Currency, IdempotencyKey, Operation, OperationRequest, PaymentId};
-use crate::replication::{Entry, LogIndex, Timestamp};
-use crate::runtime::{Committed, PaymentFilter, PaymentStatus};
+use crate::domain::{AccountId, Currency, Operation, OperationRequest, OrderId, PaymentStatus};
+use crate::replication::{LogIndex, Timestamp};
+use crate::runtime::{Committed, PaymentFilter, PaymentView};
 
 use super::answer::{Answer, Mark};
+use super::json::write_object;
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read::{List, Read};
+use super::render::ShownPayment;
 use super::request::Query;
-use super::{Api, path_text, payment_body, render, request, writes};
-
-/// Room for a payment without metadata, so that its answer is allocated once.
-const USUAL_PAYMENT_BYTES: usize = 384;
+use super::{Api, path_payment_id, payment_body, render, request, writes};
 
 pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/v1/payments", get(list).post(create))
-        .route("/v1/payments/{id}", get(by_id))
-        .route("/v1/payments/by-key/{key}", get(by_key))
+    Router::new().route("/v1/payments", get(list).post(create)).route("/v1/payments/{id}", get(by_id))
 }
 
 async fn create(State(api): State<Api>, request: Request) -> Response {
@@ -43,37 +39,40 @@ async fn make_payment(api: &Api, request: Request) -> Result<Answer, Problem> {
 
 fn created(committed: &Committed) -> Result<Answer, Problem> {
     let entry = &committed.entry;
-    let body = payment_json(entry).expect("a payment's key and fingerprint lead to a payment's entry");
+    let shown = ShownPayment::decided_at(entry, 0).expect("a payment's key and fingerprint lead to a payment's entry");
+    let mut body = Vec::with_capacity(shown.estimated_bytes());
+    render::payment(&mut body, &shown);
     match entry.operation().and_then(Operation::rejection) {
         None => Ok(Answer::json(StatusCode::CREATED, body, Mark::of_write(committed))),
         Some(rejection) => Err(writes::refused(committed, rejection).raw_member("payment", body)),
     }
 }
 
-fn payment_json(entry: &Entry) -> Option<Vec<u8>> {
-    let payment = render::payment_of(entry)?;
-    let mut body = Vec::with_capacity(USUAL_PAYMENT_BYTES);
-    render::payment(&mut body, entry, payment);
-    Some(body)
-}
-
 async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::PaymentGet, async {
         let (parts, _) = request.into_parts();
-        let id = PaymentId::parse(&path_text(id)?)
-            .map_err(|error| Problem::bad_request("invalid_payment_id", error.to_string()).field("id"))?;
+        let id = path_payment_id(id)?;
         let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
         let index = LogIndex(id.index());
         let known = index > LogIndex(0) && index <= read.applied_index();
-        let entry = if known { read.fetch(api.node.entry(index)).await? } else { None };
+        let view = if known { read.fetch(api.node.payment(id, read.applied_index())).await? } else { None };
         // An id of another history may have an index that this ledger has too: the whole id must agree.
-        let found = entry.as_deref().filter(|entry| render::payment_id(entry) == id);
-        match found.and_then(payment_json) {
-            Some(body) => Ok(read.answer_json(body)),
+        let shown = view.as_ref().and_then(|view| Some((view, ShownPayment::now(view)?)));
+        match shown.filter(|(_, shown)| shown.id() == id) {
+            Some((view, shown)) => Ok(read.answer_json(with_history(view, &shown))),
             None => Err(read.not_found("payment_not_found", format!("there is no payment {id}"))),
         }
     })
     .await
+}
+
+fn with_history(view: &PaymentView, shown: &ShownPayment<'_>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(shown.estimated_bytes() + 256 * view.history.len());
+    write_object(&mut body, |object| {
+        render::payment_fields(object, shown);
+        object.array("history", &view.history, |out, entry| render::history_step(out, entry));
+    });
+    body
 }
 
 async fn list(State(api): State<Api>, request: Request) -> Response {
@@ -81,33 +80,43 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
         let (parts, _) = request.into_parts();
         let mut query = Query::new(parts.uri.query());
         let filter = take_filter(&mut query)?;
-        let below = List::Payments.take_below(&mut query)?;
+        let before = List::Payments.take_before(&mut query)?;
         let limit = query.limit()?;
         let read = Read::begin(&api.node, &parts.headers, query).await?;
-        let below = below.unwrap_or_else(|| read.applied_index().next()).min(read.applied_index().next());
-        let page = read.fetch(api.node.list_payments(&filter, below, limit)).await?;
-        let payments = page.entries.iter().filter_map(|entry| Some((entry, render::payment_of(entry)?)));
+        let page = read.fetch(api.node.list_payments(&filter, read.applied_index(), before, limit)).await?;
+        let payments = page.found.iter().filter_map(ShownPayment::now);
         Ok(read.answer(|object| {
-            object.array("payments", payments, |out, (entry, payment)| render::payment(out, entry, payment));
-            object.field("next_cursor", &page.next_below.map(|below| List::Payments.cursor(&below.to_string())));
+            object.array("payments", payments, |out, shown| render::payment(out, &shown));
+            object.field("next_cursor", &page.next_before.map(|place| List::Payments.cursor_before(place)));
         }))
     })
     .await
 }
 
 fn take_filter(query: &mut Query<'_>) -> Result<PaymentFilter, Problem> {
-    let moment = "a moment in RFC 3339, such as 2026-01-31T12:00:00Z";
     Ok(PaymentFilter {
         account: query.parse("account", "invalid_account_id", "an account id", |text| AccountId::parse(text).ok())?,
-        status: query.parse("status", "invalid_status", "\"succeeded\" or \"rejected\"", |text| match text {
-            "succeeded" => Some(PaymentStatus::Succeeded),
-            "rejected" => Some(PaymentStatus::Rejected),
-            _ => None,
-        })?,
-        currency: query.parse("currency", "invalid_currency", "an ISO 4217 code", |text| Currency::parse(text).ok())?,
-        from_time: query.parse("from_time", "invalid_time", moment, parse_moment)?,
-        to_time: query.parse("to_time", "invalid_time", moment, parse_moment)?,
+        status: query.parse("status", "invalid_status", &statuses(), PaymentStatus::parse)?,
+        currency: take_currency(query)?,
+        order: query.parse("order_id", "invalid_order", "an order id", |text| OrderId::parse(text).ok())?,
+        from_time: take_moment(query, "from_time")?,
+        to_time: take_moment(query, "to_time")?,
     })
+}
+
+fn statuses() -> String {
+    let names: Vec<&str> = PaymentStatus::all().map(PaymentStatus::as_str).collect();
+    format!("one of {}", names.join(", "))
+}
+
+/// Takes the currency out that a list is limited to.
+pub(super) fn take_currency(query: &mut Query<'_>) -> Result<Option<Currency>, Problem> {
+    query.parse("currency", "invalid_currency", "an ISO 4217 code", |text| Currency::parse(text).ok())
+}
+
+/// Takes a bound of a list's stretch of time out.
+pub(super) fn take_moment(query: &mut Query<'_>, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+    query.parse(name, "invalid_time", "a moment in RFC 3339, such as 2026-01-31T12:00:00Z", parse_moment)
 }
 
 /// Reads a moment; what is finer than a millisecond is rounded up, so that `[from_time, to_time)` keeps its meaning.
@@ -118,49 +127,19 @@ fn parse_moment(text: &str) -> Option<Timestamp> {
     u64::try_from(milliseconds + finer).ok().map(Timestamp)
 }
 
-async fn by_key(State(api): State<Api>, key: Result<Path<String>, PathRejection>, request: Request) -> Response {
-    api.answer(Route::PaymentByKey, async {
-        let (parts, _) = request.into_parts();
-        let key = IdempotencyKey::parse(&path_text(key)?)
-            .map_err(|error| Problem::bad_request("invalid_idempotency_key", error.to_string()).field("key"))?;
-        let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
-        let index = read.fetch(api.node.find_key(key.digest())).await?;
-        let applied = read.applied_index();
-        let entry = match index {
-            Some(index) if index <= applied => read.fetch(api.node.entry(index)).await?,
-            _ => None,
-        };
-        let state = key_state(index, applied);
-        Ok(read.answer(|object| {
-            object.field("state", state);
-            if let Some(payment) = entry.as_deref().and_then(payment_json) {
-                object.raw("payment", &payment);
-            }
-            object.field("as_of_index", &applied);
-        }))
-    })
-    .await
-}
-
-fn key_state(index: Option<LogIndex>, applied: LogIndex) -> &'static str {
-    match index {
-        Some(index) if index <= applied => "committed",
-        Some(_) => "in_flight",
-        None => "unknown",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_list_is_filtered_by_any_of_its_conditions() {
-        let query = "account=shop:1&status=rejected&currency=JPY&from_time=1970-01-01T00:00:01Z&to_time=2026-01-31T12:00:00.5%2B02:00";
+        let query = "account=shop:1&status=partially_refunded&currency=JPY&order_id=o%201\
+                     &from_time=1970-01-01T00:00:01Z&to_time=2026-01-31T12:00:00.5%2B02:00";
         let filter = take_filter(&mut Query::new(Some(query))).expect("valid");
         assert_eq!(filter.account.expect("given").as_str(), "shop:1");
-        assert_eq!(filter.status, Some(PaymentStatus::Rejected));
+        assert_eq!(filter.status, Some(PaymentStatus::PartiallyRefunded));
         assert_eq!(filter.currency.expect("given").code(), "JPY");
+        assert_eq!(filter.order.expect("given").as_str(), "o 1");
         assert_eq!(filter.from_time, Some(Timestamp(1_000)));
         assert_eq!(filter.to_time, Some(Timestamp(1_769_853_600_500)));
         assert_eq!(take_filter(&mut Query::new(None)).expect("empty"), PaymentFilter::default());
@@ -171,6 +150,7 @@ mod tests {
         let cases = [
             ("account=a/b", "invalid_account_id", "account"),
             ("status=paid", "invalid_status", "status"),
+            ("order_id=", "invalid_order", "order_id"),
             ("currency=eur", "invalid_currency", "currency"),
             ("from_time=yesterday", "invalid_time", "from_time"),
             ("to_time=2026-01-31", "invalid_time", "to_time"),
@@ -186,12 +166,5 @@ mod tests {
         assert_eq!(parse_moment("1970-01-01T00:00:00.0010Z"), Some(Timestamp(1)));
         assert_eq!(parse_moment("1970-01-01T00:00:00.0011Z"), Some(Timestamp(2)));
         assert_eq!(parse_moment("1969-12-31T23:59:59Z"), Some(Timestamp(0)));
-    }
-
-    #[test]
-    fn a_key_is_committed_in_flight_or_unknown() {
-        assert_eq!(key_state(Some(LogIndex(5)), LogIndex(5)), "committed");
-        assert_eq!(key_state(Some(LogIndex(6)), LogIndex(5)), "in_flight");
-        assert_eq!(key_state(None, LogIndex(5)), "unknown");
     }
 }

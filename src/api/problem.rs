@@ -68,6 +68,15 @@ impl Problem {
         self
     }
 
+    /// Says in which payment of a batch it was, counted from 0.
+    pub(super) fn in_item(mut self, item: usize) -> Self {
+        self.0.field = Some(match self.0.field.take() {
+            Some(field) => format!("payments[{item}].{field}"),
+            None => format!("payments[{item}]"),
+        });
+        self.member("item", &item)
+    }
+
     /// Says that the same request may succeed later or at another node.
     pub(super) fn retryable(mut self) -> Self {
         self.0.retryable = true;
@@ -122,6 +131,9 @@ impl Problem {
         match error {
             SubmitError::KeyReused => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail).field("Idempotency-Key")
+            }
+            SubmitError::Fenced => {
+                Self::new(StatusCode::CONFLICT, "idempotency_key_fenced", detail).field("Idempotency-Key")
             }
             SubmitError::Overloaded => Self::overloaded(),
             SubmitError::NoLeader => Self::no_leader(detail),
@@ -256,6 +268,14 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_with_a_payment_of_a_batch_names_its_position() {
+        let with_field = body(Problem::bad_request("invalid_amount", "x").field("amount").in_item(17));
+        assert_eq!((&with_field["field"], &with_field["item"]), (&json!("payments[17].amount"), &json!(17)));
+        let without = body(Problem::bad_request("invalid_json", "x").in_item(0));
+        assert_eq!((&without["field"], &without["item"]), (&json!("payments[0]"), &json!(0)));
+    }
+
+    #[test]
     fn an_unknown_outcome_comes_with_the_url_that_settles_it() {
         let problem = Problem::from_submit(SubmitError::Unknown, &key("order 42/é?".trim_end_matches("é?")));
         assert_eq!(problem.status(), StatusCode::GATEWAY_TIMEOUT);
@@ -269,6 +289,7 @@ mod tests {
     fn a_definite_failure_to_submit_says_that_nothing_moved() {
         let cases = [
             (SubmitError::KeyReused, 422, "idempotency_key_reused", false),
+            (SubmitError::Fenced, 409, "idempotency_key_fenced", false),
             (SubmitError::Overloaded, 503, "overloaded", true),
             (SubmitError::NoLeader, 503, "no_leader", true),
         ];

@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, StatusCode};
 
 use crate::replication::LogIndex;
-use crate::runtime::{Consistency, NodeHandle, ReadPoint};
+use crate::runtime::{Consistency, NodeHandle, Place, ReadPoint};
 
 use super::answer::{Answer, Mark};
 use super::json::{ObjectWriter, write_object};
@@ -82,13 +82,14 @@ impl<'a> Read<'a> {
         Answer::json(StatusCode::OK, body, self.mark())
     }
 
+    /// As of where the read is answered.
+    pub(super) fn mark(&self) -> Mark {
+        Mark::of_read(&self.point, self.node.status().leader.clone())
+    }
+
     /// The answer that there is no such thing, as of the read's point.
     pub(super) fn not_found(&self, code: &'static str, detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, code, detail).mark(self.mark())
-    }
-
-    fn mark(&self) -> Mark {
-        Mark::of_read(&self.point, self.node.status().leader.clone())
     }
 }
 
@@ -133,9 +134,17 @@ impl List {
         query.parse("cursor", "invalid_cursor", wanted, |text| parse(&self.place(text)?))
     }
 
+    /// The cursor for a list that goes down the ledger.
+    pub(super) fn cursor_before(self, place: Place) -> String {
+        self.cursor(&format!("{}.{}", place.index, place.item))
+    }
+
     /// Takes out the cursor of a list that goes down the ledger.
-    pub(super) fn take_below(self, query: &mut Query<'_>) -> Result<Option<LogIndex>, Problem> {
-        self.take_cursor(query, |place| place.parse().ok().map(LogIndex))
+    pub(super) fn take_before(self, query: &mut Query<'_>) -> Result<Option<Place>, Problem> {
+        self.take_cursor(query, |place| {
+            let (index, item) = place.split_once('.')?;
+            Some(Place { index: LogIndex(index.parse().ok()?), item: item.parse().ok()? })
+        })
     }
 
     fn place(self, cursor: &str) -> Option<String> {
@@ -169,18 +178,19 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_in_its_own_list_only() {
-        let query = format!("cursor={}", List::Payments.cursor("123"));
-        let below = List::Payments.take_below(&mut Query::new(Some(&query))).expect("own");
-        assert_eq!(below, Some(LogIndex(123)));
-        let other = List::Statement.take_below(&mut Query::new(Some(&query)));
+        let place = Place { index: LogIndex(123), item: 45 };
+        let query = format!("cursor={}", List::Payments.cursor_before(place));
+        let before = List::Payments.take_before(&mut Query::new(Some(&query))).expect("own");
+        assert_eq!(before, Some(place));
+        let other = List::Statement.take_before(&mut Query::new(Some(&query)));
         assert_eq!(other.expect_err("another list's").code(), "invalid_cursor");
     }
 
     #[test]
     fn a_made_up_cursor_is_refused() {
-        for bad in ["", "p", "p1", "pzz", "p78", "pff", "p%C3%A9%C3%A9"] {
+        for bad in ["", "p", "p1", "pzz", "p78", "p3132", "p312e", "p2e31", "pff", "p%C3%A9%C3%A9"] {
             let query = format!("cursor={bad}");
-            let problem = List::Payments.take_below(&mut Query::new(Some(&query))).expect_err(bad);
+            let problem = List::Payments.take_before(&mut Query::new(Some(&query))).expect_err(bad);
             assert_eq!(problem.code(), "invalid_cursor", "{bad}");
         }
     }

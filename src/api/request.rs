@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use futures_util::StreamExt;
 use http_body_util::LengthLimitError;
 use url::form_urlencoded;
 
@@ -15,6 +16,8 @@ use super::problem::Problem;
 
 /// Longest body that is read, in bytes.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
+/// Longest body of a batch, in bytes.
+pub(super) const MAX_BATCH_BYTES: usize = 16 << 20;
 /// How long a caller waits unless it says otherwise, in milliseconds.
 pub(super) const DEFAULT_DEADLINE_MS: u64 = 5_000;
 /// Longest wait that a caller may ask for, in milliseconds.
@@ -24,17 +27,25 @@ pub(super) const DEFAULT_LIMIT: usize = 50;
 /// Most items on a page.
 pub(super) const MAX_LIMIT: usize = 1_000;
 
+/// Most bytes of a body that are parsed at a stretch.
+const PIECE_BYTES: usize = 64 << 10;
+
 const DEADLINE_HEADER: &str = "Quorapay-Deadline-Ms";
 const KEY_HEADER: &str = "Idempotency-Key";
 
 /// When the caller stops waiting.
 pub(super) fn deadline(headers: &HeaderMap) -> Result<Instant, Problem> {
+    patience(headers).map(|patience| Instant::now() + patience)
+}
+
+/// How long the caller waits.
+pub(super) fn patience(headers: &HeaderMap) -> Result<Duration, Problem> {
     let Some(value) = headers.get("quorapay-deadline-ms") else {
-        return Ok(Instant::now() + Duration::from_millis(DEFAULT_DEADLINE_MS));
+        return Ok(Duration::from_millis(DEFAULT_DEADLINE_MS));
     };
     let milliseconds = value.to_str().ok().and_then(whole_number);
     match milliseconds {
-        Some(ms @ 1..=MAX_DEADLINE_MS) => Ok(Instant::now() + Duration::from_millis(ms)),
+        Some(ms @ 1..=MAX_DEADLINE_MS) => Ok(Duration::from_millis(ms)),
         _ => {
             let detail = format!("{DEADLINE_HEADER} is a number of milliseconds from 1 to {MAX_DEADLINE_MS}");
             Err(Problem::bad_request("invalid_deadline", detail).field(DEADLINE_HEADER))
@@ -59,39 +70,105 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Pro
 
 /// Refuses a body that is not said to be JSON.
 pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(());
+    match media_type(headers) {
+        Some(MediaType::Json) => Ok(()),
+        _ => Err(unsupported_media_type("application/json")),
     }
-    let detail = "the body must be sent with content-type application/json";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).field("Content-Type"))
+}
+
+/// What a body is said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MediaType {
+    Json,
+    /// One JSON value per line.
+    Ndjson,
+}
+
+/// What the body is said to be, if that is known here.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())?;
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let is = |name: &str| essence.eq_ignore_ascii_case(name);
+    if is("application/json") {
+        Some(MediaType::Json)
+    } else if is("application/x-ndjson") || is("application/ndjson") {
+        Some(MediaType::Ndjson)
+    } else {
+        None
+    }
+}
+
+/// The refusal of a body that is said to be something else.
+pub(super) fn unsupported_media_type(wanted: &str) -> Problem {
+    let detail = format!("the body must be sent with content-type {wanted}");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).field("Content-Type")
 }
 
 /// Reads the body, in bounded memory and time.
 pub(super) async fn body(headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Bytes, Problem> {
-    // A body that says that it is too long is refused unread.
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(whole_number);
-    if announced.is_some_and(|bytes| bytes > MAX_BODY_BYTES as u64) {
-        return Err(too_large());
-    }
+    check_announced(headers, MAX_BODY_BYTES)?;
     match tokio::time::timeout_at(deadline.into(), axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_long(&error) => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::bad_request("incomplete_body", "the body ended before it was complete").retryable()),
-        Err(_) => {
-            let detail = "the body did not arrive within the deadline";
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).retryable())
+        Ok(Err(error)) if is_too_long(&error) => Err(too_large(MAX_BODY_BYTES)),
+        Ok(Err(_)) => Err(incomplete()),
+        Err(_) => Err(too_slow()),
+    }
+}
+
+/// Hands the body over piece by piece, in bounded time, and only up to `limit` bytes. Once a piece is refused the rest
+/// is read and dropped: a caller that is still sending would not see the answer.
+pub(super) async fn body_in_pieces(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    deadline: Instant,
+    mut take: impl FnMut(&[u8]) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    check_announced(headers, limit)?;
+    let mut stream = body.into_data_stream();
+    let (mut length, mut taken) = (0_usize, Ok(()));
+    loop {
+        let bytes = match tokio::time::timeout_at(deadline.into(), stream.next()).await {
+            Ok(None) => return taken,
+            Ok(Some(Ok(bytes))) => bytes,
+            Ok(Some(Err(_))) => return taken.and_then(|()| Err(incomplete())),
+            Err(_) => return taken.and_then(|()| Err(too_slow())),
+        };
+        length = length.saturating_add(bytes.len());
+        if length > limit {
+            return taken.and_then(|()| Err(too_large(limit)));
+        }
+        for piece in bytes.chunks(PIECE_BYTES) {
+            if taken.is_ok() {
+                taken = take(piece);
+                // Everybody else on this thread has a turn between two pieces.
+                tokio::task::yield_now().await;
+            }
         }
     }
+}
+
+/// A body that says that it is too long is refused unread.
+fn check_announced(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(whole_number);
+    if announced.is_some_and(|bytes| bytes > limit as u64) { Err(too_large(limit)) } else { Ok(()) }
+}
+
+fn incomplete() -> Problem {
+    Problem::bad_request("incomplete_body", "the body ended before it was complete").retryable()
+}
+
+fn too_slow() -> Problem {
+    let detail = "the body did not arrive within the deadline";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).retryable()
 }
 
 fn is_too_long(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
 }
 
-fn too_large() -> Problem {
-    let detail = format!("the body is longer than {MAX_BODY_BYTES} bytes");
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body is longer than {limit} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 
@@ -240,6 +317,37 @@ mod tests {
         let broken = Body::from_stream(futures_util::stream::iter(parts));
         let problem = body(&HeaderMap::new(), broken, Instant::now() + Duration::from_secs(5)).await;
         assert_eq!(problem.expect_err("broken").code(), "incomplete_body");
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_read_to_its_end_even_when_it_was_refused() {
+        let soon = Instant::now() + Duration::from_secs(5);
+        let read = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&read);
+        let stream = futures_util::stream::iter((0..4).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(b"piece"))));
+        let body = Body::from_stream(stream.inspect(move |_| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }));
+        let mut pieces = 0;
+        let refuse_second = |piece: &[u8]| {
+            assert_eq!(piece, b"piece");
+            pieces += 1;
+            if pieces == 2 { Err(Problem::bad_request("bad", "bad")) } else { Ok(()) }
+        };
+        let refused = body_in_pieces(&HeaderMap::new(), body, 100, soon, refuse_second).await;
+        assert_eq!(refused.expect_err("refused").code(), "bad");
+        assert_eq!((pieces, read.load(std::sync::atomic::Ordering::Relaxed)), (2, 4));
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_has_a_limit_too() {
+        let soon = Instant::now() + Duration::from_secs(5);
+        let body = || Body::from(vec![b' '; 101]);
+        let unannounced = body_in_pieces(&HeaderMap::new(), body(), 100, soon, |_| Ok(())).await;
+        assert_eq!(unannounced.expect_err("too long").code(), "body_too_large");
+        let announced = body_in_pieces(&headers(&[("content-length", "101")]), body(), 100, soon, |_| Ok(())).await;
+        assert_eq!(announced.expect_err("too long").code(), "body_too_large");
+        body_in_pieces(&HeaderMap::new(), body(), 101, soon, |_| Ok(())).await.expect("fits");
     }
 
     #[test]

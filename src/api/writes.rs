@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 
 use crate::domain::{IdempotencyKey, OperationRequest, Proposal, Rejection};
-use crate::runtime::Committed;
+use crate::runtime::{Committed, SubmitError};
 
 use super::answer::Mark;
 use super::problem::Problem;
@@ -16,30 +17,55 @@ use super::{Api, render, request};
 pub(super) struct Write {
     /// When the caller stops waiting.
     pub(super) deadline: Instant,
-    key: IdempotencyKey,
+    /// The caller's name for it.
+    pub(super) key: IdempotencyKey,
 }
 
-/// Checks everything about a write that is not in its body.
+/// Checks everything about a write with a JSON body that is not in that body.
 pub(super) fn begin(parts: &Parts) -> Result<Write, Problem> {
     request::Query::new(parts.uri.query()).finish()?;
     request::require_json(&parts.headers)?;
-    let key = request::idempotency_key(&parts.headers)?;
-    let deadline = request::deadline(&parts.headers)?;
-    Ok(Write { deadline, key })
+    Write::of(parts)
+}
+
+/// Reads a write whose body may be left out, and then needs no content type.
+pub(super) async fn begin_with_optional_body(parts: &Parts, body: Body) -> Result<(Write, Bytes), Problem> {
+    request::Query::new(parts.uri.query()).finish()?;
+    let write = Write::of(parts)?;
+    let body = request::body(&parts.headers, body, write.deadline).await?;
+    if !body.is_empty() {
+        request::require_json(&parts.headers)?;
+    }
+    Ok((write, body))
 }
 
 impl Write {
+    /// Takes key and deadline from the headers.
+    pub(super) fn of(parts: &Parts) -> Result<Self, Problem> {
+        let key = request::idempotency_key(&parts.headers)?;
+        let deadline = request::deadline(&parts.headers)?;
+        Ok(Self { deadline, key })
+    }
+
     /// Hands the write to the node and waits for its entry.
     pub(super) async fn submit(self, api: &Api, request: OperationRequest) -> Result<Committed, Problem> {
-        let proposal = Proposal { key: self.key.clone(), request };
-        let submitted = api.node.submit(proposal, self.deadline).await;
+        let submitted = self.try_submit(api, request).await;
         submitted.map_err(|error| Problem::from_submit(error, &self.key))
+    }
+
+    /// The same, for those who have an answer of their own to a failure.
+    pub(super) async fn try_submit(&self, api: &Api, request: OperationRequest) -> Result<Committed, SubmitError> {
+        api.node.submit(Proposal { key: self.key.clone(), request }, self.deadline).await
     }
 }
 
 /// The answer to a write that the bank refused: as permanent as a success.
 pub(super) fn refused(committed: &Committed, rejection: Rejection) -> Problem {
-    Problem::new(StatusCode::CONFLICT, rejection.code(), render::reason(rejection)).mark(Mark::of_write(committed))
+    let status = match rejection {
+        Rejection::PaymentNotFound => StatusCode::NOT_FOUND,
+        _ => StatusCode::CONFLICT,
+    };
+    Problem::new(status, rejection.code(), render::reason(rejection)).mark(Mark::of_write(committed))
 }
 
 #[cfg(test)]

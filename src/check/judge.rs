@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::error::CheckError;
 use super::order::{Order, Reference};
 use super::report::{Breach, Place, Report};
-use super::truth::{Fact, Truth};
+use super::truth::Truth;
 use crate::domain::{Fingerprint, IdempotencyKey, OperationRequest};
 use crate::history::{Ask, Ending, Event, FaultPhase, HistoryReader, Micros, Operation, OperationId, Operations};
 use crate::replication::LogIndex;
@@ -225,7 +225,9 @@ impl Judge<'_> {
             }
         }
         let Some(index) = index else { return };
-        let stands = self.truth.fact(index).and_then(Fact::fingerprint);
+        let held = self.truth.held_by(key);
+        let fence = OperationRequest::Fence.fingerprint();
+        let stands = held.map(|held| held.fingerprint().unwrap_or(fence));
         match asked.iter().find(|asked| Some(asked.fingerprint) == stands) {
             None => self.wrong_request(key, index, asked),
             Some(asked) => {

@@ -16,6 +16,7 @@
 
 mod answers;
 mod error;
+mod fact;
 mod judge;
 mod ledgers;
 mod model;
@@ -25,6 +26,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 mod truth;
+mod words;
 mod writes;
 
 use std::path::PathBuf;

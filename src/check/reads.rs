@@ -1,10 +1,11 @@
 //! Answers to reads against the ledger as of the index that they name.
 
 use super::answers::{AccountBody, KeyBody, PaymentBody, PaymentsBody, parse};
+use super::fact::Held;
 use super::judge::Judge;
+use super::model::Shown;
 use super::order::Reference;
 use super::report::Breach;
-use super::truth::What;
 use crate::domain::{AccountId, IdempotencyKey, PaymentId};
 use crate::history::{Consistency, Micros, Operation, Read, Subject, Told};
 use crate::replication::LogIndex;
@@ -17,6 +18,17 @@ type Wrong = (Breach, String);
 impl Judge<'_> {
     /// Judges a read that was answered.
     pub(super) fn read(&mut self, operation: &Operation, read: &Read, at: Micros, told: &Told, by: Reference) {
+        self.judge_read(operation.invoke.at, read, at, told, by);
+    }
+
+    /// Judges what a write was told of its key as if it had been a look-up of it.
+    pub(super) fn key_answer(&mut self, key: &IdempotencyKey, at: Micros, told: &Told, by: Reference) {
+        // It began no later than it ended, and whoever looks a key up that is used waits for nothing newer.
+        let read = Read { of: Subject::Key(key.clone()), consistency: Consistency::Local, min_index: None };
+        self.judge_read(at, &read, at, told, by);
+    }
+
+    fn judge_read(&mut self, invoked: Micros, read: &Read, at: Micros, told: &Told, by: Reference) {
         self.report.counts.reads += 1;
         let key = if let Subject::Key(key) = &read.of { Some(key) } else { None };
         let Some(as_of) = told.applied_index.or(told.index) else {
@@ -30,10 +42,10 @@ impl Judge<'_> {
         }
         self.order().told(at, as_of, by);
         if read.consistency == Consistency::Linearizable {
-            self.fresh_read(operation.invoke.at, as_of, by);
+            self.fresh_read(invoked, as_of, by);
         }
         if let Err((breach, what)) = self.content(read, as_of, told) {
-            let node = told.node.as_deref().unwrap_or(&operation.invoke.node);
+            let node = told.node.as_deref().unwrap_or("the node");
             let what = format!("{node} answered at {at} as of entry {as_of}: {what}");
             self.breach(breach, by, key, Some(as_of), what);
         }
@@ -73,15 +85,13 @@ impl Judge<'_> {
         let Some(shown) = self.truth.model.shown(id, body.index) else {
             return Err(wrong(format!("it shows account {id}, which did not exist as of entry {}", body.index)));
         };
-        if body.id != id.as_str() {
-            return Err(wrong(format!("it shows account {} where {id} was asked for", body.id)));
-        }
-        if (body.overdraft, body.posted()) != (shown.overdraft, shown.balances.clone()) {
+        let said = Shown { overdraft: body.overdraft, status: body.status, money: body.money() };
+        if body.id != id.as_str() || said != shown {
+            let Shown { overdraft, status, money } = shown;
             return Err(wrong(format!(
-                "account {id} as of entry {} has overdraft {} and balances {:?}, but the answer is {}",
+                "account {id} as of entry {} is {status} with overdraft {overdraft} and these balances (posted, held): \
+                 {money:?}; but the answer is {}",
                 body.index,
-                shown.overdraft,
-                shown.balances,
                 told.body.as_str()
             )));
         }
@@ -97,14 +107,14 @@ impl Judge<'_> {
         let index = self.truth.index_of(key);
         let stands = index.filter(|index| *index <= as_of);
         match (body.state.as_str(), stands) {
-            ("committed", Some(index)) => self.key_payment(index, body.payment.as_ref()),
-            ("committed", None) => {
+            (state @ ("committed" | "fenced"), Some(index)) => self.key_holds(key, state, index, &body),
+            (state @ ("committed" | "fenced"), None) => {
                 let truly = match index {
                     Some(index) => format!("it came with entry {index}"),
                     None => "it is in no ledger".to_owned(),
                 };
                 let breach = if index.is_some() { Breach::WrongRead } else { Breach::LostAck };
-                Err((breach, format!("it says that the key is committed, but {truly}")))
+                Err((breach, format!("it says that the key is {state}, but {truly}")))
             }
             (state @ ("unknown" | "in_flight"), Some(index)) => {
                 let entry = self.truth.describe(index);
@@ -115,32 +125,39 @@ impl Judge<'_> {
         }
     }
 
-    fn key_payment(&self, index: LogIndex, payment: Option<&PaymentBody>) -> Result<(), Wrong> {
-        let Some(fact) = self.truth.fact(index) else { return Ok(()) };
-        let what = match (&fact.what, payment) {
-            (_, Some(payment)) => payment.differs(index, fact, self.truth),
-            (What::Payment(_), None) => {
-                Some(format!("it does not show the payment, but {}", self.truth.describe(index)))
+    fn key_holds(&self, key: &IdempotencyKey, state: &str, index: LogIndex, body: &KeyBody) -> Result<(), Wrong> {
+        let Some(held) = self.truth.held_by(key) else { return Ok(()) };
+        let truth = self.truth;
+        let differs = match held {
+            held if (state == "fenced") != matches!(held, Held::Fence) => Some(format!("it says that it is {state}")),
+            Held::Payment(_, id, outcome) => body
+                .payment
+                .as_ref()
+                .map(|payment| payment.differs_from_decision(index, (id, outcome), truth))
+                .unwrap_or_else(|| Some("it does not show the payment".to_owned())),
+            Held::Change(fact) => {
+                body.change.as_ref().and_then(|change| change.differs_from_change(index, fact, truth))
             }
-            (What::Account(_) | What::Protocol, None) => None,
+            Held::Account(fact) => body.account.as_ref().and_then(|account| account.differs(index, fact, truth)),
+            Held::Batch(_) | Held::Fence => None,
         };
-        what.map_or(Ok(()), |what| Err(wrong(what)))
+        differs.map_or(Ok(()), |what| Err(wrong(format!("{what}; {}", truth.describe(index)))))
     }
 
     fn payment(&self, id: &str, as_of: LogIndex, told: &Told) -> Result<(), Wrong> {
-        let index = PaymentId::parse(id).map(|id| LogIndex(id.index())).unwrap_or_default();
-        let fact = self.truth.fact(index).filter(|_| index <= as_of);
-        let stands = fact.filter(|fact| matches!(&fact.what, What::Payment(payment) if payment.id.to_string() == id));
+        let parsed = PaymentId::parse(id).ok();
+        let index = parsed.map(|id| LogIndex(id.index())).unwrap_or_default();
+        let stands = parsed.filter(|id| index <= as_of && self.truth.model.payment(*id).is_some());
         if told.status == NOT_FOUND {
             let Some(_) = stands else { return Ok(()) };
             let what = format!("it says that there is no payment {id}, but {}", self.truth.describe(index));
             return Err(wrong(what));
         }
         let body: PaymentBody = parse(told.body.as_str()).map_err(wrong)?;
-        let Some(fact) = stands else {
+        let Some(id) = stands else {
             return Err((Breach::LostAck, format!("it shows payment {id}, which is in no ledger up to there")));
         };
-        body.differs(index, fact, self.truth).map_or(Ok(()), |what| Err(wrong(what)))
+        body.differs_from_standing(id, as_of, self.truth).map_or(Ok(()), |what| Err(wrong(what)))
     }
 
     /// A page shows the newest payments without a gap. It may end early, but only the last one has no cursor.
@@ -151,28 +168,28 @@ impl Judge<'_> {
         }
         let mut newest = self.payments_down_from(account, as_of);
         for payment in &body.payments {
-            let Some(index) = newest.next() else {
+            let Some(id) = newest.next() else {
                 return Err(wrong(format!("it shows payment {} where the list should have ended", payment.id)));
             };
-            let fact = self.truth.fact(index).expect("it was found by its index");
-            if let Some(what) = payment.differs(index, fact, self.truth) {
+            if let Some(what) = payment.differs_from_standing(id, as_of, self.truth) {
                 return Err(wrong(format!("of the payment that should come next in the list, {what}")));
             }
         }
         match newest.next().filter(|_| body.next_cursor.is_none()) {
-            Some(index) => Err(wrong(format!("the list ends without {}", self.truth.describe(index)))),
+            Some(id) => Err(wrong(format!("the list ends without {}", self.truth.describe(LogIndex(id.index()))))),
             None => Ok(()),
         }
     }
 
-    fn payments_down_from(&self, account: Option<&AccountId>, as_of: LogIndex) -> impl Iterator<Item = LogIndex> {
-        let number = account.map(|account| self.truth.model.find(account));
-        (1..=as_of.0).rev().map(LogIndex).filter(move |index| match self.truth.fact(*index).map(|fact| &fact.what) {
-            Some(What::Payment(payment)) => {
-                number.is_none_or(|number| number == Some(payment.from) || number == Some(payment.to))
-            }
-            _ => false,
-        })
+    fn payments_down_from(&self, account: Option<&AccountId>, as_of: LogIndex) -> impl Iterator<Item = PaymentId> {
+        let truth = self.truth;
+        let number = account.map(|account| truth.model.find(account));
+        let concerns = move |id: &PaymentId| {
+            let parties = truth.model.payment(*id).map(|known| [known.from, known.to]);
+            number.is_none_or(|number| parties.is_some_and(|parties| parties.map(Some).contains(&number)))
+        };
+        let facts = (1..=as_of.0).rev().filter_map(|index| truth.fact(LogIndex(index)));
+        facts.flat_map(|fact| fact.payments().rev().map(|(id, _)| id)).filter(concerns)
     }
 }
 

@@ -2,82 +2,22 @@
 
 use std::collections::HashMap;
 
-use super::model::{AccountNumber, Model};
+use super::fact::{AccountFact, BatchFact, ChangeFact, Fact, Held, ItemFact, Keyed, PaymentFact, What};
+use super::model::Model;
 use super::report::{Breach, Report};
+use super::words;
 use crate::domain::{
-    AccountChange, AccountChangeKind, AccountOutcome, Currency, Fingerprint, IdempotencyKey, MinorUnits, Operation,
-    OperationRequest, Payment, PaymentId, PaymentOutcome, Rejection,
+    AccountChange, Batch, BatchItem, BatchOutcome, BatchRequest, DecidedItem, Fingerprint, IdempotencyKey, Operation,
+    OperationRequest, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome,
+    PaymentRequest, Rejection, Stamp,
 };
-use crate::replication::{Entry, Epoch, LogIndex, Timestamp};
+use crate::replication::{Entry, LogIndex, Timestamp};
 
-/// What a committed entry says.
-#[derive(Clone, Debug)]
-pub(super) struct Fact {
-    pub(super) epoch: Epoch,
-    pub(super) what: What,
-}
-
-/// The kinds of entries.
-#[derive(Clone, Debug)]
-pub(super) enum What {
-    /// An entry of the protocol: nobody asked for it.
-    Protocol,
-    /// A payment.
-    Payment(PaymentFact),
-    /// A change of an account.
-    Account(AccountFact),
-}
-
-/// A payment.
-#[derive(Clone, Debug)]
-pub(super) struct PaymentFact {
-    pub(super) key: IdempotencyKey,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) id: PaymentId,
-    pub(super) from: AccountNumber,
-    pub(super) to: AccountNumber,
-    pub(super) amount: MinorUnits,
-    pub(super) currency: Currency,
-    pub(super) outcome: PaymentOutcome,
-}
-
-/// A change of an account.
-#[derive(Clone, Debug)]
-pub(super) struct AccountFact {
-    pub(super) key: IdempotencyKey,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) account: AccountNumber,
-    pub(super) change: AccountChangeKind,
-    pub(super) outcome: AccountOutcome,
-}
-
-impl Fact {
-    /// The key that it stands under.
-    pub(super) const fn key(&self) -> Option<&IdempotencyKey> {
-        match &self.what {
-            What::Protocol => None,
-            What::Payment(fact) => Some(&fact.key),
-            What::Account(fact) => Some(&fact.key),
-        }
-    }
-
-    /// Tells its request from any other.
-    pub(super) const fn fingerprint(&self) -> Option<Fingerprint> {
-        match &self.what {
-            What::Protocol => None,
-            What::Payment(fact) => Some(fact.fingerprint),
-            What::Account(fact) => Some(fact.fingerprint),
-        }
-    }
-
-    /// Why it was refused, if it was.
-    pub(super) const fn rejection(&self) -> Option<Rejection> {
-        match &self.what {
-            What::Payment(PaymentFact { outcome: PaymentOutcome::Rejected(rejection), .. })
-            | What::Account(AccountFact { outcome: AccountOutcome::Rejected(rejection), .. }) => Some(*rejection),
-            What::Protocol | What::Payment(_) | What::Account(_) => None,
-        }
-    }
+/// Where a key stands: in which entry, and as which item of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KeyPlace {
+    index: LogIndex,
+    item: Option<u16>,
 }
 
 /// See the module.
@@ -85,7 +25,7 @@ impl Fact {
 pub(super) struct Truth {
     /// The fact of index 1 first.
     facts: Vec<Fact>,
-    keys: HashMap<IdempotencyKey, LogIndex>,
+    keys: HashMap<IdempotencyKey, KeyPlace>,
     /// Keys that stand at a second index.
     doubles: Vec<(IdempotencyKey, LogIndex)>,
     last_timestamp: Timestamp,
@@ -105,7 +45,13 @@ impl Truth {
 
     /// Where a key stands.
     pub(super) fn index_of(&self, key: &IdempotencyKey) -> Option<LogIndex> {
-        self.keys.get(key).copied()
+        self.keys.get(key).map(|place| place.index)
+    }
+
+    /// What a key holds.
+    pub(super) fn held_by(&self, key: &IdempotencyKey) -> Option<Held<'_>> {
+        let place = self.keys.get(key)?;
+        self.fact(place.index)?.held(place.item)
     }
 
     /// Keys that stand at a second index, with that index.
@@ -122,18 +68,33 @@ impl Truth {
             report.add(Breach::TimeWentBack, None, Some(index), what);
         }
         self.last_timestamp = entry.timestamp;
+        self.model.begin();
+        let stamp = entry.stamp();
         let what = match entry.operation() {
             None => What::Protocol,
-            Some(Operation::Payment(payment)) => What::Payment(self.payment(entry, payment, report)),
-            Some(Operation::Account(change)) => What::Account(self.account_change(index, change, report)),
+            Some(Operation::Payment(payment)) => What::Payment(self.payment(stamp, payment, report)),
+            Some(Operation::Account(change)) => self.account_change(stamp, change, report),
+            Some(Operation::PaymentChange(change)) => What::Change(self.payment_change(stamp, change, report)),
+            Some(Operation::Expiry(expiry)) => {
+                if let Err(why) = self.model.expire(stamp, expiry.payment) {
+                    let what = format!("entry {index} ends the hold of a payment, but {why}");
+                    report.add(Breach::WrongDecision, None, Some(index), what);
+                }
+                What::Expiry(expiry.payment)
+            }
+            Some(Operation::Batch(batch)) => What::Batch(self.batch(stamp, batch, report)),
+            Some(Operation::Fence(fence)) => {
+                let asked = OperationRequest::Fence.fingerprint();
+                What::Fence(keyed(index, &fence.key, fence.fingerprint, asked, report))
+            }
         };
         let fact = Fact { epoch: entry.epoch, what };
-        if let Some(key) = fact.key() {
-            match self.keys.get(key) {
-                None => {
-                    self.keys.insert(key.clone(), index);
-                }
-                Some(_) => self.doubles.push((key.clone(), index)),
+        for (key, item) in fact.keys() {
+            let place = KeyPlace { index, item };
+            if self.keys.contains_key(key) {
+                self.doubles.push((key.clone(), index));
+            } else {
+                self.keys.insert(key.clone(), place);
             }
         }
         self.facts.push(fact);
@@ -143,7 +104,8 @@ impl Truth {
     pub(super) fn finish(&self, report: &mut Report) {
         report.counts.entries = self.last().0;
         for (currency, sum) in self.model.sums().into_iter().filter(|(_, sum)| *sum != 0) {
-            let what = format!("all accounts together hold {sum} minor units of {currency}");
+            let what =
+                format!("by the balances in the ledger all accounts together hold {sum} minor units of {currency}");
             report.add(Breach::Unbalanced, None, Some(self.last()), what);
         }
         for (account, currency, balance) in self.model.below_policy() {
@@ -152,134 +114,151 @@ impl Truth {
         }
     }
 
-    fn payment(&mut self, entry: &Entry, payment: &Payment, report: &mut Report) -> PaymentFact {
-        let Payment { key, fingerprint, request, outcome } = payment;
-        let index = entry.index;
-        let asked = OperationRequest::Payment(request.clone()).fingerprint();
-        self.check_fingerprint(index, key, *fingerprint, asked, report);
-        let demanded = match self.model.decide_payment(request) {
-            Ok((from, to)) => {
-                PaymentOutcome::Succeeded { from_balance: MinorUnits::new(from), to_balance: MinorUnits::new(to) }
-            }
-            Err(rejection) => PaymentOutcome::Rejected(rejection),
-        };
-        if demanded != *outcome {
-            let (demanded, written) = (told_outcome(demanded), told_outcome(*outcome));
-            let what = format!(
-                "entry {index}, key {:?}: a payment of {} {} from {} to {} was decided as {written}; the accounts \
-                 before it demand {demanded}",
-                key.as_str(),
-                request.amount,
-                request.currency,
-                request.from,
-                request.to
-            );
-            report.add(Breach::WrongDecision, None, Some(index), what);
-        }
-        let (from, to) = (self.model.number(&request.from), self.model.number(&request.to));
-        // What is written goes on, so that one wrong decision is not told again with every entry after it.
+    fn payment(&mut self, stamp: Stamp, payment: &Payment, report: &mut Report) -> PaymentFact {
+        let Payment { key, fingerprint, request, outcome, .. } = payment;
+        let index = LogIndex(stamp.index);
+        let keyed = keyed(index, key, *fingerprint, request.fingerprint(), report);
+        let demanded = self.model.pay(stamp, 0, request);
+        compare(index, key, || words::payment(request), (&demanded, outcome), words::outcome, report);
+        self.note_written(request, *outcome);
+        PaymentFact { keyed, id: PaymentId::derive(stamp, 0), outcome: *outcome }
+    }
+
+    fn note_written(&mut self, request: &PaymentRequest, outcome: PaymentOutcome) {
         if let PaymentOutcome::Succeeded { from_balance, to_balance } = outcome {
-            self.model.post(index, from, request.currency, from_balance.get());
-            self.model.post(index, to, request.currency, to_balance.get());
-        }
-        PaymentFact {
-            key: key.clone(),
-            fingerprint: asked,
-            id: PaymentId::derive(entry.timestamp.0, entry.epoch.0, index.0),
-            from,
-            to,
-            amount: request.amount,
-            currency: request.currency,
-            outcome: *outcome,
+            let (from, to) = (self.model.number(&request.from), self.model.number(&request.to));
+            self.model.wrote(from, request.currency, from_balance.get());
+            self.model.wrote(to, request.currency, to_balance.get());
         }
     }
 
-    fn account_change(&mut self, index: LogIndex, change: &AccountChange, report: &mut Report) -> AccountFact {
+    fn account_change(&mut self, stamp: Stamp, change: &AccountChange, report: &mut Report) -> What {
         let AccountChange { key, fingerprint, account, change, outcome } = change;
-        let asked = OperationRequest::Account { account: account.clone(), change: *change }.fingerprint();
-        self.check_fingerprint(index, key, *fingerprint, asked, report);
-        let demanded = self.model.decide_change(account, *change);
-        let demanded = demanded.map_or_else(AccountOutcome::Rejected, |()| AccountOutcome::Applied);
-        if demanded != *outcome {
-            let what = format!(
-                "entry {index}, key {:?}: {} was decided as {outcome:?}; the accounts before it demand {demanded:?}",
-                key.as_str(),
-                told_change(account.as_str(), *change)
-            );
-            report.add(Breach::WrongDecision, None, Some(index), what);
-        }
-        let number = self.model.number(account);
-        if *outcome == AccountOutcome::Applied {
-            self.model.change(index, number, *change);
-        }
-        AccountFact { key: key.clone(), fingerprint: asked, account: number, change: *change, outcome: *outcome }
+        let index = LogIndex(stamp.index);
+        let keyed = keyed(index, key, *fingerprint, change.fingerprint(account), report);
+        let demanded = self.model.change_account(stamp, account, *change);
+        compare(index, key, || words::change(account, *change), (&demanded, outcome), words::account_outcome, report);
+        What::Account(AccountFact { keyed, account: self.model.number(account), change: *change, outcome: *outcome })
     }
 
-    /// The fingerprint in an entry decides what a repetition is told, so it has to be that of the entry's own request.
-    fn check_fingerprint(
-        &self,
-        index: LogIndex,
-        key: &IdempotencyKey,
-        written: Fingerprint,
-        computed: Fingerprint,
-        report: &mut Report,
-    ) {
-        if written != computed {
-            let what =
-                format!("entry {index}, key {:?}: its fingerprint is not that of the request in it", key.as_str());
-            report.add(Breach::WrongRequest, None, Some(index), what);
+    fn payment_change(&mut self, stamp: Stamp, change: &PaymentChange, report: &mut Report) -> ChangeFact {
+        let PaymentChange { key, fingerprint, payment, change, outcome, .. } = change;
+        let index = LogIndex(stamp.index);
+        let keyed = keyed(index, key, *fingerprint, change.fingerprint(*payment), report);
+        let demanded = self.model.change_payment(stamp, *payment, *change);
+        let told = || words::payment_change(*payment, *change);
+        compare(index, key, told, (&demanded, outcome), words::change_outcome, report);
+        if let (PaymentChangeOutcome::Applied { from_balance, to_balance, .. }, Some(known)) =
+            (*outcome, self.model.payment(*payment))
+            && *change != PaymentChangeKind::Void
+        {
+            let (from, to, currency) = (known.from, known.to, known.currency);
+            self.model.wrote(from, currency, from_balance.get());
+            self.model.wrote(to, currency, to_balance.get());
         }
+        ChangeFact { keyed, payment: *payment, change: *change, outcome: *outcome }
+    }
+
+    /// What becomes of an item whose key is used up is for the keys to say; the bank decides the others, in order.
+    fn batch(&mut self, stamp: Stamp, batch: &Batch, report: &mut Report) -> BatchFact {
+        let index = LogIndex(stamp.index);
+        let items = batch.items.iter();
+        let asked = items.map(|item| BatchItem {
+            key: item.key.as_ref().map(|(key, _)| key.clone()),
+            request: item.request.clone(),
+        });
+        let asked = BatchRequest { atomic: batch.atomic, items: asked.collect() };
+        let keyed = keyed(index, &batch.key, batch.fingerprint, asked.fingerprint(), report);
+        let mut demanded: Vec<PaymentOutcome> = Vec::with_capacity(batch.items.len());
+        for (number, item) in batch.numbered() {
+            let of_key = self.outcome_of_key(item);
+            if let Some(PaymentOutcome::Rejected(why)) = of_key {
+                self.model.refused(stamp, number, &item.request, why);
+            }
+            demanded.push(of_key.unwrap_or_else(|| self.model.pay(stamp, number, &item.request)));
+        }
+        if batch.atomic && demanded.iter().any(|outcome| outcome.rejection().is_some()) {
+            self.model.take_back(index);
+            for ((number, item), outcome) in batch.numbered().zip(&mut demanded) {
+                if matches!(outcome, PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. }) {
+                    *outcome = PaymentOutcome::Rejected(Rejection::BatchAborted);
+                }
+                if let PaymentOutcome::Rejected(why) = *outcome {
+                    self.model.refused(stamp, number, &item.request, why);
+                }
+            }
+        }
+        for ((number, item), demanded) in batch.numbered().zip(&demanded) {
+            let told = || format!("payment {number} of a batch, {}", words::payment(&item.request));
+            compare(index, &batch.key, told, (demanded, &item.outcome), words::outcome, report);
+            self.note_written(&item.request, item.outcome);
+        }
+        // An aborted batch uses up no key but its own, and no item does whose key decided it.
+        let is_decided = batch.outcome() == BatchOutcome::Decided;
+        let fact = |(number, item): (u16, &DecidedItem)| {
+            let own = item.key.as_ref().filter(|_| is_decided && item.was_decided());
+            ItemFact {
+                keyed: own.map(|(key, fingerprint)| Keyed { key: key.clone(), fingerprint: *fingerprint }),
+                id: PaymentId::derive(stamp, number),
+                outcome: item.outcome,
+            }
+        };
+        BatchFact { keyed, items: batch.numbered().map(fact).collect() }
+    }
+
+    fn outcome_of_key(&self, item: &DecidedItem) -> Option<PaymentOutcome> {
+        let (key, _) = item.key.as_ref()?;
+        let place = self.keys.get(key)?;
+        Some(match self.held_by(key)? {
+            Held::Fence => PaymentOutcome::Rejected(Rejection::IdempotencyKeyFenced),
+            held if held.fingerprint() == Some(item.request.fingerprint()) => {
+                PaymentOutcome::Repeated { index: place.index.0 }
+            }
+            _ => PaymentOutcome::Rejected(Rejection::IdempotencyKeyReused),
+        })
     }
 
     /// The entry at an index in words.
     pub(super) fn describe(&self, index: LogIndex) -> String {
-        let Some(fact) = self.fact(index) else {
-            return format!("there is no entry {index}: the ledger ends at {}", self.last());
-        };
-        match &fact.what {
-            What::Protocol => format!("entry {index} is one of the protocol"),
-            What::Payment(payment) => {
-                let PaymentFact { key, from, to, amount, currency, outcome, .. } = payment;
-                let (from, to) = (self.model.id(*from), self.model.id(*to));
-                let (outcome, key) = (told_outcome(*outcome), key.as_str());
-                format!("entry {index} is a payment of {amount} {currency} from {from} to {to}, {outcome}, key {key:?}")
-            }
-            What::Account(change) => {
-                let request = told_change(self.model.id(change.account).as_str(), change.change);
-                let outcome = match change.outcome {
-                    AccountOutcome::Applied => "done".to_owned(),
-                    AccountOutcome::Rejected(rejection) => format!("refused as {}", rejection.code()),
-                };
-                format!("entry {index} is {request}, {outcome}, key {:?}", change.key.as_str())
-            }
+        match self.fact(index) {
+            Some(fact) => words::fact(index, fact, &self.model),
+            None => format!("there is no entry {index}: the ledger ends at {}", self.last()),
         }
     }
 }
 
-/// A decision in words.
-pub(super) fn told_outcome(outcome: PaymentOutcome) -> String {
-    match outcome {
-        PaymentOutcome::Succeeded { from_balance, to_balance } => {
-            format!("made (balances after it {from_balance} and {to_balance})")
-        }
-        PaymentOutcome::Rejected(rejection) => format!("refused as {}", rejection.code()),
+/// The fingerprint in an entry decides what a repetition is told, so it has to be that of the entry's own request.
+fn keyed(
+    index: LogIndex,
+    key: &IdempotencyKey,
+    written: Fingerprint,
+    computed: Fingerprint,
+    report: &mut Report,
+) -> Keyed {
+    if written != computed {
+        let what = format!("entry {index}, key {:?}: its fingerprint is not that of the request in it", key.as_str());
+        report.add(Breach::WrongRequest, None, Some(index), what);
     }
+    Keyed { key: key.clone(), fingerprint: computed }
 }
 
-/// A change of an account in words.
-pub(super) fn told_change(account: &str, change: AccountChangeKind) -> String {
-    match change {
-        AccountChangeKind::Open(overdraft) => format!("the opening of account {account} with overdraft {overdraft}"),
-        AccountChangeKind::SetOverdraft(overdraft) => format!("the overdraft of account {account} set to {overdraft}"),
-    }
-}
-
-/// A request in words.
-pub(super) fn told_request(request: &OperationRequest) -> String {
-    match request {
-        OperationRequest::Payment(payment) => {
-            format!("a payment of {} {} from {} to {}", payment.amount, payment.currency, payment.from, payment.to)
-        }
-        OperationRequest::Account { account, change } => told_change(account.as_str(), *change),
+/// Holds what was written against what the accounts demand.
+fn compare<T: PartialEq>(
+    index: LogIndex,
+    key: &IdempotencyKey,
+    request: impl FnOnce() -> String,
+    (demanded, written): (&T, &T),
+    told: impl Fn(&T) -> String,
+    report: &mut Report,
+) {
+    if demanded != written {
+        let what = format!(
+            "entry {index}, key {:?}: {} was decided as {}; what the ledger holds before it demands {}",
+            key.as_str(),
+            request(),
+            told(written),
+            told(demanded)
+        );
+        report.add(Breach::WrongDecision, None, Some(index), what);
     }
 }

@@ -2,19 +2,19 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::answers::{ChangedBody, PaymentBody, RefusalBody, parse};
+use super::answers::{BatchBody, ChangedBody, PaymentBody, RefusalBody, parse};
+use super::fact::Held;
 use super::judge::Judge;
 use super::order::Reference;
 use super::report::Breach;
-use super::truth::{Fact, What, told_request};
+use super::words;
 use crate::domain::{IdempotencyKey, OperationRequest, Proposal, Rejection};
 use crate::history::{Ending, Micros, Operation, Told};
 use crate::replication::LogIndex;
 
-/// The bank's word against a write: as final as a success, and in the ledger like one.
-const CONFLICT: u16 = 409;
-/// What a key is answered with that stands for another request.
+/// What a key is answered with that stands for another request, or for none ever again.
 const KEY_REUSED: &str = "idempotency_key_reused";
+const KEY_FENCED: &str = "idempotency_key_fenced";
 
 /// A decision that a client was told of.
 struct Decision<'a> {
@@ -33,13 +33,17 @@ impl Judge<'_> {
         let asked = self.asked(key, request, operation.invoke.at, by);
         match &operation.ending {
             Ending::Unknown { .. } | Ending::Never => (asked.may_apply, asked.unknown) = (true, true),
+            Ending::Ok { at, told } if is_look_up(request, told) => {
+                asked.refused.get_or_insert_with(|| (by, "its key had been used".into()));
+                self.key_answer(key, *at, told, by);
+            }
             Ending::Ok { at, told } => {
                 asked.may_apply = true;
                 self.report.counts.writes += 1;
                 self.report.counts.replays += u64::from(told.replayed);
                 self.decision(&Decision { proposal, told, rejection: None, at: *at, by });
             }
-            Ending::Refused { at, code, told: Some(told) } if is_decision(told, code) => {
+            Ending::Refused { at, code, told: Some(told) } if is_decision(code) => {
                 asked.may_apply = true;
                 self.report.counts.rejected += 1;
                 self.decision(&Decision { proposal, told, rejection: Some(code), at: *at, by });
@@ -47,25 +51,26 @@ impl Judge<'_> {
             Ending::Refused { code, .. } => {
                 asked.refused.get_or_insert_with(|| (by, code.as_str().into()));
                 self.report.counts.refused += 1;
-                if code == KEY_REUSED {
-                    self.reused(key, request, by);
-                }
+                self.key_refusal(key, request, code, by);
             }
         }
     }
 
-    /// Whoever is told that a key stands for another request must find another request under it.
-    fn reused(&mut self, key: &IdempotencyKey, request: &OperationRequest, by: Reference) {
+    /// Whoever is told that a key stands for something else must find something else under it.
+    fn key_refusal(&mut self, key: &IdempotencyKey, request: &OperationRequest, code: &str, by: Reference) {
         let index = self.truth.index_of(key);
-        let stands = index.and_then(|index| self.truth.fact(index)).and_then(Fact::fingerprint);
-        let what = match (index, stands) {
-            (Some(index), Some(stands)) if stands == request.fingerprint() => {
-                format!("it was told that its key stands for another request, but {}", self.truth.describe(index))
-            }
-            (Some(_), _) => return,
-            (None, _) => "it was told that its key stands for another request, but the key is in no ledger".to_owned(),
+        let held = self.truth.held_by(key);
+        let is_right = match (code, held) {
+            (KEY_FENCED, held) => matches!(held, Some(Held::Fence)),
+            (KEY_REUSED, Some(Held::Fence) | None) => false,
+            (KEY_REUSED, Some(held)) => held.fingerprint() != Some(request.fingerprint()),
+            _ => true,
         };
-        self.breach(Breach::WrongRefusal, by, Some(key), index, what);
+        if !is_right {
+            let what = index.map_or("the key is in no ledger".to_owned(), |index| self.truth.describe(index));
+            let what = format!("it was told {code}, but {what}");
+            self.breach(Breach::WrongRefusal, by, Some(key), index, what);
+        }
     }
 
     fn decision(&mut self, decision: &Decision<'_>) {
@@ -87,37 +92,51 @@ impl Judge<'_> {
     /// How what a client was told differs from the entry that it names.
     fn compare(&self, decision: &Decision<'_>, index: LogIndex) -> Option<(Breach, String)> {
         let Proposal { key, request } = decision.proposal;
-        let Some(fact) = self.truth.fact(index).filter(|fact| fact.key() == Some(key)) else {
-            let elsewhere = match self.truth.index_of(key) {
+        let stands = self.truth.index_of(key);
+        let Some(held) = self.truth.held_by(key).filter(|_| stands == Some(index)) else {
+            let elsewhere = match stands {
                 Some(at) => format!("the key stands at entry {at} instead"),
                 None => "the key is in no ledger".to_owned(),
             };
             return Some((Breach::LostAck, format!("but {}, and {elsewhere}", self.truth.describe(index))));
         };
-        if fact.fingerprint() != Some(request.fingerprint()) {
+        let is_request = match (&held, request) {
+            (Held::Fence, OperationRequest::Fence) => true,
+            _ => held.fingerprint() == Some(request.fingerprint()),
+        };
+        if !is_request {
             return Some((Breach::WrongRequest, format!("but {}", self.truth.describe(index))));
         }
-        if fact.rejection().map(Rejection::code) != decision.rejection {
+        if held.rejection().map(Rejection::code) != decision.rejection {
             return Some((Breach::WrongAnswer, format!("but {}", self.truth.describe(index))));
         }
-        if decision.told.epoch.is_some_and(|epoch| epoch < fact.epoch) {
-            return Some((Breach::WrongAnswer, format!("but the entry is of epoch {}", fact.epoch)));
+        let epoch = self.truth.fact(index).map(|fact| fact.epoch);
+        if decision.told.epoch < epoch {
+            return Some((Breach::WrongAnswer, format!("but it names an epoch before that of entry {index}")));
         }
-        self.compare_body(decision, index, fact).map(|what| (Breach::WrongAnswer, what))
+        self.compare_body(decision, index, &held).map(|what| (Breach::WrongAnswer, what))
     }
 
-    fn compare_body(&self, decision: &Decision<'_>, index: LogIndex, fact: &Fact) -> Option<String> {
-        let body = decision.told.body.as_str();
-        let differs = |payment: &PaymentBody| payment.differs(index, fact, self.truth);
-        let compared = match (&fact.what, decision.rejection) {
-            (What::Payment(_), None) => parse::<PaymentBody>(body).map(|payment| differs(&payment)),
-            (What::Payment(_), Some(_)) => {
-                parse::<RefusalBody>(body).map(|refusal| refusal.payment.as_ref().and_then(differs))
+    fn compare_body(&self, decision: &Decision<'_>, index: LogIndex, held: &Held<'_>) -> Option<String> {
+        let (body, truth) = (decision.told.body.as_str(), self.truth);
+        let refused = decision.rejection.is_some();
+        let compared = match held {
+            Held::Payment(_, id, outcome) if refused => parse::<RefusalBody>(body).map(|refusal| {
+                refusal.payment.and_then(|payment| payment.differs_from_decision(index, (*id, *outcome), truth))
+            }),
+            Held::Payment(_, id, outcome) => {
+                parse::<PaymentBody>(body).map(|payment| payment.differs_from_decision(index, (*id, *outcome), truth))
             }
-            (What::Account(change), None) => {
-                parse::<ChangedBody>(body).map(|changed| changed.differs(index, change, self.truth))
+            Held::Change(fact) if refused => parse::<RefusalBody>(body)
+                .map(|refusal| refusal.payment.and_then(|payment| payment.differs_from_change(index, fact, truth))),
+            Held::Change(fact) => {
+                parse::<PaymentBody>(body).map(|payment| payment.differs_from_change(index, fact, truth))
             }
-            (What::Account(_), Some(_)) | (What::Protocol, _) => return None,
+            Held::Account(fact) if !refused => {
+                parse::<ChangedBody>(body).map(|changed| changed.differs(index, fact, truth))
+            }
+            Held::Batch(batch) => parse::<BatchBody>(body).map(|results| results.differs(index, batch, truth)),
+            Held::Account(_) | Held::Fence => return None,
         };
         compared.unwrap_or_else(Some)
     }
@@ -141,13 +160,21 @@ impl Judge<'_> {
     }
 }
 
-fn is_decision(told: &Told, code: &str) -> bool {
-    told.status == CONFLICT && Rejection::from_code(code).is_some()
+/// Whether a refusal is a decision of the bank, which is in the ledger like a success.
+fn is_decision(code: &str) -> bool {
+    let of_the_key =
+        |rejection: &Rejection| matches!(rejection, Rejection::IdempotencyKeyReused | Rejection::IdempotencyKeyFenced);
+    Rejection::from_code(code).is_some_and(|rejection| !of_the_key(&rejection))
+}
+
+/// A fence of a key that was used already is answered like a look-up of it.
+fn is_look_up(request: &OperationRequest, told: &Told) -> bool {
+    matches!(request, OperationRequest::Fence) && told.applied_index.is_some()
 }
 
 fn said(decision: &Decision<'_>, index: LogIndex) -> String {
     let node = decision.told.node.as_deref().unwrap_or("the node");
-    let request = told_request(&decision.proposal.request);
+    let request = words::request(&decision.proposal.request);
     let outcome = decision.rejection.map_or("is done".to_owned(), |code| format!("is refused as {code}"));
     format!("{node} said at {} that {request} {outcome}, as entry {index}", decision.at)
 }

@@ -42,6 +42,19 @@ pub(super) fn parse_amount(text: &str, currency: Currency) -> Result<MinorUnits,
     Ok(MinorUnits::positive(units)?)
 }
 
+/// An amount that may be more than a payment can be, as people write it.
+pub(super) fn format_wide(currency: Currency, units: i128) -> String {
+    if let Ok(units) = i64::try_from(units) {
+        return currency.format(MinorUnits::new(units));
+    }
+    // What does not fit into 64 bits has more digits than any currency has decimals.
+    let mut digits = units.to_string();
+    if currency.exponent() > 0 {
+        digits.insert(digits.len() - usize::from(currency.exponent()), '.');
+    }
+    digits
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +90,13 @@ mod tests {
         }
         assert!(matches!(read("0.00", "USD"), Err(AmountError::NotPositive(_))));
         assert!(matches!(read("92233720368547758.08", "USD"), Err(AmountError::TooLarge(_))));
+    }
+
+    #[test]
+    fn an_amount_beyond_64_bits_is_written_with_its_decimals_too() {
+        let written = |currency, units| format_wide(Currency::parse(currency).expect("listed"), units);
+        assert_eq!(written("USD", 18_446_744_073_709_551_614), "184467440737095516.14");
+        assert_eq!(written("JPY", 18_446_744_073_709_551_614), "18446744073709551614");
+        assert_eq!(written("USD", -5), "-0.05");
     }
 }

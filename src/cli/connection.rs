@@ -88,7 +88,7 @@ pub(super) fn committed<T>(outcome: Outcome<T>, key: &IdempotencyKey) -> Result<
     match outcome {
         Outcome::Committed(done) => Ok((done.value, done.replayed)),
         Outcome::Refused(problem) => Err(CliError::Refused(problem)),
-        Outcome::Unknown { by_key_url } => Err(CliError::OutcomeUnknown { key: key.to_string(), by_key_url }),
+        Outcome::Unknown { by_key_url, .. } => Err(CliError::OutcomeUnknown { key: key.to_string(), by_key_url }),
     }
 }
 

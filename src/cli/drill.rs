@@ -46,14 +46,8 @@ impl Stress {
 
 fn payment() -> NewPayment {
     let account = |text| AccountId::parse(text).expect("a literal that is an account id");
-    NewPayment {
-        from: account("external:demo"),
-        to: account("shop:1"),
-        amount: MinorUnits::new(100),
-        currency: Currency::parse("USD").expect("a literal that is a currency"),
-        description: None,
-        metadata: None,
-    }
+    let currency = Currency::parse("USD").expect("a literal that is a currency");
+    NewPayment::new(account("external:demo"), account("shop:1"), MinorUnits::new(100), currency)
 }
 
 fn fresh_key() -> IdempotencyKey {

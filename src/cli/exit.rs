@@ -73,6 +73,17 @@ pub enum CliError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The command wrote its result, which says what went wrong in it; one line that sums it up.
+    #[error("{0}")]
+    Shown(String),
+    /// A long command stopped before its end, in a way that lets the same command go on.
+    #[error("{detail}")]
+    Stopped {
+        /// One line that says why, and what was done until then.
+        detail: String,
+        /// What stopped it.
+        code: ExitCode,
+    },
     /// A process or a file on this machine failed.
     #[error("{0}")]
     Local(#[from] LocalError),
@@ -89,10 +100,18 @@ pub enum CliError {
 
 impl CliError {
     /// The error as programs read it: a problem as the node told it, or the same members for what went wrong here.
+    /// `None` if the result that was written says it already.
     #[must_use]
-    pub fn for_programs(&self) -> serde_json::Value {
+    pub fn for_programs(&self) -> Option<serde_json::Value> {
         let detail = self.to_string();
-        match self {
+        Some(match self {
+            Self::Shown(_) | Self::PromiseBroken(_) => return None,
+            Self::Stopped { code, .. } => serde_json::json!({
+                "code": "stopped", "detail": detail, "outcome": match code {
+                    ExitCode::OutcomeUnknown => "unknown",
+                    _ => "not_applied",
+                },
+            }),
             Self::Refused(problem) => serde_json::to_value(problem).expect("a problem is made of plain values"),
             Self::OutcomeUnknown { key, by_key_url } => serde_json::json!({
                 "code": "outcome_unknown", "outcome": "unknown", "detail": detail, "key": key, "by_key_url": by_key_url,
@@ -101,11 +120,10 @@ impl CliError {
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => {
                 serde_json::json!({ "code": "unreachable", "outcome": "not_applied", "detail": detail })
             }
-            Self::PromiseBroken(_) => serde_json::json!({ "code": "promise_broken", "detail": detail }),
             Self::Client(_) | Self::Io { .. } | Self::Local(_) | Self::Failed(_) => {
                 serde_json::json!({ "code": "failed", "detail": detail })
             }
-        }
+        })
     }
 
     /// The exit code that stands for this error.
@@ -114,9 +132,15 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Client(ClientError::Url { .. }) => ExitCode::Usage,
             Self::OutcomeUnknown { .. } => ExitCode::OutcomeUnknown,
+            Self::Stopped { code, .. } => *code,
             Self::Unreachable(_) | Self::Client(ClientError::Unreachable { .. }) => ExitCode::Unreachable,
             Self::PromiseBroken(_) => ExitCode::PromiseBroken,
-            Self::Refused(_) | Self::Client(_) | Self::Io { .. } | Self::Local(_) | Self::Failed(_) => ExitCode::Failed,
+            Self::Refused(_)
+            | Self::Client(_)
+            | Self::Io { .. }
+            | Self::Local(_)
+            | Self::Failed(_)
+            | Self::Shown(_) => ExitCode::Failed,
         }
     }
 }

@@ -10,9 +10,12 @@ mod demo;
 mod dev;
 mod drill;
 mod exit;
+mod export;
+mod import;
 mod node;
 mod pay;
 mod payment;
+mod progress;
 mod ready;
 mod status;
 mod table;
@@ -39,6 +42,8 @@ enum Command {
     Pay(pay::Pay),
     Payment(payment::PaymentArguments),
     Account(account::AccountArguments),
+    Export(export::ExportArguments),
+    Import(import::Import),
     Status(status::Status),
     Ready(ready::Ready),
     Verify(verify::Verify),
@@ -61,6 +66,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Pay(pay) => pay.run(),
         Command::Payment(payment) => payment.run(),
         Command::Account(account) => account.run(),
+        Command::Export(export) => export.run(),
+        Command::Import(import) => import.run(),
         Command::Status(status) => status.run(),
         Command::Ready(ready) => ready.run(),
         Command::Verify(verify) => verify.run(),
@@ -73,10 +80,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::Ok,
         Err(error) => {
             eprintln!("quorapay: {error}");
-            // Every command that has this option means the same by it: programs find the result on stdout. A broken
-            // promise is a result, and stands there already.
-            if !matches!(error, CliError::PromiseBroken(_)) && std::env::args().any(|argument| argument == "--json") {
-                connection::print_line(&connection::to_json(&error.for_programs())).unwrap_or_default();
+            // Every command that has this option means the same by it: programs find the result on stdout.
+            let wanted = std::env::args().any(|argument| argument == "--json");
+            if let Some(error) = error.for_programs().filter(|_| wanted) {
+                connection::print_line(&connection::to_json(&error)).unwrap_or_default();
             }
             error.exit_code()
         }
@@ -99,11 +106,24 @@ mod tests {
         Cli::command().debug_assert();
         for line in [
             "pay external:card shop:42 150.75 USD --key order-1001 --metadata {\"order\":7}",
-            "payment get --key order-1001",
-            "payment list --account shop:42 --limit 20",
+            "pay a b 10 USD --capture manual --expires-in 3600 --order 7 --order-total 10",
+            "payment show 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment capture 0198c1f0-7c1e-7000-8000-00000000002a 50.25 --key c1",
+            "payment void 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment refund 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment by-key order-1001",
+            "payment fence order-1001",
+            "payment list --account shop:42 --status authorized --limit 20",
             "account open supplier:7 --overdraft limit:100000",
-            "account set-overdraft shop:42 none",
+            "account set shop:42 --overdraft none",
+            "account freeze shop:42",
+            "account unfreeze shop:42",
+            "account close shop:42",
             "account statement shop:42 --limit 20",
+            "export statement shop:42 --format csv --output shop.csv",
+            "export ledger --format ndjson --from-index 1000",
+            "import payments.csv --dry-run",
+            "import payments.ndjson --batch 5000 --report refused.csv --skip-invalid",
             "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
             "ready --deadline-ms 60000",
             "bench --rate 5000 --duration 60s --json",
@@ -115,9 +135,14 @@ mod tests {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in
-            ["payment get", "payment get x --key y", "pay a b 1 US$", "bench --retry --failover", "chaos --faults love"]
-        {
+        for line in [
+            "payment show",
+            "pay a b 1 US$",
+            "pay a b 1 USD --order 7",
+            "account set shop:42",
+            "bench --retry --failover",
+            "chaos --faults love",
+        ] {
             let words = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::CliError;
 use super::connection::{block_on, print_line, to_json};
 use super::exit;
+use super::progress::counting_bar;
 use crate::runtime::audit::{self, AuditReport};
 
 const VERIFY_EXAMPLES: &str = "\
@@ -30,7 +31,7 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(&self) -> Result<(), CliError> {
-        let bar = progress_bar("entries checked");
+        let bar = counting_bar("entries checked");
         let report = block_on(audit::verify(&self.data_dir, |done, total| show(&bar, done, total)))?;
         bar.finish_and_clear();
         let report = report.map_err(|error| CliError::Failed(error.to_string()))?;
@@ -65,17 +66,12 @@ pub(super) struct RebuildViews {
 
 impl RebuildViews {
     pub(super) fn run(&self) -> Result<(), CliError> {
-        let bar = progress_bar("entries projected");
+        let bar = counting_bar("entries projected");
         let projected = block_on(audit::rebuild_views(&self.data_dir, |done, total| show(&bar, done, total)))?;
         bar.finish_and_clear();
         let projected = projected.map_err(|error| CliError::Failed(error.to_string()))?;
         print_line(&format!("the views are rebuilt up to index {}", projected.index))
     }
-}
-
-fn progress_bar(what: &str) -> ProgressBar {
-    let template = format!("{{wide_bar}} {{human_pos}}/{{human_len}} {what}, {{eta}} left");
-    ProgressBar::new(0).with_style(ProgressStyle::with_template(&template).expect("the template is sound"))
 }
 
 fn show(bar: &ProgressBar, done: u64, total: u64) {

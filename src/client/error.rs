@@ -35,6 +35,14 @@ pub enum ClientError {
         /// What was wrong with the answer.
         reason: String,
     },
+    /// An export ended before it said that it was complete: what came is a part of it.
+    #[error("{url} did not send the whole export: {reason}")]
+    Incomplete {
+        /// Who was asked.
+        url: String,
+        /// How it ended.
+        reason: String,
+    },
     /// The HTTP client could not be set up.
     #[error("the HTTP client could not be set up: {0}")]
     Setup(#[from] reqwest::Error),

@@ -17,8 +17,17 @@ pub(crate) struct Received {
     pub(crate) path: String,
     pub(crate) key: Option<String>,
     pub(crate) body: Value,
+    /// The body's lines, if it has several: newline-delimited JSON.
+    pub(crate) lines: Vec<Value>,
     /// How many came before it.
     pub(crate) number: usize,
+}
+
+impl Received {
+    /// The payments of a batch that came as lines, each as if it had come by itself.
+    pub(crate) fn payments(&self) -> Vec<Self> {
+        self.lines.iter().map(|line| Self { body: line.clone(), ..self.clone() }).collect()
+    }
 }
 
 /// What is done about a request.
@@ -140,9 +149,11 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Re
             return None;
         }
     }
-    let body = serde_json::from_slice(&buffer[head_end..head_end + body_length]).unwrap_or(Value::Null);
+    let text = &buffer[head_end..head_end + body_length];
+    let body = serde_json::from_slice(text).unwrap_or(Value::Null);
+    let lines = serde_json::Deserializer::from_slice(text).into_iter().map_while(Result::ok).collect();
     let mut first_line = head.split(' ').map(str::to_owned);
     let (method, path) = (first_line.next().unwrap(), first_line.next().unwrap());
     buffer.drain(..head_end + body_length);
-    Some(Received { method, path, key: header("idempotency-key"), body, number: 0 })
+    Some(Received { method, path, key: header("idempotency-key"), body, lines, number: 0 })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Payment;
+use super::model::{ChangedPayment, ItemResult, Payment};
 
 /// What an error says of the write that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +43,18 @@ pub struct Problem {
     /// Where an open outcome can be looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_key_url: Option<String>,
-    /// The payment that the bank refused, as the ledger holds it.
+    /// The payment that the bank refused, or refused to change, as it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub payment: Option<Box<Payment>>,
+    pub payment: Option<Box<ChangedPayment>>,
+    /// Which payment of a batch was wrong, counted from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<usize>,
+    /// The payments for which a batch of all or none was refused, counted from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<usize>,
+    /// What would have become of each payment of that batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<ItemResult>,
 }
 
 impl Problem {
@@ -58,16 +67,48 @@ impl Problem {
     /// The problem of a payment that a look-up by key found refused in the ledger.
     #[must_use]
     pub(super) fn of_rejected(payment: Payment) -> Self {
+        let code = payment.rejection.clone().unwrap_or_else(|| "rejected".to_owned());
+        let stands = ChangedPayment {
+            id: payment.id,
+            status: payment.status,
+            rejection: payment.rejection,
+            from: payment.from,
+            to: payment.to,
+            amount: payment.amount,
+            currency: payment.currency,
+            captured: payment.captured,
+            refunded: payment.refunded,
+            held: payment.held,
+            expires_at: payment.expires_at,
+            order_id: payment.order.map(|order| order.id),
+            change: None,
+            balances: None,
+            index: payment.index,
+            epoch: payment.epoch,
+        };
+        Self { payment: Some(Box::new(stands)), ..Self::refusal("The bank refused the payment", code) }
+    }
+
+    /// The problem of a write whose key was fenced before it came.
+    #[must_use]
+    pub(super) fn of_fenced() -> Self {
+        Self::refusal("The idempotency key was fenced", "idempotency_key_fenced".to_owned())
+    }
+
+    fn refusal(title: &str, code: String) -> Self {
         Self {
-            title: "The bank refused the payment".to_owned(),
+            title: title.to_owned(),
             status: 409,
             detail: None,
-            code: payment.rejection.clone().unwrap_or_else(|| "rejected".to_owned()),
+            code,
             retryable: false,
             outcome: Some(ReportedOutcome::NotApplied),
             field: None,
             by_key_url: None,
-            payment: Some(Box::new(payment)),
+            payment: None,
+            item: None,
+            failed: Vec::new(),
+            results: Vec::new(),
         }
     }
 }

@@ -22,14 +22,9 @@ fn key() -> IdempotencyKey {
 }
 
 fn payment() -> NewPayment {
-    NewPayment {
-        from: AccountId::parse("external:card").unwrap(),
-        to: AccountId::parse("shop:42").unwrap(),
-        amount: MinorUnits::new(15_075),
-        currency: Currency::parse("USD").unwrap(),
-        description: None,
-        metadata: None,
-    }
+    let account = |id| AccountId::parse(id).unwrap();
+    let currency = Currency::parse("USD").unwrap();
+    NewPayment::new(account("external:card"), account("shop:42"), MinorUnits::new(15_075), currency)
 }
 
 async fn pay(client: &Client) -> Result<Outcome<Payment>, ClientError> {
@@ -139,7 +134,9 @@ async fn an_outcome_that_nobody_can_tell_stays_unknown_and_never_becomes_a_refus
         _ if request.number > 0 => Reply::Answer(503, problem(503, "no_leader", true, "not_applied")),
         _ => Reply::Drop,
     });
-    let Outcome::Unknown { by_key_url } = pay(&client(&[&node.url], SHORT)).await.unwrap() else { panic!("settled") };
+    let Outcome::Unknown { by_key_url, .. } = pay(&client(&[&node.url], SHORT)).await.unwrap() else {
+        panic!("settled")
+    };
     assert_eq!(by_key_url.unwrap(), format!("{}/v1/payments/by-key/order%201001%2Fa", node.url));
 }
 

@@ -7,6 +7,43 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::MinorUnits;
 
+/// Whether an account may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountStatus {
+    /// It pays and receives.
+    #[default]
+    Active,
+    /// It neither pays nor receives until it is active again. Its holds may be voided and expire.
+    Frozen,
+    /// Like frozen, with nothing in it, for good.
+    Closed,
+}
+
+impl AccountStatus {
+    /// The stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Frozen => "frozen",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// Reads a word back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Active, Self::Frozen, Self::Closed].into_iter().find(|status| status.as_str() == word)
+    }
+}
+
+impl fmt::Display for AccountStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// Accounts under this prefix are the outside world (cards, banks): they may always go negative.
 pub const EXTERNAL_PREFIX: &str = "external:";
 

@@ -4,22 +4,35 @@
 //! operations in the same order give the same balances on every node, which is what replication relies on.
 
 mod account;
+mod account_change;
 mod bank;
+mod batch;
 mod currency;
 mod digest;
 mod idempotency;
 mod money;
 mod operation;
+mod order;
+mod payment;
+mod payment_change;
 mod payment_id;
+mod payment_state;
+mod posting;
+mod rejection;
 
-pub use account::{AccountId, AccountIdError, EXTERNAL_PREFIX, Overdraft, OverdraftError};
-pub use bank::{AccountState, Balances, Bank, Divergence, Undo};
+pub use account::{AccountId, AccountIdError, AccountStatus, EXTERNAL_PREFIX, Overdraft, OverdraftError};
+pub use account_change::{AccountChange, AccountChangeKind, AccountOutcome};
+pub use bank::{AccountState, Balance, Balances, Bank, Divergence, KeyHolder, KeyHolders, Undo};
+pub use batch::{Batch, BatchItem, BatchOutcome, BatchRequest, DecidedItem, MAX_BATCH_ITEMS};
 pub use currency::{Currency, CurrencyError};
 pub use digest::{Fingerprint, FingerprintBuilder};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError, KeyDigest};
 pub use money::{MinorUnits, MoneyError};
-pub use operation::{
-    AccountChange, AccountChangeKind, AccountOutcome, Operation, OperationRequest, Payment, PaymentOutcome,
-    PaymentRequest, Proposal, Rejection,
-};
-pub use payment_id::{PaymentId, PaymentIdError};
+pub use operation::{Fence, Operation, OperationRequest, Proposal};
+pub use order::{OrderCap, OrderDigest, OrderId, OrderIdError, OrderState};
+pub use payment::{Capture, MAX_HOLD_SECONDS, Payment, PaymentOutcome, PaymentRequest, USUAL_HOLD_SECONDS};
+pub use payment_change::{Expiry, PaymentChange, PaymentChangeKind, PaymentChangeOutcome};
+pub use payment_id::{PaymentId, PaymentIdError, Stamp};
+pub use payment_state::{HoldEnd, PaymentState, PaymentStatus};
+pub use posting::{DecidedPayment, Posting, PostingKind};
+pub use rejection::Rejection;

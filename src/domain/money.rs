@@ -51,6 +51,16 @@ impl MinorUnits {
         }
     }
 
+    /// Sum of amounts whose sum is known to be in range.
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// Difference of amounts whose difference is known to be in range.
+    pub(super) const fn less(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+
     /// Difference, or `None` where it leaves the range of `i64`.
     #[must_use]
     pub const fn checked_sub(self, other: Self) -> Option<Self> {

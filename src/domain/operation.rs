@@ -1,41 +1,21 @@
 //! What callers ask for, and what the ledger says of it: every decision is an [`Operation`] with its outcome inside,
 //! refusals included, so that a retry is answered from the ledger and never decided again.
 
-use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Currency, Fingerprint, FingerprintBuilder, IdempotencyKey, MinorUnits, Overdraft};
+use super::{
+    AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, BatchRequest, Expiry, Fingerprint,
+    FingerprintBuilder, IdempotencyKey, KeyHolder, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome,
+    PaymentId, PaymentRequest, Rejection,
+};
 
-/// A request to move money now, from one account to another (capture is automatic).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PaymentRequest {
-    /// The account that pays.
-    pub from: AccountId,
-    /// The account that receives; never the same as `from`.
-    pub to: AccountId,
-    /// Positive.
-    pub amount: MinorUnits,
-    /// The currency of `amount`.
-    pub currency: Currency,
-    /// Free text, at most 500 characters.
-    pub description: Option<CompactString>,
-    /// A JSON object in its compact form with sorted keys, at most 4 KiB.
-    pub metadata: Option<CompactString>,
-}
-
-/// What is done to an account, other than paying.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AccountChangeKind {
-    /// Opens the account with this policy; refused if it exists.
-    Open(Overdraft),
-    /// Gives an existing account another policy.
-    SetOverdraft(Overdraft),
-}
+/// About what a request without free text takes.
+const PLAIN_REQUEST_BYTES: usize = 256;
 
 /// A write that a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OperationRequest {
-    /// Move money.
+    /// Move money, or set it aside.
     Payment(PaymentRequest),
     /// Open or change an account.
     Account {
@@ -44,6 +24,17 @@ pub enum OperationRequest {
         /// What is done to it.
         change: AccountChangeKind,
     },
+    /// Capture, void or refund a payment.
+    PaymentChange {
+        /// The payment concerned.
+        payment: PaymentId,
+        /// What is done to it.
+        change: PaymentChangeKind,
+    },
+    /// Make many payments at once.
+    Batch(BatchRequest),
+    /// See to it that nothing can ever apply under the key, unless something has already.
+    Fence,
 }
 
 /// A write under its idempotency key.
@@ -55,136 +46,96 @@ pub struct Proposal {
     pub request: OperationRequest,
 }
 
-/// A payment as the ledger holds it.
+/// A tombstone: the key is used up, and nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Payment {
-    /// The key under which it was asked for.
+pub struct Fence {
+    /// The key that it uses up.
     pub key: IdempotencyKey,
-    /// Fingerprint of the request.
+    /// Fingerprint of a request for a fence.
     pub fingerprint: Fingerprint,
-    /// What was asked for.
-    pub request: PaymentRequest,
-    /// What was decided.
-    pub outcome: PaymentOutcome,
 }
 
-/// The decision on a payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PaymentOutcome {
-    /// The money moved; the posted balances in the payment's currency right after it.
-    Succeeded {
-        /// Balance of the paying account.
-        from_balance: MinorUnits,
-        /// Balance of the receiving account.
-        to_balance: MinorUnits,
-    },
-    /// Nothing moved.
-    Rejected(Rejection),
-}
-
-/// A change of an account as the ledger holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountChange {
-    /// The key under which it was asked for.
-    pub key: IdempotencyKey,
-    /// Fingerprint of the request.
-    pub fingerprint: Fingerprint,
-    /// The account concerned.
-    pub account: AccountId,
-    /// What was asked for.
-    pub change: AccountChangeKind,
-    /// What was decided.
-    pub outcome: AccountOutcome,
-}
-
-/// The decision on a change of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AccountOutcome {
-    /// Done.
-    Applied,
-    /// Nothing changed.
-    Rejected(Rejection),
-}
-
-/// Why the bank refused. The codes are part of the API and never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rejection {
-    /// The paying account would fall below what its overdraft policy allows.
-    InsufficientFunds,
-    /// The account does not exist: it was neither opened nor ever credited.
-    AccountNotFound,
-    /// The account exists already.
-    AccountExists,
-    /// A balance would leave the range of a signed 64-bit integer.
-    BalanceOverflow,
-    /// The account's balance is already below what the new policy would allow.
-    OverdraftInUse,
-}
-
-impl Rejection {
-    const ALL: [Self; 5] = [
-        Self::InsufficientFunds,
-        Self::AccountNotFound,
-        Self::AccountExists,
-        Self::BalanceOverflow,
-        Self::OverdraftInUse,
-    ];
-
-    /// The stable snake-case code.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::InsufficientFunds => "insufficient_funds",
-            Self::AccountNotFound => "account_not_found",
-            Self::AccountExists => "account_exists",
-            Self::BalanceOverflow => "balance_overflow",
-            Self::OverdraftInUse => "overdraft_in_use",
-        }
-    }
-
-    /// Reads a code back.
-    #[must_use]
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|rejection| rejection.code() == code)
-    }
-}
-
-/// One application entry of the ledger: something decided under an idempotency key.
+/// One application entry of the ledger: something decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
     /// A payment, made or refused.
     Payment(Payment),
     /// A change of an account, made or refused.
     Account(AccountChange),
+    /// A change of a payment, made or refused.
+    PaymentChange(PaymentChange),
+    /// The end of a hold whose time was up.
+    Expiry(Expiry),
+    /// Many payments, each made or refused.
+    Batch(Batch),
+    /// A key that was used up for nothing.
+    Fence(Fence),
 }
 
 impl Operation {
-    /// The key under which it was asked for.
+    /// The key under which it was asked for; `None` if nobody asked.
     #[must_use]
-    pub fn key(&self) -> &IdempotencyKey {
+    pub const fn key(&self) -> Option<&IdempotencyKey> {
         match self {
-            Self::Payment(payment) => &payment.key,
-            Self::Account(change) => &change.key,
+            Self::Payment(payment) => Some(&payment.key),
+            Self::Account(change) => Some(&change.key),
+            Self::PaymentChange(change) => Some(&change.key),
+            Self::Batch(batch) => Some(&batch.key),
+            Self::Fence(fence) => Some(&fence.key),
+            Self::Expiry(_) => None,
         }
     }
 
-    /// Fingerprint of the request that led to it.
+    /// Every key that it uses up: its own, and those of a batch's payments.
+    pub fn keys(&self) -> impl Iterator<Item = &IdempotencyKey> {
+        let batch = match self {
+            Self::Batch(batch) => Some(batch),
+            _ => None,
+        };
+        self.key().into_iter().chain(batch.into_iter().flat_map(|batch| batch.keyed_here().map(|(key, _)| key)))
+    }
+
+    /// Fingerprint of the request that led to it; `None` if nobody asked.
     #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
+    pub const fn fingerprint(&self) -> Option<Fingerprint> {
         match self {
-            Self::Payment(payment) => payment.fingerprint,
-            Self::Account(change) => change.fingerprint,
+            Self::Payment(payment) => Some(payment.fingerprint),
+            Self::Account(change) => Some(change.fingerprint),
+            Self::PaymentChange(change) => Some(change.fingerprint),
+            Self::Batch(batch) => Some(batch.fingerprint),
+            Self::Fence(fence) => Some(fence.fingerprint),
+            Self::Expiry(_) => None,
         }
     }
 
-    /// Why it was refused, if it was.
+    /// Fingerprint of the request that it holds under a key, its own or that of one of a batch's payments.
     #[must_use]
-    pub fn rejection(&self) -> Option<Rejection> {
+    pub fn fingerprint_under(&self, key: &IdempotencyKey) -> Option<Fingerprint> {
+        if self.key() == Some(key) {
+            return self.fingerprint();
+        }
+        let Self::Batch(batch) = self else { return None };
+        let (_, item) = batch.keyed_here().find(|(held, _)| *held == key)?;
+        item.key.as_ref().map(|(_, fingerprint)| *fingerprint)
+    }
+
+    /// What the key that it uses up is held by. `index` is that of its entry.
+    #[must_use]
+    pub fn holder_of(&self, key: &IdempotencyKey, index: u64) -> KeyHolder {
+        let fenced = matches!(self, Self::Fence(_));
+        KeyHolder { index, fingerprint: self.fingerprint_under(key).filter(|_| !fenced) }
+    }
+
+    /// Why it was refused, if it was. A batch's payments have their own outcomes.
+    #[must_use]
+    pub const fn rejection(&self) -> Option<Rejection> {
         match self {
-            Self::Payment(Payment { outcome: PaymentOutcome::Rejected(rejection), .. })
-            | Self::Account(AccountChange { outcome: AccountOutcome::Rejected(rejection), .. }) => Some(*rejection),
-            Self::Payment(_) | Self::Account(_) => None,
+            Self::Payment(payment) => payment.outcome.rejection(),
+            Self::Account(AccountChange { outcome: AccountOutcome::Rejected(rejection), .. })
+            | Self::PaymentChange(PaymentChange { outcome: PaymentChangeOutcome::Rejected(rejection), .. }) => {
+                Some(*rejection)
+            }
+            Self::Account(_) | Self::PaymentChange(_) | Self::Expiry(_) | Self::Batch(_) | Self::Fence(_) => None,
         }
     }
 }
@@ -194,34 +145,21 @@ impl OperationRequest {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         match self {
-            Self::Payment(payment) => FingerprintBuilder::new("payment")
-                .text(payment.from.as_str())
-                .text(payment.to.as_str())
-                .number(payment.amount.get())
-                .text(payment.currency.code())
-                .optional(payment.description.as_deref())
-                .optional(payment.metadata.as_deref())
-                .finish(),
-            Self::Account { account, change } => {
-                let (kind, overdraft) = match change {
-                    AccountChangeKind::Open(overdraft) => ("account_open", overdraft),
-                    AccountChangeKind::SetOverdraft(overdraft) => ("account_set_overdraft", overdraft),
-                };
-                FingerprintBuilder::new(kind).text(account.as_str()).text(&overdraft.to_string()).finish()
-            }
+            Self::Payment(payment) => payment.fingerprint(),
+            Self::Account { account, change } => change.fingerprint(account),
+            Self::PaymentChange { payment, change } => change.fingerprint(*payment),
+            Self::Batch(batch) => batch.fingerprint(),
+            Self::Fence => FingerprintBuilder::new("fence").finish(),
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rejection_code_reads_back_as_it_was_written() {
-        for rejection in Rejection::ALL {
-            assert_eq!(Rejection::from_code(rejection.code()), Some(rejection));
+    /// About how many bytes it takes in memory and on the wire.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Payment(payment) => PLAIN_REQUEST_BYTES + payment.text_bytes(),
+            Self::Batch(batch) => batch.items.iter().map(|item| PLAIN_REQUEST_BYTES + item.request.text_bytes()).sum(),
+            Self::Account { .. } | Self::PaymentChange { .. } | Self::Fence => PLAIN_REQUEST_BYTES,
         }
-        assert_eq!(Rejection::from_code("no_such_code"), None);
     }
 }

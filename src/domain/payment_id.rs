@@ -5,9 +5,9 @@
 //! ```text
 //! 48 bits  milliseconds since the Unix epoch
 //!  4 bits  version, 7
-//! 12 bits  epoch, bits 14 to 25
+//! 12 bits  epoch, its lowest 12 bits
 //!  2 bits  variant, binary 10
-//! 14 bits  epoch, bits 0 to 13
+//! 14 bits  number of the payment within its entry: zero, but for batches
 //! 48 bits  index
 //! ```
 //!
@@ -15,26 +15,38 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use uuid::{Uuid, Variant};
 
 const INDEX_BITS: u32 = 48;
-const EPOCH_LOW_BITS: u32 = 14;
-const EPOCH_HIGH_BITS: u32 = 12;
+const ITEM_BITS: u32 = 14;
+const EPOCH_BITS: u32 = 12;
 const VARIANT_BITS: u32 = 2;
 const VERSION_BITS: u32 = 4;
 
-const EPOCH_LOW_SHIFT: u32 = INDEX_BITS;
-const VARIANT_SHIFT: u32 = EPOCH_LOW_SHIFT + EPOCH_LOW_BITS;
-const EPOCH_HIGH_SHIFT: u32 = VARIANT_SHIFT + VARIANT_BITS;
-const VERSION_SHIFT: u32 = EPOCH_HIGH_SHIFT + EPOCH_HIGH_BITS;
+const ITEM_SHIFT: u32 = INDEX_BITS;
+const VARIANT_SHIFT: u32 = ITEM_SHIFT + ITEM_BITS;
+const EPOCH_SHIFT: u32 = VARIANT_SHIFT + VARIANT_BITS;
+const VERSION_SHIFT: u32 = EPOCH_SHIFT + EPOCH_BITS;
 const TIME_SHIFT: u32 = VERSION_SHIFT + VERSION_BITS;
 
 const VERSION: u128 = 7;
 const VARIANT: u128 = 0b10;
 const TEXT_CHARS: usize = 36;
 
-/// Names a payment. Derived from its entry and stored nowhere; the index in it finds the entry again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// When and where the ledger takes an operation: what an entry has besides what it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    /// Milliseconds since the Unix epoch, never smaller than the entry before.
+    pub timestamp_ms: u64,
+    /// The leadership that appends it.
+    pub epoch: u64,
+    /// Its place in the ledger.
+    pub index: u64,
+}
+
+/// Names a payment. Derived from its entry; the index in it finds the entry again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PaymentId(u128);
 
 /// The text is no payment id.
@@ -43,18 +55,17 @@ pub struct PaymentId(u128);
 pub struct PaymentIdError;
 
 impl PaymentId {
-    /// The id of the payment that stands at `index`, appended in `epoch` at `unix_ms`. The upper bits of a number too
-    /// large for its place are left out; 48 bits of index last for almost three hundred years at 30,000 payments a
-    /// second.
+    /// The id of a payment by its entry's stamp and its number within the entry, which is zero but for batches. The
+    /// upper bits of a number too large for its place are left out; 48 bits of index last for almost three hundred years
+    /// at 30,000 payments a second.
     #[must_use]
-    pub fn derive(unix_ms: u64, epoch: u64, index: u64) -> Self {
-        let epoch = u128::from(epoch);
-        let time = low_bits(u128::from(unix_ms), 48) << TIME_SHIFT;
-        let epoch_high = low_bits(epoch >> EPOCH_LOW_BITS, EPOCH_HIGH_BITS) << EPOCH_HIGH_SHIFT;
-        let epoch_low = low_bits(epoch, EPOCH_LOW_BITS) << EPOCH_LOW_SHIFT;
-        let index = low_bits(u128::from(index), INDEX_BITS);
+    pub fn derive(stamp: Stamp, item: u16) -> Self {
+        let time = low_bits(u128::from(stamp.timestamp_ms), 48) << TIME_SHIFT;
+        let epoch = low_bits(u128::from(stamp.epoch), EPOCH_BITS) << EPOCH_SHIFT;
+        let item = low_bits(u128::from(item), ITEM_BITS) << ITEM_SHIFT;
+        let index = low_bits(u128::from(stamp.index), INDEX_BITS);
         let fixed = (VERSION << VERSION_SHIFT) | (VARIANT << VARIANT_SHIFT);
-        Self(time | epoch_high | epoch_low | index | fixed)
+        Self(time | epoch | item | index | fixed)
     }
 
     /// Reads an id back. Whether the ledger holds such a payment is for the caller to see: read the entry at
@@ -76,6 +87,12 @@ impl PaymentId {
     pub fn index(self) -> u64 {
         u64::try_from(low_bits(self.0, INDEX_BITS)).expect("48 bits fit 64")
     }
+
+    /// Its number within that entry.
+    #[must_use]
+    pub fn item(self) -> u16 {
+        u16::try_from(low_bits(self.0 >> ITEM_SHIFT, ITEM_BITS)).expect("14 bits fit 16")
+    }
 }
 
 const fn low_bits(number: u128, bits: u32) -> u128 {
@@ -94,22 +111,26 @@ mod tests {
 
     use super::*;
 
+    fn stamp((timestamp_ms, epoch, index): (u64, u64, u64)) -> Stamp {
+        Stamp { timestamp_ms, epoch, index }
+    }
+
     proptest! {
         #[test]
-        fn an_id_reads_back_as_it_was_written_and_gives_its_index(
-            ms in 0_u64..1 << 48, epoch in 0_u64..1 << 26, index in 0_u64..1 << 48,
+        fn an_id_reads_back_as_it_was_written_and_gives_its_place(
+            place in (0_u64..1 << 48, 0_u64..1 << 12, 0_u64..1 << 48), item in 0_u16..1 << 14,
         ) {
-            let id = PaymentId::derive(ms, epoch, index);
+            let id = PaymentId::derive(stamp(place), item);
             prop_assert_eq!(PaymentId::parse(&id.to_string()), Ok(id));
-            prop_assert_eq!(id.index(), index);
+            prop_assert_eq!((id.index(), id.item()), (place.2, item));
         }
 
         #[test]
-        fn ids_and_their_texts_sort_by_time_then_epoch_then_index(
-            one in (0_u64..1 << 48, 0_u64..1 << 26, 0_u64..1 << 48),
-            other in (0_u64..1 << 48, 0_u64..1 << 26, 0_u64..1 << 48),
+        fn ids_and_their_texts_sort_by_time_then_epoch_then_number_then_index(
+            one in (0_u64..1 << 48, 0_u64..1 << 12, 0_u16..1 << 14, 0_u64..1 << 48),
+            other in (0_u64..1 << 48, 0_u64..1 << 12, 0_u16..1 << 14, 0_u64..1 << 48),
         ) {
-            let id = |(ms, epoch, index)| PaymentId::derive(ms, epoch, index);
+            let id = |(ms, epoch, item, index)| PaymentId::derive(stamp((ms, epoch, index)), item);
             prop_assert_eq!(id(one).cmp(&id(other)), one.cmp(&other));
             prop_assert_eq!(id(one).to_string().cmp(&id(other).to_string()), one.cmp(&other));
         }
@@ -117,13 +138,13 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_documented_one() {
-        let id = PaymentId::derive(0x0192_0000_0001, 0x0000_0003_4005, 0x2a);
-        assert_eq!(id.to_string(), "01920000-0001-700d-8005-00000000002a");
+        let id = PaymentId::derive(stamp((0x0192_0000_0001, 0x0000_0003, 0x2a)), 5);
+        assert_eq!(id.to_string(), "01920000-0001-7003-8005-00000000002a");
     }
 
     #[test]
     fn a_payment_of_another_epoch_at_the_same_index_has_another_id() {
-        assert_ne!(PaymentId::derive(5, 1, 9), PaymentId::derive(5, 2, 9));
+        assert_ne!(PaymentId::derive(stamp((5, 1, 9)), 0), PaymentId::derive(stamp((5, 2, 9)), 0));
     }
 
     #[test]

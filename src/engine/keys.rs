@@ -5,19 +5,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use fastbloom::BloomFilter;
-
 use crate::domain::KeyDigest;
 use crate::replication::LogIndex;
 
-/// How many keys the first filter is made for; each further one is made for twice as many as the one before.
-const FIRST_FILTER_KEYS: usize = 1 << 16;
-/// Of this share of new keys the filter says "maybe", which costs one read.
-const FALSE_POSITIVE_RATE: f64 = 0.001;
+use super::filter::Filter;
+
 /// Keys moved out of memory at a time, at least: a fraction of a millisecond's work.
 const MOVED_AT_ONCE: usize = 256;
-/// The filters' hash seed: fixed, because equal histories must behave alike. Digests cannot be chosen by a caller.
-const FILTER_SEED: u128 = 0x51_75_6f_72_61_70_61_79;
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +30,10 @@ pub(super) struct Keys {
     recent: BTreeMap<KeyDigest, LogIndex>,
     /// The same keys in the order of their entries.
     by_index: VecDeque<(LogIndex, KeyDigest)>,
-    filters: Vec<Filter>,
+    older: Filter,
     projected: LogIndex,
     /// Keys added since the last move.
     arrived: usize,
-}
-
-#[derive(Debug)]
-struct Filter {
-    bloom: BloomFilter,
-    room: usize,
-    capacity: usize,
 }
 
 impl Keys {
@@ -61,7 +48,7 @@ impl Keys {
     pub(super) fn find(&self, digest: KeyDigest) -> Seen {
         if let Some(index) = self.recent.get(&digest) {
             Seen::At(*index)
-        } else if self.filters.iter().any(|filter| filter.bloom.contains(&digest.0)) {
+        } else if self.older.may_hold(&digest.0) {
             Seen::Maybe
         } else {
             Seen::Never
@@ -99,14 +86,7 @@ impl Keys {
 
     /// Notes a key that the views hold.
     pub(super) fn remember(&mut self, digest: KeyDigest) {
-        if self.filters.last().is_none_or(|filter| filter.room == 0) {
-            let capacity = self.filters.last().map_or(FIRST_FILTER_KEYS, |filter| filter.capacity * 2);
-            let bloom = BloomFilter::with_false_pos(FALSE_POSITIVE_RATE).seed(&FILTER_SEED).expected_items(capacity);
-            self.filters.push(Filter { bloom, room: capacity, capacity });
-        }
-        let filter = self.filters.last_mut().expect("one was just made if there was none");
-        filter.bloom.insert(&digest.0);
-        filter.room -= 1;
+        self.older.insert(&digest.0);
     }
 }
 
@@ -138,15 +118,5 @@ mod tests {
         keys.truncated_after(LogIndex(1));
         assert_eq!(keys.find(digest(2)), Seen::Never);
         assert_eq!(keys.find(digest(1)), Seen::At(LogIndex(1)));
-    }
-
-    #[test]
-    fn no_projected_key_is_ever_said_to_be_new_and_few_new_ones_cost_a_read() {
-        let mut keys = Keys::new(LogIndex(0));
-        let known = 3 * FIRST_FILTER_KEYS as u64;
-        (0..known).for_each(|n| keys.remember(digest(n)));
-        assert!((0..known).all(|n| keys.find(digest(n)) == Seen::Maybe));
-        let false_alarms = (known..known + 10_000).filter(|n| keys.find(digest(*n)) == Seen::Maybe).count();
-        assert!(false_alarms < 100, "{false_alarms} of 10,000");
     }
 }

@@ -2,89 +2,24 @@
 //!
 //! Pure, like the layers under it: time comes in with every step, everything to be done comes out as effects.
 
+mod filter;
 mod keys;
+mod proposals;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
-use crate::domain::{AccountId, AccountState, Bank, Fingerprint, KeyDigest, Proposal, Undo};
-use crate::replication::{
-    self, Entry, Event, LogChange, LogIndex, NodeId, Now, ReadId, Replica, ReplicaConfig, ReplicaStart,
+use crate::domain::{
+    AccountId, AccountState, Bank, Fingerprint, KeyDigest, Operation, OrderDigest, PaymentId, PaymentState, Undo,
 };
+use crate::planted::{Bug, planted};
+use crate::replication::{Entry, LogChange, LogIndex, Now, Replica, ReplicaConfig, ReplicaStart};
 
+pub use words::{Answer, CallerId, Effect, Found, Input, SearchId, Wanted};
+
+use filter::Filter;
 use keys::{Keys, Seen};
-
-/// Names a caller that waits for an answer. Chosen by the runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallerId(pub u64);
-
-/// Something that happened.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Something that concerns the protocol.
-    Replication(Event),
-    /// A caller proposes a write to this node as the leader.
-    Propose {
-        /// Who waits.
-        caller: CallerId,
-        /// The write.
-        proposal: Proposal,
-    },
-    /// Answers [`Effect::FindKey`]: where the views hold the key.
-    KeyFound {
-        /// The key.
-        digest: KeyDigest,
-        /// The entry that holds it; `None` if the views do not know it.
-        index: Option<LogIndex>,
-    },
-    /// Answers [`Effect::FindKey`] as well: the views could not be asked.
-    KeyNotFindable(KeyDigest),
-    /// A linearizable read wants a read index; answered by `ReadReady` or `ReadRefused`.
-    Read(ReadId),
-    /// Everything up to here is in the views, so memory may forget its keys.
-    Projected(LogIndex),
-    /// Hand the leadership over, to this node if one is named. Ignored if this node does not lead.
-    Transfer(Option<NodeId>),
-}
-
-/// Something to be done.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// Something of the protocol.
-    Replication(replication::Effect),
-    /// Look a key up in the views; then say [`Input::KeyFound`].
-    FindKey(KeyDigest),
-    /// Answer a caller, once.
-    Answer {
-        /// Who waits.
-        caller: CallerId,
-        /// The answer.
-        answer: Answer,
-    },
-}
-
-/// What became of a proposal.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// Decided by this entry, which is committed.
-    Decided(Arc<Entry>),
-    /// The key is held by the committed entry at `index`. It is the answer if its fingerprint is the one given here;
-    /// otherwise the key was reused for another request.
-    Repeated {
-        /// Where the key stands.
-        index: LogIndex,
-        /// The entry, if memory still holds it; else read it from the ledger.
-        entry: Option<Arc<Entry>>,
-        /// Fingerprint of what was proposed now.
-        fingerprint: Fingerprint,
-    },
-    /// This node does not lead, or does not take proposals now. The proposal was not appended.
-    NotLeading,
-    /// The leader has no room for it, or cannot look its key up just now. The proposal was not appended.
-    Overloaded,
-    /// The proposal was appended, but this node lost the leadership before it was committed: it may or may not survive.
-    Lost,
-}
+use proposals::Parked;
 
 /// What an engine is made from.
 #[derive(Debug)]
@@ -107,12 +42,16 @@ pub struct Engine {
     /// How to take back every entry above the applied index, oldest first: reads see the bank without them, and a
     /// truncation removes them.
     undo: VecDeque<(LogIndex, Undo)>,
+    /// The entry that was just executed and proposed here: the bank has it already when the log says that it came.
+    executed: Option<(LogIndex, Undo)>,
     keys: Keys,
+    /// Every order that was ever paid, and some that were not.
+    orders: Filter,
     /// Callers by the entry that they wait for.
     waiting: BTreeMap<LogIndex, Vec<Waiter>>,
-    /// Proposals whose key is being looked up, with the projected index at which the look-up began.
-    parked: BTreeMap<KeyDigest, Parked>,
-    parked_count: usize,
+    /// Proposals for which something is being looked up on the disk.
+    parked: BTreeMap<SearchId, Parked>,
+    last_search: SearchId,
     effects: Vec<Effect>,
 }
 
@@ -123,14 +62,10 @@ struct Waiter {
     repeated: Option<Fingerprint>,
 }
 
-#[derive(Debug)]
-struct Parked {
-    since: LogIndex,
-    proposals: Vec<(CallerId, Proposal)>,
-}
-
-/// Most proposals that may wait for the look-up of a key.
-const MAX_PARKED: usize = 16_384;
+/// Holds that are ended between two polls, at most: each is an entry of its own, and payments wait meanwhile.
+const EXPIRED_AT_ONCE: usize = 64;
+/// Payments and orders at rest that are forgotten between two polls, at most.
+const FORGOTTEN_AT_ONCE: usize = 1_024;
 
 impl Engine {
     /// Makes the core of a node from what its disk holds.
@@ -147,10 +82,12 @@ impl Engine {
             replica: Replica::new(config, replica),
             bank,
             undo: VecDeque::new(),
+            executed: None,
             keys,
+            orders: Filter::default(),
             waiting: BTreeMap::new(),
             parked: BTreeMap::new(),
-            parked_count: 0,
+            last_search: SearchId(0),
             effects: Vec::new(),
         };
         for entry in uncommitted {
@@ -164,13 +101,18 @@ impl Engine {
         self.keys.remember(digest);
     }
 
+    /// Tells the order filter of an order that was paid at or below the commit index. Called for each at start, before
+    /// anything is proposed.
+    pub fn remember_order(&mut self, digest: OrderDigest) {
+        self.orders.insert(&digest.0);
+    }
+
     /// Takes note of something that happened.
     pub fn step(&mut self, now: Now, input: Input) {
         match input {
             Input::Replication(event) => self.replica.step(now, event),
             Input::Propose { caller, proposal } => self.propose(now, caller, proposal),
-            Input::KeyFound { digest, index } => self.on_key_found(now, digest, index),
-            Input::KeyNotFindable(digest) => self.on_key_not_findable(digest),
+            Input::Found { search, found } => self.on_found(now, search, found),
             Input::Read(read) => self.replica.read(read),
             Input::Projected(index) => self.keys.projected_up_to(index),
             Input::Transfer(to) => self.replica.transfer(now, to),
@@ -183,11 +125,13 @@ impl Engine {
     /// Takes out everything that is now to be done. Called after one `step` or after many: what came in between two
     /// calls travels and is persisted as one batch.
     pub fn poll(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.expire_holds(now);
         let mut protocol = Vec::new();
         self.replica.poll(now, &mut protocol);
         // A leader may have appended a configuration of its own accord.
         self.follow_log();
         self.keys.move_some();
+        self.bank.forget_up_to(self.keys.projected().0, FORGOTTEN_AT_ONCE);
         effects.append(&mut self.effects);
         effects.extend(protocol.into_iter().map(Effect::Replication));
     }
@@ -222,7 +166,7 @@ impl Engine {
     /// How many callers wait for an answer.
     #[must_use]
     pub fn waiting_callers(&self) -> usize {
-        self.waiting.values().map(Vec::len).sum::<usize>() + self.parked_count
+        self.waiting.values().map(Vec::len).sum::<usize>() + self.parked.len()
     }
 
     /// An account as of the applied index.
@@ -242,89 +186,18 @@ impl Engine {
         self.bank.accounts_after(after).filter_map(as_of_applied).take(most).collect()
     }
 
+    /// A payment as of the applied index, if memory holds it: one on hold, or one that was changed since the views were
+    /// last brought up to date. Of any other the disk knows.
+    #[must_use]
+    pub fn payment(&self, id: PaymentId) -> Option<PaymentState> {
+        let latest = self.bank.payment(id).cloned();
+        self.undo.iter().rev().fold(latest, |state, (_, undo)| undo.rewind_payment(id, state))
+    }
+
     /// The bank as of the end of the log, for checks.
     #[must_use]
     pub const fn bank(&self) -> &Bank {
         &self.bank
-    }
-
-    fn propose(&mut self, now: Now, caller: CallerId, proposal: Proposal) {
-        if !self.replica.takes_proposals() {
-            self.answer(caller, Answer::NotLeading);
-            return;
-        }
-        if self.replica.tail_is_full() || self.parked_count >= MAX_PARKED {
-            self.answer(caller, Answer::Overloaded);
-            return;
-        }
-        let digest = proposal.key.digest();
-        match self.keys.find(digest) {
-            Seen::At(index) => self.repeat(caller, index, proposal.request.fingerprint()),
-            Seen::Never => self.append(now, caller, proposal),
-            Seen::Maybe => self.park(digest, caller, proposal),
-        }
-    }
-
-    fn append(&mut self, now: Now, caller: CallerId, proposal: Proposal) {
-        let operation = self.bank.decide(proposal);
-        let entry = self.replica.propose(now, operation);
-        self.waiting.entry(entry.index).or_default().push(Waiter { caller, repeated: None });
-        self.follow_log();
-    }
-
-    /// The key has its entry already: the caller waits until that is committed and gets the same answer.
-    fn repeat(&mut self, caller: CallerId, index: LogIndex, fingerprint: Fingerprint) {
-        if index > self.replica.commit_index() {
-            self.waiting.entry(index).or_default().push(Waiter { caller, repeated: Some(fingerprint) });
-        } else {
-            let entry = self.replica.cached_entry(index).cloned();
-            self.answer(caller, Answer::Repeated { index, entry, fingerprint });
-        }
-    }
-
-    fn park(&mut self, digest: KeyDigest, caller: CallerId, proposal: Proposal) {
-        self.parked_count += 1;
-        let since = self.keys.projected();
-        let parked = self.parked.entry(digest).or_insert_with(|| {
-            self.effects.push(Effect::FindKey(digest));
-            Parked { since, proposals: Vec::new() }
-        });
-        parked.proposals.push((caller, proposal));
-    }
-
-    fn on_key_found(&mut self, now: Now, digest: KeyDigest, index: Option<LogIndex>) {
-        let Some(parked) = self.parked.remove(&digest) else { return };
-        self.parked_count -= parked.proposals.len();
-        let index = match (index, self.keys.find(digest)) {
-            (Some(index), _) | (None, Seen::At(index)) => Some(index),
-            (None, Seen::Maybe | Seen::Never) => None,
-        };
-        if index.is_none() && self.keys.projected() > parked.since {
-            // The key may have moved from memory into the views after the views were asked: ask them again.
-            for (caller, proposal) in parked.proposals {
-                self.park(digest, caller, proposal);
-            }
-            return;
-        }
-        for (caller, proposal) in parked.proposals {
-            let fingerprint = proposal.request.fingerprint();
-            if !self.replica.takes_proposals() {
-                self.answer(caller, Answer::NotLeading);
-            } else if let Some(index) = index.or_else(|| self.recent_key(digest)) {
-                self.repeat(caller, index, fingerprint);
-            } else {
-                self.append(now, caller, proposal);
-            }
-        }
-    }
-
-    /// Whether the key is new cannot be said, so nothing is decided: the callers are sent away, and nothing has moved.
-    fn on_key_not_findable(&mut self, digest: KeyDigest) {
-        let Some(parked) = self.parked.remove(&digest) else { return };
-        self.parked_count -= parked.proposals.len();
-        for (caller, _) in parked.proposals {
-            self.answer(caller, Answer::Overloaded);
-        }
     }
 
     /// Applies to the bank and the keys what happened to the log.
@@ -339,18 +212,66 @@ impl Engine {
 
     fn apply(&mut self, entry: &Entry) {
         let Some(operation) = entry.operation() else { return };
-        self.keys.appended(operation.key().digest(), entry.index);
-        match self.bank.apply(operation) {
+        let forgotten = planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()
+            || planted(Bug::FencesForgotten) && matches!(operation, Operation::Fence(_));
+        if !forgotten {
+            operation.keys().for_each(|key| self.keys.appended(key.digest(), entry.index));
+        }
+        let applied = match self.executed.take() {
+            Some((index, undo)) if index == entry.index => Ok(undo),
+            _ => self.bank.apply(entry.stamp(), operation),
+        };
+        match applied {
             Ok(undo) => self.undo.push_back((entry.index, undo)),
             Err(divergence) => self.replica.halt_on(format!("entry {}: {divergence}", entry.index)),
         }
+        self.note_orders(operation);
+    }
+
+    fn note_orders(&mut self, operation: &Operation) {
+        for order in operation.payments().filter_map(|payment| payment.request.order.as_ref()) {
+            let digest = order.id.digest().0;
+            if !self.orders.may_hold(&digest) {
+                self.orders.insert(&digest);
+            }
+        }
+    }
+
+    /// Ends the holds whose time is up, on the ledger's own time and only where this node leads.
+    fn expire_holds(&mut self, now: Now) {
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some((expires_at_ms, payment)) = self.bank.first_expiry() else { return };
+            let stamp = self.replica.next_stamp(now);
+            if expires_at_ms > stamp.timestamp_ms || !self.replica.takes_proposals() || self.replica.tail_is_full() {
+                return;
+            }
+            let Some((operation, undo)) = self.bank.expire(stamp, payment) else { return };
+            self.append_executed(now, operation, undo);
+        }
+    }
+
+    /// Appends an operation that the bank has executed under the stamp of the next entry.
+    fn append_executed(&mut self, now: Now, operation: Operation, undo: Undo) -> LogIndex {
+        let index = LogIndex(self.replica.next_stamp(now).index);
+        self.executed = Some((index, undo));
+        let entry = self.replica.propose(now, operation);
+        assert_eq!(entry.index, index, "an operation is executed for the place at which it is appended");
+        self.follow_log();
+        index
     }
 
     fn take_back(&mut self, index: LogIndex) {
         while let Some((_, undo)) = self.undo.pop_back_if(|(at, _)| *at > index) {
-            self.bank.undo(&undo);
+            if !planted(Bug::UndoSkipped) {
+                self.bank.undo(&undo);
+            }
         }
-        self.keys.truncated_after(index);
+        if !planted(Bug::TruncatedKeyRemembered) {
+            self.keys.truncated_after(index);
+        }
+        if planted(Bug::AnsweredByIndex) {
+            return;
+        }
         for waiter in self.waiting.split_off(&index.next()).into_values().flatten() {
             self.answer(waiter.caller, Answer::Lost);
         }
@@ -378,7 +299,7 @@ impl Engine {
 
     /// A node that no longer leads cannot tell what becomes of its tail.
     fn let_go_if_deposed(&mut self) {
-        if self.waiting.is_empty() || self.replica.is_leader() {
+        if self.waiting.is_empty() || self.replica.is_leader() || planted(Bug::AnsweredByIndex) {
             return;
         }
         for waiter in std::mem::take(&mut self.waiting).into_values().flatten() {
@@ -387,6 +308,8 @@ impl Engine {
     }
 
     fn answer(&mut self, caller: CallerId, answer: Answer) {
+        let hidden = planted(Bug::LostSaidNotTaken) && matches!(answer, Answer::Lost);
+        let answer = if hidden { Answer::NotLeading } else { answer };
         self.effects.push(Effect::Answer { caller, answer });
     }
 }

@@ -6,7 +6,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 
 use super::*;
-use crate::domain::{AccountId, Currency, IdempotencyKey, MinorUnits, OperationRequest, PaymentRequest, Proposal};
+use crate::domain::{
+    AccountId, Capture, Currency, IdempotencyKey, MinorUnits, OperationRequest, PaymentRequest, Proposal,
+};
 use crate::replication::{Epoch, LogIndex};
 
 fn header() -> Header {
@@ -19,13 +21,13 @@ fn key() -> IdempotencyKey {
 
 fn pay() -> Ask {
     let account = |id| AccountId::parse(id).unwrap();
+    let currency = Currency::parse("EUR").unwrap();
+    let plain = PaymentRequest::plain(account("external:card"), account("shop:1"), MinorUnits::new(i64::MAX), currency);
     let request = OperationRequest::Payment(PaymentRequest {
-        from: account("external:card"),
-        to: account("shop:1"),
-        amount: MinorUnits::new(i64::MAX),
-        currency: Currency::parse("EUR").unwrap(),
+        capture: Capture::Manual { expires_in_s: 60 },
         description: Some("tea".into()),
         metadata: Some(r#"{"a":1}"#.into()),
+        ..plain
     });
     Ask::Write(Box::new(Proposal { key: key(), request }))
 }

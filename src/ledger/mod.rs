@@ -24,6 +24,6 @@ pub use error::LedgerError;
 pub use files::{DirectoryLock, condemn};
 pub use open::{Identity, InspectedLedger, OpenLedger, inspect, open};
 pub use reader::LedgerReader;
-pub use scan::{PaymentStatus, Scan, ScanFilter};
+pub use scan::{Scan, ScanFilter, ScanFor};
 pub use watermark::Watermark;
 pub use writer::LedgerWriter;

@@ -10,11 +10,41 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::error::LedgerError;
-use super::row::{COLUMNS, column, from_sql, read_entry, to_sql};
+use super::row::{COLUMNS, LIGHT_COLUMNS, column, from_sql, index_of, is_batch, parsed, read_entry, to_sql};
+use crate::domain::PaymentId;
 use crate::replication::{Entry, Epoch, Hash, LogIndex, Position, Timestamp};
 
 /// Most indexes looked up by one statement.
 const LOOKUP_ROWS: usize = 256;
+
+/// What the entries of one read weigh together: once this is reached, the read ends. One entry alone may weigh more.
+const READ_BYTES: usize = 32 * 1024 * 1024;
+
+/// Entries that are being gathered, up to a number and a weight.
+pub(super) struct Gathered {
+    pub(super) entries: Vec<Arc<Entry>>,
+    most: usize,
+    weight: usize,
+}
+
+impl Gathered {
+    pub(super) const fn new(most: usize) -> Self {
+        Self { entries: Vec::new(), most, weight: 0 }
+    }
+
+    pub(super) fn push(&mut self, entry: Arc<Entry>) {
+        self.weight += entry.weight();
+        self.entries.push(entry);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= self.most || self.weight >= READ_BYTES
+    }
+
+    pub(super) fn room(&self) -> i64 {
+        i64::try_from(self.most.saturating_sub(self.entries.len())).unwrap_or(i64::MAX)
+    }
+}
 
 /// A handle on the read connections; clones share them.
 #[derive(Clone, Debug)]
@@ -32,10 +62,13 @@ impl LedgerReader {
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
     pub async fn entry(&self, index: LogIndex) -> Result<Option<Arc<Entry>>, LedgerError> {
-        Ok(self.entries(index, index, 1).await?.pop())
+        let sql = format!("SELECT {COLUMNS} FROM entries WHERE log_index = ?");
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(index.0)?).fetch_optional(&self.pool).await;
+        row.map_err(LedgerError::from_read)?.as_ref().map(read_entry).transpose()
     }
 
-    /// Consecutive entries from `from` up to `to`, both included, at most `max_entries`.
+    /// Consecutive entries from `from` up to `to`, both included, at most `max_entries`. Fewer, but at least one if there is
+    /// one, where they are heavy: 32 MiB of them end the read.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
@@ -45,37 +78,90 @@ impl LedgerReader {
         to: LogIndex,
         max_entries: usize,
     ) -> Result<Vec<Arc<Entry>>, LedgerError> {
-        let sql = format!("SELECT {COLUMNS} FROM entries WHERE log_index BETWEEN ? AND ? ORDER BY log_index LIMIT ?");
+        let mut gathered = Gathered::new(max_entries);
+        let mut next = from;
+        while !gathered.is_full()
+            && let Some(batch) = self.gather_upwards(next, to, &mut gathered).await?
+            // A new leader may have taken it back between the two statements.
+            && let Some(entry) = self.entry(batch).await?
+        {
+            gathered.push(entry);
+            next = batch.next();
+        }
+        Ok(gathered.entries)
+    }
+
+    /// Gathers entries up to the next batch and says where that stands; `None` if none came before there was enough.
+    async fn gather_upwards(
+        &self,
+        from: LogIndex,
+        to: LogIndex,
+        gathered: &mut Gathered,
+    ) -> Result<Option<LogIndex>, LedgerError> {
+        let sql =
+            format!("SELECT {LIGHT_COLUMNS} FROM entries WHERE log_index BETWEEN ? AND ? ORDER BY log_index LIMIT ?");
         let mut rows = sqlx::query(AssertSqlSafe(sql))
             .bind(to_sql(from.0)?)
             .bind(to_sql(to.0)?)
-            .bind(i64::try_from(max_entries).unwrap_or(i64::MAX))
+            .bind(gathered.room())
             .fetch(&self.pool);
         // Row by row: a row takes ten times the memory of its entry.
-        let mut entries = Vec::new();
         while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
-            entries.push(read_entry(&row)?);
+            if is_batch(&row)? {
+                return Ok(Some(index_of(&row)?));
+            }
+            gathered.push(read_entry(&row)?);
+            if gathered.is_full() {
+                return Ok(None);
+            }
         }
-        Ok(entries)
+        Ok(None)
     }
 
-    /// Those of the given entries that are there, in the order of the indexes given.
+    /// Those of the given entries that are there, in the order of the indexes given. Heavy ones end the read early, after
+    /// at least one: ask again for those that follow the last one found.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
     pub async fn entries_of(&self, indexes: &[LogIndex]) -> Result<Vec<Arc<Entry>>, LedgerError> {
-        let mut found = Vec::with_capacity(indexes.len());
+        let mut gathered = Gathered::new(usize::MAX);
         for chunk in indexes.chunks(LOOKUP_ROWS) {
-            found.extend(self.lookup(chunk).await?);
+            for row in self.lookup(chunk).await? {
+                let entry = if is_batch(&row)? { self.entry(index_of(&row)?).await? } else { Some(read_entry(&row)?) };
+                if let Some(entry) = entry {
+                    gathered.push(entry);
+                }
+                if gathered.is_full() {
+                    return Ok(gathered.entries);
+                }
+            }
         }
-        Ok(found)
+        Ok(gathered.entries)
     }
 
-    async fn lookup(&self, indexes: &[LogIndex]) -> Result<Vec<Arc<Entry>>, LedgerError> {
+    async fn lookup(&self, indexes: &[LogIndex]) -> Result<Vec<SqliteRow>, LedgerError> {
         let wanted = serde_json::to_string(indexes).expect("indexes are numbers");
-        let sql = format!("SELECT {COLUMNS} FROM json_each(?) JOIN entries ON log_index = value ORDER BY key");
+        let sql = format!(
+            "SELECT {LIGHT_COLUMNS} FROM json_each(?) AS wanted JOIN entries ON log_index = wanted.value \
+                           ORDER BY wanted.key"
+        );
         let rows = sqlx::query(AssertSqlSafe(sql)).bind(wanted).fetch_all(&self.pool).await;
-        rows.map_err(LedgerError::from_read)?.iter().map(read_entry).collect()
+        rows.map_err(LedgerError::from_read)
+    }
+
+    /// The payments that entries above `above` and up to `upto` changed, in no particular order, some of them repeatedly.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
+    pub async fn changed_payments(&self, above: LogIndex, upto: LogIndex) -> Result<Vec<PaymentId>, LedgerError> {
+        let sql = "SELECT detail ->> 'payment' FROM entries WHERE log_index > ? AND log_index <= ? \
+                   AND +kind IN ('capture', 'void', 'refund', 'expiry')";
+        let mut rows = sqlx::query(sql).bind(to_sql(above.0)?).bind(to_sql(upto.0)?).fetch(&self.pool);
+        let mut payments = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
+            payments.push(parsed(column(&row, 0)?, PaymentId::parse)?);
+        }
+        Ok(payments)
     }
 
     /// Where the log stands after the entry at `index`; the beginning for index zero.
@@ -125,7 +211,8 @@ impl LedgerReader {
     }
 }
 
-fn decode_position(index: LogIndex, row: &SqliteRow) -> Result<Position, LedgerError> {
+/// Reads a position from a row of epoch and hash.
+pub(super) fn decode_position(index: LogIndex, row: &SqliteRow) -> Result<Position, LedgerError> {
     let hash: &[u8] = column(row, 1)?;
     let hash = hash.try_into().map_err(|_| LedgerError::Damaged(format!("entry {index}: its hash is cut")))?;
     Ok(Position { index, epoch: Epoch(from_sql(column(row, 0)?)?), hash: Hash(hash) })

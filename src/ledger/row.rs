@@ -7,17 +7,26 @@ use compact_str::CompactString;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row};
 
-use super::detail::{AccountDetail, EpochStartDetail, PaymentDetail, to_json};
+use super::detail::{
+    AccountDetail, BatchDetail, ChangeDetail, EpochStartDetail, PaymentColumns, PaymentDetail, StateDetail, balances,
+    from_json, to_json,
+};
 use super::error::LedgerError;
 use crate::domain::{
-    AccountChange, AccountId, AccountOutcome, Currency, Fingerprint, IdempotencyKey, MinorUnits, Operation, Payment,
-    PaymentOutcome, PaymentRequest,
+    AccountChange, AccountId, Batch, Currency, Expiry, Fence, Fingerprint, IdempotencyKey, MinorUnits, Operation,
+    Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentState,
 };
 use crate::replication::{Body, Entry, Epoch, Hash, LogIndex, Timestamp};
 
 /// The columns in the order in which rows are bound and read.
 pub(super) const COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, \
-                                  to_account, amount, currency, from_balance, to_balance, detail, hash";
+                                  to_account, amount, currency, from_balance, to_balance, hash, detail";
+
+/// [`COLUMNS`] of rows of which many are read at once: SQLite's thread reads ahead, and a batch's detail may be as big as
+/// all the others together. It is read by itself.
+pub(super) const LIGHT_COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, \
+                                        from_account, to_account, amount, currency, from_balance, to_balance, hash, \
+                                        CASE kind WHEN 'batch' THEN NULL ELSE detail END";
 
 /// How many columns there are.
 pub(super) const COLUMN_COUNT: usize = 14;
@@ -25,24 +34,63 @@ pub(super) const COLUMN_COUNT: usize = 14;
 /// A row without its texts, in the WAL: fixed columns, hash, headers.
 const ROW_BYTES: u64 = 160;
 
-/// The names of the kinds, made once: binding one is then a count, not a copy.
-struct Kinds {
-    epoch_start: Arc<str>,
-    configuration: Arc<str>,
-    payment: Arc<str>,
-    payment_rejected: Arc<str>,
-    account: Arc<str>,
-    account_rejected: Arc<str>,
+/// Declares the names of the kinds, made once: binding one is then a count, not a copy.
+macro_rules! kinds {
+    ($($kind:ident),*) => {
+        struct Kinds {
+            $($kind: Arc<str>,)*
+        }
+
+        static KINDS: LazyLock<Kinds> = LazyLock::new(|| Kinds { $($kind: stringify!($kind).into(),)* });
+    };
 }
 
-static KINDS: LazyLock<Kinds> = LazyLock::new(|| Kinds {
-    epoch_start: "epoch_start".into(),
-    configuration: "configuration".into(),
-    payment: "payment".into(),
-    payment_rejected: "payment_rejected".into(),
-    account: "account".into(),
-    account_rejected: "account_rejected".into(),
-});
+kinds!(
+    epoch_start,
+    configuration,
+    payment,
+    authorization,
+    payment_rejected,
+    capture,
+    capture_rejected,
+    void,
+    void_rejected,
+    refund,
+    refund_rejected,
+    expiry,
+    batch,
+    account,
+    account_rejected,
+    fence
+);
+
+/// The name of the kind of an entry that says this.
+fn kind(body: &Body) -> &'static Arc<str> {
+    let operation = match body {
+        Body::EpochStart { .. } => return &KINDS.epoch_start,
+        Body::Configuration(_) => return &KINDS.configuration,
+        Body::Operation(operation) => operation,
+    };
+    let rejected = operation.rejection().is_some();
+    match operation {
+        Operation::Payment(Payment { outcome: PaymentOutcome::Authorized { .. }, .. }) => &KINDS.authorization,
+        Operation::Payment(_) if rejected => &KINDS.payment_rejected,
+        Operation::Payment(_) => &KINDS.payment,
+        Operation::PaymentChange(change) => match (change.change, rejected) {
+            (PaymentChangeKind::Capture(_), false) => &KINDS.capture,
+            (PaymentChangeKind::Capture(_), true) => &KINDS.capture_rejected,
+            (PaymentChangeKind::Void, false) => &KINDS.void,
+            (PaymentChangeKind::Void, true) => &KINDS.void_rejected,
+            (PaymentChangeKind::Refund(_), false) => &KINDS.refund,
+            (PaymentChangeKind::Refund(_), true) => &KINDS.refund_rejected,
+        },
+        Operation::Expiry(_) => &KINDS.expiry,
+        Operation::Batch(_) => &KINDS.batch,
+        Operation::Account(_) if rejected => &KINDS.account_rejected,
+        Operation::Account(_) => &KINDS.account,
+        Operation::Fence(_) => &KINDS.fence,
+    }
+}
 
 /// A number as SQLite holds it.
 pub(super) fn to_sql(number: u64) -> Result<i64, LedgerError> {
@@ -75,8 +123,39 @@ impl Binder<'_> {
         self.0.add(value.map(<[u8]>::to_vec)).expect("bytes always bind");
     }
 
-    fn nothing(&mut self, columns: usize) {
-        (0..columns).for_each(|_| self.integer(None));
+    fn owned(&mut self, value: Option<String>) {
+        self.0.add(value).expect("a text always binds");
+    }
+}
+
+/// Where the money goes, as the columns show it.
+#[derive(Default)]
+struct Movement<'entry> {
+    from: Option<&'entry AccountId>,
+    to: Option<&'entry AccountId>,
+    amount: Option<MinorUnits>,
+    currency: Option<Currency>,
+    balances: (Option<MinorUnits>, Option<MinorUnits>),
+}
+
+impl<'entry> Movement<'entry> {
+    /// From and to as the payment goes.
+    fn of_state(state: Option<&'entry PaymentState>) -> Self {
+        Self {
+            from: state.map(|state| &state.from),
+            to: state.map(|state| &state.to),
+            currency: state.map(|state| state.currency),
+            ..Self::default()
+        }
+    }
+
+    /// Between the payment's direction and the direction of the money.
+    fn turned(self, back: bool) -> Self {
+        if !back {
+            return self;
+        }
+        let (from, to) = self.balances;
+        Self { from: self.to, to: self.from, balances: (to, from), ..self }
     }
 }
 
@@ -89,60 +168,84 @@ pub(super) fn bind_entry(arguments: &mut SqliteArguments, entry: &Entry) -> Resu
     bind.integer(Some(to_sql(entry.index.0)?));
     bind.integer(Some(to_sql(entry.epoch.0)?));
     bind.integer(Some(to_sql(entry.timestamp.0)?));
-    let text_bytes = match &entry.body {
-        Body::EpochStart { leader } => {
-            let detail = EpochStartDetail { leader: leader.clone() };
-            bind_protocol(&mut bind, &KINDS.epoch_start, &to_json(&detail))
-        }
-        Body::Configuration(configuration) => bind_protocol(&mut bind, &KINDS.configuration, &to_json(configuration)),
-        Body::Operation(Operation::Payment(payment)) => bind_payment(&mut bind, payment),
-        Body::Operation(Operation::Account(change)) => bind_account(&mut bind, change),
+    bind.shared(kind(&entry.body));
+    let (key, fingerprint) = match &entry.body {
+        Body::Operation(operation) => (operation.key(), operation.fingerprint()),
+        Body::EpochStart { .. } | Body::Configuration(_) => (None, None),
     };
+    bind.text(key.map(IdempotencyKey::as_str));
+    bind.blob(fingerprint.as_ref().map(|fingerprint| &fingerprint.0[..]));
+    let (movement, detail) = movement_and_detail(&entry.body);
+    bind.text(movement.from.map(AccountId::as_str));
+    bind.text(movement.to.map(AccountId::as_str));
+    bind.integer(movement.amount.map(MinorUnits::get));
+    bind.text(movement.currency.as_ref().map(Currency::code));
+    bind.integer(movement.balances.0.map(MinorUnits::get));
+    bind.integer(movement.balances.1.map(MinorUnits::get));
     bind.blob(Some(&entry.hash.0));
+    let text_bytes = key.map_or(0, |key| key.as_str().len())
+        + movement.from.map_or(0, |id| id.as_str().len())
+        + movement.to.map_or(0, |id| id.as_str().len())
+        + detail.as_ref().map_or(0, String::len);
+    bind.owned(detail);
     Ok(ROW_BYTES + u64::try_from(text_bytes).unwrap_or(u64::MAX / 2))
 }
 
-fn bind_protocol(bind: &mut Binder<'_>, kind: &Arc<str>, detail: &str) -> usize {
-    bind.shared(kind);
-    bind.nothing(8);
-    bind.text(Some(detail));
-    detail.len()
-}
-
-fn bind_payment(bind: &mut Binder<'_>, payment: &Payment) -> usize {
-    let Payment { key, fingerprint, request, outcome } = payment;
-    let (kind, balances) = match outcome {
-        PaymentOutcome::Succeeded { from_balance, to_balance } => (&KINDS.payment, Some((from_balance, to_balance))),
-        PaymentOutcome::Rejected(_) => (&KINDS.payment_rejected, None),
+fn movement_and_detail(body: &Body) -> (Movement<'_>, Option<String>) {
+    let operation = match body {
+        Body::EpochStart { leader } => {
+            return (Movement::default(), Some(to_json(&EpochStartDetail { leader: leader.clone() })));
+        }
+        Body::Configuration(configuration) => return (Movement::default(), Some(to_json(configuration))),
+        Body::Operation(operation) => operation,
     };
-    let detail = PaymentDetail::of(payment).map(|detail| to_json(&detail));
-    bind.shared(kind);
-    bind.text(Some(key.as_str()));
-    bind.blob(Some(&fingerprint.0));
-    bind.text(Some(request.from.as_str()));
-    bind.text(Some(request.to.as_str()));
-    bind.integer(Some(request.amount.get()));
-    bind.text(Some(request.currency.code()));
-    bind.integer(balances.map(|(from, _)| from.get()));
-    bind.integer(balances.map(|(_, to)| to.get()));
-    bind.text(detail.as_deref());
-    key.as_str().len()
-        + request.from.as_str().len()
-        + request.to.as_str().len()
-        + detail.map_or(0, |detail| detail.len())
+    match operation {
+        Operation::Payment(payment) => {
+            let Payment { request, order_before, outcome, .. } = payment;
+            let movement = Movement {
+                from: Some(&request.from),
+                to: Some(&request.to),
+                amount: Some(request.amount),
+                currency: Some(request.currency),
+                balances: balances(*outcome),
+            };
+            (movement, PaymentDetail::of(request, *order_before, *outcome).map(|detail| to_json(&detail)))
+        }
+        Operation::PaymentChange(change) => of_change(change),
+        Operation::Expiry(Expiry { payment, before }) => {
+            let movement = Movement { amount: Some(before.held), ..Movement::of_state(Some(before)) };
+            let before = Some(StateDetail::of(before));
+            let detail = ChangeDetail { payment: *payment, rejection: None, requested: None, before };
+            (movement, Some(to_json(&detail)))
+        }
+        Operation::Batch(batch) => (Movement::default(), Some(to_json(&BatchDetail::of(batch)))),
+        Operation::Account(change) => (Movement::default(), Some(to_json(&AccountDetail::of(change)))),
+        Operation::Fence(_) => (Movement::default(), None),
+    }
 }
 
-fn bind_account(bind: &mut Binder<'_>, change: &AccountChange) -> usize {
-    let detail = to_json(&AccountDetail::of(change));
-    bind.shared(match change.outcome {
-        AccountOutcome::Applied => &KINDS.account,
-        AccountOutcome::Rejected(_) => &KINDS.account_rejected,
-    });
-    bind.text(Some(change.key.as_str()));
-    bind.blob(Some(&change.fingerprint.0));
-    bind.nothing(6);
-    bind.text(Some(&detail));
-    change.key.as_str().len() + detail.len()
+fn of_change(change: &PaymentChange) -> (Movement<'_>, Option<String>) {
+    let asked = change.change.named_amount();
+    let (amount, requested, rejection, balances) = match change.outcome {
+        PaymentChangeOutcome::Applied { amount, from_balance, to_balance } => {
+            (Some(amount), asked, None, (Some(from_balance), Some(to_balance)))
+        }
+        PaymentChangeOutcome::Rejected(rejection) => (asked, None, Some(rejection), (None, None)),
+    };
+    let before = change.before.as_deref();
+    let movement = Movement { amount, balances, ..Movement::of_state(before) };
+    let detail = ChangeDetail { payment: change.payment, rejection, requested, before: before.map(StateDetail::of) };
+    (movement.turned(matches!(change.change, PaymentChangeKind::Refund(_))), Some(to_json(&detail)))
+}
+
+/// Whether a row of [`LIGHT_COLUMNS`] lacks its detail.
+pub(super) fn is_batch(row: &SqliteRow) -> Result<bool, LedgerError> {
+    Ok(column::<&str>(row, 3)? == &*KINDS.batch)
+}
+
+/// The index of a row that selects [`COLUMNS`] or [`LIGHT_COLUMNS`].
+pub(super) fn index_of(row: &SqliteRow) -> Result<LogIndex, LedgerError> {
+    Ok(LogIndex(from_sql(column(row, 0)?)?))
 }
 
 /// Reads an entry from a row that selects [`COLUMNS`].
@@ -150,7 +253,7 @@ fn bind_account(bind: &mut Binder<'_>, change: &AccountChange) -> usize {
 /// # Errors
 /// [`LedgerError::Damaged`] for a row that [`bind_entry`] cannot have written.
 pub(super) fn read_entry(row: &SqliteRow) -> Result<Arc<Entry>, LedgerError> {
-    let index = LogIndex(from_sql(column(row, 0)?)?);
+    let index = index_of(row)?;
     let told = |error: LedgerError| match error {
         LedgerError::Damaged(reason) => LedgerError::Damaged(format!("entry {index}: {reason}")),
         other => other,
@@ -159,71 +262,120 @@ pub(super) fn read_entry(row: &SqliteRow) -> Result<Arc<Entry>, LedgerError> {
 }
 
 fn read_at(row: &SqliteRow, index: LogIndex) -> Result<Entry, LedgerError> {
-    let kind: &str = column(row, 3)?;
-    let body = match kind {
-        "epoch_start" => Body::EpochStart { leader: detail::<EpochStartDetail>(row)?.leader },
-        "configuration" => Body::Configuration(detail(row)?),
-        "payment" | "payment_rejected" => Body::Operation(Operation::Payment(read_payment(row)?)),
-        "account" | "account_rejected" => Body::Operation(Operation::Account(read_account(row)?)),
-        other => return Err(LedgerError::Damaged(format!("no kind of entry is called {other:?}"))),
+    let name: &str = column(row, 3)?;
+    let body = match name {
+        "epoch_start" => Body::EpochStart { leader: from_json::<EpochStartDetail>(column(row, 13)?)?.leader },
+        "configuration" => Body::Configuration(from_json(column(row, 13)?)?),
+        _ => Body::Operation(read_operation(row, name)?),
     };
-    if let Body::Operation(operation) = &body
-        && operation.rejection().is_some() != kind.ends_with("_rejected")
-    {
+    if **kind(&body) != *name {
         // The hash does not cover the name of the kind, but lists select by it.
-        return Err(LedgerError::Damaged(format!("its kind {kind} contradicts its detail")));
+        return Err(LedgerError::Damaged(format!("its kind {name} contradicts its content")));
     }
     Ok(Entry {
         index,
         epoch: Epoch(from_sql(column(row, 1)?)?),
         timestamp: Timestamp(from_sql(column(row, 2)?)?),
         body,
-        hash: Hash(bytes(row, 13)?),
+        hash: Hash(bytes(row, 12)?),
+    })
+}
+
+fn read_operation(row: &SqliteRow, name: &str) -> Result<Operation, LedgerError> {
+    Ok(match name {
+        "payment" | "authorization" | "payment_rejected" => Operation::Payment(read_payment(row)?),
+        "capture" | "capture_rejected" | "void" | "void_rejected" | "refund" | "refund_rejected" => {
+            Operation::PaymentChange(read_change(row, name)?)
+        }
+        "expiry" => Operation::Expiry(read_expiry(row)?),
+        "batch" => {
+            let detail: BatchDetail<'_> = from_json(column(row, 13)?)?;
+            let (key, fingerprint, atomic) = (read_key(row)?, read_fingerprint(row)?, detail.atomic);
+            Operation::Batch(Batch { key, fingerprint, atomic, items: detail.into_items()? })
+        }
+        "account" | "account_rejected" => {
+            let (account, change, outcome) = from_json::<AccountDetail>(column(row, 13)?)?.into_parts()?;
+            let (key, fingerprint) = (read_key(row)?, read_fingerprint(row)?);
+            Operation::Account(AccountChange { key, fingerprint, account, change, outcome })
+        }
+        "fence" => Operation::Fence(Fence { key: read_key(row)?, fingerprint: read_fingerprint(row)? }),
+        other => return Err(LedgerError::Damaged(format!("no kind of entry is called {other:?}"))),
     })
 }
 
 fn read_payment(row: &SqliteRow) -> Result<Payment, LedgerError> {
-    let detail = match column::<Option<&str>>(row, 12)? {
-        None => PaymentDetail { rejection: None, description: None, metadata: None },
-        Some(text) => from_json(text)?,
-    };
-    let outcome = match detail.rejection {
-        Some(rejection) => PaymentOutcome::Rejected(rejection),
-        None => PaymentOutcome::Succeeded {
-            from_balance: MinorUnits::new(column(row, 10)?),
-            to_balance: MinorUnits::new(column(row, 11)?),
-        },
-    };
-    let request = PaymentRequest {
+    let detail = column::<Option<&str>>(row, 13)?.map(from_json::<PaymentDetail<'_>>).transpose()?;
+    let columns = PaymentColumns {
         from: parsed(column(row, 6)?, AccountId::parse)?,
         to: parsed(column(row, 7)?, AccountId::parse)?,
         amount: MinorUnits::new(column(row, 8)?),
         currency: parsed(column(row, 9)?, Currency::parse)?,
-        description: detail.description,
-        metadata: detail.metadata,
+        balances: read_balances(row)?,
     };
-    Ok(Payment { key: read_key(row)?, fingerprint: Fingerprint(bytes(row, 5)?), request, outcome })
+    let (request, order_before, outcome) = detail.unwrap_or_default().join(columns)?;
+    Ok(Payment { key: read_key(row)?, fingerprint: read_fingerprint(row)?, request, order_before, outcome })
 }
 
-fn read_account(row: &SqliteRow) -> Result<AccountChange, LedgerError> {
-    let (account, change, outcome) = detail::<AccountDetail>(row)?.into_parts();
-    Ok(AccountChange { key: read_key(row)?, fingerprint: Fingerprint(bytes(row, 5)?), account, change, outcome })
+fn read_change(row: &SqliteRow, name: &str) -> Result<PaymentChange, LedgerError> {
+    let detail: ChangeDetail<'_> = from_json(column(row, 13)?)?;
+    let back = name.starts_with("refund");
+    let amount = column::<Option<i64>>(row, 8)?.map(MinorUnits::new);
+    let (first, second) = read_balances(row)?;
+    let (outcome, requested) = match (detail.rejection, amount, first, second, detail.requested) {
+        (Some(rejection), requested, None, None, None) => (PaymentChangeOutcome::Rejected(rejection), requested),
+        (None, Some(amount), Some(first), Some(second), requested) => {
+            let (from_balance, to_balance) = if back { (second, first) } else { (first, second) };
+            (PaymentChangeOutcome::Applied { amount, from_balance, to_balance }, requested)
+        }
+        _ => return Err(LedgerError::Damaged("its outcome contradicts itself".to_owned())),
+    };
+    let change = match (name.trim_end_matches("_rejected"), requested) {
+        ("capture", requested) => PaymentChangeKind::Capture(requested),
+        ("refund", requested) => PaymentChangeKind::Refund(requested),
+        (_, None) => PaymentChangeKind::Void,
+        (_, Some(_)) => return Err(LedgerError::Damaged("a void names no amount".to_owned())),
+    };
+    let before = detail.before.map(|before| read_state(row, before, back)).transpose()?.map(Box::new);
+    let (key, fingerprint) = (read_key(row)?, read_fingerprint(row)?);
+    Ok(PaymentChange { key, fingerprint, payment: detail.payment, change, before, outcome })
+}
+
+fn read_expiry(row: &SqliteRow) -> Result<Expiry, LedgerError> {
+    let detail: ChangeDetail<'_> = from_json(column(row, 13)?)?;
+    let before = detail.before.ok_or_else(|| LedgerError::Damaged("no hold expires".to_owned()))?;
+    if before.held.get() != column::<i64>(row, 8)? {
+        return Err(LedgerError::Damaged("its amount is not what was held".to_owned()));
+    }
+    Ok(Expiry { payment: detail.payment, before: read_state(row, before, false)? })
+}
+
+/// A payment's state from its detail and the columns; `back` if these go in the other direction.
+fn read_state(row: &SqliteRow, detail: StateDetail<'_>, back: bool) -> Result<PaymentState, LedgerError> {
+    let first = parsed(column(row, 6)?, AccountId::parse)?;
+    let second = parsed(column(row, 7)?, AccountId::parse)?;
+    let (from, to) = if back { (second, first) } else { (first, second) };
+    Ok(detail.into_state(from, to, parsed(column(row, 9)?, Currency::parse)?))
+}
+
+fn read_balances(row: &SqliteRow) -> Result<(Option<MinorUnits>, Option<MinorUnits>), LedgerError> {
+    let balance = |at| Ok(column::<Option<i64>>(row, at)?.map(MinorUnits::new));
+    Ok((balance(10)?, balance(11)?))
+}
+
+fn read_fingerprint(row: &SqliteRow) -> Result<Fingerprint, LedgerError> {
+    bytes(row, 5).map(Fingerprint)
 }
 
 fn read_key(row: &SqliteRow) -> Result<IdempotencyKey, LedgerError> {
     parsed(column(row, 4)?, IdempotencyKey::parse)
 }
 
-fn parsed<T, E: std::fmt::Display>(text: &str, parse: impl Fn(&str) -> Result<T, E>) -> Result<T, LedgerError> {
+/// Reads a text back.
+pub(super) fn parsed<T, E: std::fmt::Display>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, LedgerError> {
     parse(text).map_err(|error| LedgerError::Damaged(format!("{:?}: {error}", CompactString::new(text))))
-}
-
-fn detail<T: serde::de::DeserializeOwned>(row: &SqliteRow) -> Result<T, LedgerError> {
-    from_json(column(row, 12)?)
-}
-
-fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, LedgerError> {
-    serde_json::from_str(text).map_err(|error| LedgerError::Damaged(format!("its detail: {error}")))
 }
 
 fn bytes<const N: usize>(row: &SqliteRow, at: usize) -> Result<[u8; N], LedgerError> {

@@ -1,79 +1,126 @@
-//! Lists payments, newest first, with bounded work per page.
+//! Lists entries with payments or postings, newest first, with bounded work per page.
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
 
 use super::error::LedgerError;
-use super::reader::LedgerReader;
-use super::row::{COLUMNS, read_entry, to_sql};
-use crate::domain::{AccountId, Currency};
+use super::reader::{Gathered, LedgerReader};
+use super::row::{LIGHT_COLUMNS, index_of, is_batch, read_entry, to_sql};
+use crate::domain::{AccountId, Currency, OrderId};
 use crate::replication::{Entry, LogIndex};
 
-/// Payments by what was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PaymentStatus {
-    /// The money moved.
-    Succeeded,
-    /// Nothing moved.
+/// What an entry is wanted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScanFor {
+    /// Payments, whatever was decided.
+    #[default]
+    Payments,
+    /// Payments that were captured at once.
+    Captured,
+    /// Payments that were set aside.
+    Authorized,
+    /// Payments that were refused.
     Rejected,
+    /// Movements of money.
+    Postings,
 }
 
-/// Which payments are wanted.
+impl ScanFor {
+    const fn kinds(self) -> &'static str {
+        match self {
+            Self::Payments => "'payment', 'authorization', 'payment_rejected', 'batch'",
+            Self::Captured => "'payment', 'batch'",
+            Self::Authorized => "'authorization', 'batch'",
+            Self::Rejected => "'payment_rejected', 'batch'",
+            Self::Postings => "'payment', 'capture', 'refund', 'batch'",
+        }
+    }
+}
+
+/// Which entries are wanted. A batch is let through whatever is in it: the caller looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanFilter {
     /// Only entries before this one.
     pub below: LogIndex,
     /// Only this entry and later ones.
     pub at_least: LogIndex,
-    /// Only payments that came out like this.
-    pub status: Option<PaymentStatus>,
-    /// Only payments in this currency.
+    /// Only entries that hold such.
+    pub wanted: ScanFor,
+    /// Only in this currency.
     pub currency: Option<Currency>,
-    /// Only payments from or to this account.
+    /// Only from or to this account.
     pub account: Option<AccountId>,
+    /// Only payments for this order.
+    pub order: Option<OrderId>,
 }
 
 /// One page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// Payments, newest first. A page may be short, even empty, before the end: the work per page is bounded.
+    /// Entries, newest first. A page may be short, even empty, before the end: the work per page is bounded.
     pub entries: Vec<Arc<Entry>>,
     /// The `below` of the next page; `None` at the end.
     pub next_below: Option<LogIndex>,
 }
 
 impl LedgerReader {
-    /// Looks through at most `max_scanned` entries for at most `limit` payments that the filter lets through.
+    /// Looks through at most `max_scanned` entries for at most `limit` that the filter lets through; fewer where they are
+    /// heavy.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
     pub async fn scan_newest(&self, filter: &ScanFilter, limit: usize, max_scanned: u64) -> Result<Scan, LedgerError> {
         let first = filter.at_least.max(LogIndex(1));
         let floor = LogIndex(filter.below.0.saturating_sub(max_scanned)).max(first);
-        let kinds = match filter.status {
-            None => "'payment', 'payment_rejected'",
-            Some(PaymentStatus::Succeeded) => "'payment'",
-            Some(PaymentStatus::Rejected) => "'payment_rejected'",
-        };
+        let mut gathered = Gathered::new(limit);
+        let mut below = filter.below;
+        while !gathered.is_full()
+            && let Some(batch) = self.gather_downwards(filter, floor, below, &mut gathered).await?
+            && let Some(entry) = self.entry(batch).await?
+        {
+            gathered.push(entry);
+            below = batch;
+        }
+        // A full page ends at its last entry, a short one where the looking ended.
+        let full = gathered.is_full();
+        let reached = gathered.entries.last().filter(|_| full).map_or(floor, |entry| entry.index);
+        Ok(Scan { next_below: (reached > first).then_some(reached), entries: gathered.entries })
+    }
+
+    /// Gathers entries down to the next batch and says where that stands; `None` if none came before there was enough.
+    async fn gather_downwards(
+        &self,
+        filter: &ScanFilter,
+        floor: LogIndex,
+        below: LogIndex,
+        gathered: &mut Gathered,
+    ) -> Result<Option<LogIndex>, LedgerError> {
+        let kinds = filter.wanted.kinds();
         // `+kind` keeps the planner on the rowid: there is no index by kind that could help.
         let sql = format!(
-            "SELECT {COLUMNS} FROM entries WHERE log_index >= ?1 AND log_index < ?2 AND +kind IN ({kinds}) \
-             AND (?3 IS NULL OR currency = ?3) AND (?4 IS NULL OR from_account = ?4 OR to_account = ?4) \
-             ORDER BY log_index DESC LIMIT ?5"
+            "SELECT {LIGHT_COLUMNS} FROM entries WHERE log_index >= ?1 AND log_index < ?2 AND +kind IN ({kinds}) \
+             AND (kind = 'batch' OR ((?3 IS NULL OR currency = ?3) AND (?4 IS NULL OR from_account = ?4 \
+             OR to_account = ?4) AND (?5 IS NULL OR detail ->> '$.order.id' = ?5))) ORDER BY log_index DESC LIMIT ?6"
         );
-        let rows = sqlx::query(AssertSqlSafe(sql))
+        let mut rows = sqlx::query(AssertSqlSafe(sql))
             .bind(to_sql(floor.0)?)
-            .bind(to_sql(filter.below.0)?)
+            .bind(to_sql(below.0)?)
             .bind(filter.currency.as_ref().map(Currency::code))
             .bind(filter.account.as_ref().map(AccountId::as_str))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(LedgerError::from_read)?;
-        let entries = rows.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
-        // A full page ends at its last entry, a short one where the looking ended.
-        let reached = entries.last().filter(|_| entries.len() == limit).map_or(floor, |entry| entry.index);
-        Ok(Scan { next_below: (reached > first).then_some(reached), entries })
+            .bind(filter.order.as_ref().map(OrderId::as_str))
+            .bind(gathered.room())
+            .fetch(&self.pool);
+        while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
+            if is_batch(&row)? {
+                return Ok(Some(index_of(&row)?));
+            }
+            gathered.push(read_entry(&row)?);
+            if gathered.is_full() {
+                return Ok(None);
+            }
+        }
+        Ok(None)
     }
 }

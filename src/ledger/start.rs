@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::error::LedgerError;
+use super::reader::decode_position;
 use super::row::{COLUMNS, column, from_sql, read_entry, to_sql};
 use crate::replication::{
     Body, Configuration, Entry, Epoch, EpochSpan, LogIndex, NodeId, Position, Promise, ReplicaStart, StoreId,
@@ -14,6 +16,9 @@ use crate::replication::{
 /// At least this many entries are loaded and verified, if there are as many: what repeated requests and followers that
 /// are a little behind will ask for.
 const MIN_TAIL_ENTRIES: u64 = 4_096;
+
+/// ... unless they are heavier than this, in bytes of their details: memory keeps no more of them.
+const TAIL_BYTES: i64 = 32 * 1024 * 1024;
 
 /// The row of `meta`.
 pub(super) struct Meta {
@@ -73,7 +78,7 @@ pub(super) async fn load(
 ) -> Result<ReplicaStart, LedgerError> {
     let last_index = last_index(connection).await?;
     check_end(last_index, meta.commit_index, watermark)?;
-    let tail_start = LogIndex(meta.commit_index.0.min(last_index.0.saturating_sub(MIN_TAIL_ENTRIES)));
+    let tail_start = meta.commit_index.min(usual_tail_start(connection, last_index).await?);
     let before = position(connection, tail_start).await?;
     let tail = tail_after(connection, before).await?;
     let last = tail.last().map_or(before, |entry| entry.position());
@@ -115,19 +120,32 @@ async fn position(connection: &mut SqliteConnection, index: LogIndex) -> Result<
     if index == LogIndex::default() {
         return Ok(Position::default());
     }
-    let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM entries WHERE log_index = ?"));
+    let sql = "SELECT epoch, hash FROM entries WHERE log_index = ?";
     let row = sqlx::query(sql).bind(to_sql(index.0)?).fetch_optional(connection).await;
     let row = row.map_err(LedgerError::from_read)?;
     let row = row.ok_or_else(|| LedgerError::Damaged(format!("entry {index} is missing")))?;
-    Ok(read_entry(&row)?.position())
+    decode_position(index, &row)
+}
+
+/// The index before the first entry of a tail that is long enough and not too heavy.
+async fn usual_tail_start(connection: &mut SqliteConnection, last: LogIndex) -> Result<LogIndex, LedgerError> {
+    let first = LogIndex(last.0.saturating_sub(MIN_TAIL_ENTRIES));
+    // Sums up from the end, and counts those that still fit. A text's length is known without reading it.
+    let sql = "SELECT COALESCE(MIN(log_index) - 1, ?2) FROM (SELECT log_index, SUM(octet_length(detail)) \
+               OVER (ORDER BY log_index DESC) AS bytes FROM entries WHERE log_index > ?1) \
+               WHERE COALESCE(bytes, 0) <= ?3";
+    let row = sqlx::query(sql).bind(to_sql(first.0)?).bind(to_sql(last.0)?).bind(TAIL_BYTES).fetch_one(connection);
+    let start = LogIndex(from_sql(column(&row.await.map_err(LedgerError::from_read)?, 0)?)?);
+    // The last entry is needed however heavy it is.
+    Ok(start.min(last.previous()))
 }
 
 async fn tail_after(connection: &mut SqliteConnection, before: Position) -> Result<Vec<Arc<Entry>>, LedgerError> {
     let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM entries WHERE log_index > ? ORDER BY log_index"));
-    let rows = sqlx::query(sql).bind(to_sql(before.index.0)?).fetch_all(connection).await;
+    let mut rows = sqlx::query(sql).bind(to_sql(before.index.0)?).fetch(connection);
     let mut previous = before;
     let mut tail = Vec::new();
-    for row in rows.map_err(LedgerError::from_read)? {
+    while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
         let entry = read_entry(&row)?;
         if !entry.follows(&previous) {
             return Err(LedgerError::Damaged(format!(

@@ -11,6 +11,7 @@ use super::message::{FenceAnswer, Request, Response};
 use super::recovery::Fetching;
 use super::replica::{Replica, Role};
 use super::types::{Epoch, LogIndex, NodeId, Now};
+use crate::planted::{Bug, planted};
 
 /// How long a poll waits for the slow before it is over.
 const POLL_MS: u64 = 150;
@@ -246,7 +247,7 @@ impl Replica {
     }
 
     fn take_epoch(&mut self) {
-        let at_least = Epoch(self.highest_epoch.0 + 1);
+        let at_least = if planted(Bug::EpochsFromZooKeeperAlone) { Epoch(1) } else { Epoch(self.highest_epoch.0 + 1) };
         self.coordinate(CoordinationCommand::TakeEpoch { at_least });
     }
 
@@ -258,11 +259,12 @@ impl Replica {
     }
 
     pub(super) fn on_epoch_taken(&mut self, now: Now, epoch: Epoch) {
+        let promised = self.promised_epoch();
         let Role::Candidate(candidate) = &mut self.role else { return };
         if !matches!(candidate.stage, Stage::TakingEpoch) {
             return;
         }
-        if epoch <= self.promise.as_ref().map_or(Epoch(0), |promise| promise.epoch) {
+        if epoch <= promised && !planted(Bug::EpochsFromZooKeeperAlone) {
             self.take_epoch();
             return;
         }
@@ -321,13 +323,14 @@ impl Replica {
         }
     }
 
-    /// A node has promised more than what this one leads or stands for.
-    pub(super) fn on_fenced(&mut self, now: Now, promised: Epoch) {
+    /// A node has promised more than what this one leads or stands for. Promised to another, the very epoch that this
+    /// node leads is too much as well: that node would never follow, so a new epoch has to begin.
+    pub(super) fn on_fenced(&mut self, now: Now, promised: Epoch, of_this_leadership: bool) {
         self.hear_of(promised);
         let retry = match &mut self.role {
             Role::Follower(_) => false,
             Role::Leader(leader) => {
-                if promised > leader.epoch {
+                if promised > leader.epoch || (promised == leader.epoch && of_this_leadership) {
                     self.step_down(now);
                 }
                 false

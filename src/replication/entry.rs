@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::types::{Configuration, Epoch, Hash, LogIndex, NodeId, Position, Timestamp};
-use crate::domain::Operation;
+use crate::domain::{DecidedItem, Operation, Stamp};
 
 /// About what a payment without free text takes.
 const PLAIN_ENTRY_BYTES: usize = 256;
@@ -71,6 +71,12 @@ impl Entry {
         Position { index: self.index, epoch: self.epoch, hash: self.hash }
     }
 
+    /// When and where the ledger took it, as the domain knows it.
+    #[must_use]
+    pub const fn stamp(&self) -> Stamp {
+        Stamp { timestamp_ms: self.timestamp.0, epoch: self.epoch.0, index: self.index.0 }
+    }
+
     /// Whether the entry follows `previous` in an unbroken chain: next index, epoch not smaller, hash as computed.
     #[must_use]
     pub fn follows(&self, previous: &Position) -> bool {
@@ -89,12 +95,13 @@ impl Entry {
     /// About how many bytes the entry takes in memory and on the wire: what batches are bounded by.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let text = |text: &Option<compact_str::CompactString>| text.as_ref().map_or(0, |text| text.len());
         match &self.body {
-            Body::Operation(Operation::Payment(payment)) => {
-                PLAIN_ENTRY_BYTES + text(&payment.request.description) + text(&payment.request.metadata)
+            Body::Operation(Operation::Payment(payment)) => PLAIN_ENTRY_BYTES + payment.request.text_bytes(),
+            Body::Operation(Operation::Batch(batch)) => {
+                let item = |item: &DecidedItem| PLAIN_ENTRY_BYTES + item.request.text_bytes();
+                PLAIN_ENTRY_BYTES + batch.items.iter().map(item).sum::<usize>()
             }
-            Body::Operation(Operation::Account(_)) | Body::EpochStart { .. } => PLAIN_ENTRY_BYTES,
+            Body::Operation(_) | Body::EpochStart { .. } => PLAIN_ENTRY_BYTES,
             Body::Configuration(configuration) => PLAIN_ENTRY_BYTES * (1 + configuration.voters.len()),
         }
     }

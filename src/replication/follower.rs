@@ -5,6 +5,7 @@ use super::entry::UnchainedEntry;
 use super::message::{Append, Batch, FenceAnswer, Response};
 use super::replica::{Replica, Role};
 use super::types::{Epoch, Hash, LogIndex, NodeId, Now, Position};
+use crate::planted::{Bug, planted};
 
 impl Replica {
     /// A candidate asks for a promise. Granted unless this or a higher epoch was promised to another; answered once the
@@ -56,6 +57,11 @@ impl Replica {
         }
         if !known {
             self.become_follower(leader.cloned());
+            if planted(Bug::TruncateToCommitIndex)
+                && let Some(committed) = self.log.position(self.commit_index)
+            {
+                self.truncate(committed);
+            }
             if leader.is_some() {
                 self.end_yielding(now);
             }
@@ -93,7 +99,8 @@ impl Replica {
             }
         }
         let matched = self.matched();
-        self.commit_up_to(append.commit_index.min(matched));
+        let known = if planted(Bug::CommitBeyondMatched) { self.log.last().index } else { matched };
+        self.commit_up_to(append.commit_index.min(known));
         if append.commit_index <= matched {
             self.compare_chain(append.commit_index, append.commit_hash);
         }
@@ -139,17 +146,22 @@ impl Replica {
         if let Some(first) = entries.get(known)
             && first.index <= last
         {
-            // The entry before the first conflict is equal to the leader's, and in memory: conflicts lie above the
-            // commit index, and from there on memory holds everything.
+            // The entry before the first conflict is equal to the leader's. It is in memory, unless it is the one at the
+            // commit index with which this process started; then the leader is asked to begin right after it.
             let keep = first.index.previous();
             let place = if keep == previous.index { Some(previous) } else { self.log.position(keep) };
-            let place = place.ok_or(Refused::Unable)?;
+            let place = place.ok_or(Refused::Mismatch { index: keep })?;
             if !self.truncate(place) {
                 return Err(Refused::Unable);
             }
         }
         for entry in entries.into_iter().skip(known) {
             self.push(entry);
+        }
+        if planted(Bug::TruncateWithoutConflict)
+            && let Some(end) = self.log.position(end)
+        {
+            self.truncate(end);
         }
         Ok(end)
     }
@@ -187,4 +199,70 @@ fn is_consecutive(previous: &Position, entries: &[UnchainedEntry]) -> bool {
         before = (entry.index, entry.epoch);
         follows
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::replication::sample::{Chain, node};
+    use crate::replication::{
+        EpochSpan, Event, Limits, Persist, ReplicaConfig, ReplicaStart, Request, StoreId, Timing,
+    };
+
+    /// A follower that has just started with these entries and loaded only those above its commit index.
+    fn follower(chain: &Chain, commit_index: LogIndex) -> Replica {
+        let peers = ["node1", "node2"].map(|id| (node(id), format!("http://{id}")));
+        let (timing, limits) = (Timing::default(), Limits::default());
+        let config = ReplicaConfig { node_id: node("node2"), peers: BTreeMap::from(peers), timing, limits };
+        let start = ReplicaStart {
+            store_id: StoreId(2),
+            promise: None,
+            commit_index,
+            last: chain.last(),
+            spans: vec![EpochSpan { epoch: Epoch(1), start: LogIndex(1) }],
+            configurations: Vec::new(),
+            tail: chain.entries.iter().filter(|entry| entry.index > commit_index).cloned().collect(),
+        };
+        Replica::new(config, start)
+    }
+
+    /// The follower's answer to the leader's entries after `after`, and what it made durable before it.
+    fn answer(follower: &mut Replica, leader: &Chain, after: usize) -> (Response, Vec<Persist>) {
+        let entries = leader.entries[after..].iter().map(|entry| entry.unchained()).collect();
+        let log = Some(Batch { previous: leader.entries[after - 1].position(), entries });
+        let append = Append { epoch: leader.last().epoch, round: 1, log, commit_index: LogIndex(0), commit_hash: None };
+        let request = Request::Append(append);
+        follower.step(Now::default(), Event::Request { rpc: RpcId(1), from: node("node1"), request });
+        let (mut effects, mut writes) = (Vec::new(), Vec::new());
+        loop {
+            follower.poll(Now::default(), &mut effects);
+            for effect in std::mem::take(&mut effects) {
+                match effect {
+                    Effect::Persist(write) => {
+                        follower.step(Now::default(), Event::Persisted(write.id));
+                        writes.push(write);
+                    }
+                    Effect::Respond { response, .. } => return (response, writes),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_conflict_right_above_the_commit_index_of_the_start_is_resolved_by_asking_for_the_entries_after_it() {
+        let (mut own, mut leader) = (Chain::of_payments(10), Chain::of_payments(10));
+        own.pay();
+        own.pay();
+        leader.start_epoch(2);
+        let mut follower = follower(&own, LogIndex(10));
+        let (refusal, _) = answer(&mut follower, &leader, 9);
+        assert!(matches!(refusal, Response::Mismatch { index: LogIndex(10), .. }), "{refusal:?}");
+        let (stored, writes) = answer(&mut follower, &leader, 10);
+        assert!(matches!(stored, Response::Appended { matched: LogIndex(11), .. }), "{stored:?}");
+        assert_eq!(writes.last().and_then(|write| write.truncate_after), Some(LogIndex(10)));
+        assert_eq!(follower.last(), leader.last());
+    }
 }

@@ -11,6 +11,7 @@ use super::message::{Append, Batch, Request};
 use super::reads::PendingRead;
 use super::replica::{MAX_BATCH_BYTES, Replica, Role};
 use super::types::{Epoch, LogIndex, NodeId, Now, Position, StoreId};
+use crate::planted::{Bug, planted};
 
 /// How soon followers learn of a commit when nothing else is said to them.
 const COMMIT_NEWS_MS: u64 = 5;
@@ -58,7 +59,7 @@ pub(super) struct Progress {
     loading: bool,
     /// Older entries for it, the first being the one before those to send.
     loaded: Vec<Arc<Entry>>,
-    /// The commit index when this store was first heard of: what it must hold before it may vote.
+    /// What this store must hold before it may vote: everything that was committed when it was first heard of.
     pub(super) admission_index: LogIndex,
 }
 
@@ -256,9 +257,14 @@ impl Replica {
         progress.confirmed_round = progress.confirmed_round.max(round);
         if progress.store_id != Some(store) {
             progress.store_id = Some(store);
+            if planted(Bug::WipedStoreCounts) {
+                return Some(progress);
+            }
             progress.matched = LogIndex(0);
             progress.reported = LogIndex(0);
-            progress.admission_index = commit_index;
+            // Before the epoch's first entry is committed, the commit index may be behind what was committed under
+            // another leader; that entry stands above all of it.
+            progress.admission_index = commit_index.max(leader.start);
             progress.loaded = Vec::new();
         }
         Some(progress)
@@ -299,6 +305,13 @@ impl Replica {
         self.answer_reads();
     }
 
+    /// Whether this is the append of this leadership whose answer is waited for.
+    pub(super) fn awaits_append(&self, id: RequestId, from: &NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        let in_flight = leader.peers.get(from).and_then(|progress| progress.in_flight.as_ref());
+        in_flight.is_some_and(|in_flight| in_flight.id == id)
+    }
+
     pub(super) fn on_append_unanswered(&mut self, id: RequestId, to: &NodeId) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.peers.get_mut(to) else { return };
@@ -314,8 +327,11 @@ impl Replica {
     /// Commits the highest index that a majority of voters has durable and whose entry is of this epoch.
     pub(super) fn advance_commit(&mut self, now: Now) {
         let Role::Leader(leader) = &self.role else { return };
-        let on_quorum = self.quorum_value(self.storage.durable_index(), |progress| progress.matched);
-        if on_quorum < leader.start || on_quorum <= self.commit_index {
+        let early = planted(Bug::LeaderCountsItselfEarly);
+        let own = if early { self.log.last().index } else { self.storage.durable_index() };
+        let on_quorum = self.quorum_value(own, |progress| progress.matched);
+        let is_of_this_epoch = on_quorum >= leader.start || planted(Bug::OldEpochCommits);
+        if !is_of_this_epoch || on_quorum <= self.commit_index {
             return;
         }
         self.commit_index = on_quorum;
@@ -333,7 +349,9 @@ impl Replica {
             if *node == self.config.node_id {
                 values.push(if voter.store_id == self.store_id { own } else { T::default() });
             } else {
-                let progress = leader.peers.get(node).filter(|progress| progress.store_id == Some(voter.store_id));
+                let vouches =
+                    |progress: &&Progress| progress.store_id == Some(voter.store_id) || planted(Bug::WipedStoreCounts);
+                let progress = leader.peers.get(node).filter(vouches);
                 values.push(progress.map_or(T::default(), &of));
             }
         }

@@ -12,13 +12,18 @@ use super::message::EpochSpan;
 use super::start::ReplicaStart;
 use super::types::{Configuration, Epoch, LogIndex, Position, Timestamp};
 
+/// Bytes of committed entries kept in memory, at most, however few entries that is.
+const CACHED_BYTES: u64 = 32 * 1024 * 1024;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Log {
     /// The place before the first cached entry.
     base: Position,
+    /// Weight of everything that was cached up to `base`.
+    base_weight: u64,
     /// Consecutive entries, from after `base` to the end of the log.
-    cache: VecDeque<Arc<Entry>>,
+    cache: VecDeque<Cached>,
     last: Position,
     last_timestamp: Timestamp,
     /// Every epoch in the log with its first index, oldest first.
@@ -27,26 +32,40 @@ pub(super) struct Log {
     configurations: Vec<(LogIndex, Configuration)>,
 }
 
+/// An entry in memory.
+#[derive(Debug)]
+struct Cached {
+    entry: Arc<Entry>,
+    /// Weight of everything that was cached up to and including this entry, so that the weight of any stretch is one
+    /// subtraction.
+    up_to_here: u64,
+}
+
 impl Log {
     pub(super) fn new(start: &mut ReplicaStart) -> Self {
-        let mut cache: VecDeque<_> = std::mem::take(&mut start.tail).into();
+        let mut tail: VecDeque<_> = std::mem::take(&mut start.tail).into();
         assert_eq!(
-            cache.back().map_or(Position::default(), |entry| entry.position()),
+            tail.back().map_or(Position::default(), |entry| entry.position()),
             start.last,
             "the tail ends the log"
         );
         // Taken before the oldest entry is made the base: it may be the newest one too.
-        let last_timestamp = cache.back().map_or(Timestamp(0), |entry| entry.timestamp);
-        let whole_log = cache.front().is_none_or(|first| first.index == LogIndex(1));
+        let last_timestamp = tail.back().map_or(Timestamp(0), |entry| entry.timestamp);
+        let whole_log = tail.front().is_none_or(|first| first.index == LogIndex(1));
         let base = if whole_log {
             Position::default()
         } else {
-            cache.pop_front().expect("a tail that does not begin at 1 is not empty").position()
+            tail.pop_front().expect("a tail that does not begin at 1 is not empty").position()
+        };
+        let weighed = |up_to_here: &mut u64, entry: Arc<Entry>| {
+            *up_to_here += entry.weight() as u64;
+            Some(Cached { entry, up_to_here: *up_to_here })
         };
         Self {
             base,
+            base_weight: 0,
             last_timestamp,
-            cache,
+            cache: tail.into_iter().scan(0, weighed).collect(),
             last: start.last,
             spans: std::mem::take(&mut start.spans),
             configurations: std::mem::take(&mut start.configurations),
@@ -72,8 +91,21 @@ impl Log {
     }
 
     pub(super) fn entry(&self, index: LogIndex) -> Option<&Arc<Entry>> {
+        self.cached(index).map(|cached| &cached.entry)
+    }
+
+    fn cached(&self, index: LogIndex) -> Option<&Cached> {
         let offset = index.0.checked_sub(self.base.index.0 + 1)?;
         self.cache.get(usize::try_from(offset).ok()?)
+    }
+
+    /// About how many bytes the entries above an index take, as far as they are in memory.
+    pub(super) fn weight_above(&self, index: LogIndex) -> u64 {
+        self.weight_up_to(self.last.index) - self.weight_up_to(index)
+    }
+
+    fn weight_up_to(&self, index: LogIndex) -> u64 {
+        self.cached(index).map_or(self.base_weight, |cached| cached.up_to_here)
     }
 
     /// The place at an index, if memory still knows its hash.
@@ -144,13 +176,14 @@ impl Log {
         }
         self.last = entry.position();
         self.last_timestamp = entry.timestamp;
-        self.cache.push_back(Arc::clone(&entry));
+        let up_to_here = self.cache.back().map_or(self.base_weight, |cached| cached.up_to_here) + entry.weight() as u64;
+        self.cache.push_back(Cached { entry: Arc::clone(&entry), up_to_here });
         entry
     }
 
     /// Removes every entry after `to`, which must be a place in this log.
     pub(super) fn truncate(&mut self, to: Position) {
-        while self.cache.back().is_some_and(|entry| entry.index > to.index) {
+        while self.cache.back().is_some_and(|cached| cached.entry.index > to.index) {
             self.cache.pop_back();
         }
         if self.cache.is_empty() {
@@ -160,17 +193,22 @@ impl Log {
         self.configurations.retain(|(index, _)| *index <= to.index);
         self.last = to;
         // Where memory does not hold the new last entry, the removed one's later timestamp does as a lower bound.
-        if let Some(entry) = self.cache.back() {
-            self.last_timestamp = entry.timestamp;
+        if let Some(cached) = self.cache.back() {
+            self.last_timestamp = cached.entry.timestamp;
         }
     }
 
-    /// Forgets old entries: keeps everything from `needed` on and at most `keep` entries before it.
+    /// Forgets old entries: keeps everything from `needed` on, and before it at most `keep` entries that are not too
+    /// heavy.
     pub(super) fn trim(&mut self, needed: LogIndex, keep: usize) {
         let keep_from = needed.0.saturating_sub(keep as u64);
-        while self.cache.front().is_some_and(|entry| entry.index.0 < keep_from) {
-            let oldest = self.cache.pop_front().expect("just seen");
-            self.base = oldest.position();
+        let all = self.weight_up_to(self.last.index);
+        while let Some(oldest) = self.cache.pop_front_if(|oldest| {
+            let index = oldest.entry.index;
+            index.0 < keep_from || (index < needed && all - oldest.up_to_here > CACHED_BYTES)
+        }) {
+            self.base = oldest.entry.position();
+            self.base_weight = oldest.up_to_here;
         }
     }
 
@@ -192,11 +230,10 @@ impl Log {
         }
         let previous = self.position(first.previous())?;
         let offset = usize::try_from(first.0 - self.base.index.0 - 1).ok()?;
-        let mut bytes = 0;
-        let fitting = self.cache.range(offset.min(self.cache.len())..).take(most).take_while(|entry| {
-            bytes += entry.weight();
-            bytes <= most_bytes.max(entry.weight())
-        });
-        Some((previous, fitting.cloned().collect()))
+        let before = self.weight_up_to(first.previous());
+        // However heavy the first entry is, it travels.
+        let fits = |(at, cached): &(usize, &Cached)| *at == 0 || cached.up_to_here <= before + most_bytes as u64;
+        let range = self.cache.range(offset.min(self.cache.len())..).take(most).enumerate().take_while(fits);
+        Some((previous, range.map(|(_, cached)| Arc::clone(&cached.entry)).collect()))
     }
 }

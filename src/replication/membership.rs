@@ -3,11 +3,13 @@
 use super::entry::Body;
 use super::replica::{Replica, Role};
 use super::types::{Configuration, NodeId, Now, Voter};
+use crate::planted::{Bug, planted};
 
 impl Replica {
     /// Starts the next change of voters, if there is one to make and the previous one has committed.
     pub(super) fn change_configuration(&mut self, now: Now) {
-        if !self.is_open() || self.log.configuration_index() > self.commit_index {
+        let committed = self.log.configuration_index() <= self.commit_index || planted(Bug::OverlappingChanges);
+        if !self.is_open() || !committed {
             return;
         }
         if let Some(configuration) = self.next_configuration(now) {
@@ -22,12 +24,12 @@ impl Replica {
         let current = self.log.configuration()?;
         for (node, progress) in &leader.peers {
             let Some(store_id) = progress.store_id else { continue };
-            let caught_up = progress.matched >= progress.admission_index;
+            let caught_up = progress.matched >= progress.admission_index || planted(Bug::AdmissionWithoutCatchUp);
             if current.binds(node, store_id) || !caught_up || !self.config.peers.contains_key(node) {
                 continue;
             }
             let mut next = current.clone();
-            if next.voters.remove(node).is_none() {
+            if next.voters.remove(node).is_none() || planted(Bug::SwapInOneEntry) {
                 let peer_url = self.config.peers[node].clone();
                 next.voters.insert(node.clone(), Voter { store_id, peer_url });
             }

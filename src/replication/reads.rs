@@ -6,6 +6,7 @@ use super::leader::Leader;
 use super::message::{Request, Response};
 use super::replica::{Replica, Role};
 use super::types::{Epoch, LogIndex, NodeId};
+use crate::planted::{Bug, planted};
 
 /// Most reads that may wait for one read index.
 const MAX_WAITING_READS: usize = 65_536;
@@ -37,7 +38,7 @@ impl Replica {
     pub(super) fn start_read(&mut self, read: ReadId) {
         let refused = self.quarantine.is_some()
             || match &self.role {
-                Role::Leader(leader) => !leader.open || leader.reads.len() >= MAX_WAITING_READS,
+                Role::Leader(leader) => !self.serves_reads() || leader.reads.len() >= MAX_WAITING_READS,
                 Role::Follower(follower) => follower.leader.is_none() || self.reads.waiting.len() >= MAX_WAITING_READS,
                 Role::Candidate(_) => true,
             };
@@ -52,17 +53,29 @@ impl Replica {
 
     /// A follower asks on behalf of its readers.
     pub(super) fn on_read_index(&mut self, rpc: RpcId) {
-        if self.is_open() {
+        if self.serves_reads() {
             self.await_round(Origin::Peer(rpc));
         } else {
             self.effects.push(Effect::Respond { rpc, response: Response::Unable });
         }
     }
 
+    /// Before its first entry is committed a leader does not know what else is.
+    fn serves_reads(&self) -> bool {
+        self.is_open() || (self.is_leader() && planted(Bug::ReadsBeforeEpochStart))
+    }
+
     fn await_round(&mut self, origin: Origin) {
         let index = self.commit_index;
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.reads.push_back(PendingRead { origin, index, round: leader.round + 1 });
+        let round = if planted(Bug::ReadsWithoutRound) {
+            0
+        } else if planted(Bug::ReadsByAnOldRound) {
+            leader.round
+        } else {
+            leader.round + 1
+        };
+        leader.reads.push_back(PendingRead { origin, index, round });
         self.answer_reads();
     }
 

@@ -10,6 +10,7 @@ use super::leader::Leader;
 use super::message::{FenceAnswer, Request};
 use super::replica::{Replica, Role};
 use super::types::{Configuration, Hash, LogIndex, NodeId, Now, Position, Voter};
+use crate::planted::{Bug, planted};
 
 /// A candidate copying the best log of its majority.
 #[derive(Debug)]
@@ -73,8 +74,8 @@ impl Replica {
 
     /// Leads with the own log if it is the best; otherwise copies the one that is.
     fn adopt(&mut self, now: Now, best: Option<(NodeId, FenceAnswer)>) {
-        let Some((source, answer)) = best else {
-            self.lead(now, None);
+        let Some((source, answer)) = best.filter(|_| !planted(Bug::NoCatchUp)) else {
+            self.lead_if_voter(now);
             return;
         };
         let floor = self.commit_index.min(answer.commit_index);
@@ -188,6 +189,16 @@ impl Replica {
         }
     }
 
+    /// The recovered log may say what this node did not know when it stood: that its store was replaced while it was
+    /// away. A leader cannot readmit itself, so it lets a voter lead, which will.
+    fn lead_if_voter(&mut self, now: Now) {
+        if self.is_voter() {
+            self.lead(now, None);
+        } else {
+            self.abandon_candidacy(now);
+        }
+    }
+
     /// Begins the epoch: its first entry commits everything before it.
     fn lead(&mut self, now: Now, founding: Option<Configuration>) {
         let start = self.log.last().index.next();
@@ -217,7 +228,8 @@ impl Replica {
 /// may hold what only this majority has committed, so its promise is worth nothing without its entries.
 fn counted_answers<'a>(configuration: &Configuration, fencing: &'a Fencing) -> BTreeMap<&'a NodeId, &'a FenceAnswer> {
     let counts = |node: &NodeId, answer: &FenceAnswer| {
-        configuration.binds(node, answer.store_id) && !fencing.bad_sources.contains(node)
+        let bound = configuration.binds(node, answer.store_id) || planted(Bug::UnboundPromisesCount);
+        bound && !fencing.bad_sources.contains(node)
     };
     fencing.answers.iter().filter(|(node, answer)| counts(node, answer)).collect()
 }

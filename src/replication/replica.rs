@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::domain::Stamp;
+
 use super::candidate::{Candidate, Poll};
 use super::effect::{CoordinationCommand, CoordinationEvent, Effect, Event, Outgoing, Place, ReadId, RequestId};
 use super::entry::{Body, Entry, UnchainedEntry};
@@ -14,9 +16,13 @@ use super::reads::FollowerReads;
 use super::start::{ReplicaConfig, ReplicaStart};
 use super::storage::Storage;
 use super::types::{Configuration, Epoch, LogIndex, NodeId, Now, Position, Promise, StoreId, Timestamp};
+use crate::planted::{Bug, planted};
 
 /// What a batch weighs at most on the wire and in one transaction.
 pub(super) const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// What the entries above the commit index weigh when a leader takes no more proposals.
+const MAX_TAIL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A change of the log, in the order in which it happened: the bank follows it.
 #[derive(Clone, Debug)]
@@ -203,8 +209,9 @@ impl Replica {
                 self.on_mismatch(now, id, from, round, hint, store_id);
             }
             Response::Fenced { promised } => {
-                self.on_fenced(now, promised);
+                let of_this_leadership = self.awaits_append(id, from);
                 self.on_append_unanswered(id, from);
+                self.on_fenced(now, promised, of_this_leadership);
             }
             Response::ReadIndex { epoch, commit_index } => self.on_read_index_answer(id, epoch, commit_index),
             Response::Yielding => {}
@@ -264,9 +271,11 @@ impl Replica {
 
     /// Whether this node's promise lets `leader` speak in `epoch`: promised to it, or newer than any promise.
     pub(super) fn promise_allows(&self, epoch: Epoch, leader: &NodeId) -> bool {
-        self.promise
-            .as_ref()
-            .is_none_or(|promise| epoch > promise.epoch || (epoch == promise.epoch && *leader == promise.leader))
+        planted(Bug::NoFence)
+            || self
+                .promise
+                .as_ref()
+                .is_none_or(|promise| epoch > promise.epoch || (epoch == promise.epoch && *leader == promise.leader))
     }
 
     /// Appends to the end of this node's log: in memory at once, in the ledger with the next write.
@@ -279,8 +288,13 @@ impl Replica {
 
     /// Appends as the leader, stamping place and time.
     pub(super) fn append(&mut self, now: Now, body: Body) -> Arc<Entry> {
-        let timestamp = self.log.last_timestamp().max(Timestamp(now.unix_ms));
-        self.push(UnchainedEntry { index: self.log.last().index.next(), epoch: self.promised_epoch(), timestamp, body })
+        let (index, timestamp) = self.next_place(now);
+        self.push(UnchainedEntry { index, epoch: self.promised_epoch(), timestamp, body })
+    }
+
+    fn next_place(&self, now: Now) -> (LogIndex, Timestamp) {
+        let floor = if planted(Bug::WallClockTimestamps) { Timestamp(0) } else { self.log.last_timestamp() };
+        (self.log.last().index.next(), floor.max(Timestamp(now.unix_ms)))
     }
 
     /// Removes the end of the log after `to`. Never at or below the commit index.
@@ -472,6 +486,14 @@ impl Replica {
     #[must_use]
     pub fn tail_is_full(&self) -> bool {
         self.log.last().index.0 - self.commit_index.0 >= self.config.limits.tail_entries as u64
+            || self.log.weight_above(self.commit_index) >= MAX_TAIL_BYTES
+    }
+
+    /// When and where the next proposed operation will be appended.
+    #[must_use]
+    pub fn next_stamp(&self, now: Now) -> Stamp {
+        let (index, timestamp) = self.next_place(now);
+        Stamp { timestamp_ms: timestamp.0, epoch: self.promised_epoch().0, index: index.0 }
     }
 
     /// Appends an operation as the leader. Call only while [`Replica::takes_proposals`].

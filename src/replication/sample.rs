@@ -1,21 +1,26 @@
 //! Chains of entries for tests of what stores and reads them: every kind of entry, decided by a real bank.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{
     Body, Configuration, Entry, Epoch, LogIndex, NodeId, Persist, Position, StoreId, Timestamp, UnchainedEntry, Voter,
 };
 use crate::domain::{
-    AccountChangeKind, AccountId, Bank, Currency, IdempotencyKey, MinorUnits, OperationRequest, Overdraft,
-    PaymentRequest, Proposal,
+    AccountChangeKind, AccountId, AccountStatus, Bank, BatchItem, BatchRequest, Capture, Currency, IdempotencyKey,
+    KeyHolders, MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentId,
+    PaymentRequest, PaymentState, Proposal, Stamp,
 };
 
 /// A growing log with the bank that decides it.
 #[derive(Default)]
 pub(crate) struct Chain {
     pub(crate) entries: Vec<Arc<Entry>>,
+    /// Forgets nothing.
     pub(crate) bank: Bank,
     last: Position,
+    /// Milliseconds that passed without an entry.
+    waited_ms: u64,
 }
 
 impl Chain {
@@ -57,32 +62,141 @@ impl Chain {
     /// Appends whatever the bank decides on a request, under a key of its own.
     pub(crate) fn request(&mut self, request: OperationRequest) {
         let key = format!("key-{:08}", self.last.index.0 + 1);
-        let key = IdempotencyKey::parse(&key).expect("printable");
-        let operation = self.bank.decide(Proposal { key, request });
-        self.bank.apply(&operation).expect("it was decided by this very bank");
+        self.request_under(&key, request);
+    }
+
+    /// Appends whatever the bank decides on a request.
+    pub(crate) fn request_under(&mut self, key: &str, request: OperationRequest) {
+        if let OperationRequest::PaymentChange { payment, .. } = &request {
+            self.recall(*payment);
+        }
+        let holders = self.holders(&request);
+        let (operation, _) = self.bank.execute(self.next_stamp(), Proposal { key: self::key(key), request }, &holders);
+        self.append(Body::Operation(operation));
+    }
+
+    /// Brings a payment into the bank that was decided and never changed.
+    fn recall(&mut self, payment: PaymentId) {
+        let decided_at = usize::try_from(payment.index()).expect("an index of a test").checked_sub(1);
+        let entry = decided_at.and_then(|at| self.entries.get(at));
+        let entry = entry.filter(|entry| PaymentId::derive(entry.stamp(), payment.item()) == payment);
+        let decided = entry.and_then(|entry| entry.operation()?.payments().nth(usize::from(payment.item())));
+        if let Some(state) = decided.and_then(|decided| PaymentState::decided(decided.request, decided.outcome)) {
+            self.bank.recall_payment(payment, state);
+        }
+    }
+
+    fn holders(&self, request: &OperationRequest) -> KeyHolders {
+        let OperationRequest::Batch(batch) = request else { return KeyHolders::new() };
+        let wanted: BTreeSet<&IdempotencyKey> = batch.items.iter().filter_map(|item| item.key.as_ref()).collect();
+        let mut holders = KeyHolders::new();
+        for (entry, operation) in self.entries.iter().filter_map(|entry| Some((entry, entry.operation()?))) {
+            for key in operation.keys().filter(|key| wanted.contains(key)) {
+                holders.insert(key.digest(), operation.holder_of(key, entry.index.0));
+            }
+        }
+        holders
+    }
+
+    /// The id of the payment that the last entry decided; in a batch, of the one with this number.
+    pub(crate) fn last_payment(&self, item: u16) -> PaymentId {
+        PaymentId::derive(self.entries.last().expect("something was appended").stamp(), item)
+    }
+
+    /// Appends a capture, void or refund, as the bank decides it.
+    pub(crate) fn change(&mut self, payment: PaymentId, change: PaymentChangeKind) {
+        self.request(OperationRequest::PaymentChange { payment, change });
+    }
+
+    /// Appends the expiry of the hold that is the first to expire, when its time is up.
+    pub(crate) fn expire_first(&mut self) {
+        let (expires_at_ms, id) = self.bank.first_expiry().expect("something is on hold");
+        self.waited_ms += expires_at_ms.saturating_sub(self.next_stamp().timestamp_ms);
+        let (operation, _) = self.bank.expire(self.next_stamp(), id).expect("its time is up");
         self.append(Body::Operation(operation));
     }
 
     /// Appends one entry of every kind and outcome.
     pub(crate) fn one_of_each(&mut self) {
+        self.accounts_of_each();
+        self.request(payment("external:card", "a", i64::MAX, None, None));
+        self.request(payment("external:card", "a", 1, None, None));
+        self.request(payment("a", "b", 1, Some(""), None));
+        self.request(payment("a", "b", 2, Some("ein \u{1F600} \"Satz\"\n\0"), Some(r#"{"a":[1,2.50,null]}"#)));
+        self.changes_of_each();
+        self.batches_of_each();
+        self.request(OperationRequest::Fence);
+        self.request(payment("nobody", "b", 3, Some("refused"), Some("{}")));
+    }
+
+    fn accounts_of_each(&mut self) {
         let opened = account("shop:1");
         let open = |overdraft| AccountChangeKind::Open(overdraft);
         let limit = Overdraft::Limit(MinorUnits::new(500));
         self.request(OperationRequest::Account { account: opened.clone(), change: open(limit) });
         self.request(OperationRequest::Account { account: opened.clone(), change: open(Overdraft::None) });
-        let raise = AccountChangeKind::SetOverdraft(Overdraft::Unlimited);
-        self.request(OperationRequest::Account { account: opened, change: raise });
+        let raise = AccountChangeKind::Change { overdraft: Some(Overdraft::Unlimited), status: None };
+        self.request(OperationRequest::Account { account: opened.clone(), change: raise });
         self.request(OperationRequest::Account { account: account("nobody"), change: raise });
-        self.request(payment("external:card", "a", i64::MAX, None, None));
-        self.request(payment("external:card", "a", 1, None, None));
-        self.request(payment("a", "b", 1, Some(""), None));
-        self.request(payment("a", "b", 2, Some("ein \u{1F600} \"Satz\"\n\0"), Some(r#"{"a":[1,2.50,null]}"#)));
-        self.request(payment("nobody", "b", 3, Some("refused"), Some("{}")));
+        let freeze = AccountChangeKind::Change { overdraft: None, status: Some(AccountStatus::Frozen) };
+        self.request(OperationRequest::Account { account: opened, change: freeze });
     }
 
-    fn append(&mut self, body: Body) {
-        let index = self.last.index.next();
-        let timestamp = Timestamp(1_700_000_000_000 + index.0 * 10);
+    fn changes_of_each(&mut self) {
+        // "a" has plenty by now or gets some here.
+        self.request(payment("external:bank", "a", 1_000_000, None, None));
+        let ordered = |amount| hold("a", "shop:2", amount, Some(("#1", 1_000)));
+        self.request(ordered(600));
+        let held = self.last_payment(0);
+        self.request(ordered(600));
+        self.change(held, PaymentChangeKind::Capture(Some(MinorUnits::new(150))));
+        self.change(held, PaymentChangeKind::Capture(Some(MinorUnits::new(1_000))));
+        self.change(held, PaymentChangeKind::Refund(Some(MinorUnits::new(50))));
+        self.change(held, PaymentChangeKind::Void);
+        self.change(held, PaymentChangeKind::Void);
+        self.change(held, PaymentChangeKind::Refund(None));
+        self.request(ordered(400));
+        self.change(self.last_payment(0), PaymentChangeKind::Capture(None));
+        self.request(hold("a", "shop:2", 70, None));
+        self.expire_first();
+        self.request(hold("a", "shop:2", 80, Some(("#2", 80))));
+        self.request(payment("a", "b", 9, None, None));
+        let plain = self.last_payment(0);
+        self.change(plain, PaymentChangeKind::Refund(Some(MinorUnits::new(4))));
+        self.change(plain, PaymentChangeKind::Refund(Some(MinorUnits::new(6))));
+        let unknown = PaymentId::derive(Stamp { timestamp_ms: 1, epoch: 1, index: 3 }, 0);
+        self.change(unknown, PaymentChangeKind::Refund(None));
+    }
+
+    fn batches_of_each(&mut self) {
+        let items = |numbers: std::ops::Range<i64>| numbers.map(|number| item("a", "c", number, None));
+        self.request(batch(false, items(1..20).chain([item("nobody", "c", 1, None)]).collect()));
+        self.change(self.last_payment(3), PaymentChangeKind::Refund(Some(MinorUnits::new(1))));
+        self.request(batch(true, items(1..5).chain([item("nobody", "c", 1, Some("item-1"))]).collect()));
+        self.request(batch(true, items(1..5).collect()));
+        let keyed = || vec![item("a", "c", 5, Some("item-1")), item("a", "d", 6, Some("item-2"))];
+        self.request(batch(false, keyed()));
+        self.request_under("item-3", OperationRequest::Fence);
+        let others = [item("a", "d", 7, Some("item-2")), item("a", "d", 8, Some("item-3"))];
+        self.request(batch(false, keyed().into_iter().chain(others).collect()));
+        let OperationRequest::Payment(held) = hold("a", "c", 30, Some(("#3", 100))) else { unreachable!() };
+        let held = BatchItem { key: None, request: held };
+        let opens = PaymentRequest { opens_accounts: true, ..held.request.clone() };
+        let opens =
+            PaymentRequest { from: account("new:1"), to: account("new:2"), capture: Capture::Automatic, ..opens };
+        self.request(batch(false, vec![held.clone(), BatchItem { key: None, request: opens }, held]));
+        self.change(self.last_payment(2), PaymentChangeKind::Capture(Some(MinorUnits::new(10))));
+    }
+
+    fn next_stamp(&self) -> Stamp {
+        let index = self.last.index.0 + 1;
+        Stamp { timestamp_ms: 1_700_000_000_000 + index * 10 + self.waited_ms, epoch: self.last.epoch.0, index }
+    }
+
+    /// Appends whatever it is.
+    pub(crate) fn append(&mut self, body: Body) {
+        let Stamp { timestamp_ms, .. } = self.next_stamp();
+        let (index, timestamp) = (self.last.index.next(), Timestamp(timestamp_ms));
         let entry = UnchainedEntry { index, epoch: self.last.epoch, timestamp, body }.chain(&self.last.hash);
         self.last = entry.position();
         self.entries.push(Arc::new(entry));
@@ -111,12 +225,50 @@ pub(crate) fn payment(
     description: Option<&str>,
     metadata: Option<&str>,
 ) -> OperationRequest {
+    let (from, to) = (account(from), account(to));
     OperationRequest::Payment(PaymentRequest {
-        from: account(from),
-        to: account(to),
-        amount: MinorUnits::new(amount),
-        currency: Currency::parse("EUR").expect("a currency"),
         description: description.map(Into::into),
         metadata: metadata.map(Into::into),
+        ..PaymentRequest::plain(from, to, MinorUnits::new(amount), euros())
     })
+}
+
+/// A request to set euros aside for ten minutes.
+pub(crate) fn hold(from: &str, to: &str, amount: i64, order: Option<(&str, i64)>) -> OperationRequest {
+    let cap = |(id, total)| {
+        Box::new(OrderCap { id: OrderId::parse(id).expect("an order id"), total: MinorUnits::new(total) })
+    };
+    OperationRequest::Payment(PaymentRequest {
+        capture: Capture::Manual { expires_in_s: 600 },
+        order: order.map(cap),
+        ..PaymentRequest::plain(account(from), account(to), MinorUnits::new(amount), euros())
+    })
+}
+
+/// A payment of a batch, in euros.
+pub(crate) fn item(from: &str, to: &str, amount: i64, key: Option<&str>) -> BatchItem {
+    let request = PaymentRequest::plain(account(from), account(to), MinorUnits::new(amount), euros());
+    BatchItem { key: key.map(self::key), request }
+}
+
+pub(crate) fn batch(atomic: bool, items: Vec<BatchItem>) -> OperationRequest {
+    OperationRequest::Batch(BatchRequest { atomic, items })
+}
+
+fn key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::parse(text).expect("printable")
+}
+
+fn euros() -> Currency {
+    Currency::parse("EUR").expect("a currency")
+}
+
+/// Accounts and open holds are equal; of payments and orders at rest, memory may hold some or none.
+pub(crate) fn assert_same_money(one: &Bank, other: &Bank) {
+    assert!(one.accounts_after(None).eq(other.accounts_after(None)), "accounts differ");
+    assert!(one.open_holds().eq(other.open_holds()), "holds differ");
+    for (_, state) in one.open_holds() {
+        let order = |bank: &Bank| state.order.as_ref().and_then(|order| bank.order(order));
+        assert_eq!(order(one), order(other));
+    }
 }

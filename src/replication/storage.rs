@@ -8,6 +8,7 @@ use super::entry::Entry;
 use super::message::Response;
 use super::replica::Replica;
 use super::types::{Epoch, LogIndex, Promise};
+use crate::planted::{Bug, planted};
 
 use std::sync::Arc;
 
@@ -89,7 +90,9 @@ impl Storage {
             self.written_index = after;
         }
         self.durable_index = self.durable_index.min(after);
-        if let Some(in_flight) = &mut self.in_flight {
+        if let Some(in_flight) = &mut self.in_flight
+            && !planted(Bug::WriteOnItsWayNotCut)
+        {
             in_flight.end = in_flight.end.min(after);
         }
     }
@@ -151,9 +154,13 @@ impl Replica {
         let (durable_epoch, durable_index) = (self.storage.durable_epoch(), self.storage.durable_index);
         let effects = &mut self.effects;
         self.storage.waiting.retain(|waiting| {
-            let response = if promised > waiting.epoch {
+            let early = match &waiting.response {
+                Response::Promised(_) => planted(Bug::PromiseBeforeFsync),
+                _ => planted(Bug::AckBeforeFsync),
+            };
+            let response = if promised > waiting.epoch && !planted(Bug::NoFence) {
                 Response::Fenced { promised }
-            } else if durable_epoch >= waiting.epoch && durable_index >= waiting.index {
+            } else if early || (durable_epoch >= waiting.epoch && durable_index >= waiting.index) {
                 waiting.response.clone()
             } else {
                 return true;

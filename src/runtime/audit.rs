@@ -4,14 +4,25 @@
 //! An audit changes nothing and needs no running node; beside one, it looks at what is committed. It knows the files of
 //! a data directory and nothing of the event loop.
 
+mod finding;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::domain::{AccountId, Bank, KeyDigest, Operation, PaymentOutcome};
-use crate::ledger::{DirectoryLock, InspectedLedger, LedgerError, Watermark, inspect};
+use crate::domain::{
+    AccountId, Bank, MinorUnits, Operation, OrderDigest, OrderId, OrderState, PaymentId, PaymentOutcome,
+    PaymentRequest, PaymentStatus, Rejection,
+};
+use crate::ledger::{DirectoryLock, InspectedLedger, LedgerError, LedgerReader, Watermark, inspect};
 use crate::replication::{Entry, LogIndex, Position, Timestamp};
-use crate::views::{self, ViewsError, ViewsReader};
+use crate::views::{self, Lookups, ViewsContents, ViewsError, ViewsReader};
+
+use super::find::state_after;
+
+pub use finding::Finding;
 
 /// Entries read and checked at a time.
 const CHUNK_ENTRIES: usize = 4_096;
@@ -21,98 +32,6 @@ const REBUILD_ENTRIES: usize = 65_536;
 
 /// Findings reported by number; one is enough to distrust a ledger.
 const MAX_FINDINGS: usize = 100;
-
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[serde(tag = "finding", rename_all = "snake_case")]
-pub enum Finding {
-    /// A row is not what any program of this kind writes. The rest of the ledger was not looked at.
-    #[error("the ledger cannot be read after entry {after}: {reason}")]
-    Unreadable {
-        /// The last entry that could be read.
-        after: LogIndex,
-        /// What is wrong.
-        reason: String,
-    },
-    /// There is a hole in the log. The rest of the ledger was not looked at.
-    #[error("entry {index} is missing")]
-    Missing {
-        /// The first entry that is missing.
-        index: LogIndex,
-    },
-    /// An entry is not the one that was hashed. The rest of the ledger was not looked at.
-    #[error("the chain of hashes breaks at entry {index}")]
-    ChainBroken {
-        /// The entry.
-        index: LogIndex,
-    },
-    /// Timestamps go back.
-    #[error("entry {index} is older than the one before it")]
-    TimeWentBack {
-        /// The younger entry.
-        index: LogIndex,
-    },
-    /// The bank gets another result than the one written down. The rest of the ledger was not replayed.
-    #[error("entry {index}: {reason}")]
-    Diverged {
-        /// The entry.
-        index: LogIndex,
-        /// What differs.
-        reason: String,
-    },
-    /// Money came from nowhere or went there.
-    #[error("all accounts together hold {total} minor units of {currency}, and not zero")]
-    Unbalanced {
-        /// The currency.
-        currency: String,
-        /// What they hold.
-        total: i128,
-    },
-    /// The log is shorter than it once was.
-    #[error("the ledger ends at {last}, below {mark}, up to where it was committed and durable")]
-    EndsTooEarly {
-        /// The end of the log.
-        last: LogIndex,
-        /// Commit index or watermark.
-        mark: LogIndex,
-    },
-    /// The views cannot be read.
-    #[error("the views cannot be read: {reason}")]
-    ViewsUnreadable {
-        /// Why.
-        reason: String,
-    },
-    /// The views are not of this ledger's history.
-    #[error("the views are of another history than this ledger at entry {index}")]
-    ViewsOfAnotherHistory {
-        /// Up to where they claim to go.
-        index: LogIndex,
-    },
-    /// The views' accounts and balances are not those of the replayed bank.
-    #[error("the balances in the views are not those of the ledger at entry {index}, first at account {account}")]
-    ViewsBalances {
-        /// Of which entry they should be.
-        index: LogIndex,
-        /// The first account that differs.
-        account: String,
-    },
-    /// A key or a posting of this entry is not in the views.
-    #[error("the views lack a key or a posting of entry {index}")]
-    ViewsLack {
-        /// The entry.
-        index: LogIndex,
-    },
-    /// The views hold keys or postings that the ledger does not.
-    #[error("the views hold {found} keys and postings at entry {index}, the ledger {expected}")]
-    ViewsCount {
-        /// Of which entry they are.
-        index: LogIndex,
-        /// How many the views hold.
-        found: u64,
-        /// How many the ledger holds.
-        expected: u64,
-    },
-}
 
 /// What an audit saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -143,21 +62,24 @@ pub enum AuditError {
     Unverified(Finding),
 }
 
-/// What of the views is compared, and as of when.
+/// The views as they were when the audit began.
 struct ViewsClaim {
     reader: ViewsReader,
-    bank: (Position, Bank),
-    /// Keys and postings, together.
-    count: (Position, u64),
+    contents: ViewsContents,
 }
 
 /// The state of an audit between two entries.
 struct Audit {
     report: AuditReport,
+    /// Forgets nothing, so that what each operation says of the time before it can be compared.
     bank: Bank,
     last_timestamp: Timestamp,
-    /// Keys and postings so far.
+    /// Keys, postings and payments of orders so far.
     counted: u64,
+    /// Latest changes of payments so far, as the views should say them.
+    changed: BTreeMap<(LogIndex, u16), (LogIndex, PaymentStatus)>,
+    /// Orders for which anything was charged so far.
+    orders: BTreeSet<OrderDigest>,
     views: Option<ViewsClaim>,
     /// Whether going on makes sense.
     broken: bool,
@@ -203,6 +125,8 @@ impl Audit {
             bank: Bank::default(),
             last_timestamp: Timestamp::default(),
             counted: 0,
+            changed: BTreeMap::new(),
+            orders: BTreeSet::new(),
             views: None,
             broken: false,
         }
@@ -221,13 +145,10 @@ impl Audit {
 
     async fn open_views(&mut self, data_dir: &Path) -> Result<(), AuditError> {
         let Some(reader) = views::open_read_only(data_dir) else { return Ok(()) };
-        let read = async {
-            let (count_at, keys, postings) = reader.counts().await?;
-            Ok(ViewsClaim { bank: reader.load_bank().await?, count: (count_at, keys + postings), reader })
-        };
-        match read.await {
-            Ok(claim) => {
-                self.report.projected = Some(claim.bank.0.index);
+        match reader.contents().await {
+            Ok(contents) => {
+                self.report.projected = Some(contents.position.index);
+                let claim = ViewsClaim { reader, contents };
                 self.compare_views_at(Position::default(), &claim);
                 self.views = Some(claim);
                 Ok(())
@@ -266,19 +187,56 @@ impl Audit {
         if entries.is_empty() {
             self.stop_at(Finding::Missing { index: next });
         }
-        let mut keys = Vec::new();
-        let mut postings = Vec::new();
+        let mut expected = Lookups::default();
         for entry in &entries {
+            if let Err(finding) = self.recall_truth(&ledger.reader, entry).await? {
+                self.stop_at(finding);
+                break;
+            }
             if !self.check_entry(entry) {
                 break;
             }
-            self.gather(entry, &mut keys, &mut postings);
+            self.gather(entry, &mut expected);
             if let Some(claim) = self.views.take() {
                 self.compare_views_at(entry.position(), &claim);
                 self.views = Some(claim);
             }
         }
-        self.look_up(&keys, &postings).await
+        self.look_up(&expected).await
+    }
+
+    /// Brings into the bank what it does not keep by itself and the entry is to be compared with: a payment that never
+    /// changed before. A batch's repeated payment must have its original where it says.
+    async fn recall_truth(&mut self, ledger: &LedgerReader, entry: &Entry) -> Result<Result<(), Finding>, AuditError> {
+        let diverged = |reason: String| Ok(Err(Finding::Diverged { index: entry.index, reason }));
+        match entry.operation() {
+            Some(Operation::PaymentChange(change)) if self.bank.payment(change.payment).is_none() => {
+                let decided_at = LogIndex(change.payment.index());
+                let decided = if decided_at < entry.index { read_entry(ledger, decided_at).await? } else { None };
+                match decided.and_then(|decided| state_after(&decided, change.payment)) {
+                    Some(truth) => self.bank.recall_payment(change.payment, truth),
+                    None if change.before.is_some() => {
+                        return diverged(format!("there is no payment {}", change.payment));
+                    }
+                    None => {}
+                }
+            }
+            Some(Operation::Batch(batch)) => {
+                for item in &batch.items {
+                    let (PaymentOutcome::Repeated { index }, Some((key, fingerprint))) = (item.outcome, &item.key)
+                    else {
+                        continue;
+                    };
+                    let original = read_entry(ledger, LogIndex(index)).await?;
+                    let held = original.and_then(|original| original.operation()?.fingerprint_under(key));
+                    if LogIndex(index) >= entry.index || held != Some(*fingerprint) {
+                        return diverged(format!("entry {index} does not hold the payment under {key:?}"));
+                    }
+                }
+            }
+            Some(_) | None => {}
+        }
+        Ok(Ok(()))
     }
 
     /// Whether the entry is what the ones before it lead to.
@@ -292,11 +250,15 @@ impl Audit {
             self.stop_at(Finding::ChainBroken { index: entry.index });
             return false;
         }
-        if let Some(operation) = entry.operation()
-            && let Err(divergence) = self.bank.apply(operation)
-        {
-            self.stop_at(Finding::Diverged { index: entry.index, reason: divergence.to_string() });
-            return false;
+        if let Some(operation) = entry.operation() {
+            let orders = check_orders(&self.bank, operation);
+            let applied = orders.and_then(|()| {
+                self.bank.apply(entry.stamp(), operation).map(drop).map_err(|divergence| divergence.to_string())
+            });
+            if let Err(reason) = applied {
+                self.stop_at(Finding::Diverged { index: entry.index, reason });
+                return false;
+            }
         }
         if entry.timestamp < self.last_timestamp {
             self.find(Finding::TimeWentBack { index: entry.index });
@@ -307,36 +269,46 @@ impl Audit {
     }
 
     /// Notes what the views must hold of an entry.
-    fn gather(
-        &mut self,
-        entry: &Entry,
-        keys: &mut Vec<(KeyDigest, LogIndex)>,
-        postings: &mut Vec<(AccountId, LogIndex)>,
-    ) {
+    fn gather(&mut self, entry: &Entry, expected: &mut Lookups) {
         let Some(operation) = entry.operation() else { return };
-        self.counted += 1;
-        let projected = self.report.projected.is_some_and(|projected| entry.index <= projected);
-        if projected {
-            keys.push((operation.key().digest(), entry.index));
-        }
-        let Operation::Payment(payment) = operation else { return };
-        self.report.payments += 1;
-        if let PaymentOutcome::Succeeded { .. } = payment.outcome {
-            self.counted += 2;
-            if projected {
-                postings.push((payment.request.from.clone(), entry.index));
-                postings.push((payment.request.to.clone(), entry.index));
+        let mut found = Lookups::default();
+        found.keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
+        let moved: BTreeSet<&AccountId> =
+            operation.postings(entry.stamp()).flat_map(|posting| [posting.from, posting.to]).collect();
+        found.postings.extend(moved.into_iter().map(|id| (id.clone(), entry.index)));
+        for payment in operation.payments() {
+            self.report.payments += 1;
+            let Some(order) = &payment.request.order else { continue };
+            let digest = order.id.digest();
+            match payment.outcome {
+                PaymentOutcome::Repeated { .. } => continue,
+                PaymentOutcome::Rejected(_) => {}
+                PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. } => {
+                    self.orders.insert(digest);
+                }
             }
+            found.order_payments.push((digest, entry.index, payment.item));
+        }
+        self.counted += (found.keys.len() + found.postings.len() + found.order_payments.len()) as u64;
+        let changed = match operation {
+            Operation::PaymentChange(change) if operation.rejection().is_none() => Some(change.payment),
+            Operation::Expiry(expiry) => Some(expiry.payment),
+            _ => None,
+        };
+        if let Some((id, state)) = changed.and_then(|id| Some((id, self.bank.payment(id)?))) {
+            let change = (LogIndex(state.last_change), state.status());
+            self.changed.insert((LogIndex(id.index()), id.item()), change);
+        }
+        if self.report.projected.is_some_and(|projected| entry.index <= projected) {
+            expected.keys.append(&mut found.keys);
+            expected.postings.append(&mut found.postings);
+            expected.order_payments.append(&mut found.order_payments);
         }
     }
 
-    async fn look_up(
-        &mut self,
-        keys: &[(KeyDigest, LogIndex)],
-        postings: &[(AccountId, LogIndex)],
-    ) -> Result<(), AuditError> {
+    async fn look_up(&mut self, expected: &Lookups) -> Result<(), AuditError> {
         let Some(claim) = &self.views else { return Ok(()) };
-        let mut lacking = match claim.reader.missing(keys, postings).await {
+        let mut lacking = match claim.reader.missing(expected).await {
             Ok(lacking) => lacking,
             Err(ViewsError::Damaged(reason)) => {
                 self.find(Finding::ViewsUnreadable { reason });
@@ -353,19 +325,43 @@ impl Audit {
 
     /// Compares what the views claim to be as of just this position.
     fn compare_views_at(&mut self, here: Position, claim: &ViewsClaim) {
-        let (index, (count_at, found)) = (here.index, claim.count);
-        if index == count_at.index && found != self.counted {
-            self.find(Finding::ViewsCount { index, found, expected: self.counted });
-        }
-        let (bank_at, bank) = &claim.bank;
-        if index != bank_at.index {
+        let (index, contents) = (here.index, &claim.contents);
+        if index != contents.position.index {
             return;
         }
-        if *bank_at != here {
+        if contents.position != here {
             self.find(Finding::ViewsOfAnotherHistory { index });
-        } else if let Some(account) = first_difference(bank, &self.bank) {
+            return;
+        }
+        if contents.lookups != self.counted {
+            self.find(Finding::ViewsCount { index, found: contents.lookups, expected: self.counted });
+        }
+        if let Some(account) = first_difference(&contents.bank, &self.bank) {
             self.find(Finding::ViewsBalances { index, account: account.to_string() });
         }
+        if let Some(payment) = first_other_hold(&contents.bank, &self.bank) {
+            self.find(Finding::ViewsHold { index, payment: payment.to_string() });
+        }
+        if let Some((payment, item)) = self.first_other_change(contents) {
+            self.find(Finding::ViewsChange { index, payment, item });
+        }
+        if let Some(order) = self.first_other_order(contents) {
+            self.find(Finding::ViewsOrder { index, order });
+        }
+    }
+
+    fn first_other_change(&self, contents: &ViewsContents) -> Option<(LogIndex, u16)> {
+        let claimed: BTreeMap<_, _> =
+            contents.changed.iter().map(|(index, item, last, status)| ((*index, *item), (*last, *status))).collect();
+        let places = claimed.keys().chain(self.changed.keys());
+        places.filter(|place| claimed.get(place) != self.changed.get(place)).min().copied()
+    }
+
+    fn first_other_order(&self, contents: &ViewsContents) -> Option<String> {
+        let differs = |(id, state): &&(OrderId, OrderState)| self.bank.order(id) != Some(*state);
+        let different = contents.orders.iter().find(differs).map(|(id, _)| id.to_string());
+        let (found, expected) = (contents.orders.len(), self.orders.len());
+        different.or_else(|| (found != expected).then(|| format!("{found} where there are {expected}")))
     }
 
     fn finish(&mut self) {
@@ -378,12 +374,56 @@ impl Audit {
     }
 }
 
-fn first_difference<'bank>(one: &'bank Bank, other: &'bank Bank) -> Option<&'bank AccountId> {
-    if one == other {
-        return None;
+/// What each payment says of its order as it was before it, against the bank, which knows of every order. The bank itself
+/// takes an order that it does not know as it is told.
+fn check_orders(bank: &Bank, operation: &Operation) -> Result<(), String> {
+    let payments: Vec<(&PaymentRequest, Option<OrderState>, PaymentOutcome)> = match operation {
+        Operation::Payment(payment) => vec![(&payment.request, payment.order_before, payment.outcome)],
+        Operation::Batch(batch) => {
+            batch.items.iter().map(|item| (&item.request, item.order_before, item.outcome)).collect()
+        }
+        Operation::Account(_) | Operation::PaymentChange(_) | Operation::Expiry(_) | Operation::Fence(_) => Vec::new(),
+    };
+    let mut here: BTreeMap<&OrderId, OrderState> = BTreeMap::new();
+    for (request, said, outcome) in payments {
+        let Some(order) = &request.order else { continue };
+        let known = here.get(&order.id).copied().or_else(|| bank.order(&order.id));
+        if known != said {
+            return Err(format!("order {} was written as {said:?}, it was {known:?}", order.id));
+        }
+        // A payment of an aborted batch counted until the batch was taken back.
+        let charged = matches!(
+            outcome,
+            PaymentOutcome::Succeeded { .. }
+                | PaymentOutcome::Authorized { .. }
+                | PaymentOutcome::Rejected(Rejection::BatchAborted)
+        );
+        if charged {
+            let used = known.map_or(MinorUnits::ZERO, |state| state.used).checked_add(request.amount);
+            let used = used.ok_or_else(|| format!("order {} is charged more than can be counted", order.id))?;
+            here.insert(&order.id, OrderState { currency: request.currency, total: order.total, used });
+        }
     }
+    Ok(())
+}
+
+/// An entry below the one that is being checked, which was in the chain when it was checked itself.
+async fn read_entry(ledger: &LedgerReader, index: LogIndex) -> Result<Option<Arc<Entry>>, AuditError> {
+    match ledger.entry(index).await {
+        Ok(entry) => Ok(entry),
+        Err(LedgerError::Damaged(_)) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn first_difference<'bank>(one: &'bank Bank, other: &'bank Bank) -> Option<&'bank AccountId> {
     let ids = one.accounts_after(None).chain(other.accounts_after(None)).map(|(id, _)| id);
     ids.filter(|id| one.account(id) != other.account(id)).min()
+}
+
+fn first_other_hold(one: &Bank, other: &Bank) -> Option<PaymentId> {
+    let ids = one.open_holds().chain(other.open_holds()).map(|(id, _)| id);
+    ids.filter(|id| one.payment(*id) != other.payment(*id)).min()
 }
 
 /// Rebuilds the views in `data_dir` from the committed part of the ledger, verifying the chain on the way. The node must

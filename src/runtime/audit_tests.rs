@@ -9,9 +9,10 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use super::*;
+use crate::domain::{IdempotencyKey, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentState};
 use crate::ledger::{Identity, OpenLedger, open};
-use crate::replication::sample::{Chain, node, payment};
-use crate::replication::{Persist, StoreId};
+use crate::replication::sample::{Chain, assert_same_money, hold, node, payment};
+use crate::replication::{Body, Persist, StoreId};
 
 fn chain() -> Chain {
     let mut chain = Chain::of_payments(9_000);
@@ -131,6 +132,98 @@ async fn views_that_differ_from_the_ledger_are_found() {
 }
 
 #[tokio::test]
+async fn views_that_differ_in_what_became_of_payments_are_found() {
+    let chain = chain();
+    let dir = stored(&chain, chain.entries.len()).await;
+    assert_eq!(findings(&dir).await, []);
+    let index = chain.last().index;
+    type Expected = fn(&Finding) -> bool;
+    let spoilt: [(&'static str, Expected); 6] = [
+        ("UPDATE changed_payments SET status = 'voided' WHERE status = 'expired'", |finding| {
+            matches!(finding, Finding::ViewsChange { .. })
+        }),
+        ("DELETE FROM holds WHERE order_id = '#3'", |finding| matches!(finding, Finding::ViewsHold { .. })),
+        ("UPDATE orders SET used = used + 1 WHERE id = '#1'", |finding| matches!(finding, Finding::ViewsOrder { .. })),
+        ("DELETE FROM orders WHERE id = '#1'", |finding| matches!(finding, Finding::ViewsOrder { .. })),
+        ("DELETE FROM order_payments", |finding| matches!(finding, Finding::ViewsLack { .. })),
+        ("UPDATE balances SET held = held + 1 WHERE held > 0", |finding| {
+            matches!(finding, Finding::ViewsBalances { .. })
+        }),
+    ];
+    for (sql, expected) in spoilt {
+        tamper(&dir, "views.db", sql).await;
+        let found = findings(&dir).await;
+        assert!(found.iter().any(expected), "{sql}: {found:?}");
+        assert_eq!(rebuild_views(dir.path(), |_, _| {}).await.unwrap().index, index);
+        assert_eq!(findings(&dir).await, []);
+    }
+}
+
+/// A ledger whose chain is whole, and whose last entry says something that is not so.
+async fn with_a_lie(mut chain: Chain, lie: Operation) -> (LogIndex, Vec<Finding>) {
+    chain.append(Body::Operation(lie));
+    let dir = stored(&chain, 0).await;
+    (chain.last().index, findings(&dir).await)
+}
+
+fn changed(chain: &Chain) -> PaymentChange {
+    let changed = |entry: &Arc<Entry>| match entry.operation()? {
+        Operation::PaymentChange(change) if change.before.is_some() => Some(change.clone()),
+        _ => None,
+    };
+    chain.entries.iter().find_map(changed).unwrap()
+}
+
+#[tokio::test]
+async fn a_change_of_a_payment_that_stood_otherwise_is_found() {
+    let mut chain = Chain::begun();
+    chain.request(payment("external:card", "b", 100, None, None));
+    let paid = chain.last_payment(0);
+    let mut sound = Chain::begun();
+    sound.one_of_each();
+    let decided = state_after(chain.entries.last().unwrap(), paid).unwrap();
+    let lie = |before: PaymentState, from: i64, to: i64| {
+        let outcome = PaymentChangeOutcome::Applied {
+            amount: MinorUnits::new(60),
+            from_balance: MinorUnits::new(from),
+            to_balance: MinorUnits::new(to),
+        };
+        let change = PaymentChangeKind::Refund(Some(MinorUnits::new(60)));
+        Operation::PaymentChange(PaymentChange {
+            payment: paid,
+            change,
+            before: Some(Box::new(before)),
+            outcome,
+            ..changed(&sound)
+        })
+    };
+    let mut other = Chain::begun();
+    other.request(payment("external:card", "b", 100, None, None));
+    let (_, found) = with_a_lie(other, lie(decided.clone(), -40, 40)).await;
+    assert_eq!(found, []);
+    let swollen = PaymentState { amount: MinorUnits::new(200), captured: MinorUnits::new(200), ..decided };
+    let (index, found) = with_a_lie(chain, lie(swollen, -40, 40)).await;
+    assert!(matches!(&found[..], [Finding::Diverged { index: at, .. }] if *at == index), "{found:?}");
+}
+
+#[tokio::test]
+async fn an_order_that_was_paid_otherwise_is_found() {
+    let mut chain = Chain::begun();
+    chain.request(hold("external:card", "b", 60, Some(("#9", 100))));
+    let Some(Operation::Payment(held)) = chain.entries.last().unwrap().operation().cloned() else {
+        panic!("a payment")
+    };
+    let key = IdempotencyKey::parse("another").unwrap();
+    let used =
+        OrderState { used: MinorUnits::new(10), ..chain.bank.order(&held.request.order.as_ref().unwrap().id).unwrap() };
+    let mut before = Chain::begun();
+    before.pay();
+    let (index, found) =
+        with_a_lie(before, Operation::Payment(Payment { key, order_before: Some(used), ..held })).await;
+    assert!(matches!(&found[..], [Finding::Diverged { index: at, .. }] if *at == index), "{found:?}");
+}
+
+#[tokio::test]
 async fn views_are_rebuilt_equal_whatever_became_of_them() {
     let chain = chain();
     let dir = stored(&chain, 5_000).await;
@@ -143,7 +236,9 @@ async fn views_are_rebuilt_equal_whatever_became_of_them() {
         assert_eq!(projected, chain.last());
         assert_eq!(last, (chain.last().index.0, chain.last().index.0));
         let reader = views::open_read_only(dir.path()).unwrap();
-        assert_eq!(reader.load_bank().await.unwrap(), (chain.last(), chain.bank.clone()));
+        let (position, bank) = reader.load_bank().await.unwrap();
+        assert_eq!(position, chain.last());
+        assert_same_money(&bank, &chain.bank);
         reader.close().await;
         assert_eq!(findings(&dir).await, []);
     }

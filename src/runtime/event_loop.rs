@@ -189,7 +189,7 @@ impl EventLoop {
                     let _ = reply.send(answer);
                 }
             }
-            Effect::FindKey(digest) => self.executor.find_key(digest),
+            Effect::Find { search, wanted } => self.executor.find(search, wanted),
             Effect::Replication(effect) => self.execute_protocol(effect)?,
         }
         Ok(())

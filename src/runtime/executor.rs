@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::KeyDigest;
-use crate::engine::Input;
+use crate::engine::{Input, SearchId, Wanted};
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::replication::{
     CoordinationCommand, Entry, Event, LogIndex, NodeId, Outgoing, Persist, Position, Request, RequestId, Response,
@@ -16,6 +15,7 @@ use crate::transport::{PeerClient, PeerError};
 use crate::views::ViewsReader;
 
 use super::event_loop::Message;
+use super::find::find;
 
 /// How long a follower may take to store a batch.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,6 +27,9 @@ const QUICK_TIMEOUT: Duration = Duration::from_millis(500);
 const READ_RETRY: Duration = Duration::from_millis(100);
 /// Most entries in one answer to a fetch.
 const FETCH_ENTRIES: usize = 4_096;
+
+/// What the entries of one message weigh together. One alone may weigh more: it travels by itself.
+const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// See the module. Every task that it starts ends by itself: each has its own time limit.
 pub(super) struct Executor {
@@ -72,22 +75,16 @@ impl Executor {
     pub(super) fn respond_entries(&self, reply: oneshot::Sender<Response>, from: LogIndex, to: LogIndex) {
         let (ledger, events) = (self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
-            let mut read = read_chain(&ledger, from.previous(), to, FETCH_ENTRIES).await;
-            if matches!(read, Err(LedgerError::Damaged(_))) {
-                // A new leader may have truncated between two statements; real damage is still there a moment later.
-                tokio::time::sleep(READ_RETRY).await;
-                if !matches!(ledger.position(from.previous()).await, Ok(Some(_))) {
-                    let _ = reply.send(Response::Unable);
-                    return;
+            let response = match read_for_peer(&ledger, from.previous(), to, FETCH_ENTRIES).await {
+                Ok(Some((previous, entries))) => {
+                    let entries = fitting(entries);
+                    Response::Entries {
+                        previous,
+                        last_hash: entries.last().map_or(previous.hash, |entry| entry.hash),
+                        entries: entries.iter().map(|entry| entry.unchained()).collect(),
+                    }
                 }
-                read = read_chain(&ledger, from.previous(), to, FETCH_ENTRIES).await;
-            }
-            let response = match read {
-                Ok((previous, entries)) => Response::Entries {
-                    previous,
-                    last_hash: entries.last().map_or(previous.hash, |entry| entry.hash),
-                    entries: entries.iter().map(|entry| entry.unchained()).collect(),
-                },
+                Ok(None) => Response::Unable,
                 Err(error) => {
                     report_read(&events, &error).await;
                     Response::Unable
@@ -101,10 +98,9 @@ impl Executor {
     pub(super) fn load(&self, peer: NodeId, from: LogIndex, to: LogIndex) {
         let (ledger, events) = (self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
-            let most = usize::try_from(to.0 - from.0 + 1).unwrap_or(usize::MAX);
             // Entries travel without their hashes: a rotten one must be found here, or the follower gets the blame.
-            let entries = match read_chain(&ledger, from.previous(), to, most).await {
-                Ok((_, entries)) => entries,
+            let entries = match read_message(&ledger, from, to).await {
+                Ok(entries) => entries,
                 Err(error) => {
                     report_read(&events, &error).await;
                     // The core asks again at once; a disk that cannot be read just now is given a moment.
@@ -126,16 +122,12 @@ impl Executor {
         });
     }
 
-    pub(super) fn find_key(&self, digest: KeyDigest) {
-        let (views, events) = (self.views.clone(), self.events.clone());
+    pub(super) fn find(&self, search: SearchId, wanted: Wanted) {
+        let (views, ledger, events) = (self.views.clone(), self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
-            match views.key(digest).await {
-                Ok(index) => tell(&events, Input::KeyFound { digest, index }).await,
-                Err(error) => {
-                    tracing::error!(%error, "an idempotency key could not be looked up");
-                    tell(&events, Input::KeyNotFindable(digest)).await;
-                }
-            }
+            let found = find(&views, &ledger, &wanted).await;
+            let found = found.inspect_err(|error| tracing::error!(%error, "what a write needs could not be looked up"));
+            tell(&events, Input::Found { search, found: found.ok() }).await;
         });
     }
 }
@@ -153,6 +145,32 @@ pub(super) async fn tell(events: &mpsc::Sender<Message>, input: Input) {
     let _ = events.send(Message::Input(input)).await;
 }
 
+/// Reads the entry at `from` and as many of those that follow it as fit one message, at least one if there is one. The
+/// first only gives the place that the others follow, and may weigh as much as they do. Empty if the log does not reach
+/// that far any more.
+async fn read_message(ledger: &LedgerReader, from: LogIndex, to: LogIndex) -> Result<Vec<Arc<Entry>>, LedgerError> {
+    let Some((_, mut entries)) = read_for_peer(ledger, from.previous(), from, 1).await? else { return Ok(Vec::new()) };
+    if from < to && !entries.is_empty() {
+        let most = usize::try_from(to.0 - from.0).unwrap_or(usize::MAX);
+        let following = read_for_peer(ledger, from, to, most).await?;
+        entries.extend(following.map_or_else(Vec::new, |(_, following)| fitting(following)));
+    }
+    Ok(entries)
+}
+
+/// As many of the entries as fit one message, at least the first.
+fn fitting(mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
+    let mut bytes = 0;
+    let fits = |entry: &&Arc<Entry>| {
+        let first = bytes == 0;
+        bytes += entry.weight();
+        first || bytes <= MESSAGE_BYTES
+    };
+    let fitting = entries.iter().take_while(fits).count();
+    entries.truncate(fitting);
+    entries
+}
+
 /// A ledger that cannot be trusted takes its node out of the cluster; one that cannot be read just now does not.
 async fn report_read(events: &mpsc::Sender<Message>, error: &LedgerError) {
     tracing::error!(%error, "the ledger could not be read");
@@ -161,7 +179,31 @@ async fn report_read(events: &mpsc::Sender<Message>, error: &LedgerError) {
     }
 }
 
-/// Reads the place at `previous` and the entries after it up to `to`, and checks that they form an unbroken chain.
+/// Reads what a peer lacks; `None` if the log does not reach that far any more.
+///
+/// # Errors
+/// As [`read_chain`]. A new leader may truncate between two statements, which looks like damage; real damage is still
+/// there a moment later.
+pub(super) async fn read_for_peer(
+    ledger: &LedgerReader,
+    previous: LogIndex,
+    to: LogIndex,
+    most: usize,
+) -> Result<Option<(Position, Vec<Arc<Entry>>)>, LedgerError> {
+    match read_chain(ledger, previous, to, most).await {
+        Err(LedgerError::Damaged(_)) => {
+            tokio::time::sleep(READ_RETRY).await;
+            match ledger.position(previous).await? {
+                Some(_) => read_chain(ledger, previous, to, most).await.map(Some),
+                None => Ok(None),
+            }
+        }
+        read => read.map(Some),
+    }
+}
+
+/// Reads the place at `previous` and the entries after it up to `to`, and checks that they form an unbroken chain. At
+/// most `most`; fewer, but at least one if there is one, where they are heavy.
 ///
 /// # Errors
 /// [`LedgerError::Damaged`] if they do not, and whatever reading gives.
@@ -182,4 +224,48 @@ pub(super) async fn read_chain(
         end = entry.position();
     }
     Ok((place, entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::OperationRequest;
+    use crate::ledger::Identity;
+    use crate::replication::StoreId;
+    use crate::replication::sample::{Chain, batch, item, node};
+
+    fn heavy(bytes: usize) -> OperationRequest {
+        let mut item = item("external:card", "a", 1, None);
+        item.request.metadata = Some("x".repeat(bytes).into());
+        batch(false, vec![item])
+    }
+
+    #[test]
+    fn a_message_holds_what_fits_and_always_the_first_entry() {
+        let mut chain = Chain::begun();
+        for bytes in [MESSAGE_BYTES, 1, MESSAGE_BYTES / 2, MESSAGE_BYTES / 2] {
+            chain.request(heavy(bytes));
+        }
+        let from = |index: usize| fitting(chain.entries[index..].to_vec()).len();
+        assert_eq!((from(0), from(2), from(3), from(5)), (2, 1, 2, 1));
+        assert_eq!(fitting(Vec::new()), []);
+    }
+
+    #[tokio::test]
+    async fn entries_for_a_follower_follow_even_the_heaviest_one() {
+        let mut chain = Chain::begun();
+        chain.request(heavy(40 << 20));
+        chain.request(heavy(40 << 20));
+        chain.pay();
+        let dir = tempfile::tempdir().expect("a folder");
+        let identity = Identity { cluster_id: "test".to_owned(), node_id: node("node1") };
+        let mut opened = ledger::open(dir.path(), &identity, || StoreId(1)).await.expect("opens");
+        opened.writer.persist(&[chain.persist_after(LogIndex(0))]).await.expect("stored");
+        let last = chain.last().index;
+        for (from, upto) in [(1, 2), (2, 3), (3, 4), (4, 5), (5, 5)] {
+            let read = read_message(&opened.reader, LogIndex(from), last).await.expect("readable");
+            let index = |index: u64| usize::try_from(index).expect("small");
+            assert_eq!(read, chain.entries[index(from) - 1..index(upto)], "from {from}");
+        }
+    }
 }

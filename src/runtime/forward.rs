@@ -14,6 +14,8 @@ use crate::transport::{ForwardedAnswer, PeerClient, PeerError};
 
 /// Most writes in one batch.
 const BATCH: usize = 512;
+/// What the writes of one batch weigh together. One write alone may weigh more: it travels by itself.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Most batches on their way to one peer.
 const IN_FLIGHT: usize = 8;
 /// Most writes that wait for a place in a batch.
@@ -72,23 +74,49 @@ impl Forwarder {
 
 async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver<Forwarded>) {
     let places = Arc::new(Semaphore::new(IN_FLIGHT));
-    let mut batch = Vec::with_capacity(BATCH);
+    // A write that was too heavy for the batch before.
+    let mut left_over = None;
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-        if waiting.recv_many(&mut batch, BATCH).await == 0 {
-            return;
-        }
-        let (peers, node) = (peers.clone(), node.clone());
-        let mut full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
-        full.retain(|write| !write.reply.is_closed());
-        if full.is_empty() {
+        let first = match left_over.take() {
+            Some(write) => write,
+            None => match waiting.recv().await {
+                Some(write) => write,
+                None => return,
+            },
+        };
+        let mut batch = gather(first, &mut waiting, &mut left_over);
+        batch.retain(|write| !write.reply.is_closed());
+        if batch.is_empty() {
             continue;
         }
+        let (peers, node) = (peers.clone(), node.clone());
         tokio::spawn(async move {
-            send_batch(&peers, &node, full).await;
+            send_batch(&peers, &node, batch).await;
             drop(place);
         });
     }
+}
+
+/// As many of the waiting writes as fit one batch.
+fn gather(
+    first: Forwarded,
+    waiting: &mut mpsc::Receiver<Forwarded>,
+    left_over: &mut Option<Forwarded>,
+) -> Vec<Forwarded> {
+    let mut weight = first.proposal.request.weight();
+    let mut batch = vec![first];
+    while batch.len() < BATCH
+        && let Ok(write) = waiting.try_recv()
+    {
+        weight += write.proposal.request.weight();
+        if weight > BATCH_BYTES {
+            *left_over = Some(write);
+            break;
+        }
+        batch.push(write);
+    }
+    batch
 }
 
 async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
@@ -107,5 +135,40 @@ async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
     for (reply, answer) in replies.into_iter().zip(answers) {
         // A caller that has given up has its answer: unknown.
         let _ = reply.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::IdempotencyKey;
+    use crate::replication::sample::{batch, item, payment};
+
+    fn write(bytes: usize) -> Forwarded {
+        let request = match bytes {
+            0 => payment("external:card", "a", 1, None, None),
+            _ => {
+                let mut item = item("external:card", "a", 1, None);
+                item.request.metadata = Some("x".repeat(bytes).into());
+                batch(false, vec![item])
+            }
+        };
+        let key = IdempotencyKey::parse("k").expect("printable");
+        let (reply, _) = oneshot::channel();
+        Forwarded { proposal: Proposal { key, request }, deadline: Instant::now(), reply }
+    }
+
+    #[test]
+    fn a_heavy_write_waits_for_a_batch_of_its_own() {
+        let (queue, mut waiting) = mpsc::channel(16);
+        for bytes in [0, BATCH_BYTES + 1, 0] {
+            queue.try_send(write(bytes)).expect("there is room");
+        }
+        let mut left_over = None;
+        assert_eq!(gather(write(0), &mut waiting, &mut left_over).len(), 2);
+        let heavy = left_over.take().expect("the heavy one did not fit");
+        assert_eq!(gather(heavy, &mut waiting, &mut left_over).len(), 1);
+        assert_eq!(gather(left_over.take().expect("nothing fits beside it"), &mut waiting, &mut left_over).len(), 1);
+        assert!(left_over.is_none());
     }
 }

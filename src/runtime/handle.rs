@@ -1,5 +1,6 @@
 //! What request handlers hold: bounded ways into the event loop, and the read pools.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 
 use crate::clock::Clock;
-use crate::domain::{AccountId, AccountState, KeyDigest};
+use crate::domain::{AccountId, AccountState, Currency, KeyDigest};
 use crate::engine::{Engine, Input};
 use crate::ledger::LedgerReader;
 use crate::replication::{Entry, Epoch, LogIndex, NodeId, Now};
@@ -66,6 +67,9 @@ pub enum SubmitError {
     /// The key was used before for another request. Nothing moved.
     #[error("the idempotency key was used before for another request")]
     KeyReused,
+    /// The key was fenced. Nothing moved, and nothing can move under it.
+    #[error("the idempotency key was fenced")]
+    Fenced,
     /// The node's queue is full. Nothing moved.
     #[error("the node's queue is full")]
     Overloaded,
@@ -130,6 +134,15 @@ pub struct AccountSnapshot {
     pub id: AccountId,
     /// Its state.
     pub state: AccountState,
+}
+
+/// What the bank holds altogether.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BankFigures {
+    /// Payments on hold.
+    pub open_holds: usize,
+    /// The sum over all accounts, by currency. Zero, always: anything else is damage.
+    pub sums: BTreeMap<Currency, i128>,
 }
 
 /// Why the leadership was not handed over.
@@ -308,6 +321,18 @@ impl NodeHandle {
         .await
     }
 
+    /// What the bank holds altogether, as of the end of this node's log. Adds all accounts up.
+    ///
+    /// # Errors
+    /// [`ReadError::Overloaded`] if the loop's queue is full.
+    pub async fn bank_figures(&self) -> Result<BankFigures, ReadError> {
+        self.query(|engine, _| {
+            let bank = engine.bank();
+            BankFigures { open_holds: bank.open_hold_count(), sums: bank.totals() }
+        })
+        .await
+    }
+
     /// Where a key stands on this node: `Some(index)` of the entry that holds it, committed or not.
     ///
     /// # Errors
@@ -366,7 +391,7 @@ impl NodeHandle {
     }
 
     /// Looks into the engine.
-    async fn query<T: Send + 'static>(
+    pub(super) async fn query<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Engine, Now) -> T + Send + 'static,
     ) -> Result<T, ReadError> {

@@ -5,8 +5,10 @@
 pub mod audit;
 mod event_loop;
 mod executor;
+mod find;
 mod forward;
 mod handle;
+mod lists;
 mod load;
 mod metrics;
 mod node;
@@ -19,9 +21,9 @@ mod writer;
 
 pub use event_loop::Pulse;
 pub use handle::{
-    AccountSnapshot, Committed, Consistency, NodeHandle, ReadError, ReadPoint, SubmitError, TransferError,
+    AccountSnapshot, BankFigures, Committed, Consistency, NodeHandle, ReadError, ReadPoint, SubmitError, TransferError,
 };
 pub use metrics::Metrics;
 pub use node::{Node, NodeConfig, NodeError};
-pub use reads::{Page, PaymentFilter, PaymentStatus};
+pub use reads::{Page, PaymentFilter, PaymentView, Place, StatementFilter, StatementLine};
 pub use status::{FollowerStatus, NodeStatus, PeerView, Role};

@@ -46,8 +46,11 @@ pub(super) async fn project(
         let to = LogIndex(applied.0.min(projected.0 + chunk));
         let rest = match project_chunk(&mut views, projected, to, &ledger).await {
             Ok(()) => {
-                tell(&events, Input::Projected(views.projected().index)).await;
-                rest_after(began.elapsed(), lag)
+                let reached = views.projected().index;
+                tell(&events, Input::Projected(reached)).await;
+                // Entries that are so heavy that a chunk holds few of them are a backlog too.
+                let behind = lag > MAX_RELAXED_LAG || reached < to;
+                rest_after(began.elapsed(), behind)
             }
             Err(error) => {
                 tracing::error!(%error, "the views could not be brought up to date; trying again");
@@ -64,8 +67,8 @@ pub(super) async fn project(
     }
 }
 
-fn rest_after(worked: Duration, lag: u64) -> Duration {
-    if lag > MAX_RELAXED_LAG { worked } else { (worked * REST_FACTOR).clamp(GATHER, LONGEST_REST) }
+fn rest_after(worked: Duration, behind: bool) -> Duration {
+    if behind { worked } else { (worked * REST_FACTOR).clamp(GATHER, LONGEST_REST) }
 }
 
 async fn project_chunk(

@@ -7,25 +7,41 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
-use crate::domain::{Fingerprint, Proposal};
+use crate::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
 use crate::engine::Answer;
-use crate::replication::{Entry, LogIndex, NodeId};
+use crate::replication::{Entry, NodeId};
 use crate::transport::{ForwardedAnswer, ForwardedEntry};
 
 use super::event_loop::Message;
 use super::forward::Forwarding;
 use super::handle::{Committed, NodeHandle, SubmitError};
 
+/// What the entries in the answer to a forwarded batch weigh at most, but for the last one.
+const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
 /// What came of one attempt.
 enum Attempt {
     Committed(Committed),
     KeyReused,
+    Fenced,
     /// Nothing was appended: no room.
     Overloaded,
     /// Nothing was appended: not the leader, or not reached.
     NotLeading,
     /// It may have been appended.
     Unknown,
+}
+
+/// What of a write is needed to tell what its answer means.
+struct Asked {
+    key: IdempotencyKey,
+    is_fence: bool,
+}
+
+impl Asked {
+    fn of(proposal: &Proposal) -> Self {
+        Self { key: proposal.key.clone(), is_fence: proposal.request == OperationRequest::Fence }
+    }
 }
 
 impl NodeHandle {
@@ -46,6 +62,7 @@ impl NodeHandle {
             match attempt {
                 Attempt::Committed(committed) => return Ok(committed),
                 Attempt::KeyReused => return Err(SubmitError::KeyReused),
+                Attempt::Fenced => return Err(SubmitError::Fenced),
                 Attempt::Overloaded if !handed_over => return Err(SubmitError::Overloaded),
                 Attempt::Overloaded | Attempt::NotLeading => {}
                 Attempt::Unknown => handed_over = true,
@@ -65,37 +82,41 @@ impl NodeHandle {
 
     async fn propose_here(&self, proposal: Proposal, deadline: Instant) -> Attempt {
         let (reply, answer) = oneshot::channel();
+        let asked = Asked::of(&proposal);
         if self.request(Message::Propose { proposal, reply }).is_err() {
             return Attempt::Overloaded;
         }
         match timeout_at(deadline.into(), answer).await {
-            Ok(Ok(answer)) => self.settle(answer).await,
+            Ok(Ok(answer)) => self.settle(&asked, answer).await,
             Ok(Err(_)) | Err(_) => Attempt::Unknown,
         }
     }
 
-    async fn settle(&self, answer: Answer) -> Attempt {
+    async fn settle(&self, asked: &Asked, answer: Answer) -> Attempt {
         match answer {
             Answer::Decided(entry) => Attempt::Committed(self.committed(entry, false)),
-            Answer::Repeated { index, entry, fingerprint } => self.settle_repeated(index, entry, fingerprint).await,
+            Answer::Repeated { index, entry, fingerprint } => {
+                let entry = match entry {
+                    Some(entry) => Some(entry),
+                    None => self.shared.ledger.entry(index).await.ok().flatten(),
+                };
+                entry.map_or(Attempt::Unknown, |entry| self.settle_repeated(asked, entry, fingerprint))
+            }
             Answer::NotLeading => Attempt::NotLeading,
             Answer::Overloaded => Attempt::Overloaded,
             Answer::Lost => Attempt::Unknown,
         }
     }
 
-    /// The key has its entry: the same request gets the same answer, another one is refused.
-    async fn settle_repeated(&self, index: LogIndex, entry: Option<Arc<Entry>>, fingerprint: Fingerprint) -> Attempt {
-        let entry = match entry {
-            Some(entry) => Some(entry),
-            None => self.shared.ledger.entry(index).await.ok().flatten(),
-        };
-        match entry {
-            Some(entry) if entry.operation().is_some_and(|operation| operation.fingerprint() == fingerprint) => {
-                Attempt::Committed(self.committed(entry, true))
-            }
-            Some(_) => Attempt::KeyReused,
+    /// The key has its entry: the same request gets the same answer, a fence is shown what came before it, and any other
+    /// request is refused.
+    fn settle_repeated(&self, asked: &Asked, entry: Arc<Entry>, fingerprint: Fingerprint) -> Attempt {
+        let Some(operation) = entry.operation() else { return Attempt::Unknown };
+        match operation.fingerprint_under(&asked.key) {
             None => Attempt::Unknown,
+            Some(held) if held == fingerprint || asked.is_fence => Attempt::Committed(self.committed(entry, true)),
+            Some(_) if matches!(operation, Operation::Fence(_)) => Attempt::Fenced,
+            Some(_) => Attempt::KeyReused,
         }
     }
 
@@ -119,6 +140,7 @@ impl NodeHandle {
                     Attempt::Committed(Committed { entry: entry.into_entry(), replayed, leader, epoch })
                 }
                 ForwardedAnswer::KeyReused => Attempt::KeyReused,
+                ForwardedAnswer::Fenced => Attempt::Fenced,
                 ForwardedAnswer::Overloaded => Attempt::Overloaded,
                 ForwardedAnswer::NotLeading => Attempt::NotLeading,
                 ForwardedAnswer::Unknown => Attempt::Unknown,
@@ -141,17 +163,32 @@ impl NodeHandle {
     pub(super) async fn take_forwarded(&self, proposals: Vec<Proposal>, deadline: Instant) -> Vec<ForwardedAnswer> {
         let enter = |proposal| {
             let (reply, answer) = oneshot::channel();
-            self.request(Message::Propose { proposal, reply }).ok().map(|()| answer)
+            let asked = Asked::of(&proposal);
+            self.request(Message::Propose { proposal, reply }).ok().map(|()| (asked, answer))
         };
         let entered: Vec<_> = proposals.into_iter().map(enter).collect();
         let mut answers = Vec::with_capacity(entered.len());
+        let mut bytes = 0;
         for waiting in entered {
             let attempt = match waiting {
                 None => Attempt::Overloaded,
-                Some(answer) => match timeout_at(deadline.into(), answer).await {
-                    Ok(Ok(answer)) => self.settle(answer).await,
+                Some((asked, answer)) => match timeout_at(deadline.into(), answer).await {
+                    Ok(Ok(answer)) => self.settle(&asked, answer).await,
                     Ok(Err(_)) | Err(_) => Attempt::Unknown,
                 },
+            };
+            // Many repeated requests may each be answered with one and the same huge batch. Those for which there is no
+            // room are answered when they are asked again.
+            let attempt = match attempt {
+                Attempt::Committed(committed) if bytes > ANSWER_BYTES => {
+                    tracing::debug!(index = %committed.entry.index, "an answer did not fit and is asked for again");
+                    Attempt::Unknown
+                }
+                Attempt::Committed(committed) => {
+                    bytes += committed.entry.weight();
+                    Attempt::Committed(committed)
+                }
+                other => other,
             };
             answers.push(forwarded_answer(attempt));
         }
@@ -165,6 +202,7 @@ fn forwarded_answer(attempt: Attempt) -> ForwardedAnswer {
             ForwardedAnswer::Committed { entry: Box::new(ForwardedEntry::new(&entry)), replayed, leader, epoch }
         }
         Attempt::KeyReused => ForwardedAnswer::KeyReused,
+        Attempt::Fenced => ForwardedAnswer::Fenced,
         Attempt::Overloaded => ForwardedAnswer::Overloaded,
         Attempt::NotLeading => ForwardedAnswer::NotLeading,
         Attempt::Unknown => ForwardedAnswer::Unknown,

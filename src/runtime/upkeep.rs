@@ -57,7 +57,8 @@ pub(super) async fn mark(watermark: &Watermark, ledger: &LedgerReader, applied: 
 
 /// Reads the ledger from the beginning to its end, over and over, and quarantines the node if its chain is broken.
 pub(super) async fn scrub(ledger: LedgerReader, pulse: watch::Receiver<Pulse>, events: mpsc::Sender<Message>) {
-    let mut checked = LogIndex(0);
+    // A round ends where the ledger ended when it began: chasing the end, it would never begin again while payments come.
+    let (mut checked, mut end) = (LogIndex(0), LogIndex(0));
     let mut tick = tokio::time::interval(SCRUB_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -65,13 +66,11 @@ pub(super) async fn scrub(ledger: LedgerReader, pulse: watch::Receiver<Pulse>, e
             _ = tick.tick() => {}
             () = events.closed() => return,
         }
-        let applied = pulse.borrow().applied_index;
-        if checked >= applied {
-            checked = LogIndex(0);
-            continue;
+        if checked >= end {
+            (checked, end) = (LogIndex(0), pulse.borrow().applied_index);
         }
-        match read_chain(&ledger, checked, applied, SCRUB_ENTRIES).await {
-            Ok((_, entries)) => checked = entries.last().map_or(LogIndex(0), |entry| entry.index),
+        match read_chain(&ledger, checked, end, SCRUB_ENTRIES).await {
+            Ok((_, entries)) => checked = entries.last().map_or(end, |entry| entry.index),
             Err(LedgerError::Damaged(reason)) => {
                 tracing::error!(%reason, "the scrubber found the ledger damaged; this node is quarantined");
                 tell(&events, Input::Replication(Event::Quarantine(reason))).await;

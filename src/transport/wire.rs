@@ -109,6 +109,8 @@ pub enum ForwardedAnswer {
     },
     /// The key was used before for another request.
     KeyReused,
+    /// The key was fenced.
+    Fenced,
     /// The receiver's queue is full; nothing was appended.
     Overloaded,
     /// The receiver does not lead; nothing was appended.

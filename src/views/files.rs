@@ -21,7 +21,7 @@ const MAX_READERS: u32 = 4;
 const READER_WAIT: Duration = Duration::from_secs(5);
 
 /// Prepared statements that the writer keeps: every size of the last statement of each table.
-const CACHED_STATEMENTS: usize = 300;
+const CACHED_STATEMENTS: usize = 600;
 
 /// Pages in the WAL after which a COMMIT writes them back. Nobody waits for the projector, so it may take its time.
 const CHECKPOINT_PAGES: &str = "4000";

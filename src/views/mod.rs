@@ -1,4 +1,4 @@
-//! Views of the ledger, in SQLite: keys, accounts, balances and statements by index.
+//! Views of the ledger, in SQLite: keys, accounts, balances, holds, orders, and what lists and statements find by.
 //!
 //! Everything here is derived from log entries and stands at one projected index; what is younger is answered from
 //! memory. It may be deleted, and is made anew when it is missing, damaged or of another ledger. It knows entries and
@@ -14,5 +14,5 @@ mod writer;
 
 pub use error::ViewsError;
 pub use files::{OpenViews, open, open_read_only};
-pub use reader::ViewsReader;
+pub use reader::{Lookups, ViewsContents, ViewsReader};
 pub use writer::ViewsWriter;

@@ -2,16 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use sqlx::ConnectOptions;
 
 use super::*;
-use crate::domain::Operation;
-use crate::replication::sample::{Chain, account, payment};
-use crate::replication::{LogIndex, Position, StoreId};
+use crate::domain::{KeyDigest, Operation, PaymentId, PaymentOutcome, PaymentStatus};
+use crate::replication::sample::{Chain, account, assert_same_money, payment};
+use crate::replication::{Entry, LogIndex, Position, StoreId};
 
 async fn opened(dir: &Path) -> OpenViews {
     open(dir, "test", StoreId(1)).await.unwrap()
@@ -30,29 +31,88 @@ fn mixed_chain() -> Chain {
 async fn assert_shows(reader: &ViewsReader, chain: &Chain) {
     let (position, bank) = reader.load_bank().await.unwrap();
     assert_eq!(position, chain.last());
-    assert_eq!(bank, chain.bank);
-    let mut expected = BTreeSet::new();
-    let mut of_customer = Vec::new();
-    for entry in chain.entries.iter().rev() {
-        let Some(operation) = entry.operation() else { continue };
-        let digest = operation.key().digest();
-        assert_eq!(reader.key(digest).await.unwrap(), Some(entry.index));
-        expected.insert(digest);
-        if let Operation::Payment(payment) = operation
-            && operation.rejection().is_none()
-            && payment.request.to == account("customer-3")
-        {
-            of_customer.push(entry.index);
+    assert_same_money(&bank, &chain.bank);
+    assert_shows_keys(reader, chain).await;
+    assert_shows_postings(reader, chain).await;
+    assert_shows_payments(reader, chain).await;
+}
+
+async fn assert_shows_keys(reader: &ViewsReader, chain: &Chain) {
+    let mut expected = BTreeMap::new();
+    for entry in &chain.entries {
+        for key in entry.operation().into_iter().flat_map(Operation::keys) {
+            expected.insert(key.digest(), entry.index);
         }
     }
     let mut digests = Vec::new();
     assert_eq!(reader.each_digest(|digest| digests.push(digest)).await.unwrap(), chain.last());
-    assert_eq!(digests, expected.into_iter().collect::<Vec<_>>());
-    let found = reader.account_entries(&account("customer-3"), LogIndex(u64::MAX), 10_000).await.unwrap();
-    assert_eq!(found, of_customer);
-    let page = reader.account_entries(&account("customer-3"), of_customer[1], 3).await.unwrap();
-    assert_eq!(page, of_customer[2..5]);
+    assert!(digests.iter().eq(expected.keys()));
+    let unknown = KeyDigest([7; 16]);
+    let found = reader.keys(digests.into_iter().chain([unknown])).await.unwrap();
+    assert_eq!(found.into_iter().collect::<BTreeMap<_, _>>(), expected);
+    for (digest, index) in expected.into_iter().take(20) {
+        assert_eq!(reader.key(digest).await.unwrap(), Some(index));
+    }
+    assert_eq!(reader.key(unknown).await.unwrap(), None);
+}
+
+async fn assert_shows_postings(reader: &ViewsReader, chain: &Chain) {
+    for id in ["customer-3", "a", "shop:2", "external:card"].map(account) {
+        let moved = |entry: &&Arc<Entry>| {
+            let operation = entry.operation();
+            operation.is_some_and(|op| op.postings(entry.stamp()).any(|moved| *moved.from == id || *moved.to == id))
+        };
+        let expected: Vec<_> = chain.entries.iter().rev().filter(moved).map(|entry| entry.index).collect();
+        assert_eq!(reader.account_entries(&id, LogIndex(u64::MAX), 10_000).await.unwrap(), expected);
+        assert_eq!(reader.account_entries(&id, expected[1], 3).await.unwrap(), expected[2..5.min(expected.len())]);
+    }
     assert_eq!(reader.account_entries(&account("nobody"), LogIndex(u64::MAX), 10).await.unwrap(), []);
+}
+
+/// Latest changes, statuses and orders.
+async fn assert_shows_payments(reader: &ViewsReader, chain: &Chain) {
+    let (mut changed, mut orders) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+    for entry in &chain.entries {
+        let Some(operation) = entry.operation() else { continue };
+        match operation {
+            Operation::PaymentChange(change) if operation.rejection().is_none() => {
+                changed.insert(change.payment, (entry.index, change.after(entry.stamp()).unwrap().status()));
+            }
+            Operation::Expiry(expiry) => {
+                changed.insert(expiry.payment, (entry.index, expiry.after(entry.stamp()).status()));
+            }
+            _ => {}
+        }
+        for payment in
+            operation.payments().filter(|payment| !matches!(payment.outcome, PaymentOutcome::Repeated { .. }))
+        {
+            if let Some(order) = &payment.request.order {
+                orders.entry(order.id.clone()).or_default().insert(0, (entry.index, payment.item));
+            }
+        }
+    }
+    let unchanged = PaymentId::derive(chain.entries[5].stamp(), 0);
+    let found = reader.last_changes(changed.keys().copied().chain([unchanged])).await.unwrap();
+    assert!(
+        found
+            .into_iter()
+            .collect::<BTreeMap<_, _>>()
+            .iter()
+            .eq(changed.iter().map(|(id, (at, _))| (id, at)).collect::<Vec<_>>())
+    );
+    for status in PaymentStatus::all() {
+        let of_status = changed.iter().filter(|(_, (_, now))| *now == status);
+        let mut expected: Vec<_> = of_status.map(|(id, _)| (LogIndex(id.index()), id.item())).collect();
+        expected.sort_unstable_by(|one, other| other.cmp(one));
+        let end = (LogIndex(u64::MAX), 0);
+        assert_eq!(reader.changed_to(status, LogIndex(1), end, 1_000).await.unwrap(), expected, "{status}");
+    }
+    for (order, expected) in &orders {
+        assert_eq!(&reader.order_payments(order, (LogIndex(u64::MAX), 0), 1_000).await.unwrap(), expected);
+    }
+    let states: BTreeMap<_, _> = reader.orders(orders.keys()).await.unwrap().into_iter().collect();
+    let expected = orders.keys().filter_map(|order| Some((order.clone(), chain.bank.order(order)?)));
+    assert_eq!(states, expected.collect());
 }
 
 #[tokio::test]
@@ -144,7 +204,9 @@ async fn a_projection_that_fails_on_a_full_disk_goes_on_when_there_is_room() {
     assert!(matches!(failure, ViewsError::Sql(_)), "{failure}");
     // The next call opens the file anew, which takes the limit away, and finds what is really there.
     views.writer.project(&chain.entries[500..]).await.unwrap();
-    assert_eq!(views.reader.load_bank().await.unwrap(), (chain.last(), chain.bank));
+    let (position, bank) = views.reader.load_bank().await.unwrap();
+    assert_eq!(position, chain.last());
+    assert_same_money(&bank, &chain.bank);
 }
 
 /// Not a test of behaviour but of cost; run it optimised, with `--ignored --nocapture`.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection};
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Hold, Touched};
 use super::error::ViewsError;
 use super::reader::{read_projected, to_sql};
-use crate::domain::AccountId;
+use crate::domain::{AccountId, AccountStatus, MinorUnits, OrderId, PaymentId, PaymentState};
 use crate::replication::{Entry, Position};
 
 /// Rows per statement: a hop to SQLite's thread costs as much as storing some ten rows.
@@ -114,7 +114,8 @@ impl ViewsWriter {
         let mut connection = self.connected().await?;
         sqlx::raw_sql(
             "BEGIN IMMEDIATE; DELETE FROM keys; DELETE FROM accounts; DELETE FROM balances; \
-             DELETE FROM account_entries; \
+             DELETE FROM account_entries; DELETE FROM changed_payments; DELETE FROM holds; DELETE FROM orders; \
+             DELETE FROM order_payments; \
              UPDATE meta SET projected_index = 0, projected_epoch = 0, projected_hash = zeroblob(32); COMMIT",
         )
         .execute(&mut connection)
@@ -159,6 +160,8 @@ impl ViewsWriter {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
         store_keys(connection, chunk).await?;
         let next_account = self.store_accounts(connection, chunk).await?;
+        store_payments(connection, chunk).await?;
+        store_orders(connection, chunk).await?;
         sqlx::query("UPDATE meta SET projected_index = ?, projected_epoch = ?, projected_hash = ?; COMMIT")
             .bind(to_sql(end.index.0)?)
             .bind(to_sql(end.epoch.0)?)
@@ -172,48 +175,150 @@ impl ViewsWriter {
     async fn store_accounts(&self, connection: &mut SqliteConnection, chunk: &Chunk) -> Result<i64, ViewsError> {
         let known = known_accounts(connection, chunk).await?;
         let mut next_account = self.next_account;
-        let mut accounts = Rows::new(
-            "INSERT INTO accounts (account, id, overdraft)",
-            3,
-            "ON CONFLICT (account) DO UPDATE SET overdraft = excluded.overdraft",
-        );
+        let mut new = Rows::new("INSERT INTO accounts (account, id, overdraft, status)", 4, "");
         let mut numbered = Vec::with_capacity(chunk.accounts.len());
         for (id, touched) in &chunk.accounts {
-            let number = known.get(id.as_str()).copied();
-            if number.is_none() || touched.overdraft.is_some() {
-                let row = accounts.next();
-                row.add(number.unwrap_or(next_account)).expect(NEVER_FAILS);
-                row.add(id.as_str()).expect(NEVER_FAILS);
-                row.add(touched.overdraft.unwrap_or_default().to_string()).expect(NEVER_FAILS);
-            }
-            numbered.push((number.unwrap_or(next_account), touched));
-            next_account += i64::from(number.is_none());
-        }
-        accounts.store(connection).await?;
-        numbered.sort_unstable_by_key(|(number, _)| *number);
-        let mut balances = Rows::new(
-            "INSERT INTO balances (account, currency, posted)",
-            3,
-            "ON CONFLICT (account, currency) DO UPDATE SET posted = excluded.posted",
-        );
-        let mut postings = Rows::new("INSERT INTO account_entries (account, log_index)", 2, "");
-        for (number, touched) in numbered {
-            for (currency, balance) in &touched.balances {
-                let row = balances.next();
+            let number = known.get(id.as_str()).copied().unwrap_or(next_account);
+            if number == next_account {
+                let row = new.next();
                 row.add(number).expect(NEVER_FAILS);
-                row.add(currency.code()).expect(NEVER_FAILS);
-                row.add(balance.get()).expect(NEVER_FAILS);
+                row.add(id.as_str()).expect(NEVER_FAILS);
+                row.add(touched.overdraft.unwrap_or(touched.born).to_string()).expect(NEVER_FAILS);
+                row.add(touched.status.unwrap_or_default().as_str()).expect(NEVER_FAILS);
+                next_account += 1;
+            } else if touched.overdraft.is_some() || touched.status.is_some() {
+                change_account(connection, number, touched).await?;
             }
-            for index in &touched.postings {
-                let row = postings.next();
+            numbered.push((number, touched));
+        }
+        new.store(connection).await?;
+        numbered.sort_unstable_by_key(|(number, _)| *number);
+        store_balances(connection, &numbered).await?;
+        let mut entries = Rows::new("INSERT INTO account_entries (account, log_index)", 2, "");
+        for (number, touched) in numbered {
+            for index in &touched.entries {
+                let row = entries.next();
                 row.add(number).expect(NEVER_FAILS);
                 row.add(to_sql(index.0)?).expect(NEVER_FAILS);
             }
         }
-        balances.store(connection).await?;
-        postings.store(connection).await?;
+        entries.store(connection).await?;
         Ok(next_account)
     }
+}
+
+/// Changes of accounts are rare, so each is a statement of its own.
+async fn change_account(connection: &mut SqliteConnection, number: i64, touched: &Touched) -> Result<(), ViewsError> {
+    let sql = "UPDATE accounts SET overdraft = COALESCE(?, overdraft), status = COALESCE(?, status) WHERE account = ?";
+    sqlx::query(sql)
+        .bind(touched.overdraft.map(|overdraft| overdraft.to_string()))
+        .bind(touched.status.map(AccountStatus::as_str))
+        .bind(number)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn store_balances(connection: &mut SqliteConnection, accounts: &[(i64, &Touched)]) -> Result<(), ViewsError> {
+    let mut posted = Rows::new(
+        "INSERT INTO balances (account, currency, posted, held)",
+        4,
+        "ON CONFLICT (account, currency) DO UPDATE SET posted = excluded.posted, held = held + excluded.held",
+    );
+    // An authorization or an expiry does not say how much is posted.
+    let mut held = Rows::new(
+        "INSERT INTO balances (account, currency, posted, held)",
+        4,
+        "ON CONFLICT (account, currency) DO UPDATE SET held = held + excluded.held",
+    );
+    for (number, touched) in accounts {
+        for (currency, moved) in &touched.balances {
+            let row = if moved.posted.is_some() { posted.next() } else { held.next() };
+            row.add(*number).expect(NEVER_FAILS);
+            row.add(currency.code()).expect(NEVER_FAILS);
+            row.add(moved.posted.unwrap_or(MinorUnits::ZERO).get()).expect(NEVER_FAILS);
+            row.add(moved.held).expect(NEVER_FAILS);
+        }
+    }
+    posted.store(connection).await?;
+    held.store(connection).await
+}
+
+/// Stores the latest changes of payments, and their holds.
+async fn store_payments(connection: &mut SqliteConnection, chunk: &Chunk) -> Result<(), ViewsError> {
+    let mut changed = Rows::new("REPLACE INTO changed_payments (log_index, item, last_change, status)", 4, "");
+    let mut holds = Rows::new(
+        "REPLACE INTO holds (log_index, item, payment_id, from_account, to_account, currency, amount, held, captured, \
+         refunded, expires_at_ms, order_id, changes, last_change)",
+        14,
+        "",
+    );
+    let mut ended = Vec::new();
+    for (id, payment) in &chunk.payments {
+        if let Some((index, status)) = payment.last {
+            let row = changed.next();
+            row.add(to_sql(id.index())?).expect(NEVER_FAILS);
+            row.add(i64::from(id.item())).expect(NEVER_FAILS);
+            row.add(to_sql(index.0)?).expect(NEVER_FAILS);
+            row.add(status.as_str()).expect(NEVER_FAILS);
+        }
+        match &payment.hold {
+            Hold::Open(state) => bind_hold(holds.next(), *id, state)?,
+            Hold::Ended => ended.push((id.index(), id.item())),
+            Hold::Untouched => {}
+        }
+    }
+    changed.store(connection).await?;
+    holds.store(connection).await?;
+    for ended in ended.chunks(IDS_PER_LOOKUP) {
+        let ended = serde_json::to_string(ended).expect("places are numbers");
+        let sql = "DELETE FROM holds WHERE (log_index, item) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
+        sqlx::query(sql).bind(ended).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+fn bind_hold(row: &mut SqliteArguments, id: PaymentId, state: &PaymentState) -> Result<(), ViewsError> {
+    row.add(to_sql(id.index())?).expect(NEVER_FAILS);
+    row.add(i64::from(id.item())).expect(NEVER_FAILS);
+    row.add(id.to_string()).expect(NEVER_FAILS);
+    row.add(state.from.as_str()).expect(NEVER_FAILS);
+    row.add(state.to.as_str()).expect(NEVER_FAILS);
+    row.add(state.currency.code()).expect(NEVER_FAILS);
+    for amount in [state.amount, state.held, state.captured, state.refunded] {
+        row.add(amount.get()).expect(NEVER_FAILS);
+    }
+    row.add(state.expires_at_ms.map(to_sql).transpose()?).expect(NEVER_FAILS);
+    row.add(state.order.as_ref().map(OrderId::as_str)).expect(NEVER_FAILS);
+    row.add(i64::from(state.changes)).expect(NEVER_FAILS);
+    row.add(to_sql(state.last_change)?).expect(NEVER_FAILS);
+    Ok(())
+}
+
+async fn store_orders(connection: &mut SqliteConnection, chunk: &Chunk) -> Result<(), ViewsError> {
+    let mut orders = Rows::new(
+        "INSERT INTO orders (digest, id, currency, total, used)",
+        5,
+        "ON CONFLICT (digest) DO UPDATE SET used = used + excluded.used",
+    );
+    for (digest, ordered) in &chunk.orders {
+        let row = orders.next();
+        row.add(digest.0.to_vec()).expect(NEVER_FAILS);
+        row.add(ordered.id.as_str()).expect(NEVER_FAILS);
+        row.add(ordered.currency.code()).expect(NEVER_FAILS);
+        // An order of which something was only released is in the views already.
+        row.add(ordered.total.unwrap_or(MinorUnits::ZERO).get()).expect(NEVER_FAILS);
+        row.add(ordered.used).expect(NEVER_FAILS);
+    }
+    orders.store(connection).await?;
+    let mut payments = Rows::new("INSERT INTO order_payments (digest, log_index, item)", 3, "");
+    for (digest, index, item) in &chunk.order_payments {
+        let row = payments.next();
+        row.add(digest.0.to_vec()).expect(NEVER_FAILS);
+        row.add(to_sql(index.0)?).expect(NEVER_FAILS);
+        row.add(i64::from(*item)).expect(NEVER_FAILS);
+    }
+    payments.store(connection).await
 }
 
 async fn store_keys(connection: &mut SqliteConnection, chunk: &Chunk) -> Result<(), ViewsError> {

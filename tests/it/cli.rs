@@ -30,11 +30,11 @@ fn every_client_command_does_what_its_help_says() {
     let paid = done(&["pay", "external:card", "shop:1", "150.75", "USD", "--key", "order-1"], &url);
     assert_eq!((&paid["amount"], &paid["status"]), (&Value::from(15_075), &Value::from("succeeded")));
     let id = paid["id"].as_str().unwrap();
-    assert_eq!(done(&["payment", "get", id], &url)["index"], paid["index"]);
-    assert_eq!(done(&["payment", "get", "--key", "order-1"], &url)["payment"]["id"], paid["id"]);
+    assert_eq!(done(&["payment", "show", id], &url)["index"], paid["index"]);
+    assert_eq!(done(&["payment", "by-key", "order-1"], &url)["payment"]["id"], paid["id"]);
     assert_eq!(done(&["payment", "list", "--account", "shop:1"], &url)["payments"][0]["id"], paid["id"]);
     assert_eq!(done(&["account", "open", "supplier", "--overdraft", "limit:5"], &url)["overdraft"], "limit:5");
-    assert_eq!(done(&["account", "set-overdraft", "supplier", "unlimited"], &url)["overdraft"], "unlimited");
+    assert_eq!(done(&["account", "set", "supplier", "--overdraft", "unlimited"], &url)["overdraft"], "unlimited");
     assert_eq!(done(&["account", "get", "supplier"], &url)["overdraft"], "unlimited");
     assert_eq!(done(&["account", "statement", "shop:1"], &url)["entries"][0]["balance"], 15_075);
     assert_eq!(done(&["account", "list"], &url)["accounts"].as_array().unwrap().len(), 3);

@@ -75,3 +75,18 @@ fn every_file_that_a_document_names_exists() {
     }
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+#[test]
+fn every_test_that_the_api_names_for_a_promise_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/API.md")).unwrap();
+    let table = text.split("## Where each promise is tested").nth(1).expect("the table of promises");
+    let quoted = table.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let mut named = 0;
+    for (module, test) in quoted.filter_map(|name| name.split_once("::")) {
+        let source = fs::read_to_string(root.join(format!("tests/it/{module}.rs"))).unwrap();
+        assert!(source.contains(&format!("#[test]\nfn {test}()")), "there is no test {module}::{test}");
+        named += 1;
+    }
+    assert!(named > 40, "only {named} tests are named");
+}

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Each module with what it may import. A module may always import itself.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("domain", &[]),
-    ("replication", &["domain"]),
-    ("engine", &["domain", "replication"]),
+    ("domain", &["planted"]),
+    ("planted", &[]),
+    ("replication", &["domain", "planted"]),
+    ("engine", &["domain", "planted", "replication"]),
     ("settings", &["domain", "replication"]),
     ("history", &["domain", "replication"]),
     ("ledger", &["domain", "replication", "engine"]),

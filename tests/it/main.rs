@@ -1,14 +1,21 @@
 //! The product's promises, one by one, against real ZooKeeper servers, real files and real sockets.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod bad_input;
+mod batches;
 mod cli;
 mod coordination;
 mod docs;
+mod double_charge;
 mod drill;
+mod exports;
 mod failover;
+mod fences;
 mod histories;
+mod holds;
 mod layers;
+mod lists;
 mod payments;
 mod peers;
 mod reads;

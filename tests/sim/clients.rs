@@ -3,15 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use quorapay::domain::{
-    AccountChangeKind, AccountId, Currency, IdempotencyKey, MinorUnits, OperationRequest, Overdraft, PaymentRequest,
-    Proposal,
-};
+use quorapay::domain::{AccountId, IdempotencyKey, OperationRequest, PaymentId, Proposal};
 use quorapay::engine::{Answer, CallerId, Input};
 use quorapay::replication::{LogIndex, ReadId};
 
 use super::knobs::{Knobs, MILLI};
-use super::random::Random;
+use super::workload::{Known, a_request, an_account};
 use super::world::{Happening, World};
 
 /// How many unknown outcomes each client asks about again once everything has healed.
@@ -20,8 +17,6 @@ const SETTLED_AT_THE_END: usize = 3;
 /// One intent of a client: a request under its key.
 pub(crate) struct Intent {
     pub(crate) proposal: Proposal,
-    /// Highest index answered to anybody before this was first sent.
-    pub(crate) floor: LogIndex,
     /// Whether some other intent used the key too.
     pub(crate) shared_key: bool,
     /// Whether an attempt ended without a word on whether it was appended.
@@ -104,6 +99,7 @@ pub(crate) struct Clients {
     last_answering: usize,
     /// The newest attempt that each node has decided.
     decided_by: Vec<u64>,
+    known: Known,
     settling: bool,
 }
 
@@ -118,6 +114,7 @@ impl Clients {
             last_number: 0,
             last_answering: 0,
             decided_by: vec![0; knobs.nodes],
+            known: Known::default(),
             settling: false,
         }
     }
@@ -154,36 +151,13 @@ impl Clients {
     }
 }
 
-fn an_account(random: &mut Random, accounts: u64) -> AccountId {
-    let number = random.below(accounts);
-    let name = if random.chance(250) { format!("external:bank{}", number % 2) } else { format!("account{number}") };
-    AccountId::parse(&name).expect("a valid id")
-}
-
-fn a_policy(random: &mut Random) -> Overdraft {
-    match random.below(4) {
-        0 => Overdraft::Unlimited,
-        1 => Overdraft::Limit(MinorUnits::new(50)),
-        _ => Overdraft::None,
+/// A batch names its own key for none of its payments; the API sees to that.
+fn without_key(mut request: OperationRequest, key: &IdempotencyKey) -> OperationRequest {
+    if let OperationRequest::Batch(batch) = &mut request {
+        let same = batch.items.iter_mut().filter(|item| item.key.as_ref() == Some(key));
+        same.for_each(|item| item.key = None);
     }
-}
-
-fn a_request(random: &mut Random, accounts: u64) -> OperationRequest {
-    let from = an_account(random, accounts);
-    if random.chance(100) {
-        let policy = a_policy(random);
-        let opened = random.chance(500);
-        let change = if opened { AccountChangeKind::Open(policy) } else { AccountChangeKind::SetOverdraft(policy) };
-        return OperationRequest::Account { account: from, change };
-    }
-    let mut to = an_account(random, accounts);
-    while to == from {
-        to = an_account(random, accounts);
-    }
-    let amount = i64::try_from(random.between(1, 100)).expect("a small amount");
-    let currency = Currency::parse(random.pick(&["USD", "USD", "JPY"])).expect("a known currency");
-    let amount = MinorUnits::new(amount);
-    OperationRequest::Payment(PaymentRequest { from, to, amount, currency, description: None, metadata: None })
+    request
 }
 
 impl World {
@@ -202,7 +176,7 @@ impl World {
     /// From now on the clients ask nothing new: they settle what is unknown, and read once at each node.
     pub(crate) fn clients_settle(&mut self) {
         self.clients.settling = true;
-        let nodes = self.nodes.len();
+        let nodes = self.knobs.nodes;
         for client in &mut self.clients.clients {
             let keep = client.unknown.len().saturating_sub(SETTLED_AT_THE_END);
             client.unknown.drain(..keep);
@@ -223,7 +197,7 @@ impl World {
     fn next_wish(&mut self, client: usize) {
         if !self.clients.settling {
             if self.random.chance(self.knobs.reads) {
-                let node = self.random.index(self.nodes.len());
+                let node = self.random.index(self.knobs.nodes);
                 return self.read(client, node);
             }
             let intent = self.new_intent();
@@ -241,7 +215,7 @@ impl World {
 
     fn new_intent(&mut self) -> usize {
         let number = self.clients.intents.len();
-        let request = a_request(&mut self.random, self.knobs.accounts);
+        let request = a_request(&mut self.random, self.knobs.accounts, &self.clients.known, number);
         let reused = number > 0 && self.random.chance(self.knobs.key_reuse);
         let proposal = if reused {
             let original = self.random.index(number);
@@ -249,14 +223,26 @@ impl World {
             original.shared_key = true;
             let key = original.proposal.key.clone();
             let same = self.random.chance(500);
-            Proposal { key, request: if same { original.proposal.request.clone() } else { request } }
+            let request = if same { original.proposal.request.clone() } else { without_key(request, &key) };
+            Proposal { key, request }
         } else {
             Proposal { key: IdempotencyKey::parse(&format!("key{number}")).expect("a valid key"), request }
         };
-        let floor = self.oracle.answered_up_to();
-        let intent = Intent { proposal, floor, shared_key: reused, unknown: false, settled: false };
+        self.share_keys_of(&proposal.request);
+        self.clients.known.keys.push((proposal.key.clone(), proposal.request.clone()));
+        self.oracle.asked(&proposal.key);
+        let intent = Intent { proposal, shared_key: reused, unknown: false, settled: false };
         self.clients.intents.push(intent);
         number
+    }
+
+    /// A batch that names the keys of other intents may be what uses them up.
+    fn share_keys_of(&mut self, request: &OperationRequest) {
+        let OperationRequest::Batch(batch) = request else { return };
+        for key in batch.items.iter().filter_map(|item| item.key.as_ref()) {
+            let sharers = self.clients.intents.iter_mut().filter(|intent| intent.proposal.key == *key);
+            sharers.for_each(|intent| intent.shared_key = true);
+        }
     }
 
     fn propose(&mut self, client: usize, intent: usize) {
@@ -264,7 +250,7 @@ impl World {
         self.clients.attempts.insert(attempt, Attempt { client, intent, answered: false });
         self.clients.clients[client].doing = Doing::Proposing { attempt, intent };
         let stick = self.random.chance(700);
-        let node = if stick { self.clients.last_answering } else { self.random.index(self.nodes.len()) };
+        let node = if stick { self.clients.last_answering } else { self.random.index(self.knobs.nodes) };
         let proposal = self.clients.intents[intent].proposal.clone();
         let arrives = self.random.between(50, 500);
         self.schedule(arrives, Happening::Client(ClientEvent::ProposalArrives { attempt, node, proposal }));
@@ -293,7 +279,14 @@ impl World {
         assert!(!std::mem::replace(&mut attempt.answered, true), "{caller:?} was answered twice");
         let (client, number) = (attempt.client, attempt.intent);
         self.oracle.answered(&self.clients.intents[number], answer, &self.nodes);
-        if matches!(answer, Answer::Decided(_)) {
+        if let Answer::Decided(entry) = answer {
+            let operation = entry.operation().expect("what is decided is an operation");
+            for payment in operation.payments() {
+                // Of those that were refused a few do: there is nothing to change about them.
+                if payment.outcome.rejection().is_none() || entry.index.0.is_multiple_of(8) {
+                    self.clients.known.remember(PaymentId::derive(entry.stamp(), payment.item));
+                }
+            }
             self.clients.decided_by[node] = self.clients.decided_by[node].max(caller.0);
         }
         let news = match answer {
@@ -324,7 +317,7 @@ impl World {
         if news == News::Settled {
             return self.think(client);
         }
-        self.clients.last_answering = self.random.index(self.nodes.len());
+        self.clients.last_answering = self.random.index(self.knobs.nodes);
         if self.clients.settling || self.random.chance(self.knobs.retries) {
             self.clients.clients[client].doing = Doing::Thinking;
             let delay = self.random.between(2 * MILLI, 40 * MILLI);
@@ -356,7 +349,7 @@ impl World {
     /// A core has a read index; the answer is given once it is applied.
     pub(crate) fn read_ready(&mut self, node: usize, read: ReadId, index: LogIndex) {
         let floor = self.clients.reads.get(&read.0).expect("only reads asked for get an index").floor;
-        assert!(index >= floor, "{read:?} may be answered at {index}, but {floor} was answered before it began");
+        self.oracle.read_index_given(read, index, floor);
         if let Some(process) = &mut self.nodes[node].process {
             process.reads.push((read, index));
         }

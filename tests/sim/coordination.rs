@@ -71,8 +71,12 @@ impl World {
                 self.tell_place(node, Place::Absent);
             }
             None => {
-                let late = self.random.chance(self.knobs.late_expiry);
-                let timeout = self.knobs.session_timeout * if late { 4 } else { 1 };
+                let rivals = self.rivals_of(node);
+                if self.zookeeper.any_session_of(&rivals) {
+                    // Another process holds the znode that says who is alive under this id.
+                    return;
+                }
+                let timeout = self.session_timeout();
                 let session = self.zookeeper.open_session(node, now, timeout);
                 if let Some(process) = &mut self.nodes[node].process {
                     process.coordination.session = Some(session);
@@ -80,6 +84,16 @@ impl World {
                 self.fire_watches();
             }
         }
+    }
+
+    /// How long the servers wait for a new session: as agreed, longer, or for ever.
+    fn session_timeout(&mut self) -> u64 {
+        if self.random.chance(self.knobs.sessions_without_end) {
+            self.met.insert("session without end");
+            return u64::MAX / 2;
+        }
+        let late = self.random.chance(self.knobs.late_expiry);
+        self.knobs.session_timeout * if late { 4 } else { 1 }
     }
 
     /// The client says that it is disconnected after four tenths of the session timeout.
@@ -202,6 +216,10 @@ impl World {
 
     fn take_epoch(&mut self, node: usize, version: u64, at_least: Epoch) {
         let taken = self.zookeeper.take_epoch(version, at_least);
+        if self.random.chance(self.knobs.restored_epochs) {
+            self.zookeeper.restore_older_epoch();
+            self.met.insert("epoch restored");
+        }
         let answer_lost = self.random.chance(self.knobs.ambiguous_epochs);
         let event = match taken {
             None => CoordinationEvent::EpochRefused,

@@ -11,7 +11,6 @@ use super::world::{Happening, World};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     Crash,
-    Restart(usize),
     Pause,
     Resume { node: usize, life: u64 },
     Partition,
@@ -22,6 +21,10 @@ pub(crate) enum Fault {
     ZooKeeperBack,
     WrongExpiry,
     Transfer,
+    Twin,
+    BitRot,
+    FullDisk,
+    RoomAgain(usize),
 }
 
 impl World {
@@ -35,6 +38,9 @@ impl World {
             Fault::ZooKeeperOutage,
             Fault::WrongExpiry,
             Fault::Transfer,
+            Fault::Twin,
+            Fault::BitRot,
+            Fault::FullDisk,
         ];
         kinds.into_iter().for_each(|kind| self.strike_again(kind));
     }
@@ -49,7 +55,10 @@ impl World {
             Fault::ZooKeeperOutage => self.knobs.zookeeper_outage_every,
             Fault::WrongExpiry => self.knobs.wrong_expiry_every,
             Fault::Transfer => self.knobs.transfer_every,
-            Fault::Restart(_) | Fault::Resume { .. } | Fault::Mend | Fault::ZooKeeperBack => 0,
+            Fault::Twin => self.knobs.twin_after,
+            Fault::BitRot => self.knobs.bit_rot_every,
+            Fault::FullDisk => self.knobs.full_disk_every,
+            Fault::Resume { .. } | Fault::Mend | Fault::ZooKeeperBack | Fault::RoomAgain(_) => 0,
         };
         if every > 0 {
             let delay = self.random.between(every / 10, every * 2);
@@ -69,7 +78,6 @@ impl World {
         self.trace.show("fault", &fault);
         match fault {
             Fault::Crash => self.crash_some(),
-            Fault::Restart(node) => self.restart(node),
             Fault::Pause => self.pause_some(),
             Fault::Resume { node, life } if self.life(node) == Some(life) => self.resume(node),
             Fault::Resume { .. } => {}
@@ -78,6 +86,7 @@ impl World {
             Fault::FalseDeath => self.report_false_death(),
             Fault::ClockStep => {
                 let node = self.any_node();
+                self.met.insert("clock step");
                 self.nodes[node].clock_ahead_ms = self.random.between(0, 2 * self.knobs.clock_skew_ms);
             }
             Fault::ZooKeeperOutage => self.zookeeper_outage(),
@@ -86,18 +95,29 @@ impl World {
                 let node = self.any_node();
                 self.zookeeper.expire(node);
                 self.fire_watches();
+                self.met.insert("session ended wrongly");
             }
             Fault::Transfer => {
                 let (node, successor) = (self.any_node(), self.any_node());
                 let named = self.random.chance(500).then(|| self.nodes[successor].id.clone());
                 self.feed(node, Input::Transfer(named));
             }
+            Fault::Twin => self.start_twin(),
+            Fault::BitRot => {
+                let node = self.any_node();
+                if self.rot_ledger(node) {
+                    self.met.insert("bit rot");
+                }
+            }
+            Fault::FullDisk => self.fill_disk(),
+            Fault::RoomAgain(node) => self.nodes[node].disk.full = false,
         }
         self.strike_again(fault);
     }
 
     fn crash_some(&mut self) {
         if self.random.chance(self.knobs.crash_of_all) {
+            self.met.insert("all crash");
             for node in 0..self.nodes.len() {
                 self.crash(node);
                 self.restart_later(node);
@@ -108,16 +128,19 @@ impl World {
         if self.nodes[node].process.is_some() {
             self.nodes[node].host_down = self.random.chance(200);
             self.crash(node);
-            if self.random.chance(self.knobs.wiped_disks) {
-                self.wipe_disk(node);
+            self.met.insert("crash");
+            if self.random.chance(self.knobs.wiped_disks) && self.wipe_disk(node) {
+                self.met.insert("wiped disk");
+            } else if self.random.chance(self.knobs.torn_ledgers) && self.tear_ledger(node) {
+                self.met.insert("torn ledger");
             }
             self.restart_later(node);
         }
     }
 
-    fn restart_later(&mut self, node: usize) {
+    pub(crate) fn restart_later(&mut self, node: usize) {
         let delay = self.random.between(self.knobs.downtime / 10, self.knobs.downtime);
-        self.schedule(delay, Happening::Fault(Fault::Restart(node)));
+        self.schedule(delay, Happening::Restart { node });
     }
 
     /// Ends a process. What it had given to the disk may or may not have become durable, in its order.
@@ -134,24 +157,14 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self, node: usize) {
-        if self.nodes[node].process.is_none() {
+        let gone_for_good = self.healed && node >= self.knobs.nodes;
+        if self.nodes[node].process.is_none() && !gone_for_good {
             self.start(node);
         }
     }
 
-    /// Loses a dead node's disk, if the cluster is owed no more than this one: all others vote with the disks that
-    /// they have, and a majority of them needs no other.
-    pub(crate) fn wipe_disk(&mut self, node: usize) -> bool {
-        let stores: Vec<_> = self.nodes.iter().map(|node| (node.id.clone(), node.disk.store_id)).collect();
-        if stores.len() < 3 || !self.oracle.all_vote(&stores) {
-            return false;
-        }
-        self.trace.note(self.now, node, "wipe", [0, 0]);
-        self.nodes[node].disk = self.new_disk(node);
-        true
-    }
-
     fn pause_some(&mut self) {
+        self.met.insert("pause");
         let node = self.any_node();
         let length = self.random.between(self.knobs.pause_length / 10, self.knobs.pause_length);
         self.pause(node);
@@ -188,6 +201,7 @@ impl World {
         let one_way = self.random.chance(self.knobs.one_way);
         let (inside, direction) = (self.any_node(), self.random.chance(500));
         let second = self.any_node();
+        self.met.insert(if one_way { "one-way partition" } else { "partition" });
         for from in 0..self.nodes.len() {
             for to in 0..self.nodes.len() {
                 let crosses = (from == inside || from == second) != (to == inside || to == second);
@@ -202,9 +216,17 @@ impl World {
         }
     }
 
+    fn fill_disk(&mut self) {
+        let node = self.any_node();
+        self.nodes[node].disk.full = true;
+        let length = self.random.between(self.knobs.full_disk_length / 10, self.knobs.full_disk_length);
+        self.schedule(length, Happening::Fault(Fault::RoomAgain(node)));
+    }
+
     fn report_false_death(&mut self) {
         let (node, suspect) = (self.any_node(), self.any_node());
         if node != suspect {
+            self.met.insert("false death");
             self.report_death(node, suspect);
         }
     }
@@ -214,9 +236,12 @@ impl World {
         if self.random.chance(400) {
             let node = self.any_node();
             self.zookeeper_reachable[node] = false;
+            self.met.insert("ZooKeeper away for one");
         } else {
             self.zookeeper.up = false;
+            self.met.insert("ZooKeeper away");
             if self.random.chance(self.knobs.zookeeper_wipes) {
+                self.met.insert("ZooKeeper wiped");
                 self.zookeeper.wipe();
             }
         }
@@ -234,9 +259,11 @@ impl World {
         self.trace.note(self.now, 0, "heal", [0, 0]);
         self.healed = true;
         self.knobs = Knobs::healed(&self.knobs);
-        self.links = Links::whole(self.nodes.len());
+        self.links = Links::whole(self.nodes.len() + 1);
         self.zookeeper_back();
-        for node in 0..self.nodes.len() {
+        self.end_twin();
+        for node in 0..self.knobs.nodes {
+            self.nodes[node].disk.full = false;
             self.restart(node);
             self.resume(node);
         }
@@ -258,11 +285,11 @@ impl World {
         if let Some(waiting) = self.clients.unfinished() {
             return Some(waiting);
         }
-        if let Some(contested) = self.oracle.contested_leadership(self.now, &self.nodes) {
+        if let Some(contested) = self.oracle.contested_leadership(self.now, self.members()) {
             return Some(contested);
         }
         let first = self.nodes[0].disk.position(self.nodes[0].disk.last_index());
-        for node in &self.nodes {
+        for node in self.members() {
             let last = node.disk.position(node.disk.last_index());
             let applied = node.process.as_ref().map(|process| process.applied);
             if last != first || applied != Some(node.disk.last_index()) {
@@ -270,7 +297,7 @@ impl World {
                 return Some(format!("{id} ends at {end} and has applied {applied:?}; the first ends at {first:?}"));
             }
         }
-        let stores: Vec<_> = self.nodes.iter().map(|node| (node.id.clone(), node.disk.store_id)).collect();
-        (!self.oracle.all_vote(&stores)).then(|| "not every store votes".to_owned())
+        let owed = self.disks_owed();
+        (owed > 0).then(|| format!("{owed} stores are damaged or do not vote"))
     }
 }

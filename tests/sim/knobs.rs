@@ -26,6 +26,8 @@ pub(crate) struct Knobs {
     pub(crate) delay: (u64, u64),
     pub(crate) stragglers: u64,
     pub(crate) straggler_delay: u64,
+    /// Messages that arrive only after minutes, when everything else is over.
+    pub(crate) kept_back: u64,
     pub(crate) request_timeout: u64,
     pub(crate) partition_every: u64,
     pub(crate) partition_length: u64,
@@ -43,6 +45,15 @@ pub(crate) struct Knobs {
 
     pub(crate) persist: (u64, u64),
     pub(crate) persist_stalls: u64,
+    pub(crate) fsync_errors: u64,
+    pub(crate) read_errors: u64,
+    pub(crate) full_disk_every: u64,
+    pub(crate) full_disk_length: u64,
+    pub(crate) torn_ledgers: u64,
+    pub(crate) bit_rot_every: u64,
+    /// Entries at the end of the ledger that a start verifies.
+    pub(crate) verified_at_start: u64,
+
     pub(crate) clock_skew_ms: u64,
     pub(crate) clock_step_every: u64,
 
@@ -51,9 +62,14 @@ pub(crate) struct Knobs {
     pub(crate) zookeeper_outage_every: u64,
     pub(crate) zookeeper_outage_length: u64,
     pub(crate) late_expiry: u64,
+    pub(crate) sessions_without_end: u64,
     pub(crate) wrong_expiry_every: u64,
     pub(crate) ambiguous_epochs: u64,
     pub(crate) zookeeper_wipes: u64,
+    /// How often the epoch znode goes back to what it was before the last epoch was taken.
+    pub(crate) restored_epochs: u64,
+    /// When a second process with some node's id starts; zero for never.
+    pub(crate) twin_after: u64,
 
     pub(crate) clients: usize,
     pub(crate) accounts: u64,
@@ -80,6 +96,7 @@ impl Knobs {
             delay: (200, 2 * MILLI),
             stragglers: 0,
             straggler_delay: 5 * SECOND,
+            kept_back: 0,
             request_timeout: SECOND,
             partition_every: 0,
             partition_length: SECOND,
@@ -95,6 +112,13 @@ impl Knobs {
             lazy_poll: 0,
             persist: (100, MILLI),
             persist_stalls: 0,
+            fsync_errors: 0,
+            read_errors: 0,
+            full_disk_every: 0,
+            full_disk_length: SECOND,
+            torn_ledgers: 0,
+            bit_rot_every: 0,
+            verified_at_start: 5,
             clock_skew_ms: 0,
             clock_step_every: 0,
             session_timeout: 2 * SECOND,
@@ -102,9 +126,12 @@ impl Knobs {
             zookeeper_outage_every: 0,
             zookeeper_outage_length: SECOND,
             late_expiry: 0,
+            sessions_without_end: 0,
             wrong_expiry_every: 0,
             ambiguous_epochs: 0,
             zookeeper_wipes: 0,
+            restored_epochs: 0,
+            twin_after: 0,
             clients: 2,
             accounts: 6,
             think: 20 * MILLI,
@@ -131,6 +158,8 @@ impl Knobs {
         knobs.draw_processes(&mut random);
         knobs.draw_zookeeper(&mut random);
         knobs.draw_clients(&mut random);
+        knobs.draw_disks(&mut random);
+        knobs.draw_oddities(&mut random);
         knobs
     }
 
@@ -159,6 +188,29 @@ impl Knobs {
         self.persist_stalls = random.pick(&[0, 0, 10]);
         self.clock_skew_ms = random.pick(&[0, 50, 5_000, 3_600_000]);
         self.clock_step_every = random.pick(&[0, 0, 500, 2_000]) * MILLI;
+    }
+
+    fn draw_disks(&mut self, random: &mut Random) {
+        self.fsync_errors = random.pick(&[0, 0, 0, 1, 5]);
+        self.read_errors = random.pick(&[0, 0, 20, 200]);
+        self.full_disk_every = random.pick(&[0, 0, 0, 1_000, 3_000]) * MILLI;
+        self.full_disk_length = random.pick(&[100, 1_000, 3_000]) * MILLI;
+        self.torn_ledgers = random.pick(&[0, 0, 200, 500]);
+        self.bit_rot_every = random.pick(&[0, 0, 0, 300, 2_000]) * MILLI;
+        self.verified_at_start = random.pick(&[0, 5, 50, 4_096]);
+    }
+
+    fn draw_oddities(&mut self, random: &mut Random) {
+        self.kept_back = random.pick(&[0, 0, 0, 10, 50]);
+        self.sessions_without_end = random.pick(&[0, 0, 0, 300]);
+        self.restored_epochs = random.pick(&[0, 0, 0, 50, 300]);
+        self.twin_after = random.pick(&[0, 0, 0, 0, 0, 500, 2_000]) * MILLI;
+        if self.twin_after > 0 {
+            // A promise names an epoch and a node. That two processes of one node get one epoch takes a restored
+            // ZooKeeper on top of a second process that no lock kept away; no majority can tell them apart then.
+            self.restored_epochs = 0;
+            self.zookeeper_wipes = 0;
+        }
     }
 
     fn draw_zookeeper(&mut self, random: &mut Random) {
@@ -191,6 +243,7 @@ impl Knobs {
         healed.session_timeout = self.session_timeout;
         healed.safety_phase = self.safety_phase;
         healed.lazy_poll = self.lazy_poll;
+        healed.verified_at_start = self.verified_at_start;
         healed.clients = self.clients;
         healed.accounts = self.accounts;
         healed.retries = 1_000;

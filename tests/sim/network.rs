@@ -8,7 +8,7 @@ use quorapay::replication::{
     Append, Batch, Entry, Epoch, Event, LogIndex, NodeId, Outgoing, Request, RequestId, Response, RpcId, UnchainedEntry,
 };
 
-use super::knobs::MILLI;
+use super::knobs::{MILLI, SECOND};
 use super::world::{Happening, World};
 
 /// Which links are cut.
@@ -84,14 +84,34 @@ impl World {
         }
     }
 
+    /// Takes a message to its receiver, or keeps it back for minutes.
+    fn carry(&mut self, message: Happening) {
+        if self.random.chance(self.knobs.kept_back) {
+            self.kept_back.push(message);
+            self.met.insert("message kept back");
+        } else {
+            let delay = self.message_delay();
+            self.schedule(delay, message);
+        }
+    }
+
+    /// Messages arrive that were sent minutes ago, in any order. How long a run took meanwhile makes no difference to
+    /// them: what matters is that everything else has changed.
+    pub(crate) fn release_kept_back(&mut self) {
+        for message in std::mem::take(&mut self.kept_back) {
+            let delay = self.random.below(SECOND);
+            self.schedule(delay, message);
+        }
+    }
+
     /// A core asks a peer.
     pub(crate) fn send_request(&mut self, node: usize, id: RequestId, to: &NodeId, outgoing: Outgoing) {
         let request = on_the_wire(outgoing);
         if let Request::Append(append) = &request {
-            self.oracle.append_sent(self.now, node, append);
+            self.oracle.append_sent(self.now, node, append, &self.nodes);
         }
-        let to = self.number_of(to);
-        assert_ne!(node, to, "a node asked itself: {request:?}");
+        let to = self.behind(to);
+        assert_ne!(self.nodes[node].id, self.nodes[to].id, "a node asked itself: {request:?}");
         let Some(life) = self.life(node) else { return };
         let asker = Asker { node, life, id };
         let fresh = self.nodes[node].process.as_mut().is_some_and(|process| process.open_requests.insert(id));
@@ -105,11 +125,9 @@ impl World {
             return;
         }
         if self.random.chance(self.knobs.duplication) {
-            let delay = self.message_delay();
-            self.schedule(delay, Happening::Request { asker, to, request: request.clone() });
+            self.carry(Happening::Request { asker, to, request: request.clone() });
         }
-        let delay = self.message_delay();
-        self.schedule(delay, Happening::Request { asker, to, request });
+        self.carry(Happening::Request { asker, to, request });
     }
 
     /// A request arrives.
@@ -134,8 +152,7 @@ impl World {
         if !self.links.carries(node, asker.node) || self.random.chance(self.knobs.loss) {
             return;
         }
-        let delay = self.message_delay();
-        self.schedule(delay, Happening::Response { asker, from: node, response });
+        self.carry(Happening::Response { asker, from: node, response });
     }
 
     /// A response arrives; it counts if nothing was said of the request before.
@@ -187,21 +204,33 @@ impl World {
     /// The entries were read.
     pub(crate) fn finish_read(&mut self, node: usize, job: ReadJob) {
         let most = self.knobs.limits.batch_entries;
+        let (from, to) = match job {
+            ReadJob::Load { from, to, .. } | ReadJob::Respond { from, to, .. } => (from, to),
+        };
+        // The place before the batch comes along for a follower as one entry more.
+        let wanted = if matches!(job, ReadJob::Load { .. }) { most + 1 } else { most };
+        let unreadable = self.random.chance(self.knobs.read_errors);
         let disk = &self.nodes[node].disk;
+        // A new leader may have truncated meanwhile: that is no damage.
+        let gone = from.previous() > disk.last_index();
+        let read = match disk.read_chain(from.previous(), to, wanted) {
+            _ if gone || unreadable => None,
+            Ok(read) => Some(read),
+            Err(damaged) => {
+                self.find_damage(node, damaged);
+                None
+            }
+        };
         match job {
-            ReadJob::Load { peer, from, to } => {
-                // The place before the batch comes along as one entry more.
-                let entries = disk.read(from, to, most + 1);
+            ReadJob::Load { peer, .. } => {
+                let entries = read.map_or_else(Vec::new, |(_, entries)| entries);
                 self.feed(node, Input::Replication(Event::Loaded { peer, entries }));
             }
-            ReadJob::Respond { rpc, from, to } => {
-                let entries = disk.read(from, to, most);
-                let response = match (disk.position(from.previous()), entries.last()) {
-                    (Some(previous), Some(last)) => {
-                        Response::Entries { previous, last_hash: last.hash, entries: unchained(&entries) }
-                    }
-                    _ => Response::Unable,
-                };
+            ReadJob::Respond { rpc, .. } => {
+                let response = read.map_or(Response::Unable, |(previous, entries)| {
+                    let last_hash = entries.last().map_or(previous.hash, |entry| entry.hash);
+                    Response::Entries { previous, last_hash, entries: unchained(&entries) }
+                });
                 self.send_response(node, rpc, response);
             }
         }

@@ -25,6 +25,14 @@ pub(crate) struct Process {
     /// Writes that are not durable yet, oldest first.
     pub(crate) writes: VecDeque<Persist>,
     pub(crate) last_write_done: u64,
+    /// A write failed: its outcome is unknown, no other follows, and the process is about to end.
+    pub(crate) writer_failed: bool,
+    /// Up to where the scrubber has read in its present round.
+    pub(crate) scrubbed: LogIndex,
+    /// Where that round ends.
+    pub(crate) scrub_end: LogIndex,
+    /// Whether it is known that this process has quarantined itself.
+    pub(crate) quarantined: bool,
     /// Who waits for which answer, and the epoch of the question.
     pub(crate) askers: BTreeMap<RpcId, (Asker, Epoch)>,
     pub(crate) last_rpc: u64,
@@ -47,6 +55,10 @@ impl Process {
             poll_due: false,
             writes: VecDeque::new(),
             last_write_done: 0,
+            writer_failed: false,
+            scrubbed: LogIndex(0),
+            scrub_end: LogIndex(0),
+            quarantined: false,
             askers: BTreeMap::new(),
             last_rpc: 0,
             open_requests: BTreeSet::new(),

@@ -2,15 +2,15 @@
 //! them: one `step` for each input, a `poll` after one or a few, effects carried out in their order.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
-use quorapay::domain::KeyDigest;
-use quorapay::engine::{Effect, Engine, Input};
-use quorapay::replication::{self, Event, NodeId, ReplicaConfig, Request, Response, StoreId};
+use quorapay::engine::{Effect, Input, SearchId, Wanted};
+use quorapay::replication::{self, Event, LogIndex, NodeId, ReplicaConfig, Request, Response, StoreId};
 
 use super::clients::{ClientEvent, Clients};
 use super::coordination::Errand;
 use super::disk::Disk;
+use super::disk_faults::{MARK_EVERY, SCRUB_EVERY};
 use super::faults::Fault;
 use super::invariants::Oracle;
 use super::knobs::{Knobs, MILLI};
@@ -23,18 +23,79 @@ use super::zookeeper::ZooKeeper;
 /// Something that is to happen.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Tick { node: usize, life: u64 },
-    Poll { node: usize, life: u64 },
-    Input { node: usize, life: u64, input: Input },
-    Persisted { node: usize, life: u64 },
-    Request { asker: Asker, to: usize, request: Request },
-    Response { asker: Asker, from: usize, response: Response },
-    Silence { asker: Asker, to: usize },
-    ReadLog { node: usize, life: u64, job: ReadJob },
-    FindKey { node: usize, life: u64, digest: KeyDigest },
-    Project { node: usize, life: u64 },
+    Tick {
+        node: usize,
+        life: u64,
+    },
+    Poll {
+        node: usize,
+        life: u64,
+    },
+    Input {
+        node: usize,
+        life: u64,
+        input: Input,
+    },
+    Persisted {
+        node: usize,
+        life: u64,
+    },
+    /// The supervisor starts a process that has ended.
+    Restart {
+        node: usize,
+    },
+    /// A process ends because it cannot trust its disk.
+    Exit {
+        node: usize,
+        life: u64,
+    },
+    Condemn {
+        node: usize,
+        life: u64,
+    },
+    Scrub {
+        node: usize,
+        life: u64,
+    },
+    Mark {
+        node: usize,
+        life: u64,
+    },
+    Request {
+        asker: Asker,
+        to: usize,
+        request: Request,
+    },
+    Response {
+        asker: Asker,
+        from: usize,
+        response: Response,
+    },
+    Silence {
+        asker: Asker,
+        to: usize,
+    },
+    ReadLog {
+        node: usize,
+        life: u64,
+        job: ReadJob,
+    },
+    Find {
+        node: usize,
+        life: u64,
+        search: SearchId,
+        wanted: Wanted,
+    },
+    Project {
+        node: usize,
+        life: u64,
+    },
     CoordinationTick,
-    Errand { node: usize, life: u64, errand: Errand },
+    Errand {
+        node: usize,
+        life: u64,
+        errand: Errand,
+    },
     Client(ClientEvent),
     Fault(Fault),
 }
@@ -78,6 +139,10 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
     pub(crate) healed: bool,
+    /// Messages that are held up until long after they were sent.
+    pub(crate) kept_back: Vec<Happening>,
+    /// Kinds of trouble that this run has met.
+    pub(crate) met: BTreeSet<&'static str>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
     lives: u64,
@@ -92,13 +157,15 @@ impl World {
             now: 0,
             random: Random::new(knobs.seed),
             nodes: Vec::new(),
-            links: Links::whole(nodes),
+            links: Links::whole(nodes + 1),
             zookeeper: ZooKeeper::new(),
-            zookeeper_reachable: vec![true; nodes],
+            zookeeper_reachable: vec![true; nodes + 1],
             clients: Clients::new(&knobs),
             oracle: Oracle::new(nodes),
             trace: Trace::new(written_trace),
             healed: false,
+            kept_back: Vec::new(),
+            met: BTreeSet::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
             lives: 0,
@@ -140,25 +207,32 @@ impl World {
         self.nodes.iter().position(|node| node.id == *id).unwrap_or_else(|| panic!("{id} is no node of this run"))
     }
 
+    /// The nodes of the cluster, without one that only claims to be one of them.
+    pub(crate) fn members(&self) -> &[Node] {
+        &self.nodes[..self.knobs.nodes]
+    }
+
     /// Starts a process on what the node's disk holds.
     pub(crate) fn start(&mut self, number: usize) {
         self.lives += 1;
         let life = self.lives;
         let peers = self.nodes.iter().map(|node| (node.id.clone(), format!("http://{}", node.id))).collect();
-        let node = &mut self.nodes[number];
+        let node = &self.nodes[number];
         let (timing, limits) = (self.knobs.timing, self.knobs.limits);
         let config = ReplicaConfig { node_id: node.id.clone(), peers, timing, limits };
-        let (start, keys) = node.disk.start(&mut self.random);
-        let durable = start.replica.commit_index;
-        let mut engine = Engine::new(config, start);
-        keys.into_iter().for_each(|key| engine.remember_projected_key(key));
+        let Some(start) = self.open_ledger(number) else { return };
+        let (store, durable) = (start.store_id(), start.commit_index());
+        let engine = start.into_engine(config);
+        let node = &mut self.nodes[number];
         node.host_down = false;
         let process = Process::new(life, engine, self.now);
         self.trace.note(self.now, number, "start", [life, process.applied.0]);
-        self.oracle.restarted(number, durable, process.applied);
+        self.oracle.restarted(number, store, durable, process.applied);
         node.process = Some(process);
         self.schedule(0, Happening::Tick { node: number, life });
         self.schedule(50 * MILLI, Happening::Project { node: number, life });
+        self.schedule(SCRUB_EVERY, Happening::Scrub { node: number, life });
+        self.schedule(MARK_EVERY, Happening::Mark { node: number, life });
     }
 
     /// Lets everything happen that is due until then.
@@ -190,6 +264,7 @@ impl World {
             Happening::CoordinationTick => self.coordination_tick(),
             Happening::Client(event) => self.client_event(event),
             Happening::Fault(fault) => self.strike(fault),
+            Happening::Restart { node } => self.restart(node),
             inside => self.happen_inside(inside),
         }
     }
@@ -201,8 +276,12 @@ impl World {
             | Happening::Poll { node, life }
             | Happening::Input { node, life, .. }
             | Happening::Persisted { node, life }
+            | Happening::Exit { node, life }
+            | Happening::Condemn { node, life }
+            | Happening::Scrub { node, life }
+            | Happening::Mark { node, life }
             | Happening::ReadLog { node, life, .. }
-            | Happening::FindKey { node, life, .. }
+            | Happening::Find { node, life, .. }
             | Happening::Project { node, life }
             | Happening::Errand { node, life, .. } => (*node, *life),
             outside => unreachable!("{outside:?} is no matter of one process"),
@@ -220,17 +299,18 @@ impl World {
             }
             Happening::Persisted { .. } => self.finish_write(node),
             Happening::ReadLog { job, .. } => self.finish_read(node, job),
-            Happening::FindKey { digest, .. } => {
+            Happening::Find { search, wanted, .. } => {
                 // Views that cannot be read just now decide nothing and keep nobody waiting.
-                let input = if self.random.chance(20) {
-                    Input::KeyNotFindable(digest)
-                } else {
-                    Input::KeyFound { digest, index: self.nodes[node].disk.find_key(&digest) }
-                };
-                self.feed(node, input);
+                let readable = !self.random.chance(20);
+                let found = readable.then(|| self.nodes[node].disk.find(&wanted));
+                self.feed(node, Input::Found { search, found });
             }
             Happening::Project { .. } => self.project(node, life),
             Happening::Errand { errand, .. } => self.run_errand(node, errand),
+            Happening::Exit { .. } => self.exit(node),
+            Happening::Condemn { .. } => self.nodes[node].disk.condemned = true,
+            Happening::Scrub { .. } => self.scrub(node, life),
+            Happening::Mark { .. } => self.mark(node, life),
             _ => {}
         }
     }
@@ -244,7 +324,8 @@ impl World {
     }
 
     fn project(&mut self, node: usize, life: u64) {
-        let projected = self.nodes[node].disk.project(&mut self.random);
+        let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
+        let projected = self.nodes[node].disk.project(applied, &mut self.random);
         self.feed(node, Input::Projected(projected));
         self.schedule(200 * MILLI, Happening::Project { node, life });
     }
@@ -286,6 +367,7 @@ impl World {
         }
         self.look_at_applied(number);
         self.answer_reads(number);
+        self.look_at_quarantine(number);
     }
 
     fn look_at_applied(&mut self, number: usize) {
@@ -305,10 +387,10 @@ impl World {
     fn carry_out(&mut self, node: usize, effect: Effect) {
         match effect {
             Effect::Replication(effect) => self.carry_out_replication(node, effect),
-            Effect::FindKey(digest) => {
+            Effect::Find { search, wanted } => {
                 let delay = self.random.between(50, 2 * MILLI);
                 if let Some(life) = self.life(node) {
-                    self.schedule(delay, Happening::FindKey { node, life, digest });
+                    self.schedule(delay, Happening::Find { node, life, search, wanted });
                 }
             }
             Effect::Answer { caller, answer } => self.caller_answered(node, caller, &answer),
@@ -330,7 +412,7 @@ impl World {
             Effect::Coordinate(command) => self.coordinate(node, command),
             Effect::ReadReady { read, index } => self.read_ready(node, read, index),
             Effect::ReadRefused(read) => self.read_refused(read),
-            Effect::Halt(reason) => panic!("{} halted: {reason}", self.nodes[node].id),
+            Effect::Halt(reason) => self.oracle.halted(&self.nodes[node], &reason),
         }
     }
 
@@ -340,6 +422,9 @@ impl World {
         let done = self.now + self.random.between(low, high) + stall;
         let now = self.now;
         let Some(process) = &mut self.nodes[node].process else { return };
+        if process.writer_failed {
+            return;
+        }
         let done = done.max(process.last_write_done);
         process.last_write_done = done;
         process.writes.push_back(write);
@@ -349,7 +434,10 @@ impl World {
 
     fn finish_write(&mut self, node: usize) {
         let Some(process) = &mut self.nodes[node].process else { return };
-        let write = process.writes.pop_front().expect("each write is finished once");
+        let Some(write) = process.writes.pop_front() else { return };
+        if self.write_fails(node, &write) {
+            return;
+        }
         self.trace.note(self.now, node, "persisted", [write.id.0, write.commit_index.0]);
         self.make_durable(node, &write);
         self.feed(node, Input::Replication(Event::Persisted(write.id)));
@@ -360,6 +448,6 @@ impl World {
         let disk = &mut self.nodes[node].disk;
         let before = write.truncate_after.map_or(disk.last_index(), |kept| kept.min(disk.last_index()));
         disk.write(write);
-        self.oracle.durable(disk, before);
+        self.oracle.durable(node, before, &self.nodes);
     }
 }

@@ -48,6 +48,18 @@ impl ZooKeeper {
         self.queue.clear();
     }
 
+    /// The epoch znode is again what it was before the last epoch was taken: restored from a copy, or wiped and begun
+    /// anew by somebody who did not know of the last one.
+    pub(crate) fn restore_older_epoch(&mut self) {
+        self.epoch = Epoch(self.epoch.0.saturating_sub(1));
+        self.version += 1;
+    }
+
+    /// Whether one of these nodes has a session.
+    pub(crate) fn any_session_of(&self, nodes: &[usize]) -> bool {
+        self.sessions.values().any(|session| nodes.contains(&session.node))
+    }
+
     /// Opens a session and takes a place at the end of the queue. What the node left behind of an older session goes,
     /// as the adapter removes znodes that carry its own id.
     pub(crate) fn open_session(&mut self, node: usize, now: u64, timeout: u64) -> SessionId {

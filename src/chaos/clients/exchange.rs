@@ -8,6 +8,7 @@ use url::Url;
 
 use super::request::HttpRequest;
 use crate::client::{Problem, ReportedOutcome};
+use crate::domain::Rejection;
 use crate::history::{Answer, Ask, Body, Event, Invoke, Micros, OperationId, Recorder, Refused, Told, Unknown};
 use crate::replication::{Epoch, LogIndex};
 
@@ -65,7 +66,7 @@ impl Exchange {
             }
             Received::Refused { code, retryable, told } => {
                 let ended = match &told {
-                    Some(told) if told.status == StatusCode::CONFLICT.as_u16() => Ended::Rejected(told.clone()),
+                    Some(told) if is_decision(&code) => Ended::Rejected(told.clone()),
                     Some(_) | None => Ended::Refused { retryable },
                 };
                 (Event::Refused(Refused { process, operation, at, code, answer: told }), ended)
@@ -142,6 +143,13 @@ impl Received {
             None => Self::Unknown { why: format!("http_{}", status.as_u16()), told: Some(told) },
         }
     }
+}
+
+/// Whether a refusal is the bank's, and so in the ledger like a success. That a key is used up is no decision.
+fn is_decision(code: &str) -> bool {
+    Rejection::from_code(code).is_some_and(|rejection| {
+        !matches!(rejection, Rejection::IdempotencyKeyReused | Rejection::IdempotencyKeyFenced)
+    })
 }
 
 fn told(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Told {

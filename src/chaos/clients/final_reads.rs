@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 
 use super::exchange::Ended;
 use super::plan::LoadSummary;
-use super::process::{every_account, key_state, linearizable};
 use super::shared::Shared;
+use super::step::key_state;
+use super::workload::{every_account, linearizable};
 use crate::client::KeyState;
 use crate::history::{Ask, Subject};
 
@@ -74,7 +75,7 @@ async fn read_one(shared: &Shared, end: Instant, node: Option<usize>, subject: S
         let intended = shared.exchange.recorder().now();
         if let Ended::Ok(told) = shared.attempt(process, at, intended, &ask).await {
             // A key in flight is about to be one or the other.
-            if !is_key || matches!(key_state(&told), Some(KeyState::Committed | KeyState::Unknown)) {
+            if !is_key || matches!(key_state(&told), Some(KeyState::Committed | KeyState::Unknown | KeyState::Fenced)) {
                 return true;
             }
         }

@@ -18,8 +18,10 @@ mod plan;
 mod process;
 mod request;
 mod shared;
+mod step;
 #[cfg(test)]
 mod tests;
+mod workload;
 
 pub use load::{Load, LoadError, Running};
 pub use plan::{LoadPlan, LoadProgress, LoadSummary, Target};

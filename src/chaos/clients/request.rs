@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::domain::{AccountChangeKind, OperationRequest, PaymentRequest};
+use crate::domain::{AccountChangeKind, BatchItem, Capture, IdempotencyKey, OperationRequest, PaymentRequest};
 use crate::history::{Ask, Consistency, Read, Subject};
 
 /// A request without its host.
@@ -23,7 +23,7 @@ impl HttpRequest {
     pub(super) fn of(ask: &Ask) -> Self {
         match ask {
             Ask::Write(proposal) => {
-                let (method, segments, body) = write(&proposal.request);
+                let (method, segments, body) = write(&proposal.key, &proposal.request);
                 let key = Some(proposal.key.as_str().to_owned());
                 Self { method, segments, query: Vec::new(), key, body: Some(body.to_string().into()) }
             }
@@ -48,32 +48,61 @@ impl HttpRequest {
     }
 }
 
-fn write(request: &OperationRequest) -> (Method, Vec<String>, Value) {
+/// Method, path and body of a write. A fence is the one that has its key in the path too.
+fn write(key: &IdempotencyKey, request: &OperationRequest) -> (Method, Vec<String>, Value) {
     match request {
-        OperationRequest::Payment(payment) => (Method::POST, path(&["payments"]), payment_body(payment)),
+        OperationRequest::Payment(payment) => (Method::POST, path(&["payments"]), Value::Object(payment_body(payment))),
         OperationRequest::Account { account, change: AccountChangeKind::Open(overdraft) } => {
             (Method::POST, path(&["accounts"]), json!({ "id": account, "overdraft": overdraft }))
         }
-        OperationRequest::Account { account, change: AccountChangeKind::SetOverdraft(overdraft) } => {
-            (Method::PATCH, path(&["accounts", account.as_str()]), json!({ "overdraft": overdraft }))
+        OperationRequest::Account { account, change: AccountChangeKind::Change { overdraft, status } } => {
+            let mut body = Map::new();
+            body.extend(overdraft.map(|overdraft| ("overdraft".to_owned(), json!(overdraft))));
+            body.extend(status.map(|status| ("status".to_owned(), json!(status))));
+            (Method::PATCH, path(&["accounts", account.as_str()]), Value::Object(body))
         }
+        OperationRequest::PaymentChange { payment, change } => {
+            let amount = change.named_amount().map(|amount| ("amount".to_owned(), json!(amount)));
+            let path = path(&["payments", &payment.to_string(), change.name()]);
+            (Method::POST, path, Value::Object(amount.into_iter().collect()))
+        }
+        OperationRequest::Batch(batch) => {
+            let payments: Vec<Value> = batch.items.iter().map(item_body).collect();
+            (Method::POST, path(&["payments", "batch"]), json!({ "atomic": batch.atomic, "payments": payments }))
+        }
+        OperationRequest::Fence => (Method::POST, path(&["payments", "by-key", key.as_str(), "fence"]), json!({})),
     }
 }
 
-fn payment_body(payment: &PaymentRequest) -> Value {
+fn item_body(item: &BatchItem) -> Value {
+    let mut body = payment_body(&item.request);
+    if let Some(key) = &item.key {
+        body.insert("idempotency_key".to_owned(), json!(key));
+    }
+    Value::Object(body)
+}
+
+fn payment_body(payment: &PaymentRequest) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("from".to_owned(), json!(payment.from));
     body.insert("to".to_owned(), json!(payment.to));
     body.insert("amount".to_owned(), json!(payment.amount));
     body.insert("currency".to_owned(), json!(payment.currency));
+    if let Capture::Manual { expires_in_s } = payment.capture {
+        body.insert("capture".to_owned(), json!("manual"));
+        body.insert("expires_in".to_owned(), json!(expires_in_s));
+    }
+    if let Some(order) = &payment.order {
+        body.insert("order".to_owned(), json!({ "id": order.id, "total": order.total }));
+    }
     if let Some(description) = &payment.description {
         body.insert("description".to_owned(), json!(description));
     }
     if let Some(metadata) = &payment.metadata {
-        let metadata: Value = serde_json::from_str(metadata).expect("these clients make their metadata of JSON");
+        let metadata = serde_json::from_str(metadata).expect("these clients make their metadata of JSON");
         body.insert("metadata".to_owned(), metadata);
     }
-    Value::Object(body)
+    body
 }
 
 fn segments_of(subject: &Subject) -> Vec<String> {

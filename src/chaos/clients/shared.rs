@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::exchange::{Ended, Exchange, Node};
 use super::plan::{LoadPlan, LoadProgress};
-use crate::domain::{IdempotencyKey, Proposal};
+use crate::domain::{IdempotencyKey, PaymentId, Proposal};
 use crate::history::{Ask, Event, Late, Micros, OperationId};
 use crate::replication::LogIndex;
 
@@ -49,7 +49,7 @@ pub(super) struct Memory {
     /// Writes that a node said are decided.
     decided: VecDeque<Proposal>,
     /// Ids of payments.
-    payments: VecDeque<String>,
+    payments: VecDeque<PaymentId>,
     /// Keys whose outcome nobody was told.
     open: BTreeSet<IdempotencyKey>,
 }
@@ -127,7 +127,7 @@ impl Shared {
 
 impl Memory {
     /// A write was decided, for or against it.
-    pub(super) fn decided(&mut self, proposal: &Proposal, payment: Option<String>) {
+    pub(super) fn decided(&mut self, proposal: &Proposal, payment: Option<PaymentId>) {
         self.open.remove(&proposal.key);
         remember(&mut self.decided, proposal.clone());
         if let Some(id) = payment {
@@ -156,7 +156,7 @@ impl Memory {
     }
 
     /// Ids of payments, oldest first.
-    pub(super) const fn payment_ids(&self) -> &VecDeque<String> {
+    pub(super) const fn payment_ids(&self) -> &VecDeque<PaymentId> {
         &self.payments
     }
 }

@@ -83,7 +83,8 @@ fn an_answer_that_differs_from_its_entry_is_found_with_the_field() {
     for (field, forged, said) in [
         ("amount", json!(101), "the amount is 101, but it is 100"),
         ("to", json!("b"), "the receiver is b, but it is a"),
-        ("status", json!("rejected"), "the status is rejected, but it is succeeded"),
+        ("status", json!("refunded"), "the status is refunded, but it is succeeded"),
+        ("held", json!(5), "what is held is 5, but it is 0"),
         ("balances", json!({"from": -100, "to": 101}), "the pair of balances is -100, 101, but it is -100, 100"),
         ("id", json!("x"), "the id is x"),
     ] {
@@ -158,7 +159,10 @@ fn a_balance_that_is_not_the_ledgers_is_found_in_local_reads_too() {
         let mut world = World::new();
         let index = world.write("k", payment("external:card", "a", 100));
         world.read_as(Subject::Account(account("a")), consistency, None, index, 200, &account_json("a", index, 99));
-        world.assert_broken(Breach::WrongRead, &["history.jsonl:4", "account a as of entry 2 has overdraft none"]);
+        world.assert_broken(
+            Breach::WrongRead,
+            &["history.jsonl:4", "account a as of entry 2 is active with overdraft none"],
+        );
     }
 }
 
@@ -241,7 +245,7 @@ fn a_key_that_is_said_to_be_reused_and_is_not_is_found() {
     let mut world = World::new();
     let operation = world.ask("k", payment("external:card", "a", 100));
     world.refused(operation, "idempotency_key_reused", Some(answer(422, 1, None, &json!({}))));
-    world.assert_broken(Breach::WrongRefusal, &["its key stands for another request, but the key is in no ledger"]);
+    world.assert_broken(Breach::WrongRefusal, &["it was told idempotency_key_reused, but the key is in no ledger"]);
 
     let mut world = World::new();
     world.write("k", payment("external:card", "a", 100));
@@ -261,7 +265,7 @@ fn a_decision_that_the_accounts_do_not_demand_is_found() {
     world.force(wrong);
     world.assert_broken(
         Breach::WrongDecision,
-        &["entry 3, key \"poor\"", "decided as refused as account_not_found", "demand refused as insufficient_funds"],
+        &["entry 3, key \"poor\"", "decided as refused as account_not_found", "demands refused as insufficient_funds"],
     );
 }
 
@@ -277,7 +281,10 @@ fn money_from_nowhere_is_found_in_the_decision_and_in_the_sum() {
     let report = runtime.block_on(world.check());
     let broken: Vec<_> = report.broken.keys().collect();
     assert_eq!(broken, [&Breach::WrongDecision, &Breach::Unbalanced], "{report}");
-    assert!(report.to_string().contains("all accounts together hold 900 minor units of EUR"), "{report}");
+    assert!(
+        report.to_string().contains("by the balances in the ledger all accounts together hold 900 minor units of EUR"),
+        "{report}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod forged;
 mod good;
+mod kinds;
 mod ledgers;
 mod speed;
 mod world;

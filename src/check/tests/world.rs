@@ -11,8 +11,9 @@ use tempfile::TempDir;
 
 use crate::check::{Breach, Report, Subjects, check};
 use crate::domain::{
-    AccountChangeKind, AccountId, Bank, Currency, IdempotencyKey, MinorUnits, Operation, OperationRequest, Overdraft,
-    PaymentId, PaymentOutcome, PaymentRequest, Proposal,
+    AccountChange, AccountChangeKind, AccountId, AccountStatus, Bank, BatchOutcome, Capture, Currency, IdempotencyKey,
+    KeyHolder, KeyHolders, MinorUnits, Operation, OperationRequest, Overdraft, PaymentChange, PaymentChangeOutcome,
+    PaymentId, PaymentOutcome, PaymentRequest, PaymentState, Proposal, Rejection, Stamp,
 };
 use crate::history::{
     Answer, Ask, Body, Consistency, Event, Header, Invoke, Micros, Read, Recorder, Refused, Subject, Told, Unknown,
@@ -21,6 +22,9 @@ use crate::ledger::{Identity, open};
 use crate::replication::{
     Body as EntryBody, Entry, Epoch, LogIndex, NodeId, Persist, Position, StoreId, Timestamp, UnchainedEntry,
 };
+
+/// The ledger's time begins here, and goes on by a second with every entry.
+const FIRST_MS: u64 = 1_700_000_000_000;
 
 /// Time from one event to the next.
 const STEP: u64 = 10;
@@ -42,15 +46,19 @@ pub(super) fn account(id: &str) -> AccountId {
     AccountId::parse(id).unwrap()
 }
 
+/// A payment in euros that is captured at once.
+pub(super) fn plain(from: &str, to: &str, amount: i64) -> PaymentRequest {
+    let currency = Currency::parse("EUR").unwrap();
+    PaymentRequest::plain(account(from), account(to), MinorUnits::new(amount), currency)
+}
+
 pub(super) fn payment(from: &str, to: &str, amount: i64) -> OperationRequest {
-    OperationRequest::Payment(PaymentRequest {
-        from: account(from),
-        to: account(to),
-        amount: MinorUnits::new(amount),
-        currency: Currency::parse("EUR").unwrap(),
-        description: None,
-        metadata: None,
-    })
+    OperationRequest::Payment(plain(from, to, amount))
+}
+
+/// A payment in euros that is set aside for so many seconds; the ledger's time goes on by one with every entry.
+pub(super) fn hold(from: &str, to: &str, amount: i64, expires_in_s: u32) -> OperationRequest {
+    OperationRequest::Payment(PaymentRequest { capture: Capture::Manual { expires_in_s }, ..plain(from, to, amount) })
 }
 
 pub(super) fn opening(id: &str, overdraft: Overdraft) -> OperationRequest {
@@ -74,16 +82,66 @@ impl World {
 
     fn append(&mut self, body: EntryBody) -> u64 {
         let index = self.last.index.next();
-        let timestamp = Timestamp(1_700_000_000_000 + index.0);
+        let timestamp = Timestamp(self.next_stamp().timestamp_ms);
         let entry = UnchainedEntry { index, epoch: self.last.epoch, timestamp, body }.chain(&self.last.hash);
         self.last = entry.position();
         self.entries.push(Arc::new(entry));
         index.0
     }
 
+    /// When the next entry is made.
+    fn next_stamp(&self) -> Stamp {
+        let index = self.last.index.next().0;
+        Stamp { timestamp_ms: FIRST_MS + 1_000 * index, epoch: self.last.epoch.0, index }
+    }
+
     /// What the bank decides on a request, without anything happening.
     pub(super) fn decided(&self, under: &str, request: OperationRequest) -> Operation {
-        self.bank.decide(Proposal { key: key(under), request })
+        let proposal = Proposal { key: key(under), request };
+        let mut bank = self.bank.clone();
+        self.recall(&mut bank, &proposal.request);
+        bank.execute(self.next_stamp(), proposal, &self.holders()).0
+    }
+
+    /// The bank keeps only payments with open holds; any other is for the ledger to remember.
+    fn recall(&self, bank: &mut Bank, request: &OperationRequest) {
+        let OperationRequest::PaymentChange { payment, .. } = request else { return };
+        let Some(entry) = usize::try_from(payment.index()).ok().and_then(|index| self.entries.get(index - 1)) else {
+            return;
+        };
+        let decided = entry.operation().unwrap().payments().next().unwrap();
+        if let Some(state) = PaymentState::decided(decided.request, decided.outcome) {
+            bank.recall_payment(*payment, state);
+        }
+    }
+
+    fn holders(&self) -> KeyHolders {
+        let mut holders = KeyHolders::new();
+        for operation in self.entries.iter().filter_map(|entry| Some((entry.index.0, entry.operation()?))) {
+            let (index, operation) = operation;
+            for key in operation.keys() {
+                let is_fence = matches!(operation, Operation::Fence(_));
+                let fingerprint = operation.fingerprint_under(key).filter(|_| !is_fence);
+                holders.insert(key.digest(), KeyHolder { index, fingerprint });
+            }
+        }
+        holders
+    }
+
+    /// Ends the hold that expires first, as a leader does when its time is up.
+    pub(super) fn expire(&mut self) -> u64 {
+        let (_, id) = self.bank.first_expiry().unwrap();
+        let (operation, _) = self.bank.expire(self.next_stamp(), id).unwrap();
+        self.force(operation)
+    }
+
+    /// The id of the payment that the entry at an index decided.
+    pub(super) fn id(&self, index: u64) -> PaymentId {
+        PaymentId::derive(self.entry(index).stamp(), 0)
+    }
+
+    fn entry(&self, index: u64) -> &Entry {
+        &self.entries[usize::try_from(index).unwrap() - 1]
     }
 
     /// Appends any operation, right or wrong.
@@ -93,8 +151,11 @@ impl World {
 
     /// Appends what the bank decides, and nobody is told.
     pub(super) fn apply(&mut self, under: &str, request: OperationRequest) -> u64 {
-        let operation = self.decided(under, request);
-        self.bank.apply(&operation).unwrap();
+        let proposal = Proposal { key: key(under), request };
+        let mut bank = std::mem::take(&mut self.bank);
+        self.recall(&mut bank, &proposal.request);
+        let (operation, _) = bank.execute(self.next_stamp(), proposal, &self.holders());
+        self.bank = bank;
         self.force(operation)
     }
 
@@ -148,27 +209,35 @@ impl World {
     /// Ends a write with the honest answer: the entry at `index`.
     pub(super) fn tell(&mut self, operation: u64, index: u64) {
         let told = self.told(index);
-        let entry = &self.entries[usize::try_from(index).unwrap() - 1];
-        match entry.operation().unwrap().rejection() {
+        match self.rejection(index) {
             None => self.answered(operation, told),
             Some(rejection) => self.refused(operation, rejection.code(), Some(told)),
         }
     }
 
+    fn rejection(&self, index: u64) -> Option<Rejection> {
+        match self.entry(index).operation().unwrap() {
+            Operation::Batch(batch) if batch.outcome() == BatchOutcome::Aborted => Some(Rejection::BatchAborted),
+            operation => operation.rejection(),
+        }
+    }
+
     /// The honest answer to whoever asked for the entry at `index`.
     pub(super) fn told(&self, index: u64) -> Told {
-        let entry = &self.entries[usize::try_from(index).unwrap() - 1];
-        let operation = entry.operation().unwrap();
-        let (status, body) = match (operation, operation.rejection()) {
-            (Operation::Payment(_), None) => (201, payment_json(entry)),
-            (Operation::Payment(_), Some(rejection)) => {
-                (409, json!({ "code": rejection.code(), "payment": payment_json(entry) }))
+        let entry = self.entry(index);
+        let rejection = self.rejection(index).map(Rejection::code);
+        let (status, body) = match (entry.operation().unwrap(), rejection) {
+            (Operation::Payment(_), None) => (201, decided_json(entry, 0)),
+            (Operation::Payment(_), Some(code)) => (409, json!({ "code": code, "payment": decided_json(entry, 0) })),
+            (Operation::Account(change), None) => (201, change_json(change, index)),
+            (Operation::PaymentChange(change), None) => (200, changed_json(entry, change)),
+            (Operation::PaymentChange(_) | Operation::Account(_), Some(code)) => (409, json!({ "code": code })),
+            (Operation::Batch(batch), rejection) => {
+                let results: Vec<Value> = batch.numbered().map(|(item, _)| decided_json(entry, item)).collect();
+                (rejection.map_or(200, |_| 409), json!({ "code": rejection, "results": results }))
             }
-            (Operation::Account(change), None) => {
-                let (AccountChangeKind::Open(overdraft) | AccountChangeKind::SetOverdraft(overdraft)) = change.change;
-                (201, json!({ "id": change.account, "overdraft": overdraft, "balances": [], "index": index }))
-            }
-            (Operation::Account(_), Some(rejection)) => (409, json!({ "code": rejection.code() })),
+            (Operation::Fence(_), _) => (200, json!({ "state": "fenced", "index": index })),
+            (Operation::Expiry(_), _) => panic!("nobody asked for an expiry"),
         };
         answer(status, index, None, &body)
     }
@@ -200,14 +269,22 @@ impl World {
     pub(super) fn look_up(&mut self, under: &str, state: &str, as_of: u64, payment: Option<u64>) {
         let mut body = json!({ "state": state, "as_of_index": as_of });
         if let Some(index) = payment {
-            body["payment"] = payment_json(&self.entries[usize::try_from(index).unwrap() - 1]);
+            body["payment"] = decided_json(self.entry(index), 0);
         }
         self.read(Subject::Key(key(under)), as_of, 200, &body);
     }
 
-    /// The payment at an index, as a node shows it.
+    /// The payment at an index, as it was decided.
     pub(super) fn shown(&self, index: u64) -> Value {
-        payment_json(&self.entries[usize::try_from(index).unwrap() - 1])
+        decided_json(self.entry(index), 0)
+    }
+
+    /// The payment at an index, where it stands now.
+    pub(super) fn shown_now(&self, index: u64) -> Value {
+        let mut body = self.shown(index);
+        let state = self.bank.payment(self.id(index)).unwrap();
+        standing_into(&mut body, state);
+        body
     }
 
     /// Writes everything to files, with three equal ledgers.
@@ -297,26 +374,59 @@ pub(super) fn answer(status: u16, index: u64, applied: Option<u64>, body: &Value
 
 pub(super) fn account_json(id: &str, as_of: u64, euros: i64) -> Value {
     let balance = json!({ "currency": "EUR", "posted": euros, "held": 0, "available": euros });
-    json!({ "id": id, "overdraft": "none", "balances": [balance], "index": as_of })
+    json!({ "id": id, "overdraft": "none", "status": "active", "balances": [balance], "index": as_of })
 }
 
-fn payment_json(entry: &Entry) -> Value {
-    let Some(Operation::Payment(payment)) = entry.operation() else { panic!("{entry:?} is no payment") };
-    let request = &payment.request;
+fn standing_into(body: &mut Value, state: &PaymentState) {
+    body["status"] = json!(state.status());
+    body["captured"] = json!(state.captured);
+    body["refunded"] = json!(state.refunded);
+    body["held"] = json!(state.held);
+}
+
+fn change_json(change: &AccountChange, index: u64) -> Value {
+    let mut body = json!({ "id": change.account, "index": index });
+    let (overdraft, status) = match change.change {
+        AccountChangeKind::Open(overdraft) => (Some(overdraft), Some(AccountStatus::Active)),
+        AccountChangeKind::Change { overdraft, status } => (overdraft, status),
+    };
+    overdraft.into_iter().for_each(|overdraft| body["overdraft"] = json!(overdraft));
+    status.into_iter().for_each(|status| body["status"] = json!(status));
+    body
+}
+
+fn changed_json(entry: &Entry, change: &PaymentChange) -> Value {
+    let after = change.after(entry.stamp()).unwrap();
     let mut body = json!({
-        "id": PaymentId::derive(entry.timestamp.0, entry.epoch.0, entry.index.0).to_string(),
-        "from": request.from, "to": request.to, "amount": request.amount, "currency": request.currency,
-        "created_at": "2026-01-01T00:00:00.000Z", "index": entry.index, "epoch": entry.epoch,
+        "id": change.payment.to_string(), "from": after.from, "to": after.to, "amount": after.amount, "currency": after.currency,
+        "index": entry.index, "epoch": entry.epoch,
     });
+    standing_into(&mut body, &after);
+    if let PaymentChangeOutcome::Applied { amount, from_balance, to_balance } = change.outcome {
+        body["change"] = json!({ "type": change.change.name(), "amount": amount, "index": entry.index });
+        body["balances"] = json!({ "from": from_balance, "to": to_balance });
+    }
+    body
+}
+
+fn decided_json(entry: &Entry, item: u16) -> Value {
+    let payment = entry.operation().unwrap().payments().find(|payment| payment.item == item).unwrap();
+    let request = payment.request;
+    let mut body = json!({
+        "id": PaymentId::derive(entry.stamp(), item).to_string(), "from": request.from, "to": request.to,
+        "amount": request.amount, "currency": request.currency, "created_at": "2026-01-01T00:00:00.000Z",
+        "index": entry.index, "epoch": entry.epoch,
+    });
+    if let Some(state) = PaymentState::decided(request, payment.outcome) {
+        standing_into(&mut body, &state);
+    }
     match payment.outcome {
         PaymentOutcome::Succeeded { from_balance, to_balance } => {
-            body["status"] = json!("succeeded");
             body["balances"] = json!({ "from": from_balance, "to": to_balance });
         }
-        PaymentOutcome::Rejected(rejection) => {
-            body["status"] = json!("rejected");
-            body["rejection"] = json!(rejection.code());
-        }
+        PaymentOutcome::Authorized { from_held, .. } => body["balances"] = json!({ "from_held": from_held }),
+        PaymentOutcome::Rejected(rejection) => body["rejection"] = json!(rejection.code()),
+        PaymentOutcome::Repeated { .. } => {}
     }
     body
 }

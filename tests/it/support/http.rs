@@ -162,10 +162,31 @@ fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         headers.push((name.trim().to_owned(), value.trim().to_owned()));
     }
     let mut answer = Answer { status, headers, body: Vec::new() };
+    if answer.header("transfer-encoding") == Some("chunked") {
+        answer.body = read_chunks(stream)?;
+        return Ok(answer);
+    }
     let length = answer.header("content-length").and_then(|length| length.parse().ok());
     answer.body = vec![0; length.ok_or_else(|| invalid("an answer without a length"))?];
     stream.read_exact(&mut answer.body)?;
     Ok(answer)
+}
+
+/// A body of chunks. One that breaks off is an error.
+fn read_chunks(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = read_line(stream)?;
+        let length = usize::from_str_radix(&line, 16)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("no length of a chunk: {line:?}")))?;
+        let begun = body.len();
+        body.resize(begun + length, 0);
+        stream.read_exact(&mut body[begun..])?;
+        read_line(stream)?;
+        if length == 0 {
+            return Ok(body);
+        }
+    }
 }
 
 fn read_line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {

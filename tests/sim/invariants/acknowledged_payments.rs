@@ -1,5 +1,4 @@
-//! Invariant: what a caller was told is in the committed history for ever, at the index told, under the caller's key;
-//! and what was asked after an answer comes after it in the history.
+//! Invariant: what a caller was told is in the committed history for ever, at the index told, under the caller's key.
 
 use quorapay::domain::{Fingerprint, IdempotencyKey};
 use quorapay::replication::{Entry, LogIndex};
@@ -14,13 +13,9 @@ pub(super) struct AcknowledgedPayments(Vec<(IdempotencyKey, LogIndex)>);
 impl AcknowledgedPayments {
     pub(super) fn decided(&mut self, intent: &Intent, entry: &Entry) {
         self.told(intent, entry.index, entry);
-        let fingerprint = entry.operation().map(|operation| operation.fingerprint());
+        let fingerprint = entry.operation().and_then(|operation| operation.fingerprint());
         let asked = intent.proposal.request.fingerprint();
         assert_eq!(fingerprint, Some(asked), "the answer is of another request: {entry:?}");
-        if !intent.shared_key {
-            let (index, floor) = (entry.index, intent.floor);
-            assert!(index > floor, "decided at {index}, but {floor} was answered before it was asked: {entry:?}");
-        }
     }
 
     pub(super) fn repeated(&mut self, intent: &Intent, index: LogIndex, entry: Option<&Entry>, asked: Fingerprint) {
@@ -35,16 +30,18 @@ impl AcknowledgedPayments {
     }
 
     fn told(&mut self, intent: &Intent, index: LogIndex, entry: &Entry) {
-        let key = entry.operation().map(|operation| operation.key());
-        assert_eq!(key, Some(&intent.proposal.key), "the answer is of another key: {entry:?}");
+        let key = &intent.proposal.key;
+        let holds = entry.operation().is_some_and(|operation| operation.fingerprint_under(key).is_some());
+        assert!(holds, "the answer is of another key than {key}: {entry:?}");
         self.0.push((intent.proposal.key.clone(), index));
     }
 
     pub(super) fn check_the_end(&self, history: &CommittedHistory) {
         for (key, index) in &self.0 {
             let entry = history.at(*index);
-            let held = entry.and_then(|entry| entry.operation()).map(|operation| operation.key());
-            assert_eq!(held, Some(key), "an acknowledged write is not at {index}: {entry:?}");
+            let operation = entry.and_then(|entry| entry.operation());
+            let held = operation.is_some_and(|operation| operation.fingerprint_under(key).is_some());
+            assert!(held, "an acknowledged write under {key} is not at {index}: {entry:?}");
         }
     }
 }

@@ -54,7 +54,8 @@ impl DurableCopies {
         self.stores.insert(store_id, (node, bit));
     }
 
-    pub(super) fn add(&mut self, store: StoreId, entry: &Entry) {
+    /// True if no store had the entry before.
+    pub(super) fn add(&mut self, store: StoreId, entry: &Entry) -> bool {
         let (_, bit) = self.stores[&store];
         let copies = self.copies.entry((entry.index, entry.epoch)).or_default();
         if *copies == 0
@@ -62,7 +63,9 @@ impl DurableCopies {
         {
             self.configurations.push((entry.index, configuration.clone()));
         }
+        let first = *copies == 0;
         *copies |= bit;
+        first
     }
 
     /// The entry is being committed for the first time.

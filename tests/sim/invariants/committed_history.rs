@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorapay::replication::{Body, Configuration, Entry, Hash, LogIndex};
+use quorapay::domain::Operation;
+use quorapay::replication::{Body, Configuration, Entry, Epoch, Hash, LogIndex, Position};
 
 use crate::disk::{index_of_last, row};
 
@@ -22,6 +23,21 @@ impl CommittedHistory {
 
     pub(super) fn at(&self, index: LogIndex) -> Option<&Arc<Entry>> {
         if index.0 == 0 { None } else { self.entries.get(row(index)) }
+    }
+
+    /// The place at an index.
+    pub(super) fn position(&self, index: LogIndex) -> Option<Position> {
+        if index.0 == 0 { Some(Position::default()) } else { self.at(index).map(|entry| entry.position()) }
+    }
+
+    /// The last entry of the epochs before this one.
+    pub(super) fn last_before(&self, epoch: Epoch) -> Option<&Arc<Entry>> {
+        self.entries.iter().rev().find(|entry| entry.epoch < epoch)
+    }
+
+    /// Every operation with its index.
+    pub(super) fn operations(&self) -> impl Iterator<Item = (LogIndex, &Operation)> {
+        self.entries.iter().filter_map(|entry| Some((entry.index, entry.operation()?)))
     }
 
     /// The entry before an index, if there is one.

@@ -2,22 +2,29 @@
 //! the one committed history that no node may contradict. A broken invariant is a panic that says which.
 
 mod acknowledged_payments;
+mod admitted_stores;
 mod agreeing_chains;
+mod charges;
 mod commit_index;
 mod committed_history;
 mod durable_before_said;
 mod equal_entries;
+mod justified_quarantine;
+mod leader_completeness;
 mod linearizable_reads;
+mod linearizable_writes;
 mod money;
 mod node_banks;
 mod one_leader_per_epoch;
 mod one_step_configurations;
+mod own_checks;
+mod refused_keys;
 mod timestamps;
 mod unique_keys;
 
-use quorapay::domain::{AccountId, AccountState};
+use quorapay::domain::{AccountId, AccountState, IdempotencyKey};
 use quorapay::engine::{Answer, Engine};
-use quorapay::replication::{Append, Epoch, LogIndex, NodeId, Response, StoreId};
+use quorapay::replication::{Append, Body, Epoch, LogIndex, NodeId, ReadId, Response, StoreId};
 
 use super::clients::Intent;
 use super::disk::{Disk, row};
@@ -25,11 +32,14 @@ use super::node::Node;
 use super::world::World;
 
 use acknowledged_payments::AcknowledgedPayments;
+use admitted_stores::AdmittedStores;
 use commit_index::DurableCopies;
 use committed_history::CommittedHistory;
 use equal_entries::EqualEntries;
+use linearizable_writes::LinearizableWrites;
 use money::Money;
 use one_leader_per_epoch::OneLeaderPerEpoch;
+use refused_keys::RefusedKeys;
 use unique_keys::UniqueKeys;
 
 /// All invariants of one run.
@@ -41,19 +51,25 @@ pub(crate) struct Oracle {
     keys: UniqueKeys,
     money: Money,
     acknowledged: AcknowledgedPayments,
+    admitted: AdmittedStores,
+    writes: LinearizableWrites,
+    refused: RefusedKeys,
     answered_up_to: LogIndex,
 }
 
 impl Oracle {
     pub(crate) fn new(nodes: usize) -> Self {
         Self {
-            leaders: OneLeaderPerEpoch::new(nodes),
+            leaders: OneLeaderPerEpoch::new(nodes + 1),
             entries: EqualEntries::default(),
             copies: DurableCopies::new(nodes),
             history: CommittedHistory::default(),
             keys: UniqueKeys::default(),
             money: Money::default(),
             acknowledged: AcknowledgedPayments::default(),
+            admitted: AdmittedStores::default(),
+            writes: LinearizableWrites::default(),
+            refused: RefusedKeys::default(),
             answered_up_to: LogIndex(0),
         }
     }
@@ -64,8 +80,10 @@ impl Oracle {
     }
 
     /// A leader speaks.
-    pub(crate) fn append_sent(&mut self, now: u64, node: usize, append: &Append) {
-        self.leaders.append_sent(now, node, append.epoch);
+    pub(crate) fn append_sent(&mut self, now: u64, node: usize, append: &Append, nodes: &[Node]) {
+        if self.leaders.append_sent(now, node, append.epoch) {
+            leader_completeness::check(&nodes[node], append.epoch, &self.history);
+        }
         if let Some(hash) = append.commit_hash {
             self.history.claim(append.commit_index, hash);
         }
@@ -77,17 +95,22 @@ impl Oracle {
     }
 
     /// A write became durable; everything above `before` is new.
-    pub(crate) fn durable(&mut self, disk: &Disk, before: LogIndex) {
+    pub(crate) fn durable(&mut self, node: usize, before: LogIndex, nodes: &[Node]) {
+        let disk = &nodes[node].disk;
         for entry in &disk.rows[row(before.next())..] {
             let previous = disk.position(entry.index.previous()).expect("the log has no gaps");
             self.entries.seen(&previous, entry);
-            self.copies.add(disk.store_id, entry);
-            one_step_configurations::check(disk, entry);
+            if self.copies.add(disk.store_id, entry)
+                && let Some(before) = one_step_configurations::check(disk, entry)
+            {
+                self.copies.check_quorum(before, nodes);
+            }
         }
     }
 
     /// A node started on what its disk holds.
-    pub(crate) fn restarted(&self, node: usize, durable: LogIndex, applied: LogIndex) {
+    pub(crate) fn restarted(&mut self, node: usize, store: StoreId, durable: LogIndex, applied: LogIndex) {
+        self.admitted.started(store, self.history.last());
         commit_index::restarted(node, durable, applied);
         assert!(self.history.last() >= durable, "node{} holds {durable} as committed, nobody else does", node + 1);
     }
@@ -98,13 +121,17 @@ impl Oracle {
         commit_index::advanced(node, before, now, disk.last_index());
         let mut newest = None;
         for entry in &disk.rows[row(before.next())..row(now.next())] {
+            let voters = matches!(entry.body, Body::Configuration(_)).then(|| self.history.configuration().cloned());
             if self.history.confirm(entry) {
                 self.copies.check_commit(entry, nodes);
+                if let (Some(Some(before)), Body::Configuration(voters)) = (voters, &entry.body) {
+                    self.admitted.check(&before, voters, &self.history, nodes);
+                }
                 newest = Some(entry);
                 timestamps::check(self.history.before(entry.index), entry);
                 if let Some(operation) = entry.operation() {
-                    self.keys.committed(operation.key(), entry.index);
-                    self.money.committed(entry.index, operation);
+                    self.keys.committed(entry.index, operation);
+                    self.money.committed(entry, operation);
                 }
             }
         }
@@ -135,7 +162,28 @@ impl Oracle {
             }
             Answer::NotLeading | Answer::Overloaded | Answer::Lost => return,
         };
+        if let Answer::Decided(entry) | Answer::Repeated { entry: Some(entry), .. } = answer
+            && let Some(operation) = entry.operation()
+        {
+            self.refused.answered(index, operation);
+        }
+        self.writes.answered(&intent.proposal.key, index);
         self.answered_up_to = self.answered_up_to.max(index);
+    }
+
+    /// A client is about to use a key: its write comes after everything that anybody was told before.
+    pub(crate) fn asked(&mut self, key: &IdempotencyKey) {
+        self.writes.asked(key, self.answered_up_to);
+    }
+
+    /// A node has got a read index for a read that began when `floor` had been answered.
+    pub(crate) fn read_index_given(&self, read: ReadId, index: LogIndex, floor: LogIndex) {
+        linearizable_reads::check_index(read, index, floor);
+    }
+
+    /// A node stops because it found an invariant broken.
+    pub(crate) fn halted(&self, node: &Node, reason: &str) -> ! {
+        own_checks::halted(node, reason)
     }
 
     /// Everything up to here was told to some caller: whoever asks from now on must see it.
@@ -149,12 +197,14 @@ impl Oracle {
         self.answered_up_to = self.answered_up_to.max(at);
     }
 
-    /// Whether exactly these stores vote, as the newest committed configuration says.
-    pub(crate) fn all_vote(&self, stores: &[(NodeId, StoreId)]) -> bool {
-        self.history.configuration().is_some_and(|configuration| {
-            configuration.voters.len() == stores.len()
-                && stores.iter().all(|(node, store)| configuration.binds(node, *store))
-        })
+    /// Whether this store votes, as the newest committed configuration says.
+    pub(crate) fn votes(&self, node: &NodeId, store: StoreId) -> bool {
+        self.history.configuration().is_some_and(|configuration| configuration.binds(node, store))
+    }
+
+    /// A node has quarantined itself.
+    pub(crate) fn quarantined(&self, node: &Node) {
+        justified_quarantine::check(node);
     }
 
     /// Who speaks as the leader now; the newest one, if there are several.
@@ -172,8 +222,8 @@ impl World {
     /// Checks that hold for a whole run: made once all nodes agree.
     pub(crate) fn check_the_end(&self) {
         let oracle = &self.oracle;
-        agreeing_chains::check(&self.nodes);
-        for (number, node) in self.nodes.iter().enumerate() {
+        agreeing_chains::check(self.members());
+        for (number, node) in self.members().iter().enumerate() {
             for entry in &node.disk.rows {
                 assert_eq!(oracle.history.at(entry.index), Some(entry), "a log differs from the committed history");
             }
@@ -183,6 +233,7 @@ impl World {
         }
         oracle.acknowledged.check_the_end(&oracle.history);
         unique_keys::check_refused(&self.clients.intents, &oracle.keys);
+        oracle.refused.check(oracle.history.operations());
         oracle.money.check_sums();
     }
 }

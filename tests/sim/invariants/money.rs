@@ -1,20 +1,31 @@
-//! Invariants: every currency sums to zero over all accounts, no payment brings an account below its policy, and
-//! every outcome in the ledger is the one that the accounts before it demand. Told by a bank of the oracle's own, as
-//! plain as can be, which shares no code with the real one but the types of a request.
+//! Invariants: every currency sums to zero over all accounts, no account falls below its policy, no hold or refund
+//! exceeds its payment, no order its total, and every outcome in the ledger is the one that everything before it
+//! demands. Told by books of the oracle's own, as plain as can be, which share no code with the real bank but the types
+//! of a request.
 
 use std::collections::BTreeMap;
 
 use quorapay::domain::{
-    AccountChangeKind, AccountId, AccountOutcome, AccountState, Currency, Operation, Overdraft, Payment,
-    PaymentOutcome, Rejection,
+    AccountChangeKind, AccountId, AccountOutcome, AccountState, AccountStatus, Batch, Currency, Operation, OrderId,
+    Overdraft, PaymentId, Rejection,
 };
-use quorapay::replication::LogIndex;
+use quorapay::replication::{Entry, LogIndex};
+
+use super::charges::{self, Charge};
+
+/// Money in one currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Purse {
+    pub(super) posted: i64,
+    pub(super) held: i64,
+}
 
 /// An account as the oracle keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Account {
     overdraft: Overdraft,
-    balances: BTreeMap<Currency, i64>,
+    status: AccountStatus,
+    purses: BTreeMap<Currency, Purse>,
 }
 
 impl Account {
@@ -26,96 +37,174 @@ impl Account {
             Overdraft::Unlimited => i64::MIN,
         }
     }
+
+    fn is_within(&self, id: &AccountId) -> bool {
+        let floor = i128::from(self.floor(id));
+        self.purses.values().all(|purse| i128::from(purse.posted) - i128::from(purse.held) >= floor)
+    }
 }
 
-/// Every account's whole history, by the index from which each state holds.
+/// How far an order is paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) total: i64,
+    pub(super) currency: Currency,
+}
+
+/// Everything that the committed history comes to.
 #[derive(Default)]
-pub(super) struct Money(BTreeMap<AccountId, Vec<(LogIndex, Account)>>);
+pub(crate) struct Money {
+    /// Every account's whole history, by the index from which each state holds.
+    accounts: BTreeMap<AccountId, Vec<(LogIndex, Account)>>,
+    pub(super) charges: BTreeMap<PaymentId, Charge>,
+    pub(super) orders: BTreeMap<OrderId, Order>,
+}
 
 impl Money {
     /// An account as of an index.
     pub(super) fn as_of(&self, id: &AccountId, index: LogIndex) -> Option<&Account> {
-        self.0.get(id)?.iter().rev().find(|(since, _)| *since <= index).map(|(_, account)| account)
+        self.accounts.get(id)?.iter().rev().find(|(since, _)| *since <= index).map(|(_, account)| account)
     }
 
     pub(super) fn accounts(&self) -> impl Iterator<Item = &AccountId> {
-        self.0.keys()
+        self.accounts.keys()
     }
 
     fn latest(&self, id: &AccountId) -> Option<&Account> {
-        self.0.get(id)?.last().map(|(_, account)| account)
+        self.accounts.get(id)?.last().map(|(_, account)| account)
     }
 
     fn put(&mut self, id: &AccountId, index: LogIndex, account: Account) {
-        self.0.entry(id.clone()).or_default().push((index, account));
+        self.accounts.entry(id.clone()).or_default().push((index, account));
     }
 
-    pub(super) fn committed(&mut self, index: LogIndex, operation: &Operation) {
-        let refused = operation.rejection();
-        let expected = match operation {
-            Operation::Payment(payment) => self.pay(index, payment),
-            Operation::Account(change) => {
-                let applied = self.change(index, &change.account, change.change);
-                assert_eq!(applied.is_ok(), change.outcome == AccountOutcome::Applied, "outcome at {index}");
-                applied
+    pub(super) fn exists(&self, id: &AccountId) -> bool {
+        self.latest(id).is_some()
+    }
+
+    pub(super) fn purse(&self, id: &AccountId, currency: Currency) -> Purse {
+        self.latest(id).and_then(|account| account.purses.get(&currency)).copied().unwrap_or_default()
+    }
+
+    /// Changes what an account has, as long as that keeps it within its policy.
+    pub(super) fn shift(&mut self, id: &AccountId, index: LogIndex, currency: Currency, posted: i64, held: i64) {
+        let mut account = self.latest(id).cloned().unwrap_or_default();
+        let purse = account.purses.entry(currency).or_default();
+        purse.posted += posted;
+        purse.held += held;
+        assert!(purse.held >= 0, "{id} holds less than nothing at {index}");
+        self.put(id, index, account);
+    }
+
+    pub(super) fn open(&mut self, id: &AccountId, index: LogIndex, overdraft: Overdraft) {
+        self.put(id, index, Account { overdraft, ..Account::default() });
+    }
+
+    /// Whether an account can spare an amount, over what is set aside.
+    pub(super) fn can_spare(&self, id: &AccountId, currency: Currency, amount: i64) -> bool {
+        let floor = self.latest(id).cloned().unwrap_or_default().floor(id);
+        let purse = self.purse(id, currency);
+        i128::from(purse.posted) - i128::from(purse.held) - i128::from(amount) >= i128::from(floor)
+    }
+
+    pub(super) fn usable(&self, id: &AccountId) -> Result<(), Rejection> {
+        match self.latest(id).map(|account| account.status) {
+            Some(AccountStatus::Frozen) => Err(Rejection::AccountFrozen),
+            Some(AccountStatus::Closed) => Err(Rejection::AccountClosed),
+            Some(AccountStatus::Active) | None => Ok(()),
+        }
+    }
+
+    /// Takes the next committed entry into the books, and compares.
+    pub(super) fn committed(&mut self, entry: &Entry, operation: &Operation) {
+        let index = entry.index;
+        match operation {
+            Operation::Payment(payment) => {
+                let expected = self.pay(entry, 0, &payment.request);
+                assert_eq!(payment.outcome, expected, "the outcome at {index} is not what the books demand");
             }
-        };
-        assert_eq!(refused, expected.err(), "the outcome at {index} is not what the accounts demand: {operation:?}");
+            Operation::Batch(batch) => self.batch(entry, batch),
+            Operation::PaymentChange(change) => {
+                let expected = self.change_payment(entry, change.payment, change.change);
+                assert_eq!(change.outcome, expected, "the outcome at {index} is not what the books demand: {change:?}");
+            }
+            Operation::Expiry(expiry) => self.expire(entry, expiry.payment),
+            Operation::Account(change) => {
+                let expected = self.change(index, &change.account, change.change);
+                let expected = expected.map_or_else(AccountOutcome::Rejected, |()| AccountOutcome::Applied);
+                assert_eq!(change.outcome, expected, "the outcome at {index} is not what the books demand: {change:?}");
+            }
+            Operation::Fence(_) => {}
+        }
     }
 
-    fn pay(&mut self, index: LogIndex, payment: &Payment) -> Result<(), Rejection> {
-        let request = &payment.request;
-        let payer = self.latest(&request.from).cloned();
-        if payer.is_none() && !request.from.as_str().starts_with("external:") {
-            return Err(Rejection::AccountNotFound);
+    fn batch(&mut self, entry: &Entry, batch: &Batch) {
+        let orders = self.orders.clone();
+        let mut expected = Vec::new();
+        for (number, item) in (0_u16..).zip(&batch.items) {
+            let taken_as_written = charges::follows_from_its_key(item.outcome);
+            expected.push(if taken_as_written { item.outcome } else { self.pay(entry, number, &item.request) });
         }
-        let mut payer = payer.unwrap_or_default();
-        let mut payee = self.latest(&request.to).cloned().unwrap_or_default();
-        let floor = payer.floor(&request.from);
-        let paid = payer.balances.entry(request.currency).or_default();
-        *paid -= request.amount.get();
-        if *paid < floor {
-            return Err(Rejection::InsufficientFunds);
+        if batch.atomic && expected.iter().any(|outcome| outcome.rejection().is_some()) {
+            self.orders = orders;
+            self.charges.retain(|id, _| id.index() != entry.index.0);
+            for history in self.accounts.values_mut() {
+                history.retain(|(since, _)| *since != entry.index);
+            }
+            self.accounts.retain(|_, history| !history.is_empty());
+            expected.iter_mut().for_each(|outcome| *outcome = charges::aborted(*outcome));
         }
-        let received = payee.balances.entry(request.currency).or_default();
-        *received += request.amount.get();
-        if let PaymentOutcome::Succeeded { from_balance, to_balance } = payment.outcome {
-            let written = (from_balance.get(), to_balance.get());
-            assert_eq!(written, (*paid, *received), "the balances written at {index} are others");
+        for ((number, item), outcome) in (0_u16..).zip(&batch.items).zip(&expected) {
+            if outcome.rejection().is_some() {
+                self.refuse(entry, number, &item.request);
+            }
         }
-        self.put(&request.from, index, payer);
-        self.put(&request.to, index, payee);
-        Ok(())
+        let written: Vec<_> = batch.items.iter().map(|item| item.outcome).collect();
+        assert_eq!(written, expected, "the outcomes at {} are not what the books demand", entry.index);
     }
 
     fn change(&mut self, index: LogIndex, id: &AccountId, change: AccountChangeKind) -> Result<(), Rejection> {
-        let account = match (change, self.latest(id)) {
+        let account = match (change, self.latest(id).cloned()) {
             (AccountChangeKind::Open(_), Some(_)) => return Err(Rejection::AccountExists),
-            (AccountChangeKind::SetOverdraft(_), None) => return Err(Rejection::AccountNotFound),
-            (AccountChangeKind::Open(overdraft), None) => Account { overdraft, balances: BTreeMap::new() },
-            (AccountChangeKind::SetOverdraft(overdraft), Some(account)) => {
-                let changed = Account { overdraft, ..account.clone() };
-                let floor = changed.floor(id);
-                if changed.balances.values().any(|balance| *balance < floor) {
+            (AccountChangeKind::Change { .. }, None) => return Err(Rejection::AccountNotFound),
+            (AccountChangeKind::Open(overdraft), None) => Account { overdraft, ..Account::default() },
+            (AccountChangeKind::Change { overdraft, status }, Some(account)) => {
+                if account.status == AccountStatus::Closed {
+                    return Err(Rejection::AccountClosed);
+                }
+                let changed = Account { overdraft: overdraft.unwrap_or(account.overdraft), ..account };
+                if overdraft.is_some() && !changed.is_within(id) {
                     return Err(Rejection::OverdraftInUse);
                 }
-                changed
+                let idle = changed.purses.values().all(|purse| *purse == Purse::default());
+                if status == Some(AccountStatus::Closed) && !idle {
+                    return Err(Rejection::AccountNotEmpty);
+                }
+                Account { status: status.unwrap_or(changed.status), ..changed }
             }
         };
         self.put(id, index, account);
         Ok(())
     }
 
-    /// Double entry: nothing was made and nothing lost.
+    /// Double entry: nothing was made and nothing lost. And what is set aside is what the open holds say.
     pub(super) fn check_sums(&self) {
         let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
-        for (id, account) in self.0.iter().filter_map(|(id, states)| states.last().map(|(_, account)| (id, account))) {
-            for (currency, balance) in &account.balances {
-                assert!(*balance >= account.floor(id), "{id} is below its policy: {account:?}");
-                *sums.entry(*currency).or_default() += i128::from(*balance);
+        let mut holds: BTreeMap<(&AccountId, Currency), i64> = BTreeMap::new();
+        for charge in self.charges.values().filter(|charge| charge.held > 0) {
+            *holds.entry((&charge.from, charge.currency)).or_default() += charge.held;
+        }
+        let latest = |(id, states): (_, &Vec<(LogIndex, Account)>)| Some((id, states.last()?.1.clone()));
+        for (id, account) in self.accounts.iter().filter_map(latest) {
+            assert!(account.is_within(id), "{id} is below its policy: {account:?}");
+            for (currency, purse) in &account.purses {
+                *sums.entry(*currency).or_default() += i128::from(purse.posted);
+                let held = holds.get(&(id, *currency)).copied().unwrap_or_default();
+                assert_eq!(purse.held, held, "what {id} sets aside in {currency:?} is not what its holds come to");
             }
         }
         assert!(sums.values().all(|sum| *sum == 0), "the accounts do not sum to zero: {sums:?}");
+        self.check_caps();
     }
 }
 
@@ -124,8 +213,10 @@ pub(super) fn same(known: Option<&Account>, shown: Option<&AccountState>) -> boo
     match (known, shown) {
         (None, None) => true,
         (Some(known), Some(shown)) => {
-            let balances = shown.balances.iter().map(|(currency, balance)| (currency, balance.get()));
-            known.overdraft == shown.overdraft && known.balances == balances.collect()
+            let purse =
+                |balance: quorapay::domain::Balance| Purse { posted: balance.posted.get(), held: balance.held.get() };
+            let purses = shown.balances.iter().map(|(currency, balance)| (currency, purse(balance)));
+            (known.overdraft, known.status) == (shown.overdraft, shown.status) && known.purses == purses.collect()
         }
         _ => false,
     }

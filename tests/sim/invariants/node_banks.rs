@@ -1,6 +1,6 @@
 //! Invariant: every node's bank is the replay of the committed history up to the index that it has applied.
 
-use quorapay::domain::{AccountId, Operation};
+use quorapay::domain::{AccountId, Operation, PaymentId};
 use quorapay::engine::Engine;
 use quorapay::replication::Entry;
 
@@ -13,19 +13,41 @@ fn compare(node: usize, engine: &Engine, known: &Money, account: &AccountId) {
     assert!(equal, "node{} shows {account} as {shown:?} at {index}, the history says {expected:?}", node + 1);
 }
 
-/// Compares the accounts that an entry names: cheap enough for every step.
+fn compare_payment(node: usize, engine: &Engine, known: &Money, id: PaymentId) {
+    let (index, shown) = (engine.applied_index(), engine.payment(id));
+    let expected = &known.charges[&id];
+    let fits = match &shown {
+        Some(state) => expected.is_shown_by(state),
+        // Memory holds what is on hold; of the rest the disk knows.
+        None => expected.held == 0,
+    };
+    assert!(fits, "node{} shows {id} as {shown:?} at {index}, the history says {expected:?}", node + 1);
+}
+
+/// Compares what an entry names with the books, which stand right after it: cheap enough for every step.
 pub(super) fn compare_touched(node: usize, engine: &Engine, known: &Money, entry: &Entry) {
-    match entry.operation() {
-        Some(Operation::Payment(payment)) => {
-            compare(node, engine, known, &payment.request.from);
-            compare(node, engine, known, &payment.request.to);
+    let Some(operation) = entry.operation() else { return };
+    for payment in operation.payments() {
+        compare(node, engine, known, &payment.request.from);
+        compare(node, engine, known, &payment.request.to);
+    }
+    let changed = match operation {
+        Operation::PaymentChange(change) => change.before.as_deref(),
+        Operation::Expiry(expiry) => Some(&expiry.before),
+        Operation::Account(change) => {
+            compare(node, engine, known, &change.account);
+            None
         }
-        Some(Operation::Account(change)) => compare(node, engine, known, &change.account),
-        None => {}
+        Operation::Payment(_) | Operation::Batch(_) | Operation::Fence(_) => None,
+    };
+    if let Some(payment) = changed {
+        compare(node, engine, known, &payment.from);
+        compare(node, engine, known, &payment.to);
     }
 }
 
-/// Compares every account.
+/// Compares every account and every payment. Only where the node has applied the whole history.
 pub(super) fn compare_all(node: usize, engine: &Engine, known: &Money) {
     known.accounts().for_each(|account| compare(node, engine, known, account));
+    known.charges.keys().for_each(|payment| compare_payment(node, engine, known, *payment));
 }

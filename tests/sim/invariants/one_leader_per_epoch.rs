@@ -18,10 +18,13 @@ impl OneLeaderPerEpoch {
         Self { leaders: BTreeMap::new(), last_spoke: vec![None; nodes] }
     }
 
-    pub(super) fn append_sent(&mut self, now: u64, node: usize, epoch: Epoch) {
+    /// True if these are the epoch's first words.
+    pub(super) fn append_sent(&mut self, now: u64, node: usize, epoch: Epoch) -> bool {
+        let first = !self.leaders.contains_key(&epoch);
         let leader = *self.leaders.entry(epoch).or_insert(node);
         assert_eq!(leader, node, "epoch {epoch} has two leaders: node{} and node{}", leader + 1, node + 1);
         self.last_spoke[node] = Some(now);
+        first
     }
 
     /// The leader of the newest epoch, if it still speaks.

@@ -3,20 +3,64 @@
 
 use std::collections::HashMap;
 
-use quorapay::domain::IdempotencyKey;
+use quorapay::domain::{Batch, DecidedItem, Fingerprint, IdempotencyKey, Operation, PaymentOutcome, Rejection};
 use quorapay::replication::LogIndex;
 
 use crate::clients::Intent;
 
-/// Where each committed key stands.
+/// What holds a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Holder {
+    index: LogIndex,
+    /// `None` for a fence.
+    fingerprint: Option<Fingerprint>,
+}
+
+/// What holds each committed key.
 #[derive(Default)]
-pub(super) struct UniqueKeys(HashMap<IdempotencyKey, LogIndex>);
+pub(super) struct UniqueKeys(HashMap<IdempotencyKey, Holder>);
 
 impl UniqueKeys {
-    pub(super) fn committed(&mut self, key: &IdempotencyKey, index: LogIndex) {
-        if let Some(first) = self.0.insert(key.clone(), index) {
-            panic!("{key} is committed at {first} and again at {index}");
+    pub(super) fn committed(&mut self, index: LogIndex, operation: &Operation) {
+        if let Operation::Batch(batch) = operation {
+            batch.items.iter().for_each(|item| self.check_item(index, item));
+            self.check_aborted(batch);
         }
+        let fenced = matches!(operation, Operation::Fence(_));
+        for key in operation.keys() {
+            let fingerprint = operation.fingerprint_under(key).filter(|_| !fenced);
+            if let Some(first) = self.0.insert(key.clone(), Holder { index, fingerprint }) {
+                panic!("{key} is committed at {} and again at {index}", first.index);
+            }
+        }
+    }
+
+    /// A batch's payment is decided exactly if its key was free, and says rightly who held it otherwise.
+    fn check_item(&self, index: LogIndex, item: &DecidedItem) {
+        let Some((key, asked)) = &item.key else { return };
+        let holder = self.0.get(key);
+        let fits = match item.outcome {
+            PaymentOutcome::Repeated { index: at } => {
+                holder == Some(&Holder { index: LogIndex(at), fingerprint: Some(*asked) })
+            }
+            PaymentOutcome::Rejected(Rejection::IdempotencyKeyFenced) => {
+                holder.is_some_and(|holder| holder.fingerprint.is_none())
+            }
+            PaymentOutcome::Rejected(Rejection::IdempotencyKeyReused) => {
+                holder.is_some_and(|holder| holder.fingerprint.is_some_and(|held| held != *asked))
+            }
+            _ => holder.is_none(),
+        };
+        assert!(fits, "{key} is held by {holder:?}, but the batch at {index} says {:?}", item.outcome);
+    }
+
+    fn check_aborted(&self, batch: &Batch) {
+        let refused = batch.items.iter().any(|item| item.outcome.rejection().is_some());
+        let moved = |item: &DecidedItem| {
+            matches!(item.outcome, PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. })
+        };
+        let torn = batch.atomic && refused && batch.items.iter().any(moved);
+        assert!(!torn, "an atomic batch is torn: {batch:?}");
     }
 }
 

@@ -1,25 +1,29 @@
-//! `quorapay account`: open accounts, look at them, change their policy.
+//! `quorapay account`: open accounts, look at them, change their policy, freeze and close them.
+
+mod describe;
 
 use clap::{Args, Subcommand};
 
 use super::CliError;
 use super::connection::{Connection, block_on, committed, parse_key};
 use super::exit;
-use super::pay::parse_account;
-use super::payment::{PageArguments, next_page};
-use super::table::{Align, table};
-use crate::client::{Account, AccountPage, Statement};
-use crate::domain::{AccountId, IdempotencyKey, Overdraft, OverdraftError};
+use super::pay::{parse_account, parse_currency};
+use super::payment::{PageArguments, TimeArguments};
+use crate::client::{AccountSettings, StatementFilter};
+use crate::domain::{AccountId, AccountStatus, Currency, IdempotencyKey, Overdraft, OverdraftError};
+use describe::{describe, describe_change, describe_page, describe_statement};
 
 const EXAMPLES: &str = "\
 Examples:
   quorapay account open shop:42
   quorapay account open supplier:7 --overdraft limit:100000      # down to -1000.00 in a currency of two decimals
   quorapay account get shop:42
-  quorapay account set-overdraft shop:42 none
-  quorapay account statement shop:42 --limit 20";
+  quorapay account set shop:42 --overdraft none
+  quorapay account freeze shop:42                 # neither pays nor is paid until `unfreeze`
+  quorapay account close shop:42                  # for ever; its balances and holds must be zero
+  quorapay account statement shop:42 --currency USD --limit 20";
 
-/// Open accounts, look at them, change their overdraft policy
+/// Open accounts, look at them, change their policy, freeze and close them
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 pub(super) struct AccountArguments {
@@ -32,7 +36,10 @@ enum AccountCommand {
     Open(Open),
     Get(Get),
     List(List),
-    SetOverdraft(SetOverdraft),
+    Set(Set),
+    Freeze(Freeze),
+    Unfreeze(Unfreeze),
+    Close(Close),
     Statement(StatementArguments),
 }
 
@@ -73,13 +80,41 @@ struct List {
 
 /// Give an account another overdraft policy
 #[derive(Debug, Args)]
-struct SetOverdraft {
+struct Set {
+    /// How far below zero it may go: none, limit:N (minor units) or unlimited
+    #[arg(long, value_parser = parse_overdraft)]
+    overdraft: Overdraft,
+    #[command(flatten)]
+    change: Change,
+}
+
+/// Let an account neither pay nor be paid until it is unfrozen
+#[derive(Debug, Args)]
+struct Freeze {
+    #[command(flatten)]
+    change: Change,
+}
+
+/// Let a frozen account pay and be paid again
+#[derive(Debug, Args)]
+struct Unfreeze {
+    #[command(flatten)]
+    change: Change,
+}
+
+/// Close an account for ever; its balances and holds must be zero
+#[derive(Debug, Args)]
+struct Close {
+    #[command(flatten)]
+    change: Change,
+}
+
+/// What every change needs.
+#[derive(Debug, Args)]
+struct Change {
     /// The account
     #[arg(value_parser = parse_account)]
     id: AccountId,
-    /// How far below zero it may go: none, limit:N (minor units) or unlimited
-    #[arg(value_parser = parse_overdraft)]
-    overdraft: Overdraft,
     /// Idempotency key; a new UUID without one
     #[arg(long, value_parser = parse_key)]
     key: Option<IdempotencyKey>,
@@ -93,6 +128,11 @@ struct StatementArguments {
     /// The account
     #[arg(value_parser = parse_account)]
     id: AccountId,
+    /// In this currency
+    #[arg(long, value_parser = parse_currency)]
+    currency: Option<Currency>,
+    #[command(flatten)]
+    times: TimeArguments,
     #[command(flatten)]
     page: PageArguments,
     #[command(flatten)]
@@ -105,7 +145,12 @@ impl AccountArguments {
             AccountCommand::Open(open) => open.run(),
             AccountCommand::Get(get) => get.run(),
             AccountCommand::List(list) => list.run(),
-            AccountCommand::SetOverdraft(set) => set.run(),
+            AccountCommand::Set(set) => {
+                set.change.run(AccountSettings { overdraft: Some(set.overdraft), status: None })
+            }
+            AccountCommand::Freeze(freeze) => freeze.change.set_status(AccountStatus::Frozen),
+            AccountCommand::Unfreeze(unfreeze) => unfreeze.change.set_status(AccountStatus::Active),
+            AccountCommand::Close(close) => close.change.set_status(AccountStatus::Closed),
             AccountCommand::Statement(statement) => statement.run(),
         }
     }
@@ -133,90 +178,31 @@ impl List {
     }
 }
 
-impl SetOverdraft {
-    fn run(&self) -> Result<(), CliError> {
+impl Change {
+    fn set_status(&self, status: AccountStatus) -> Result<(), CliError> {
+        self.run(AccountSettings { overdraft: None, status: Some(status) })
+    }
+
+    fn run(&self, settings: AccountSettings) -> Result<(), CliError> {
         let client = self.connection.client()?;
         let key = self.connection.announced_key(self.key.as_ref())?;
-        let outcome = block_on(client.set_overdraft(&key, &self.id, self.overdraft))??;
-        self.connection.show(&committed(outcome, &key)?.0, |change| {
-            format!("{} may now overdraw: {} (index {})", change.id, change.overdraft, change.index)
-        })
+        let outcome = block_on(client.set_account(&key, &self.id, settings))??;
+        self.connection.show(&committed(outcome, &key)?.0, describe_change)
     }
 }
 
 impl StatementArguments {
     fn run(&self) -> Result<(), CliError> {
-        let statement = block_on(self.connection.client()?.statement(&self.id, &self.page.page()))??;
+        let filter = StatementFilter {
+            currency: self.currency,
+            from_time: self.times.from_time.clone(),
+            to_time: self.times.to_time.clone(),
+        };
+        let statement = block_on(self.connection.client()?.statement(&self.id, &filter, &self.page.page()))??;
         self.connection.show(&statement, describe_statement)
     }
 }
 
 fn parse_overdraft(text: &str) -> Result<Overdraft, OverdraftError> {
     Overdraft::parse(text)
-}
-
-fn describe(account: &Account) -> String {
-    let page = AccountPage { accounts: vec![account.clone()], next_cursor: None };
-    describe_page(&page)
-}
-
-/// One row per account and currency; an account without money is one row of its own.
-fn describe_page(page: &AccountPage) -> String {
-    let mut rows = Vec::new();
-    for account in &page.accounts {
-        let (id, overdraft) = (account.id.to_string(), account.overdraft.to_string());
-        if account.balances.is_empty() {
-            rows.push([id, overdraft, "-".to_owned(), "-".to_owned(), "-".to_owned(), String::new()]);
-            continue;
-        }
-        rows.extend(account.balances.iter().map(|balance| {
-            let currency = balance.currency;
-            let available = balance.available.map_or_else(|| "unlimited".to_owned(), |units| currency.format(units));
-            [
-                id.clone(),
-                overdraft.clone(),
-                currency.format(balance.posted),
-                currency.format(balance.held),
-                available,
-                currency.to_string(),
-            ]
-        }));
-    }
-    let headings = [
-        ("account", Align::Left),
-        ("overdraft", Align::Left),
-        ("posted", Align::Right),
-        ("held", Align::Right),
-        ("available", Align::Right),
-        ("", Align::Left),
-    ];
-    format!("{}{}", table(headings, &rows), next_page(page.next_cursor.as_deref()))
-}
-
-fn describe_statement(statement: &Statement) -> String {
-    let rows: Vec<_> = statement
-        .entries
-        .iter()
-        .map(|entry| {
-            [
-                entry.index.to_string(),
-                entry.created_at.clone(),
-                entry.payment_id.clone(),
-                entry.counterparty.to_string(),
-                entry.currency.format(entry.amount),
-                entry.currency.format(entry.balance),
-                entry.currency.to_string(),
-            ]
-        })
-        .collect();
-    let headings = [
-        ("index", Align::Right),
-        ("created", Align::Left),
-        ("payment", Align::Left),
-        ("counterparty", Align::Left),
-        ("amount", Align::Right),
-        ("balance", Align::Right),
-        ("", Align::Left),
-    ];
-    format!("{}{}", table(headings, &rows), next_page(statement.next_cursor.as_deref()))
 }

@@ -1,0 +1,120 @@
+//! `/v1/payments/{id}/capture`, `/void` and `/refund`: what is done to a payment after it was made.
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::post;
+
+use crate::domain::{Operation, OperationRequest, PaymentChange};
+use crate::runtime::Committed;
+
+use super::answer::{Answer, Mark};
+use super::change_body::{self, ChangeName};
+use super::metrics::Route;
+use super::problem::Problem;
+use super::{Api, path_payment_id, render, writes};
+
+/// Room for a payment and what was done to it.
+const USUAL_CHANGE_BYTES: usize = 512;
+
+type PathId = Result<Path<String>, PathRejection>;
+
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/payments/{id}/capture", post(capture))
+        .route("/v1/payments/{id}/void", post(void))
+        .route("/v1/payments/{id}/refund", post(refund))
+}
+
+async fn capture(State(api): State<Api>, id: PathId, request: Request) -> Response {
+    api.answer(Route::PaymentCapture, change(&api, ChangeName::Capture, id, request)).await
+}
+
+async fn void(State(api): State<Api>, id: PathId, request: Request) -> Response {
+    api.answer(Route::PaymentVoid, change(&api, ChangeName::Void, id, request)).await
+}
+
+async fn refund(State(api): State<Api>, id: PathId, request: Request) -> Response {
+    api.answer(Route::PaymentRefund, change(&api, ChangeName::Refund, id, request)).await
+}
+
+async fn change(api: &Api, name: ChangeName, id: PathId, request: Request) -> Result<Answer, Problem> {
+    let (parts, body) = request.into_parts();
+    let payment = path_payment_id(id)?;
+    let (write, body) = writes::begin_with_optional_body(&parts, body).await?;
+    let change = change_body::parse(name, &body)?;
+    let committed = write.submit(api, OperationRequest::PaymentChange { payment, change }).await?;
+    match committed.entry.operation() {
+        Some(Operation::PaymentChange(change)) => changed(&committed, change),
+        _ => unreachable!("a payment change's key and fingerprint lead to a payment change's entry"),
+    }
+}
+
+fn changed(committed: &Committed, change: &PaymentChange) -> Result<Answer, Problem> {
+    let entry = &committed.entry;
+    let mut body = Vec::with_capacity(USUAL_CHANGE_BYTES);
+    let Some(rejection) = entry.operation().and_then(Operation::rejection) else {
+        render::change(&mut body, entry, change);
+        return Ok(Answer::json(StatusCode::OK, body, Mark::of_write(committed)));
+    };
+    let problem = writes::refused(committed, rejection);
+    Err(match change.after(entry.stamp()) {
+        None => problem,
+        Some(state) => {
+            render::payment_after(&mut body, entry, change.payment, &state);
+            problem.raw_member("payment", body)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::samples;
+    use crate::domain::{MinorUnits, PaymentChangeKind, PaymentChangeOutcome, Rejection};
+    use crate::replication::{Entry, Epoch};
+
+    fn answered(entry: Entry) -> (u16, Value) {
+        let committed =
+            Committed { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) };
+        let answer = changed(&committed, samples::payment_change_of(&committed.entry));
+        let answer = answer.unwrap_or_else(Problem::into_answer);
+        (answer.status().as_u16(), serde_json::from_slice(answer.body()).expect("JSON"))
+    }
+
+    #[test]
+    fn an_applied_change_is_answered_with_the_payment_after_it() {
+        let capture = PaymentChangeKind::Capture(Some(MinorUnits::new(1_000)));
+        let (status, body) = answered(samples::change_entry(capture, samples::applied(1_000)).0);
+        assert_eq!((status, &body["status"], &body["held"]), (200, &json!("partially_captured"), &json!(250)));
+    }
+
+    #[test]
+    fn a_refused_change_is_answered_with_its_reason_and_the_payment_as_it_is() {
+        let capture = PaymentChangeKind::Capture(Some(MinorUnits::new(5_000)));
+        let refused = PaymentChangeOutcome::Rejected(Rejection::AmountExceedsHeld);
+        let (status, body) = answered(samples::change_entry(capture, refused).0);
+        assert_eq!((status, &body["code"]), (409, &json!("amount_exceeds_held")));
+        let payment = &body["payment"];
+        assert_eq!((&payment["status"], &payment["held"]), (&json!("authorized"), &json!(1250)));
+        assert_eq!((payment.get("change"), payment.get("balances")), (None, None));
+    }
+
+    #[test]
+    fn a_change_of_a_payment_that_is_not_there_is_not_found() {
+        let (mut entry, _) =
+            samples::change_entry(PaymentChangeKind::Void, PaymentChangeOutcome::Rejected(Rejection::PaymentNotFound));
+        let crate::replication::Body::Operation(Operation::PaymentChange(change)) = &mut entry.body else {
+            panic!("no change")
+        };
+        change.before = None;
+        let (status, body) = answered(entry);
+        assert_eq!((status, &body["code"], body.get("payment")), (404, &json!("payment_not_found"), None));
+    }
+}

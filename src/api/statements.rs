@@ -1,0 +1,69 @@
+//! `/v1/accounts/{id}/statement`: what moved an account's money, with a running balance, by pages or as a whole.
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::routing::get;
+
+use crate::runtime::StatementFilter;
+
+use super::accounts::{account_id, not_found};
+use super::answer::ExportFormat;
+use super::export::{self, Export};
+use super::metrics::Route;
+use super::payments::{take_currency, take_moment};
+use super::problem::Problem;
+use super::read::{List, Read};
+use super::request::Query;
+use super::{Api, render, request};
+
+pub(super) fn router() -> Router<Api> {
+    Router::new().route("/v1/accounts/{id}/statement", get(statement))
+}
+
+async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
+    api.answer(Route::AccountStatement, async {
+        let (parts, _) = request.into_parts();
+        let id = account_id(id)?;
+        let mut query = Query::new(parts.uri.query());
+        let filter = take_filter(&mut query)?;
+        if let Some(format) = export::take_format(&mut query)? {
+            let patience = request::patience(&parts.headers)?;
+            let read = Read::begin(&api.node, &parts.headers, query).await?;
+            if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
+                return Err(not_found(&read, &id));
+            }
+            let pages = api.node.export_statement(id, filter, read.applied_index());
+            let export = Export { format, columns: &render::STATEMENT_COLUMNS, as_of: read.applied_index(), patience };
+            return Ok(export.answer(read.mark(), pages, move |out, line| {
+                match format {
+                    ExportFormat::Csv => render::statement_row(out, line),
+                    ExportFormat::Ndjson => export::json_row(out, |out| render::statement_line(out, line)),
+                }
+                1
+            }));
+        }
+        let before = List::Statement.take_before(&mut query)?;
+        let limit = query.limit()?;
+        let read = Read::begin(&api.node, &parts.headers, query).await?;
+        if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
+            return Err(not_found(&read, &id));
+        }
+        let page = read.fetch(api.node.statement(&id, filter, read.applied_index(), before, limit)).await?;
+        Ok(read.answer(|object| {
+            object.text("account", &id);
+            object.array("entries", &page.found, render::statement_line);
+            object.field("next_cursor", &page.next_before.map(|place| List::Statement.cursor_before(place)));
+        }))
+    })
+    .await
+}
+
+fn take_filter(query: &mut Query<'_>) -> Result<StatementFilter, Problem> {
+    Ok(StatementFilter {
+        currency: take_currency(query)?,
+        from_time: take_moment(query, "from_time")?,
+        to_time: take_moment(query, "to_time")?,
+    })
+}

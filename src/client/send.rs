@@ -1,0 +1,273 @@
+//! The client itself and its way through failures. The calls stand in the files beside it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::call::{Attempt, Call, judge, lost};
+use super::error::ClientError;
+use super::model::{KeyLookup, KeyState};
+use super::problem::Problem;
+use super::retry::Budget;
+use crate::domain::IdempotencyKey;
+
+/// A node on this or a near machine accepts a connection at once or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is kept of the deadline to look an open outcome up by its key, as a divisor of the whole.
+const LOOKUP_SHARE: u32 = 5;
+
+/// Nodes refuse to be given longer than this, in milliseconds.
+const LONGEST_NODE_DEADLINE_MS: u64 = 60_000;
+
+/// A write that is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done<T> {
+    /// The answer.
+    pub value: T,
+    /// Whether an earlier attempt under the same key had already brought it about.
+    pub replayed: bool,
+}
+
+/// How a write ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// It is on a majority of disks.
+    Committed(Done<T>),
+    /// It definitely did not happen. The problem has the stable code and, if one is to blame, the field.
+    Refused(Box<Problem>),
+    /// It may or may not have happened. Repeating it under the same key is safe and tells; so does
+    /// [`Client::payment_by_key`]. [`Client::fence`] sees to it that it never happens later.
+    Unknown {
+        /// The key that tells.
+        key: IdempotencyKey,
+        /// Where its outcome can be looked up.
+        by_key_url: Option<String>,
+    },
+}
+
+impl<T> Outcome<T> {
+    fn committed(value: T, replayed: bool) -> Self {
+        Self::Committed(Done { value, replayed })
+    }
+}
+
+/// What a look-up by key tells of a write of this kind; `None` if the write has to be repeated under its key to learn it.
+pub(super) type Recorded<T> = fn(&KeyLookup) -> Option<Outcome<T>>;
+
+/// For writes whose answer a look-up does not hold.
+pub(super) fn not_in_look_ups<T>(_: &KeyLookup) -> Option<Outcome<T>> {
+    None
+}
+
+/// For payments.
+pub(super) fn recorded_payment(lookup: &KeyLookup) -> Option<Outcome<super::Payment>> {
+    let payment = lookup.payment.clone().filter(|_| lookup.state == KeyState::Committed)?;
+    Some(match payment.status {
+        super::PaymentStatus::Rejected => Outcome::Refused(Box::new(Problem::of_rejected(payment))),
+        _ => Outcome::committed(payment, true),
+    })
+}
+
+/// For fences.
+pub(super) fn recorded_fence(lookup: &KeyLookup) -> Option<Outcome<KeyLookup>> {
+    let settled = matches!(lookup.state, KeyState::Committed | KeyState::Fenced);
+    settled.then(|| Outcome::committed(lookup.clone(), true))
+}
+
+/// A client of one cluster. Cheap to keep, meant to be shared.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) http: reqwest::Client,
+    pub(super) urls: Vec<Url>,
+    pub(super) deadline: Duration,
+    /// The URL that answered last; where the next call begins.
+    pub(super) preferred: AtomicUsize,
+}
+
+/// How a call ended after all its attempts.
+pub(super) enum Ending {
+    Succeeded { body: Bytes, replayed: bool, url: Url },
+    Refused(Box<Problem>),
+    Open { by_key_url: Option<String>, last: String },
+}
+
+impl Client {
+    /// Makes a client of the cluster whose nodes have these base URLs. `deadline` bounds every call as a whole.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`] for a base URL that cannot be used.
+    pub fn new(urls: &[String], deadline: Duration) -> Result<Self, ClientError> {
+        let urls = urls.iter().map(|url| base_url(url)).collect::<Result<Vec<_>, _>>()?;
+        if urls.is_empty() {
+            return Err(ClientError::Url { url: String::new(), reason: "at least one is needed".to_owned() });
+        }
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
+        Ok(Self { http, urls, deadline, preferred: AtomicUsize::new(0) })
+    }
+
+    /// Sends a write and sees to it that its outcome is known, if the time allows.
+    pub(super) async fn decide<T: DeserializeOwned>(
+        &self,
+        key: &IdempotencyKey,
+        call: &Call,
+        recorded: Recorded<T>,
+    ) -> Result<Outcome<T>, ClientError> {
+        let lookup_time = self.deadline / LOOKUP_SHARE;
+        let by_key_url = match self.run(call, self.deadline - lookup_time).await? {
+            Ending::Refused(problem) => return Ok(Outcome::Refused(problem)),
+            Ending::Succeeded { body, replayed, url } => match parse(&url, &body) {
+                Ok(value) => return Ok(Outcome::committed(value, replayed)),
+                // The write did happen, but nobody can be told what it brought.
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    None
+                }
+            },
+            Ending::Open { by_key_url, .. } => by_key_url,
+        };
+        Ok(self.settle(key, call, recorded, Budget::new(lookup_time), by_key_url).await)
+    }
+
+    /// Asks what became of a key until it is known or the time is over.
+    async fn settle<T: DeserializeOwned>(
+        &self,
+        key: &IdempotencyKey,
+        call: &Call,
+        recorded: Recorded<T>,
+        mut budget: Budget,
+        by_key_url: Option<String>,
+    ) -> Outcome<T> {
+        let look_up = Call::read(&["v1", "payments", "by-key", key.as_str()], Vec::new());
+        let by_key_url = by_key_url.unwrap_or_else(|| self.preferred_url(&look_up).to_string());
+        while !budget.left().is_zero() {
+            // A look-up that fails leaves the outcome as open as it was, so its error is not the caller's.
+            let Ok(lookup) = self.read::<KeyLookup>(&look_up, budget.left()).await else { break };
+            if let Some(outcome) = recorded(&lookup) {
+                return outcome;
+            }
+            match lookup.state {
+                KeyState::Fenced => return Outcome::Refused(Box::new(Problem::of_fenced())),
+                // Under a key that is decided, the same request brings the recorded answer and nothing else.
+                KeyState::Committed => match self.run(call, budget.left()).await {
+                    Ok(Ending::Refused(problem)) => return Outcome::Refused(problem),
+                    Ok(Ending::Succeeded { body, url, .. }) => match parse(&url, &body) {
+                        Ok(value) => return Outcome::committed(value, true),
+                        Err(_) => break,
+                    },
+                    Ok(Ending::Open { .. }) | Err(_) => {}
+                },
+                KeyState::InFlight | KeyState::Unknown => budget.rest().await,
+            }
+        }
+        Outcome::Unknown { key: key.clone(), by_key_url: Some(by_key_url) }
+    }
+
+    pub(super) async fn read<T: DeserializeOwned>(&self, call: &Call, time: Duration) -> Result<T, ClientError> {
+        match self.run(call, time).await? {
+            Ending::Succeeded { body, url, .. } => parse(&url, &body),
+            Ending::Refused(problem) => Err(ClientError::Refused(problem)),
+            Ending::Open { last, .. } => Err(self.unreachable(time, last)),
+        }
+    }
+
+    /// Sends a call, to one URL after another, until it is answered for good or its time is over.
+    async fn run(&self, call: &Call, time: Duration) -> Result<Ending, ClientError> {
+        let mut budget = Budget::new(time);
+        let (mut open, mut by_key_url, mut last) =
+            (false, None, "the deadline is too short for one attempt".to_owned());
+        let mut last_problem = None;
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut attempts = 0;
+        while let Some(attempt_time) = budget.attempt() {
+            let at = (first + attempts) % self.urls.len();
+            let url = call.url(&self.urls[at]);
+            match self.attempt(call, url.clone(), attempt_time).await {
+                Attempt::Succeeded { body, replayed } => {
+                    self.preferred.store(at, Ordering::Relaxed);
+                    return Ok(Ending::Succeeded { body, replayed, url });
+                }
+                Attempt::Refused(problem) => {
+                    self.preferred.store(at, Ordering::Relaxed);
+                    return Ok(Ending::Refused(problem));
+                }
+                Attempt::Unexpected(reason) if !open => {
+                    return Err(ClientError::Unexpected { url: url.to_string(), reason });
+                }
+                Attempt::Unexpected(why) => last = why,
+                Attempt::Failed { open: may_have_applied, why, problem } => {
+                    open |= may_have_applied;
+                    by_key_url = problem.as_ref().and_then(|problem| look_up_url(&url, problem)).or(by_key_url);
+                    last_problem = problem;
+                    last = why;
+                }
+            }
+            attempts += 1;
+            if attempts % self.urls.len() == 0 {
+                budget.rest().await;
+            }
+        }
+        match last_problem {
+            _ if open => Ok(Ending::Open { by_key_url, last }),
+            Some(problem) => Ok(Ending::Refused(problem)),
+            None => Err(self.unreachable(time, last)),
+        }
+    }
+
+    async fn attempt(&self, call: &Call, url: Url, time: Duration) -> Attempt {
+        // The node answers at its deadline; it is given a little less time, so that its answer is still waited for.
+        let time_ms = u64::try_from((time * 9 / 10).as_millis()).unwrap_or(u64::MAX);
+        let time_ms = time_ms.clamp(1, LONGEST_NODE_DEADLINE_MS);
+        let mut request =
+            self.http.request(call.method.clone(), url).timeout(time).header("Quorapay-Deadline-Ms", time_ms);
+        if let Some(key) = &call.key {
+            request = request.header("Idempotency-Key", key.as_str());
+        }
+        if let Some(body) = &call.body {
+            request = request.header(CONTENT_TYPE, body.media_type).body(body.bytes.clone());
+        }
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return lost(&error),
+        };
+        let status = response.status();
+        let replayed = response.headers().get("Idempotent-Replayed").is_some_and(|value| value == "true");
+        match response.bytes().await {
+            Ok(body) => judge(status, body, replayed),
+            Err(error) => lost(&error),
+        }
+    }
+
+    fn preferred_url(&self, call: &Call) -> Url {
+        call.url(&self.urls[self.preferred.load(Ordering::Relaxed)])
+    }
+
+    pub(super) fn unreachable(&self, time: Duration, last: String) -> ClientError {
+        let tried = self.urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", ");
+        ClientError::Unreachable { deadline_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX), tried, last }
+    }
+}
+
+/// Where the node says that the outcome can be looked up; it may say so relative to itself.
+fn look_up_url(node: &Url, problem: &Problem) -> Option<String> {
+    let given = problem.by_key_url.as_deref()?;
+    node.join(given).ok().map(String::from)
+}
+
+fn base_url(text: &str) -> Result<Url, ClientError> {
+    let refuse = |reason: &str| ClientError::Url { url: text.to_owned(), reason: reason.to_owned() };
+    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    match (url.scheme(), url.has_host()) {
+        ("http", true) => Ok(url),
+        _ => Err(refuse("it must look like http://HOST:PORT")),
+    }
+}
+
+fn parse<T: DeserializeOwned>(url: &Url, body: &[u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(body)
+        .map_err(|error| ClientError::Unexpected { url: url.to_string(), reason: error.to_string() })
+}

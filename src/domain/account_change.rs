@@ -1,0 +1,60 @@
+//! What is done to an account, other than paying.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AccountId, AccountStatus, Fingerprint, FingerprintBuilder, IdempotencyKey, Overdraft, Rejection};
+
+/// What is done to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccountChangeKind {
+    /// Opens the account with this policy; refused if it exists.
+    Open(Overdraft),
+    /// Gives an existing account another policy, another status, or both.
+    Change {
+        /// The policy from now on.
+        overdraft: Option<Overdraft>,
+        /// The status from now on.
+        status: Option<AccountStatus>,
+    },
+}
+
+impl AccountChangeKind {
+    /// The fingerprint by which a repeated change is told from another one under the same key.
+    #[must_use]
+    pub fn fingerprint(self, account: &AccountId) -> Fingerprint {
+        match self {
+            Self::Open(overdraft) => {
+                FingerprintBuilder::new("account_open").text(account.as_str()).text(&overdraft.to_string())
+            }
+            Self::Change { overdraft, status } => FingerprintBuilder::new("account_change")
+                .text(account.as_str())
+                .optional(overdraft.map(|overdraft| overdraft.to_string()).as_deref())
+                .optional(status.map(AccountStatus::as_str)),
+        }
+        .finish()
+    }
+}
+
+/// A change of an account as the ledger holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountChange {
+    /// The key under which it was asked for.
+    pub key: IdempotencyKey,
+    /// Fingerprint of the request.
+    pub fingerprint: Fingerprint,
+    /// The account concerned.
+    pub account: AccountId,
+    /// What was asked for.
+    pub change: AccountChangeKind,
+    /// What was decided.
+    pub outcome: AccountOutcome,
+}
+
+/// The decision on a change of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccountOutcome {
+    /// Done.
+    Applied,
+    /// Nothing changed.
+    Rejected(Rejection),
+}

@@ -1,0 +1,171 @@
+//! Payments: money moved or set aside.
+
+use super::super::{
+    AccountId, AccountStatus, Capture, MinorUnits, OrderState, Overdraft, Payment, PaymentId, PaymentOutcome,
+    PaymentRequest, PaymentState, Rejection, Stamp,
+};
+use super::state::{AccountState, Balance, floor};
+use super::{Bank, OrderRecord, Undo, same};
+use crate::planted::{Bug, planted};
+
+impl Bank {
+    /// How far the order of a request is paid before it.
+    pub(super) fn order_before(&self, request: &PaymentRequest) -> Option<OrderState> {
+        self.order(&request.order.as_ref()?.id)
+    }
+
+    /// Decides a payment and carries it out. `item` is its number within its entry.
+    pub(super) fn pay(&mut self, stamp: Stamp, item: u16, request: &PaymentRequest, undo: &mut Undo) -> PaymentOutcome {
+        let allowed = self.check_parties(request).and_then(|()| self.check_order(request)).and_then(|()| {
+            let funds = self.check_funds(request)?;
+            let received = self.balance(&request.to, request.currency);
+            match request.capture {
+                Capture::Automatic => credited(received, request.amount).map(|received| (funds, received)),
+                Capture::Manual { .. } => Ok((funds, received)),
+            }
+        });
+        let (paid, received) = match allowed {
+            Ok(balances) => balances,
+            Err(rejection) => return PaymentOutcome::Rejected(rejection),
+        };
+        if request.opens_accounts {
+            for id in [&request.from, &request.to] {
+                if !self.accounts.contains_key(id) {
+                    self.open_account(id, Overdraft::Unlimited, undo);
+                }
+            }
+        }
+        self.set_balance(&request.from, request.currency, paid, undo);
+        self.charge_order(stamp, request, undo);
+        match request.capture {
+            Capture::Automatic => {
+                self.set_balance(&request.to, request.currency, received, undo);
+                PaymentOutcome::Succeeded { from_balance: paid.posted, to_balance: received.posted }
+            }
+            Capture::Manual { expires_in_s } => {
+                let expires_at_ms = stamp.timestamp_ms + 1_000 * u64::from(expires_in_s);
+                let outcome = PaymentOutcome::Authorized { from_held: paid.held, expires_at_ms };
+                if let Some(state) = PaymentState::decided(request, outcome) {
+                    self.set_payment(PaymentId::derive(stamp, item), state, undo);
+                }
+                outcome
+            }
+        }
+    }
+
+    /// Applies a payment that was decided elsewhere.
+    pub(super) fn apply_payment(&mut self, stamp: Stamp, payment: &Payment, undo: &mut Undo) -> Result<(), String> {
+        self.recall_order_of(&payment.request, payment.order_before)?;
+        let decided = self.pay(stamp, 0, &payment.request, undo);
+        same(&decided, &payment.outcome)
+    }
+
+    /// Before a decided payment is applied: its order must be as the leader saw it, or is recalled so.
+    pub(super) fn recall_order_of(
+        &mut self,
+        request: &PaymentRequest,
+        before: Option<OrderState>,
+    ) -> Result<(), String> {
+        let Some(order) = &request.order else { return same(&None, &before) };
+        match (self.order(&order.id), before) {
+            (None, Some(state)) => {
+                self.recall_order(&order.id, state);
+                Ok(())
+            }
+            (known, before) => same(&known, &before),
+        }
+    }
+
+    fn check_parties(&self, request: &PaymentRequest) -> Result<(), Rejection> {
+        let known = self.accounts.contains_key(&request.from);
+        if !known && !request.from.is_external() && !request.opens_accounts {
+            return Err(Rejection::AccountNotFound);
+        }
+        self.check_usable(&request.from)?;
+        self.check_usable(&request.to)
+    }
+
+    /// Whether an account may pay and receive. One that does not exist yet may.
+    pub(super) fn check_usable(&self, id: &AccountId) -> Result<(), Rejection> {
+        match self.accounts.get(id).map_or(AccountStatus::Active, |state| state.status) {
+            AccountStatus::Active => Ok(()),
+            AccountStatus::Frozen => Err(Rejection::AccountFrozen),
+            AccountStatus::Closed => Err(Rejection::AccountClosed),
+        }
+    }
+
+    fn check_order(&self, request: &PaymentRequest) -> Result<(), Rejection> {
+        let Some(order) = &request.order else { return Ok(()) };
+        let used = match self.order(&order.id) {
+            None => MinorUnits::ZERO,
+            Some(state) if (state.total, state.currency) != (order.total, request.currency) => {
+                return Err(Rejection::OrderMismatch);
+            }
+            Some(state) => state.used,
+        };
+        match used.checked_add(request.amount) {
+            Some(used) if used <= order.total => Ok(()),
+            _ => Err(Rejection::OrderTotalExceeded),
+        }
+    }
+
+    /// The paying account's balance after the payment, if it can afford that.
+    fn check_funds(&self, request: &PaymentRequest) -> Result<Balance, Rejection> {
+        let opened = if request.opens_accounts { Overdraft::Unlimited } else { Overdraft::None };
+        let overdraft = self.accounts.get(&request.from).map_or(opened, |state| state.overdraft);
+        let before = self.balance(&request.from, request.currency);
+        let after = match request.capture {
+            Capture::Automatic => debited(before, request.amount)?,
+            Capture::Manual { .. } => {
+                let held = before.held.checked_add(request.amount).ok_or(Rejection::BalanceOverflow)?;
+                Balance { held, ..before }
+            }
+        };
+        check_floor(after, floor(&request.from, overdraft))
+    }
+
+    /// Adds the payment to what its order was charged.
+    fn charge_order(&mut self, stamp: Stamp, request: &PaymentRequest, undo: &mut Undo) {
+        let Some(order) = &request.order else { return };
+        let holds = u32::from(matches!(request.capture, Capture::Manual { .. }));
+        let charged = if planted(Bug::HoldsOutsideOrders) && holds > 0 { MinorUnits::ZERO } else { request.amount };
+        let new = OrderState { currency: request.currency, total: order.total, used: MinorUnits::ZERO };
+        let record = self.orders.get(&order.id).copied();
+        let mut record = record.unwrap_or(OrderRecord { state: new, live_holds: 0, touched: 0 });
+        record.state.used = record.state.used.plus(charged);
+        record.live_holds += holds;
+        record.touched = stamp.index;
+        self.set_order(&order.id, record, undo);
+    }
+}
+
+/// The balance less an amount.
+pub(super) fn debited(balance: Balance, amount: MinorUnits) -> Result<Balance, Rejection> {
+    let posted = balance.posted.checked_sub(amount).ok_or(Rejection::BalanceOverflow)?;
+    Ok(Balance { posted, ..balance })
+}
+
+/// The balance plus an amount.
+pub(super) fn credited(balance: Balance, amount: MinorUnits) -> Result<Balance, Rejection> {
+    let posted = balance.posted.checked_add(amount).ok_or(Rejection::BalanceOverflow)?;
+    Ok(Balance { posted, ..balance })
+}
+
+/// The balance, if what is not set aside of it is not below the floor.
+pub(super) fn check_floor(balance: Balance, floor: MinorUnits) -> Result<Balance, Rejection> {
+    let unheld = if planted(Bug::HeldMoneySpent) { i128::from(balance.posted.get()) } else { balance.unheld() };
+    if unheld < i128::from(i64::MIN) {
+        Err(Rejection::BalanceOverflow)
+    } else if unheld < i128::from(floor.get()) {
+        Err(Rejection::InsufficientFunds)
+    } else {
+        Ok(balance)
+    }
+}
+
+impl AccountState {
+    /// Whether every balance respects a floor.
+    pub(super) fn respects(&self, floor: MinorUnits) -> bool {
+        self.balances.iter().all(|(_, balance)| check_floor(balance, floor).is_ok())
+    }
+}

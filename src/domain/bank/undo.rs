@@ -1,0 +1,94 @@
+//! Taking back what was applied: what each touched thing was before.
+
+use super::super::{AccountId, AccountStatus, Currency, OrderId, Overdraft, PaymentId, PaymentState};
+use super::state::{AccountState, Balance};
+use super::{Bank, OrderRecord};
+
+/// How to take one applied operation back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undo(pub(super) Vec<UndoStep>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum UndoStep {
+    /// The account did not exist.
+    Created(AccountId),
+    Balance(AccountId, Currency, Option<Balance>),
+    Policy(AccountId, Overdraft, AccountStatus),
+    Payment(PaymentId, Option<Box<PaymentState>>),
+    Order(OrderId, Option<OrderRecord>),
+}
+
+impl Undo {
+    /// The accounts that the operation touched.
+    pub fn accounts(&self) -> impl Iterator<Item = &AccountId> {
+        self.0.iter().filter_map(|step| match step {
+            UndoStep::Created(id) | UndoStep::Balance(id, ..) | UndoStep::Policy(id, ..) => Some(id),
+            UndoStep::Payment(..) | UndoStep::Order(..) => None,
+        })
+    }
+
+    /// What `account` was before the operation, given what it was after it (`None`: it did not exist).
+    #[must_use]
+    pub fn rewind(&self, account: &AccountId, mut state: Option<AccountState>) -> Option<AccountState> {
+        for step in self.0.iter().rev() {
+            match step {
+                UndoStep::Created(id) if id == account => state = None,
+                UndoStep::Balance(id, currency, before) if id == account => {
+                    if let Some(state) = &mut state {
+                        state.balances.put_back(*currency, *before);
+                    }
+                }
+                UndoStep::Policy(id, overdraft, status) if id == account => {
+                    if let Some(state) = &mut state {
+                        (state.overdraft, state.status) = (*overdraft, *status);
+                    }
+                }
+                UndoStep::Created(_)
+                | UndoStep::Balance(..)
+                | UndoStep::Policy(..)
+                | UndoStep::Payment(..)
+                | UndoStep::Order(..) => {}
+            }
+        }
+        state
+    }
+
+    /// What `payment` was before the operation, given what it was after it (`None`: memory did not hold it).
+    #[must_use]
+    pub fn rewind_payment(&self, payment: PaymentId, state: Option<PaymentState>) -> Option<PaymentState> {
+        let first = self.0.iter().find_map(|step| match step {
+            UndoStep::Payment(id, before) if *id == payment => Some(before.as_deref().cloned()),
+            _ => None,
+        });
+        first.unwrap_or(state)
+    }
+}
+
+impl Bank {
+    /// Takes one operation back. Operations are taken back newest first.
+    pub fn undo(&mut self, undo: &Undo) {
+        self.undo_after(undo, 0);
+    }
+
+    /// Takes back the steps of an operation from its `kept`-th on.
+    pub(super) fn undo_after(&mut self, undo: &Undo, kept: usize) {
+        const FOLLOWS: &str = "an undo follows the operation that it undoes";
+        for step in undo.0[kept..].iter().rev() {
+            match step {
+                UndoStep::Created(id) => {
+                    self.accounts.remove(id);
+                }
+                UndoStep::Balance(id, currency, before) => {
+                    let state = self.accounts.get_mut(id).expect(FOLLOWS);
+                    state.balances.put_back(*currency, *before);
+                }
+                UndoStep::Policy(id, overdraft, status) => {
+                    let state = self.accounts.get_mut(id).expect(FOLLOWS);
+                    (state.overdraft, state.status) = (*overdraft, *status);
+                }
+                UndoStep::Payment(id, before) => self.put_payment(*id, before.as_deref().cloned()),
+                UndoStep::Order(id, before) => self.put_order(id, *before),
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What an operation moved and which payments it made, in one shape whatever its kind: for statements, views, exports
+//! and checks.
+
+use super::{
+    AccountId, Currency, IdempotencyKey, MinorUnits, Operation, PaymentChange, PaymentChangeKind, PaymentChangeOutcome,
+    PaymentId, PaymentOutcome, PaymentRequest, Stamp,
+};
+
+/// Money that moved from one account to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posting<'entry> {
+    /// The payment that it belongs to.
+    pub payment: PaymentId,
+    /// Why it moved.
+    pub kind: PostingKind,
+    /// The account debited: of a refund, the one that had received.
+    pub from: &'entry AccountId,
+    /// The account credited.
+    pub to: &'entry AccountId,
+    /// How much. Positive.
+    pub amount: MinorUnits,
+    /// Of what.
+    pub currency: Currency,
+    /// Posted balance of `from` right after.
+    pub from_balance: MinorUnits,
+    /// Posted balance of `to` right after.
+    pub to_balance: MinorUnits,
+}
+
+/// Why money moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PostingKind {
+    /// A payment that was captured at once.
+    Payment,
+    /// A capture of a hold.
+    Capture,
+    /// A refund.
+    Refund,
+}
+
+impl PostingKind {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Capture => "capture",
+            Self::Refund => "refund",
+        }
+    }
+}
+
+/// A payment that an operation decided, by itself or as one of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecidedPayment<'entry> {
+    /// Its number within the entry.
+    pub item: u16,
+    /// Its own key; `None` for a payment of a batch that has none.
+    pub key: Option<&'entry IdempotencyKey>,
+    /// What was asked for.
+    pub request: &'entry PaymentRequest,
+    /// What was decided.
+    pub outcome: PaymentOutcome,
+}
+
+impl Operation {
+    /// The payments that it decided, in order. A batch's repeated payments are among them, with that outcome.
+    pub fn payments(&self) -> impl Iterator<Item = DecidedPayment<'_>> {
+        let single = match self {
+            Self::Payment(payment) => Some(DecidedPayment {
+                item: 0,
+                key: Some(&payment.key),
+                request: &payment.request,
+                outcome: payment.outcome,
+            }),
+            _ => None,
+        };
+        let batch = match self {
+            Self::Batch(batch) => Some(batch),
+            _ => None,
+        };
+        let many = batch.into_iter().flat_map(|batch| batch.numbered()).map(|(item, decided)| DecidedPayment {
+            item,
+            key: decided.key.as_ref().map(|(key, _)| key),
+            request: &decided.request,
+            outcome: decided.outcome,
+        });
+        single.into_iter().chain(many)
+    }
+
+    /// The money that it moved, in order. `stamp` is that of its entry.
+    pub fn postings(&self, stamp: Stamp) -> impl Iterator<Item = Posting<'_>> {
+        let change = match self {
+            Self::PaymentChange(change) => change.posting(),
+            _ => None,
+        };
+        change.into_iter().chain(self.payments().filter_map(move |payment| payment.posting(stamp)))
+    }
+}
+
+impl<'entry> DecidedPayment<'entry> {
+    /// The money that it moved, if it was captured at once.
+    #[must_use]
+    pub fn posting(self, stamp: Stamp) -> Option<Posting<'entry>> {
+        let PaymentOutcome::Succeeded { from_balance, to_balance } = self.outcome else { return None };
+        Some(Posting {
+            payment: PaymentId::derive(stamp, self.item),
+            kind: PostingKind::Payment,
+            from: &self.request.from,
+            to: &self.request.to,
+            amount: self.request.amount,
+            currency: self.request.currency,
+            from_balance,
+            to_balance,
+        })
+    }
+}
+
+impl PaymentChange {
+    /// The money that it moved, if any.
+    #[must_use]
+    pub fn posting(&self) -> Option<Posting<'_>> {
+        let PaymentChangeOutcome::Applied { amount, from_balance, to_balance } = self.outcome else { return None };
+        let payment = self.before.as_deref()?;
+        let posting = Posting {
+            payment: self.payment,
+            kind: PostingKind::Capture,
+            from: &payment.from,
+            to: &payment.to,
+            amount,
+            currency: payment.currency,
+            from_balance,
+            to_balance,
+        };
+        match self.change {
+            PaymentChangeKind::Capture(_) => Some(posting),
+            PaymentChangeKind::Refund(_) => Some(Posting {
+                kind: PostingKind::Refund,
+                from: posting.to,
+                to: posting.from,
+                from_balance: to_balance,
+                to_balance: from_balance,
+                ..posting
+            }),
+            PaymentChangeKind::Void => None,
+        }
+    }
+}

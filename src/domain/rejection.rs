@@ -1,0 +1,136 @@
+//! Why the bank refuses.
+
+use serde::{Deserialize, Serialize};
+
+/// Why the bank refused. The codes are part of the API and never change; new ones are added at the end, because their
+/// numbers are in the hashes of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// The paying account would fall below what its overdraft policy allows.
+    InsufficientFunds,
+    /// The account does not exist: it was neither opened nor ever credited.
+    AccountNotFound,
+    /// The account exists already.
+    AccountExists,
+    /// A balance would leave the range of a signed 64-bit integer.
+    BalanceOverflow,
+    /// The account's balance is already below what the new policy would allow.
+    OverdraftInUse,
+    /// An account concerned is frozen: it neither pays nor receives.
+    AccountFrozen,
+    /// An account concerned is closed for good.
+    AccountClosed,
+    /// An account that still holds, owes or sets aside money cannot be closed.
+    AccountNotEmpty,
+    /// The order's payments would come to more than its total.
+    OrderTotalExceeded,
+    /// The order was first paid with another total or in another currency.
+    OrderMismatch,
+    /// There is no such payment.
+    PaymentNotFound,
+    /// The payment itself was refused, so there is nothing to capture, void or refund.
+    PaymentRejected,
+    /// Nothing of the payment is held any more: it was captured at once or in full.
+    NothingHeld,
+    /// The hold was voided.
+    PaymentVoided,
+    /// The hold has expired.
+    PaymentExpired,
+    /// More is to be captured than is still held.
+    AmountExceedsHeld,
+    /// Nothing of the payment is left to be refunded.
+    NothingToRefund,
+    /// More is to be refunded than was captured and not yet refunded.
+    AmountExceedsRefundable,
+    /// The payment has had as many captures and refunds as the ledger keeps for one.
+    TooManyChanges,
+    /// Another payment of the same atomic batch was refused.
+    BatchAborted,
+    /// The payment's idempotency key was used before for another request.
+    IdempotencyKeyReused,
+    /// The payment's idempotency key was fenced: nothing can apply under it.
+    IdempotencyKeyFenced,
+}
+
+impl Rejection {
+    const ALL: [Self; 22] = [
+        Self::InsufficientFunds,
+        Self::AccountNotFound,
+        Self::AccountExists,
+        Self::BalanceOverflow,
+        Self::OverdraftInUse,
+        Self::AccountFrozen,
+        Self::AccountClosed,
+        Self::AccountNotEmpty,
+        Self::OrderTotalExceeded,
+        Self::OrderMismatch,
+        Self::PaymentNotFound,
+        Self::PaymentRejected,
+        Self::NothingHeld,
+        Self::PaymentVoided,
+        Self::PaymentExpired,
+        Self::AmountExceedsHeld,
+        Self::NothingToRefund,
+        Self::AmountExceedsRefundable,
+        Self::TooManyChanges,
+        Self::BatchAborted,
+        Self::IdempotencyKeyReused,
+        Self::IdempotencyKeyFenced,
+    ];
+
+    /// The stable snake-case code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InsufficientFunds => "insufficient_funds",
+            Self::AccountNotFound => "account_not_found",
+            Self::AccountExists => "account_exists",
+            Self::BalanceOverflow => "balance_overflow",
+            Self::OverdraftInUse => "overdraft_in_use",
+            Self::AccountFrozen => "account_frozen",
+            Self::AccountClosed => "account_closed",
+            Self::AccountNotEmpty => "account_not_empty",
+            Self::OrderTotalExceeded => "order_total_exceeded",
+            Self::OrderMismatch => "order_mismatch",
+            Self::PaymentNotFound => "payment_not_found",
+            Self::PaymentRejected => "payment_rejected",
+            Self::NothingHeld => "nothing_held",
+            Self::PaymentVoided => "payment_voided",
+            Self::PaymentExpired => "payment_expired",
+            Self::AmountExceedsHeld => "amount_exceeds_held",
+            Self::NothingToRefund => "nothing_to_refund",
+            Self::AmountExceedsRefundable => "amount_exceeds_refundable",
+            Self::TooManyChanges => "too_many_changes",
+            Self::BatchAborted => "batch_aborted",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::IdempotencyKeyFenced => "idempotency_key_fenced",
+        }
+    }
+
+    /// Every reason, in the order of their numbers.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter()
+    }
+
+    /// Reads a code back.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::all().find(|rejection| rejection.code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejection_code_reads_back_as_it_was_written_and_is_the_one_in_json() {
+        for rejection in Rejection::all() {
+            assert_eq!(Rejection::from_code(rejection.code()), Some(rejection));
+            let json = serde_json::to_string(&rejection).expect("a text");
+            assert_eq!(json, format!("\"{}\"", rejection.code()));
+        }
+        assert_eq!(Rejection::from_code("no_such_code"), None);
+    }
+}

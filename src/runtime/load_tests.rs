@@ -1,0 +1,83 @@
+//! Ledgers whose damage shows only while they are read: at a start, or for a peer.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::TempDir;
+
+use super::super::executor::read_for_peer;
+use super::*;
+use crate::ledger::{Identity, OpenLedger};
+use crate::replication::sample::{Chain, node};
+use crate::replication::{Limits, Persist, StoreId, Timing};
+
+async fn opened(dir: &TempDir, new_store: StoreId) -> OpenLedger {
+    let identity = Identity { cluster_id: "test".to_owned(), node_id: node("node1") };
+    ledger::open(dir.path(), &identity, || new_store).await.unwrap()
+}
+
+/// A data directory with a ledger of so many payments, all committed, and views of its first `projected` entries.
+async fn stored(payments: usize, projected: usize) -> TempDir {
+    let (dir, chain) = (tempfile::tempdir().unwrap(), Chain::of_payments(payments));
+    let mut ledger = opened(&dir, StoreId(1)).await;
+    let write = Persist { commit_index: chain.last().index, ..chain.persist_after(LogIndex(0)) };
+    ledger.writer.persist(&[write]).await.unwrap();
+    ledger.reader.close().await;
+    ledger.writer.close().await.unwrap();
+    let mut opened = views::open(dir.path(), "test", StoreId(1)).await.unwrap();
+    opened.writer.project(&chain.entries[..projected]).await.unwrap();
+    opened.reader.close().await;
+    opened.writer.close().await.unwrap();
+    dir
+}
+
+async fn tamper(dir: &TempDir, sql: &'static str) {
+    let mut connection = SqliteConnectOptions::new().filename(dir.path().join("ledger.db")).connect().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+}
+
+/// Starts twice: the first start finds the damage, the second one begins anew.
+async fn assert_begins_anew(dir: &TempDir) {
+    let opened_first = opened(dir, StoreId(2)).await;
+    assert_eq!(opened_first.damaged, None, "the damage does not show at once");
+    let peers = BTreeMap::from([(node("node1"), "http://node1".to_owned())]);
+    let (timing, limits) = (Timing::default(), Limits::default());
+    let config = ReplicaConfig { node_id: node("node1"), peers, timing, limits };
+    let loaded = load(dir.path(), "test", config, opened_first.start, &opened_first.reader).await;
+    assert!(matches!(loaded.err(), Some(NodeError::Ledger(LedgerError::Damaged(_)))));
+    opened_first.reader.close().await;
+    opened_first.writer.close().await.unwrap();
+    drop(opened_first.lock);
+    let again = opened(dir, StoreId(2)).await;
+    assert!(again.damaged.is_some());
+    assert_eq!((again.start.store_id, again.start.last.index), (StoreId(2), LogIndex(0)));
+}
+
+#[tokio::test]
+async fn a_rotten_row_below_the_verified_end_does_not_keep_a_node_down_for_ever() {
+    let dir = stored(9_000, 0).await;
+    tamper(&dir, "UPDATE entries SET timestamp_ms = timestamp_ms + 1 WHERE log_index = 100").await;
+    assert_begins_anew(&dir).await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_ends_below_what_its_own_views_hold_begins_anew() {
+    let dir = stored(500, 400).await;
+    tamper(&dir, "DELETE FROM entries WHERE log_index > 300; UPDATE meta SET commit_index = 200").await;
+    assert_begins_anew(&dir).await;
+}
+
+#[tokio::test]
+async fn what_a_new_leader_has_truncated_is_no_damage() {
+    let dir = stored(50, 0).await;
+    let ledger = opened(&dir, StoreId(2)).await.reader;
+    let read = read_for_peer(&ledger, LogIndex(60), LogIndex(70), 10).await;
+    assert!(matches!(read, Ok(None)), "{read:?}");
+    tamper(&dir, "UPDATE entries SET timestamp_ms = timestamp_ms + 1 WHERE log_index = 20").await;
+    let read = read_for_peer(&ledger, LogIndex(10), LogIndex(30), 30).await;
+    assert!(matches!(read, Err(LedgerError::Damaged(_))), "{read:?}");
+}

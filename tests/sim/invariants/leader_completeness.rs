@@ -1,0 +1,16 @@
+//! Invariant: whoever leads an epoch has in its log, from its first word on, everything that was committed in the epochs
+//! before it. So an acknowledged payment is in every later leader's log.
+
+use quorapay::replication::{Epoch, LogIndex};
+
+use super::committed_history::CommittedHistory;
+use crate::node::Node;
+
+/// The leader as such a node's memory, or else its disk, has it.
+pub(super) fn check(leader: &Node, epoch: Epoch, history: &CommittedHistory) {
+    let Some(entry) = history.last_before(epoch) else { return };
+    let index: LogIndex = entry.index;
+    let in_memory = leader.process.as_ref().and_then(|process| process.engine.replica().cached_position(index));
+    let held = in_memory.or_else(|| leader.disk.position(index));
+    assert_eq!(held, Some(entry.position()), "{} leads epoch {epoch} without the committed {entry:?}", leader.id);
+}

@@ -1,0 +1,191 @@
+//! Disks that are full, fail to sync, rot, lose their end or are gone.
+
+use super::*;
+
+#[test]
+fn a_full_disk_at_a_follower_keeps_nobody_waiting() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        let (follower, _) = followers_of(leader);
+        world.nodes[follower].disk.full = true;
+        assert!(answered_during(&mut world, 5 * SECOND) > 50, "two of three go on");
+        world.nodes[follower].disk.full = false;
+        world.run_until(world.now + 3 * SECOND);
+        assert!(votes(&world, follower), "what it has, it has kept");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_full_disk_at_the_leader_hands_over_and_loses_nothing() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        world.nodes[leader].disk.full = true;
+        let (left, right) = followers_of(leader);
+        until(&mut world, "another one leads", |world| leads(world, left) || leads(world, right));
+        assert!(answered_during(&mut world, 5 * SECOND) > 50, "the others go on");
+        finish(world);
+    }
+}
+
+#[test]
+fn full_disks_everywhere_stop_writes_and_lose_nothing() {
+    for seed in 0..5 {
+        let (mut world, _) = three_at_work(seed);
+        (0..3).for_each(|node| world.nodes[node].disk.full = true);
+        world.run_until(world.now + SECOND);
+        assert_eq!(answered_during(&mut world, 3 * SECOND), 0, "nothing can be written");
+        (0..3).for_each(|node| world.nodes[node].disk.full = false);
+        assert!(answered_during(&mut world, 8 * SECOND) > 20, "there is room again");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_write_that_failed_to_sync_is_there_after_the_restart_or_it_is_not() {
+    for seed in 0..10 {
+        let (mut world, _) = three_at_work(seed);
+        world.knobs.fsync_errors = 30;
+        world.run_until(world.now + 10 * SECOND);
+        world.knobs.fsync_errors = 0;
+        assert!(answered_during(&mut world, 5 * SECOND) > 20);
+        finish(world);
+    }
+}
+
+#[test]
+fn bit_rot_at_a_follower_is_found_by_the_scrubber_and_the_node_begins_anew_as_a_learner() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        let (rotten, _) = followers_of(leader);
+        let store = world.nodes[rotten].disk.store_id;
+        assert!(world.rot_ledger(rotten));
+        until(&mut world, "the scrubber finds it", |world| is_quarantined(world, rotten));
+        assert!(answered_during(&mut world, SECOND) > 10, "two of three go on");
+        until(&mut world, "it votes with a new store", |world| {
+            world.nodes[rotten].disk.store_id != store && votes(world, rotten)
+        });
+        finish(world);
+    }
+}
+
+#[test]
+fn bit_rot_at_the_leader_deposes_it() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        assert!(world.rot_ledger(leader));
+        until(&mut world, "the scrubber finds it", |world| is_quarantined(world, leader));
+        assert!(!leads(&world, leader));
+        assert!(answered_during(&mut world, 4 * SECOND) > 20, "the others go on");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_rotten_log_is_no_source_for_a_follower_that_is_behind() {
+    for seed in 0..10 {
+        let mut knobs = impatient_clients(seed);
+        // Memory holds nothing, so what a follower lacks is read from the rotten ledger.
+        knobs.limits.cached_entries = 0;
+        let (mut world, leader) = at_work(knobs);
+        let (behind, _) = followers_of(leader);
+        isolate(&mut world, behind);
+        assert!(answered_during(&mut world, 2 * SECOND) > 20, "it has something to miss");
+        let missed = world.nodes[behind].disk.last_index();
+        assert!(world.rot_ledger(leader));
+        world.links.mend();
+        until(&mut world, "it has caught up", |world| world.nodes[behind].disk.last_index().0 > missed.0 + 20);
+        finish(world);
+    }
+}
+
+#[test]
+fn a_rotten_log_is_no_source_for_a_candidate() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        let (behind, rotten) = followers_of(leader);
+        isolate(&mut world, behind);
+        assert!(answered_during(&mut world, 2 * SECOND) > 20, "it has something to miss");
+        (0..3).for_each(|node| world.crash(node));
+        world.links.mend();
+        assert!(world.rot_ledger(rotten));
+        world.restart(behind);
+        world.run_until(world.now + SECOND);
+        world.restart(rotten);
+        world.run_until(world.now + 3 * SECOND);
+        world.restart(leader);
+        assert!(answered_during(&mut world, 8 * SECOND) > 20, "what is sound is enough");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_ledger_that_ends_below_its_watermark_comes_back_as_a_learner() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        let (torn, _) = followers_of(leader);
+        let store = world.nodes[torn].disk.store_id;
+        world.crash(torn);
+        assert!(world.tear_ledger(torn));
+        world.restart(torn);
+        until(&mut world, "it votes with a new store", |world| {
+            world.nodes[torn].disk.store_id != store && votes(world, torn)
+        });
+        finish(world);
+    }
+}
+
+#[test]
+fn a_wiped_disk_counts_for_nothing_until_it_is_readmitted() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        let (wiped, other) = followers_of(leader);
+        world.crash(wiped);
+        assert!(world.wipe_disk(wiped), "everybody votes, so one disk may be lost");
+        world.crash(other);
+        world.run_until(world.now + SECOND);
+        world.restart(wiped);
+        assert_eq!(answered_during(&mut world, 5 * SECOND), 0, "an empty store makes no majority");
+        world.restart(other);
+        assert!(answered_during(&mut world, 5 * SECOND) > 20, "two of the three are back");
+        finish(world);
+    }
+}
+
+#[test]
+fn disks_lost_one_after_another_are_all_replaced() {
+    for seed in 0..5 {
+        let (mut world, _) = three_at_work(seed);
+        for node in [0, 1, 2, 0] {
+            until(&mut world, "every store votes", |world| (0..3).all(|node| votes(world, node)));
+            world.crash(node);
+            assert!(world.wipe_disk(node), "everybody votes, so one disk may be lost");
+            world.run_until(world.now + SECOND / 10);
+            world.restart(node);
+        }
+        assert!(answered_during(&mut world, 5 * SECOND) > 20);
+        finish(world);
+    }
+}
+
+#[test]
+fn a_replaced_store_that_returns_does_not_lead() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        let (replaced, _) = followers_of(leader);
+        world.crash(replaced);
+        let fresh = world.new_disk(replaced);
+        let old = std::mem::replace(&mut world.nodes[replaced].disk, fresh);
+        world.restart(replaced);
+        until(&mut world, "the new store votes", |world| votes(world, replaced));
+        world.run_until(world.now + SECOND);
+        // Everything stops; the old disk is put back, still believing that it votes.
+        (0..3).for_each(|node| world.crash(node));
+        world.nodes[replaced].disk = old;
+        world.restart(replaced);
+        world.run_until(world.now + SECOND);
+        (0..3).for_each(|node| world.restart(node));
+        until(&mut world, "it is readmitted", |world| votes(world, replaced));
+        finish(world);
+    }
+}

@@ -1,0 +1,218 @@
+//! Who leads, and what a leader that is none any more can still do.
+
+use super::*;
+
+#[test]
+fn a_crash_of_the_leader_loses_nothing() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        world.crash(leader);
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others go on");
+        assert_ne!(leader_of(&world), leader);
+        finish(world);
+    }
+}
+
+#[test]
+fn all_nodes_killed_at_once_come_back_with_everything() {
+    for seed in 0..5 {
+        let (mut world, _) = three_at_work(seed);
+        (0..3).for_each(|node| world.crash(node));
+        world.run_until(world.now + SECOND / 10);
+        (0..3).for_each(|node| world.restart(node));
+        assert!(answered_during(&mut world, 5 * SECOND) > 20, "the cluster is back");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_cluster_of_one_serves_after_a_restart() {
+    let mut world = World::new(Knobs::calm(7, 1), false);
+    assert!(answered_during(&mut world, 2 * SECOND) > 20);
+    world.crash(0);
+    world.run_until(world.now + SECOND / 10);
+    world.restart(0);
+    assert!(answered_during(&mut world, 2 * SECOND) > 20);
+    finish(world);
+}
+
+#[test]
+fn the_lowest_znode_with_a_stale_log_fetches_before_it_leads() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        let (stale, _) = followers_of(leader);
+        isolate(&mut world, stale);
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "two of three go on");
+        (0..3).for_each(|node| world.crash(node));
+        world.links.mend();
+        world.run_until(world.now + 3 * SECOND);
+        let behind = world.nodes[stale].disk.last_index();
+        assert!(behind < world.nodes[leader].disk.last_index(), "it has missed something");
+        world.restart(stale);
+        world.run_until(world.now + SECOND / 5);
+        (0..3).for_each(|node| world.restart(node));
+        assert!(answered_during(&mut world, 5 * SECOND) > 20, "the cluster is back");
+        assert_eq!(leader_of(&world), stale, "the first in the queue leads");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_paused_leader_that_is_deposed_and_resumed_acknowledges_nothing_new() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        world.pause(leader);
+        let before = world.clients.newest();
+        assert!(answered_during(&mut world, 6 * SECOND) > 20, "the others go on");
+        world.resume(leader);
+        world.run_until(world.now + SECOND);
+        assert!(world.clients.newest_decided_by(leader) <= before, "only what was on its way before is answered");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_paused_leader_that_is_deposed_and_resumed_answers_no_stale_read() {
+    for seed in 0..10 {
+        let knobs = Knobs { reads: 700, clients: 6, think: 5 * MILLI, ..impatient_clients(seed) };
+        let (mut world, leader) = at_work(knobs);
+        for _ in 0..5 {
+            // Reads that reach it while it is paused are the first thing that it finds; the oracle knows what is stale.
+            world.pause(leader);
+            world.run_until(world.now + 2 * SECOND);
+            world.resume(leader);
+            world.run_until(world.now + SECOND / 2);
+        }
+        finish(world);
+    }
+}
+
+/// Raft's figure 8. Says whether the run got to the end of the story.
+fn old_entry_on_a_majority_is_overwritten(seed: u64) -> bool {
+    let mut knobs = busy_clients(seed);
+    knobs.limits.batch_entries = 1;
+    let (mut world, first) = at_work(knobs);
+    let epoch = epoch_of(&world, first);
+    // The first leader has an entry that nobody else has, and dies.
+    append_alone(&mut world, first, 2);
+    let alone = world.nodes[first].disk.last_index();
+    world.crash(first);
+    world.links.mend();
+    // The second one has only begun its epoch, and dies too.
+    let (left, right) = followers_of(first);
+    until(&mut world, "another one leads", |world| leads(world, left) || leads(world, right));
+    let (second, third) = if leads(&world, left) { (left, right) } else { (right, left) };
+    isolate(&mut world, second);
+    let end = world.nodes[second].disk.last_index();
+    until(&mut world, "it begins its epoch", |world| world.nodes[second].disk.last_index() > end);
+    world.crash(second);
+    world.links.mend();
+    // The first one and the third hold the old entry, a majority; whoever leads has not yet begun its epoch there.
+    world.restart(first);
+    let copied = |world: &World, node: usize| {
+        let entry = world.nodes[node].disk.rows.get(crate::disk::row(alone));
+        entry.is_some_and(|entry| entry.epoch.0 == epoch)
+    };
+    if !becomes(&mut world, |world| copied(world, first) && copied(world, third)) {
+        return false;
+    }
+    world.crash(first);
+    world.crash(third);
+    let begun = |node: usize| world.nodes[node].disk.last_index() > alone;
+    let fresh = if begun(third) { first } else { third };
+    if begun(fresh) {
+        return false;
+    }
+    // The second one comes back and overwrites it: it has the higher epoch.
+    world.restart(second);
+    world.restart(fresh);
+    until(&mut world, "the two that are left lead", |world| leads(world, second) || leads(world, fresh));
+    let overwritten = becomes(&mut world, |world| !copied(world, fresh));
+    finish(world);
+    overwritten
+}
+
+#[test]
+fn an_old_epochs_entry_on_a_majority_is_not_committed_and_may_be_overwritten() {
+    let told = (0..20).filter(|seed| old_entry_on_a_majority_is_overwritten(*seed)).count();
+    assert!(told > 0, "no run got to the end of the story");
+}
+
+#[test]
+fn a_leader_that_sees_zookeeper_but_not_its_followers_steps_down() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        isolate(&mut world, leader);
+        let before = world.clients.newest();
+        until(&mut world, "it steps down", |world| !leads(world, leader));
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others go on");
+        assert!(world.clients.newest_decided_by(leader) <= before, "it has decided nothing alone");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_follower_that_sees_the_leader_but_not_zookeeper_keeps_acknowledging_and_is_no_candidate() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        let (blind, other) = followers_of(leader);
+        world.zookeeper_reachable[blind] = false;
+        world.run_until(world.now + 2 * SECOND);
+        world.crash(other);
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "its acknowledgements make the quorum");
+        world.restart(other);
+        world.run_until(world.now + 2 * SECOND);
+        world.crash(leader);
+        until(&mut world, "the third one leads", |world| leads(world, other));
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "its promise makes the quorum");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_leader_that_hears_nobody_is_replaced() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        for node in (0..3).filter(|node| *node != leader) {
+            world.links.cut(node, leader);
+        }
+        world.run_until(world.now + 4 * SECOND);
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others go on");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_follower_that_hears_nobody_disturbs_nobody() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        let (deaf, _) = followers_of(leader);
+        for node in (0..3).filter(|node| *node != deaf) {
+            world.links.cut(node, deaf);
+        }
+        let epoch = epoch_of(&world, leader);
+        assert!(answered_during(&mut world, 10 * SECOND) > 100, "payments go on");
+        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "nobody was elected");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_flapping_link_costs_no_progress() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        let (follower, _) = followers_of(leader);
+        let (epoch, before) = (epoch_of(&world, leader), world.clients.settled());
+        for round in 0..100 {
+            let (from, to) = if round % 4 < 2 { (leader, follower) } else { (follower, leader) };
+            world.links.cut(from, to);
+            world.run_until(world.now + 120 * MILLI);
+            world.links.mend();
+            world.run_until(world.now + 30 * MILLI);
+        }
+        assert!(world.clients.settled() - before > 150, "payments go on");
+        let elections = epoch_of(&world, leader) - epoch;
+        assert!(elections <= 2, "{elections} elections over one bad link");
+        finish(world);
+    }
+}

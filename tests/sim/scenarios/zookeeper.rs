@@ -1,0 +1,122 @@
+//! ZooKeeper away, wiped, restored, or not keeping a second process of one node out.
+
+use super::*;
+use quorapay::engine::Input;
+use quorapay::replication::{CoordinationEvent, Epoch, Event, Place};
+
+#[test]
+fn without_zookeeper_payments_go_on() {
+    let (mut world, leader) = three_at_work(1);
+    world.zookeeper.up = false;
+    for _ in 0..12 {
+        assert!(answered_during(&mut world, 5 * SECOND) > 50, "no election is needed");
+    }
+    world.zookeeper_back();
+    assert!(answered_during(&mut world, 5 * SECOND) > 50, "its return disturbs nobody");
+    assert_eq!(leader_of(&world), leader);
+    finish(world);
+}
+
+#[test]
+fn without_zookeeper_nobody_new_leads() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        world.zookeeper.up = false;
+        world.run_until(world.now + 3 * SECOND);
+        world.crash(leader);
+        world.run_until(world.now + SECOND);
+        assert_eq!(answered_during(&mut world, 5 * SECOND), 0, "there is no leader");
+        world.zookeeper_back();
+        assert!(answered_during(&mut world, 5 * SECOND) > 20, "there is one again");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_wiped_zookeeper_gives_no_epoch_that_was_promised_before() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        let epoch = epoch_of(&world, leader);
+        world.zookeeper.wipe();
+        assert!(answered_during(&mut world, 2 * SECOND) > 20, "no election is needed");
+        world.crash(leader_of(&world));
+        world.zookeeper.wipe();
+        assert!(answered_during(&mut world, 5 * SECOND) > 20, "the others go on");
+        assert!(epoch_of(&world, leader_of(&world)) > epoch, "epochs only grow");
+        finish(world);
+    }
+}
+
+/// Makes a node a candidate and gives it this epoch, whatever ZooKeeper says.
+fn give_epoch(world: &mut World, node: usize, dead_leader: usize, epoch: Epoch) {
+    let gone = Event::PeerGone(world.nodes[dead_leader].id.clone());
+    let first = Event::Coordination(CoordinationEvent::Place(Place::First));
+    let taken = Event::Coordination(CoordinationEvent::EpochTaken(epoch));
+    for event in [gone, first, taken] {
+        world.feed(node, Input::Replication(event));
+    }
+    until(world, "it promises the epoch to itself", |world| {
+        world.nodes[node].disk.promise.as_ref().is_some_and(|promise| promise.epoch == epoch)
+    });
+}
+
+#[test]
+fn of_two_candidates_with_one_epoch_one_leads_and_the_other_is_not_shut_out() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        let (loser, winner) = followers_of(leader);
+        let epoch = Epoch(epoch_of(&world, leader) + 10);
+        world.crash(leader);
+        world.run_until(world.now + 100);
+        // A restored ZooKeeper gives both the same epoch. Each has promised it to itself before it hears of the other.
+        isolate(&mut world, loser);
+        isolate(&mut world, winner);
+        give_epoch(&mut world, loser, leader, epoch);
+        world.crash(loser);
+        give_epoch(&mut world, winner, leader, epoch);
+        world.restart(leader);
+        world.links.mend();
+        until(&mut world, "somebody leads", |world| leads(world, winner) || leads(world, leader));
+        world.restart(loser);
+        world.run_until(world.now + 4 * SECOND);
+        let leader = next_leader(&mut world);
+        let last = world.nodes[leader].disk.last_index();
+        until(&mut world, "all follow", |world| (0..3).all(|node| world.nodes[node].disk.last_index() >= last));
+        finish(world);
+    }
+}
+
+#[test]
+fn a_second_process_with_a_nodes_id_is_never_counted_twice() {
+    for seed in 0..20 {
+        let (mut world, _) = three_at_work(seed);
+        world.start_twin();
+        world.run_until(world.now + 5 * SECOND);
+        // Its rival goes, so ZooKeeper lets it in; then the rival is back.
+        let rival = world.rivals_of(3)[0];
+        world.crash(rival);
+        world.run_until(world.now + 4 * SECOND);
+        world.restart(rival);
+        world.run_until(world.now + 4 * SECOND);
+        finish(world);
+    }
+}
+
+#[test]
+fn sessions_that_end_late_wrongly_or_never_lose_nothing() {
+    for seed in 0..5 {
+        let knobs = Knobs { late_expiry: 300, sessions_without_end: 300, ..impatient_clients(seed) };
+        let (mut world, _) = at_work(knobs);
+        for node in [0, 1, 2, 1, 0] {
+            world.zookeeper.expire(node);
+            world.fire_watches();
+            world.run_until(world.now + SECOND / 2);
+            world.nodes[node].host_down = true;
+            world.crash(node);
+            assert!(answered_during(&mut world, 4 * SECOND) > 10, "a dead node's session holds nobody up");
+            world.restart(node);
+            world.run_until(world.now + SECOND);
+        }
+        finish(world);
+    }
+}

@@ -1,0 +1,47 @@
+//! Two processes with one node's id: a second machine with a copied configuration. The locks that keep it away are
+//! taken to have failed, and messages for the node reach one or the other.
+
+use quorapay::replication::NodeId;
+
+use super::node::Node;
+use super::world::World;
+
+impl World {
+    /// Starts a second process under some node's id, on a disk of its own. A node has at most one such rival in a run,
+    /// and only while no disk is lost: what the rival acknowledges in the node's place goes when it leaves.
+    pub(crate) fn start_twin(&mut self) {
+        let twin = self.knobs.nodes;
+        if self.nodes.len() > twin || twin < 3 || self.disks_owed() > 0 {
+            return;
+        }
+        let id = self.nodes[self.random.index(twin)].id.clone();
+        self.trace.show("twin", &id);
+        self.met.insert("twin");
+        let disk = self.new_disk(twin);
+        self.nodes.push(Node { id, disk, process: None, host_down: false, clock_ahead_ms: 0 });
+        self.start(twin);
+    }
+
+    /// The second process is found and ended for good.
+    pub(crate) fn end_twin(&mut self) {
+        let twin = self.knobs.nodes;
+        if self.nodes.len() > twin {
+            self.crash(twin);
+            self.zookeeper.expire(twin);
+        }
+    }
+
+    /// The processes that claim the same id as this one.
+    pub(crate) fn rivals_of(&self, node: usize) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|rival| *rival != node && self.nodes[*rival].id == self.nodes[node].id).collect()
+    }
+
+    /// The process that a message for a node reaches.
+    pub(crate) fn behind(&mut self, id: &NodeId) -> usize {
+        let node = self.number_of(id);
+        match self.rivals_of(node).first() {
+            Some(twin) if self.life(*twin).is_some() && self.random.chance(500) => *twin,
+            _ => node,
+        }
+    }
+}

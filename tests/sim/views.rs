@@ -1,0 +1,102 @@
+//! A node's views as the simulation has them: what the ledger came to at the projected index, and nothing younger.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use quorapay::domain::{Bank, KeyDigest, OrderDigest, PaymentId, PaymentState};
+use quorapay::engine::{Found, Wanted};
+use quorapay::replication::{Entry, LogIndex};
+
+use super::disk::row;
+use super::random::Random;
+
+/// See the module. Its bank never forgets, so it knows every payment that was changed and every order that was paid.
+#[derive(Default)]
+pub(crate) struct Views {
+    projected: LogIndex,
+    bank: Bank,
+    keys: HashMap<KeyDigest, LogIndex>,
+    /// Digests in the order in which the ledger took them, so that nothing depends on a hash map's order.
+    digests: Vec<KeyDigest>,
+    orders: Vec<OrderDigest>,
+}
+
+impl Views {
+    /// Everything up to here is in the views.
+    pub(crate) const fn projected(&self) -> LogIndex {
+        self.projected
+    }
+
+    pub(crate) fn digests(&self) -> &[KeyDigest] {
+        &self.digests
+    }
+
+    pub(crate) fn orders(&self) -> &[OrderDigest] {
+        &self.orders
+    }
+
+    /// The views are lost, and rebuilt up to some place.
+    pub(crate) fn lose_some(&mut self, random: &mut Random, rows: &[Arc<Entry>]) {
+        let to = LogIndex(random.between(0, self.projected.0));
+        *self = Self::default();
+        self.project(to, rows);
+    }
+
+    /// Brings the views up to an index that is known to be committed.
+    pub(crate) fn project(&mut self, to: LogIndex, rows: &[Arc<Entry>]) {
+        while self.projected < to {
+            self.projected = self.projected.next();
+            let entry = &rows[row(self.projected)];
+            let Some(operation) = entry.operation() else { continue };
+            self.bank.apply(entry.stamp(), operation).expect("what is committed fits the bank before it");
+            for key in operation.keys() {
+                self.keys.insert(key.digest(), self.projected);
+                self.digests.push(key.digest());
+            }
+            let orders = operation.payments().filter_map(|payment| payment.request.order.as_ref());
+            self.orders.extend(orders.map(|order| order.id.digest()));
+        }
+    }
+
+    /// A bank as a node loads it: accounts and open holds, and of everything else nothing.
+    pub(crate) fn load_bank(&self) -> Bank {
+        let mut bank = Bank::default();
+        for (id, state) in self.bank.accounts_after(None) {
+            bank.restore_account(id.clone(), state.clone());
+        }
+        for (id, state) in self.bank.open_holds() {
+            let order = state.order.as_ref().and_then(|order| self.bank.order(order));
+            bank.restore_hold(id, state.clone(), order);
+        }
+        bank
+    }
+
+    /// What a node's disk says to a question: the views, and behind them the ledger's rows.
+    pub(crate) fn find(&self, wanted: &Wanted, rows: &[Arc<Entry>]) -> Found {
+        let mut found = Found::default();
+        for key in &wanted.keys {
+            let digest = key.digest();
+            if let Some(index) = self.keys.get(&digest) {
+                let operation = rows[row(*index)].operation().expect("keys are held by operations");
+                found.keys.insert(digest, operation.holder_of(key, index.0));
+            }
+        }
+        for id in &wanted.payments {
+            let state = self.bank.payment(*id).cloned().or_else(|| as_created(*id, rows));
+            found.payments.extend(state.map(|state| (*id, state)));
+        }
+        for id in &wanted.orders {
+            found.orders.extend(self.bank.order(id).map(|state| (id.clone(), state)));
+        }
+        found
+    }
+}
+
+/// A payment that was never changed, from its own entry.
+fn as_created(id: PaymentId, rows: &[Arc<Entry>]) -> Option<PaymentState> {
+    let place = id.index().checked_sub(1)?;
+    let entry = rows.get(usize::try_from(place).ok()?)?;
+    let payment = entry.operation()?.payments().find(|payment| payment.item == id.item())?;
+    let state = PaymentState::decided(payment.request, payment.outcome)?;
+    (PaymentId::derive(entry.stamp(), payment.item) == id).then_some(state)
+}

@@ -1,0 +1,137 @@
+//! What the clients ask for: payments at once or by holds, captures, voids, refunds, orders, batches, fences, accounts
+//! opened, frozen and closed. Few of each thing, so that they get in each other's way.
+
+use std::collections::BTreeSet;
+
+use quorapay::domain::{
+    AccountChangeKind, AccountId, AccountStatus, BatchItem, BatchRequest, Capture, Currency, IdempotencyKey,
+    MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentId, PaymentRequest, Stamp,
+};
+
+use super::random::Random;
+
+/// What clients know that they may ask about again.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Payments that some client was told of.
+    pub(crate) payments: Vec<PaymentId>,
+    /// Keys that some client has used, or may have, with the requests that they were used for.
+    pub(crate) keys: Vec<(IdempotencyKey, OperationRequest)>,
+}
+
+/// Most payments that are remembered: late changes of old payments are found among the newest as well.
+const REMEMBERED: usize = 64;
+
+impl Known {
+    pub(crate) fn remember(&mut self, payment: PaymentId) {
+        if self.payments.len() == REMEMBERED {
+            self.payments.remove(0);
+        }
+        self.payments.push(payment);
+    }
+}
+
+pub(crate) fn an_account(random: &mut Random, accounts: u64) -> AccountId {
+    let number = random.below(accounts);
+    let name = if random.chance(250) { format!("external:bank{}", number % 2) } else { format!("account{number}") };
+    AccountId::parse(&name).expect("a valid id")
+}
+
+fn a_policy(random: &mut Random) -> Overdraft {
+    match random.below(4) {
+        0 => Overdraft::Unlimited,
+        1 => Overdraft::Limit(MinorUnits::new(50)),
+        _ => Overdraft::None,
+    }
+}
+
+fn an_account_change(random: &mut Random) -> AccountChangeKind {
+    if random.chance(400) {
+        return AccountChangeKind::Open(a_policy(random));
+    }
+    let overdraft = random.chance(500).then(|| a_policy(random));
+    let status = match random.below(8) {
+        0 => Some(AccountStatus::Closed),
+        1 => Some(AccountStatus::Frozen),
+        2..=6 => Some(AccountStatus::Active),
+        _ => None,
+    };
+    AccountChangeKind::Change { overdraft, status }
+}
+
+fn an_amount(random: &mut Random) -> MinorUnits {
+    MinorUnits::new(i64::try_from(random.between(1, 100)).expect("a small amount"))
+}
+
+fn an_order(random: &mut Random, accounts: u64) -> Box<OrderCap> {
+    let id = OrderId::parse(&format!("order{}", random.below(2 * accounts))).expect("a valid id");
+    let total = if random.chance(50) { MinorUnits::new(151) } else { MinorUnits::new(150) };
+    Box::new(OrderCap { id, total })
+}
+
+fn a_payment(random: &mut Random, accounts: u64) -> PaymentRequest {
+    let from = an_account(random, accounts);
+    let mut to = an_account(random, accounts);
+    while to == from {
+        to = an_account(random, accounts);
+    }
+    let currency = Currency::parse(random.pick(&["USD", "USD", "JPY"])).expect("a known currency");
+    let seconds = u32::try_from(random.between(1, 4)).expect("a few seconds");
+    let held = random.chance(300);
+    PaymentRequest {
+        capture: if held { Capture::Manual { expires_in_s: seconds } } else { Capture::Automatic },
+        order: random.chance(300).then(|| an_order(random, accounts)),
+        opens_accounts: random.chance(50),
+        ..PaymentRequest::plain(from, to, an_amount(random), currency)
+    }
+}
+
+fn a_payment_change(random: &mut Random, known: &Known) -> OperationRequest {
+    let nowhere = PaymentId::derive(Stamp { timestamp_ms: 1, epoch: 1, index: random.between(1, 9) }, 0);
+    let payment = if known.payments.is_empty() || random.chance(30) {
+        nowhere
+    } else {
+        known.payments[random.index(known.payments.len())]
+    };
+    let amount = random.chance(600).then(|| an_amount(random));
+    let change = match random.below(5) {
+        0 | 1 => PaymentChangeKind::Capture(amount),
+        2 => PaymentChangeKind::Void,
+        _ => PaymentChangeKind::Refund(amount),
+    };
+    OperationRequest::PaymentChange { payment, change }
+}
+
+/// A payment for a batch: a new one, or under an old key the same or another one.
+fn an_item(random: &mut Random, accounts: u64, known: &Known, new: String) -> (IdempotencyKey, PaymentRequest) {
+    let request = a_payment(random, accounts);
+    if known.keys.is_empty() || !random.chance(200) {
+        return (IdempotencyKey::parse(&new).expect("a valid key"), request);
+    }
+    match &known.keys[random.index(known.keys.len())] {
+        (key, OperationRequest::Payment(first)) if random.chance(700) => (key.clone(), first.clone()),
+        (key, _) => (key.clone(), request),
+    }
+}
+
+fn a_batch(random: &mut Random, accounts: u64, known: &Known, name: usize) -> OperationRequest {
+    let mut used = BTreeSet::new();
+    let items = (0..random.between(1, 5)).map(|number| {
+        let (key, request) = an_item(random, accounts, known, format!("item{name}.{number}"));
+        let named = random.chance(600) && used.insert(key.clone());
+        BatchItem { key: named.then_some(key), request }
+    });
+    let items = items.collect();
+    OperationRequest::Batch(BatchRequest { atomic: random.chance(500), items })
+}
+
+/// A request for something new. `name` tells it from all others.
+pub(crate) fn a_request(random: &mut Random, accounts: u64, known: &Known, name: usize) -> OperationRequest {
+    match random.below(100) {
+        0..=9 => OperationRequest::Account { account: an_account(random, accounts), change: an_account_change(random) },
+        10..=29 => a_payment_change(random, known),
+        30..=36 => a_batch(random, accounts, known, name),
+        37..=38 => OperationRequest::Fence,
+        _ => OperationRequest::Payment(a_payment(random, accounts)),
+    }
+}
