@@ -10,7 +10,8 @@ use crate::runtime::audit;
 
 /// Only the end of the file is touched: there are the entries that a node checks when it starts.
 const END_BYTES: u64 = 64 * 1024;
-const TRIES: u32 = 64;
+/// Each try reads the whole ledger.
+const TRIES: u32 = 12;
 
 /// Flips a bit in the ledger of a node that does not run. Says whether one was found that the audit notices.
 pub(super) async fn flip(data_dir: &Path, luck: u64) -> Result<bool, LocalError> {
@@ -37,6 +38,7 @@ pub(super) async fn flip(data_dir: &Path, luck: u64) -> Result<bool, LocalError>
 /// How many damaged ledgers a node has put aside.
 pub(super) fn put_aside(data_dir: &Path) -> usize {
     let names = std::fs::read_dir(data_dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let is_ledger = |name: &str| name.starts_with("ledger.db.damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm");
+    let is_ledger =
+        |name: &str| name.starts_with("ledger.db.damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm");
     names.filter(|name| is_ledger(&name.to_string_lossy())).count()
 }

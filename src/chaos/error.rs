@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::check::CheckError;
 use crate::chaos::clients::LoadError;
+use crate::check::CheckError;
 use crate::history::{ReadFailure, RecordError};
 use crate::local::LocalError;
 

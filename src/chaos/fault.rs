@@ -80,6 +80,14 @@ impl Fault {
         Ok(())
     }
 
+    /// Whether it is there to end a node that has not ended yet.
+    pub(super) fn is_to_end_a_node(&self, arena: &Arena) -> bool {
+        match self.aim {
+            Aim::FillDisk(node) | Aim::FailSync(node) => arena.nodes[node].pid().is_some(),
+            _ => false,
+        }
+    }
+
     /// Takes the cause away. Nodes that do not run are started once all causes are gone.
     pub(super) async fn heal(self, arena: &mut Arena) -> Result<(), ChaosError> {
         match &self.aim {
@@ -87,11 +95,7 @@ impl Fault {
             Aim::Links(storm) => arena.network.end(storm).await?,
             Aim::StepClock(node, _) | Aim::DriftClock(node, _) => arena.set_clock(*node, 0)?,
             Aim::KillZooKeeper(_) | Aim::WipeZooKeeper => arena.start_zookeepers().await?,
-            Aim::FillDisk(_)
-            | Aim::FailSync(_)
-            | Aim::Kill(_)
-            | Aim::WipeDisk(_)
-            | Aim::FlipBit(..) => {}
+            Aim::FillDisk(_) | Aim::FailSync(_) | Aim::Kill(_) | Aim::WipeDisk(_) | Aim::FlipBit(..) => {}
         }
         match self.means {
             Means::Ballast(file) => std::fs::remove_file(&file).map_err(LocalError::io("emptying a disk"))?,
@@ -114,7 +118,6 @@ impl Fault {
     pub(super) fn allows(&self) -> Allowed {
         Allowed { end: self.aim.may_end_a_node(), damage: matches!(self.aim, Aim::FlipBit(..)) }
     }
-
 }
 
 async fn fail_calls(arena: &Arena, node: usize, calls: &str, error: &str) -> Result<Means, ChaosError> {

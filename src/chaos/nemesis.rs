@@ -15,6 +15,8 @@ const TWO_AT_ONCE_PER_MILLE: u64 = 200;
 
 /// How long a fault lasts, where it does not last for as long as it takes.
 const HOLD_MS: (u64, u64) = (1_200, 3_000);
+/// How long no node runs when all are started again.
+const RESTART: Duration = Duration::from_millis(300);
 /// How long the cluster is left alone afterwards: long enough for a payer to notice that all is well.
 const CALM_MS: (u64, u64) = (400, 1_000);
 
@@ -147,8 +149,8 @@ impl Aim {
             FaultKind::SessionExpiry => Self::from_zookeeper(any, now),
             FaultKind::Delay => Self::delay(luck.between(5, 40), now),
             FaultKind::Loss => Self::lose(u16::try_from(luck.between(10, 80)).expect("at most 80"), now),
-            FaultKind::DiskFull => Self::FillDisk(any),
-            FaultKind::FsyncError => Self::FailSync(any),
+            FaultKind::DiskFull => Self::FillDisk(mostly_leader(&mut luck, now)),
+            FaultKind::FsyncError => Self::FailSync(mostly_leader(&mut luck, now)),
             FaultKind::ClockStep => Self::StepClock(mostly_leader(&mut luck, now), signed(&mut luck, 30, 7_200)),
             FaultKind::ClockDrift => Self::DriftClock(mostly_leader(&mut luck, now), signed(&mut luck, 50, 500)),
             FaultKind::ZookeeperServer => Self::KillZooKeeper(vec![luck.index(now.zookeepers)]),
@@ -157,8 +159,13 @@ impl Aim {
             FaultKind::DiskWiped => Self::WipeDisk(any),
             FaultKind::BitFlip => Self::FlipBit(any, luck.next()),
         };
-        // A session is over a third later than its timeout by the client's clock; some more makes it certain.
-        let hold = if draw.kind == FaultKind::SessionExpiry { session * 8 / 5 } else { draw.hold };
+        let hold = match draw.kind {
+            // A session is over a third later than its timeout by the client's clock; some more makes it certain.
+            FaultKind::SessionExpiry => session * 8 / 5,
+            // While no node runs there is nothing to be seen.
+            FaultKind::RestartAll => RESTART,
+            _ => draw.hold,
+        };
         (aim, hold)
     }
 
@@ -210,9 +217,13 @@ impl Aim {
     pub(super) fn lost_nodes(&self) -> BTreeSet<usize> {
         match self {
             Self::Kill(nodes) | Self::Pause(nodes) => nodes.iter().copied().collect(),
-            Self::FillDisk(node) | Self::FailSync(node) | Self::WipeDisk(node) | Self::FlipBit(node, _) => [*node].into(),
+            Self::FillDisk(node) | Self::FailSync(node) | Self::WipeDisk(node) | Self::FlipBit(node, _) => {
+                [*node].into()
+            }
             Self::Links(storm) => storm.lost.iter().copied().collect(),
-            Self::StepClock(..) | Self::DriftClock(..) | Self::KillZooKeeper(_) | Self::WipeZooKeeper => BTreeSet::new(),
+            Self::StepClock(..) | Self::DriftClock(..) | Self::KillZooKeeper(_) | Self::WipeZooKeeper => {
+                BTreeSet::new()
+            }
         }
     }
 
@@ -273,7 +284,8 @@ fn minority(luck: &mut Random, now: Situation) -> Vec<usize> {
     nodes
 }
 
-/// Where the leader is the one that matters: its clock stamps the entries, its session holds the leadership.
+/// Where the leader is the one that matters: its clock stamps the entries, its disk counts first, its session holds the
+/// leadership.
 fn mostly_leader(luck: &mut Random, now: Situation) -> usize {
     let any = luck.index(now.nodes);
     if luck.chance(700) { now.leader } else { any }

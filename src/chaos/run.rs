@@ -15,10 +15,13 @@ use super::report::{FaultRecord, Report, Run};
 use super::tools::{Skipped, Tools};
 use crate::check::{Subjects, check};
 use crate::history::{Event, Fault as FaultEvent, FaultPhase, Header, Micros, Phase, Recorder};
-use crate::local::LocalError;
+use crate::local::{LocalError, ZooKeeperServer};
 
 /// How long clients pay before the first fault, and after the last.
 const CALM: Duration = Duration::from_secs(1);
+
+/// How long a fault lasts that has not done what it is for: a node may have room left on a full disk for a while.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// How long the final reads may take.
 const FINAL_READS: Duration = Duration::from_secs(30);
@@ -110,6 +113,7 @@ pub async fn run(plan: &ChaosPlan, mut news: impl FnMut(News<'_>)) -> Result<Rep
     let elapsed = stage.recorder.now();
     arena.stop().await;
     stage.read_logs(&arena);
+    keep_logs(&arena, &plan.report)?;
     let Stage { faults, findings, .. } = stage;
     news(News::Judging);
     let ledgers: Vec<PathBuf> = arena.nodes.iter().map(|node| node.data_dir.clone()).collect();
@@ -137,14 +141,27 @@ fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Ledgers and logs go with the run unless they are needed to understand what was broken.
-fn keep_evidence(arena: &Arena, report: &Path) -> Result<(), ChaosError> {
-    let failed = LocalError::io("keeping the ledgers as evidence");
+/// What the processes said stays with the report.
+fn keep_logs(arena: &Arena, report: &Path) -> Result<(), LocalError> {
+    let copy = || {
+        let logs = report.join("logs");
+        std::fs::create_dir_all(&logs)?;
+        let all =
+            arena.nodes.iter().map(|node| node.log.as_path()).chain(arena.zookeepers.iter().map(ZooKeeperServer::log));
+        for log in all {
+            std::fs::copy(log, logs.join(log.file_name().unwrap_or_default()))?;
+        }
+        Ok(())
+    };
+    copy().map_err(LocalError::io("keeping the logs"))
+}
+
+/// The ledgers go with the run unless they are needed to understand what was broken.
+fn keep_evidence(arena: &Arena, report: &Path) -> Result<(), LocalError> {
     let copy = || {
         for node in &arena.nodes {
             let kept = report.join("evidence").join(&node.id);
             std::fs::create_dir_all(&kept)?;
-            std::fs::copy(&node.log, report.join("evidence").join(format!("{}.log", node.id)))?;
             for entry in std::fs::read_dir(&node.data_dir)? {
                 let entry = entry?;
                 if entry.file_type()?.is_file() {
@@ -154,7 +171,7 @@ fn keep_evidence(arena: &Arena, report: &Path) -> Result<(), ChaosError> {
         }
         Ok(())
     };
-    Ok(copy().map_err(failed)?)
+    copy().map_err(LocalError::io("keeping the ledgers as evidence"))
 }
 
 /// What goes on while the load is on.
@@ -185,7 +202,7 @@ impl<N: FnMut(News<'_>)> Stage<'_, N> {
     /// One fault, or two at once, from the beginning until the cluster is whole again. False if it is not in time.
     async fn turn(&mut self, arena: &mut Arena, turn: &Turn) -> Result<bool, ChaosError> {
         let Some(leader) = arena.leader().await else {
-            self.find(format!("at {} nobody leads, though everything is healed", self.recorder.now()));
+            self.find(format!("nobody leads for {} s, though everything is healed", PATIENCE.as_secs()));
             return Ok(false);
         };
         let now = Situation { nodes: self.plan.nodes, zookeepers: self.plan.zookeepers, leader };
@@ -264,14 +281,18 @@ impl<N: FnMut(News<'_>)> Stage<'_, N> {
 
     /// Lets time pass, keeps up what lasts, and looks after the processes.
     async fn watch(&mut self, arena: &mut Arena, time: Duration, faults: &[Fault]) -> Result<(), ChaosError> {
-        let end = Instant::now() + time;
+        let began = Instant::now();
         let allowed = allowed(faults);
-        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        loop {
+            let to_come = faults.iter().any(|fault| fault.is_to_end_a_node(arena));
+            let left = if to_come { time.max(LONGEST) } else { time }.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
             faults.iter().try_for_each(|fault| fault.keep_up(arena))?;
             tokio::time::sleep(left.min(KEEP_UP)).await;
             self.look_at_processes(arena, allowed)?;
         }
-        Ok(())
     }
 
     /// A node that ends without a reason is a finding, and is started again; one with a reason stays down until all is

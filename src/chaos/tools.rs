@@ -72,7 +72,9 @@ impl Tools {
 
     fn obstacle(&self, kind: FaultKind, network: NetworkKind) -> Option<(String, &'static str)> {
         match kind {
-            FaultKind::FsyncError => Some((self.strace.as_ref().err()?.clone(), "apt-get install strace, or run as root")),
+            FaultKind::FsyncError => {
+                Some((self.strace.as_ref().err()?.clone(), "apt-get install strace, or run as root"))
+            }
             FaultKind::DiskFull => {
                 let reason = format!("{}; {}", self.disks.own.as_ref().err()?, self.strace.as_ref().err()?);
                 Some((reason, "run as root, or apt-get install strace"))

@@ -25,7 +25,7 @@ Faults, each by its name or by the first word of it:
   zookeeper-all zookeeper-wiped session-expiry disk-wiped bit-flip
 
 Some need a tool (strace, faketime) or root; what cannot be made here is said and skipped. The report's folder gets
-report.json, history.jsonl (for `quorapay check`) and timeline.svg, and the ledgers and logs if a promise was broken.
+report.json, history.jsonl (for `quorapay check`), timeline.svg and the logs, and the ledgers if a promise was broken.
 
 Exit codes:
   0  every promise was kept
@@ -109,7 +109,8 @@ impl Chaos {
             NetworkKind::Namespaces => " --network namespaces",
         };
         let names: Vec<&str> = faults.iter().map(|kind| kind.name()).collect();
-        let only = if names.len() == FaultKind::ALL.len() { String::new() } else { format!(" --faults {}", names.join(",")) };
+        let only =
+            if names.len() == FaultKind::ALL.len() { String::new() } else { format!(" --faults {}", names.join(",")) };
         let ms = duration.as_millis();
         format!(
             "quorapay chaos --seed {seed} --nodes {nodes} --zookeepers {zookeepers} --duration {ms}ms --rate {rate}{network}{only}"

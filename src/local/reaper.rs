@@ -52,7 +52,12 @@ impl Reaper {
         std::fs::create_dir(&folder).map_err(LocalError::io(folder.display().to_string()))?;
         let mut command = Command::new("bash");
         // A group of its own: what ends this program from the keyboard must not end what cleans up after it.
-        command.args(["-c", SCRIPT, "reaper"]).arg(&folder).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+        command
+            .args(["-c", SCRIPT, "reaper"])
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .process_group(0);
         let mut shell = command.spawn().map_err(LocalError::io("bash"))?;
         let words = Mutex::new(shell.stdin.take());
         Ok(Self { shared: Arc::new(Shared { folder, words, shell: Mutex::new(shell) }) })

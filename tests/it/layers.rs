@@ -26,8 +26,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "domain", "replication", "engine", "ledger", "coordination", "runtime", "settings", "api", "client", "check",
-            "chaos", "local",
+            "domain",
+            "replication",
+            "engine",
+            "ledger",
+            "coordination",
+            "runtime",
+            "settings",
+            "api",
+            "client",
+            "check",
+            "chaos",
+            "local",
         ],
     ),
 ];

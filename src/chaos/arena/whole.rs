@@ -28,11 +28,20 @@ pub(in crate::chaos) struct Allowed {
 type Missing = String;
 
 impl Arena {
-    /// Who leads, as its own status says; `None` while nobody does.
+    /// Who leads, as its own status says. Waits until somebody does; `None` if nobody does in time.
     pub(in crate::chaos) async fn leader(&self) -> Option<usize> {
-        let ask = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
-        let answers = join_all(self.nodes.iter().map(|node| ask(&node.url))).await;
-        answers.into_iter().position(|answer| answer.is_some_and(|ready| ready.role == NodeRole::Leader))
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let ask = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
+            let answers = join_all(self.nodes.iter().map(|node| ask(&node.url))).await;
+            let leads =
+                |answer: &Option<Readiness>| answer.as_ref().is_some_and(|ready| ready.role == NodeRole::Leader);
+            let leader = answers.iter().position(leads);
+            if leader.is_some() || Instant::now() >= deadline {
+                return leader;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Waits until the cluster is whole. Nodes that end meanwhile are started again, and so are damaged ones, as an operator

