@@ -117,7 +117,9 @@ pub(super) struct KeyBody {
     pub(super) change: Option<PaymentBody>,
     #[serde(default)]
     pub(super) account: Option<ChangedBody>,
-    pub(super) as_of_index: LogIndex,
+    /// Not said where a write is told what its key holds.
+    #[serde(default)]
+    pub(super) as_of_index: Option<LogIndex>,
 }
 
 /// A list of payments.

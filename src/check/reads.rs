@@ -13,22 +13,11 @@ use crate::replication::LogIndex;
 const NOT_FOUND: u16 = 404;
 
 /// A breach that a read shows.
-type Wrong = (Breach, String);
+pub(super) type Wrong = (Breach, String);
 
 impl Judge<'_> {
     /// Judges a read that was answered.
     pub(super) fn read(&mut self, operation: &Operation, read: &Read, at: Micros, told: &Told, by: Reference) {
-        self.judge_read(operation.invoke.at, read, at, told, by);
-    }
-
-    /// Judges what a write was told of its key as if it had been a look-up of it.
-    pub(super) fn key_answer(&mut self, key: &IdempotencyKey, at: Micros, told: &Told, by: Reference) {
-        // It began no later than it ended, and whoever looks a key up that is used waits for nothing newer.
-        let read = Read { of: Subject::Key(key.clone()), consistency: Consistency::Local, min_index: None };
-        self.judge_read(at, &read, at, told, by);
-    }
-
-    fn judge_read(&mut self, invoked: Micros, read: &Read, at: Micros, told: &Told, by: Reference) {
         self.report.counts.reads += 1;
         let key = if let Subject::Key(key) = &read.of { Some(key) } else { None };
         let Some(as_of) = told.applied_index.or(told.index) else {
@@ -42,7 +31,7 @@ impl Judge<'_> {
         }
         self.order().told(at, as_of, by);
         if read.consistency == Consistency::Linearizable {
-            self.fresh_read(invoked, as_of, by);
+            self.fresh_read(operation.invoke.at, as_of, by);
         }
         if let Err((breach, what)) = self.content(read, as_of, told) {
             let node = told.node.as_deref().unwrap_or("the node");
@@ -100,8 +89,8 @@ impl Judge<'_> {
 
     fn key(&self, key: &IdempotencyKey, as_of: LogIndex, told: &Told) -> Result<(), Wrong> {
         let body: KeyBody = parse(told.body.as_str()).map_err(wrong)?;
-        if body.as_of_index != as_of {
-            let what = format!("its header says entry {as_of} and its body entry {}", body.as_of_index);
+        if body.as_of_index != Some(as_of) {
+            let what = format!("its header says entry {as_of} and its body {:?}", body.as_of_index);
             return Err((Breach::WrongIndex, what));
         }
         let index = self.truth.index_of(key);
@@ -125,7 +114,14 @@ impl Judge<'_> {
         }
     }
 
-    fn key_holds(&self, key: &IdempotencyKey, state: &str, index: LogIndex, body: &KeyBody) -> Result<(), Wrong> {
+    /// Whether a body shows what a key holds, in the entry at `index`.
+    pub(super) fn key_holds(
+        &self,
+        key: &IdempotencyKey,
+        state: &str,
+        index: LogIndex,
+        body: &KeyBody,
+    ) -> Result<(), Wrong> {
         let Some(held) = self.truth.held_by(key) else { return Ok(()) };
         let truth = self.truth;
         let differs = match held {

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::answers::{BatchBody, ChangedBody, PaymentBody, RefusalBody, parse};
+use super::answers::{BatchBody, ChangedBody, KeyBody, PaymentBody, RefusalBody, parse};
 use super::fact::Held;
 use super::judge::Judge;
 use super::order::Reference;
@@ -33,15 +33,20 @@ impl Judge<'_> {
         let asked = self.asked(key, request, operation.invoke.at, by);
         match &operation.ending {
             Ending::Unknown { .. } | Ending::Never => (asked.may_apply, asked.unknown) = (true, true),
-            Ending::Ok { at, told } if is_look_up(request, told) => {
-                asked.refused.get_or_insert_with(|| (by, "its key had been used".into()));
-                self.key_answer(key, *at, told, by);
-            }
             Ending::Ok { at, told } => {
+                let decision = Decision { proposal, told, rejection: None, at: *at, by };
+                if *request == OperationRequest::Fence
+                    && let Some(body) = late_fence(told)
+                {
+                    asked.refused.get_or_insert_with(|| (by, "its key had been used".into()));
+                    self.report.counts.refused += 1;
+                    self.late_fence(&decision, &body);
+                    return;
+                }
                 asked.may_apply = true;
                 self.report.counts.writes += 1;
                 self.report.counts.replays += u64::from(told.replayed);
-                self.decision(&Decision { proposal, told, rejection: None, at: *at, by });
+                self.decision(&decision);
             }
             Ending::Refused { at, code, told: Some(told) } if is_decision(code) => {
                 asked.may_apply = true;
@@ -70,6 +75,25 @@ impl Judge<'_> {
             let what = index.map_or("the key is in no ledger".to_owned(), |index| self.truth.describe(index));
             let what = format!("it was told {code}, but {what}");
             self.breach(Breach::WrongRefusal, by, Some(key), index, what);
+        }
+    }
+
+    /// A fence that came too late is told what its key holds.
+    fn late_fence(&mut self, decision: &Decision<'_>, body: &KeyBody) {
+        let Decision { proposal: Proposal { key, .. }, told, at, by, .. } = *decision;
+        let index = self.truth.index_of(key);
+        let compared = match index {
+            Some(index) => self.key_holds(key, &body.state, index, body).map_err(|(_, what)| what),
+            None => Err("the key is in no ledger".to_owned()),
+        };
+        if let Some(index) = index.filter(|_| told.index == index) {
+            self.acked(index);
+            self.order().told(at, index, by);
+        }
+        if let Err(what) = compared {
+            let breach = if index.is_some() { Breach::WrongAnswer } else { Breach::LostAck };
+            let what = format!("its fence was answered that the key is {}, but {what}", body.state);
+            self.breach(breach, by, Some(key), index, what);
         }
     }
 
@@ -167,9 +191,9 @@ fn is_decision(code: &str) -> bool {
     Rejection::from_code(code).is_some_and(|rejection| !of_the_key(&rejection))
 }
 
-/// A fence of a key that was used already is answered like a look-up of it.
-fn is_look_up(request: &OperationRequest, told: &Told) -> bool {
-    matches!(request, OperationRequest::Fence) && told.applied_index.is_some()
+/// What a fence was told of a key that had been used before it.
+fn late_fence(told: &Told) -> Option<KeyBody> {
+    parse::<KeyBody>(told.body.as_str()).ok().filter(|body| body.state != "fenced")
 }
 
 fn said(decision: &Decision<'_>, index: LogIndex) -> String {

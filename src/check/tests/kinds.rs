@@ -70,6 +70,9 @@ fn good() -> World {
     let items = vec![(Some("lost-item"), plain("external:card", "b", 5)), (None, plain("b", "nobody", 1_000))];
     world.write("atomic", batch(true, items));
     world.write("fence", OperationRequest::Fence);
+    let late = world.ask("in", OperationRequest::Fence);
+    let held = json!({ "state": "committed", "payment": world.shown(2) });
+    world.answered(late, super::world::answer(200, 2, None, &held));
     let late = world.ask("fence", payment("external:card", "a", 1));
     world.refused(late, "idempotency_key_fenced", None);
     let last = world.last();
@@ -81,7 +84,7 @@ fn good() -> World {
 async fn every_kind_of_entry_and_refusal_is_accepted() {
     let report = good().check().await;
     assert_eq!(report.verdict, Verdict::Kept, "{report}");
-    assert_eq!(report.counts.entries, 30, "{report}");
+    assert_eq!(report.counts.entries, 27, "{report}");
 }
 
 /// Changes the body of the last answer.
@@ -186,6 +189,18 @@ fn a_fence_that_is_answered_for_a_key_that_was_used_is_found() {
     let told = super::world::answer(200, index, None, &json!({ "state": "fenced", "index": index }));
     world.answered(operation, told);
     world.assert_broken(Breach::WrongRequest, &["a fence of its key is done, as entry 2; but entry 2 is a payment"]);
+}
+
+#[test]
+fn a_fence_that_came_too_late_and_is_told_something_else_than_its_key_holds_is_found() {
+    let mut world = World::new();
+    world.write("k", payment("external:card", "a", 100));
+    let operation = world.ask("k", OperationRequest::Fence);
+    let mut payment = world.shown(2);
+    payment["amount"] = json!(99);
+    let held = json!({ "state": "committed", "payment": payment });
+    world.answered(operation, super::world::answer(200, 2, None, &held));
+    world.assert_broken(Breach::WrongAnswer, &["history.jsonl:4", "the amount is 99, but it is 100"]);
 }
 
 #[test]
