@@ -221,14 +221,14 @@ impl World {
         let (timing, limits) = (self.knobs.timing, self.knobs.limits);
         let config = ReplicaConfig { node_id: node.id.clone(), peers, timing, limits };
         let Some((start, keys)) = self.open_ledger(number) else { return };
-        let (store, durable) = (start.replica.store_id, start.replica.commit_index);
+        let durable = start.replica.commit_index;
         let mut engine = Engine::new(config, start);
-        let node = &mut self.nodes[number];
         keys.into_iter().for_each(|key| engine.remember_projected_key(key));
-        node.host_down = false;
         let process = Process::new(life, engine, self.now);
         self.trace.note(self.now, number, "start", [life, process.applied.0]);
-        self.oracle.restarted(number, store, durable, process.applied);
+        self.oracle.restarted(number, durable, process.applied, &self.nodes);
+        let node = &mut self.nodes[number];
+        node.host_down = false;
         node.process = Some(process);
         self.schedule(0, Happening::Tick { node: number, life });
         self.schedule(50 * MILLI, Happening::Project { node: number, life });
