@@ -50,11 +50,6 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// The ledger file.
-    pub(crate) const fn store_id(&self) -> StoreId {
-        self.engine.replica.store_id
-    }
-
     /// Highest index that is known to be committed.
     pub(crate) const fn commit_index(&self) -> LogIndex {
         self.engine.replica.commit_index

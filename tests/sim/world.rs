@@ -221,13 +221,13 @@ impl World {
         let (timing, limits) = (self.knobs.timing, self.knobs.limits);
         let config = ReplicaConfig { node_id: node.id.clone(), peers, timing, limits };
         let Some(start) = self.open_ledger(number) else { return };
-        let (store, durable) = (start.store_id(), start.commit_index());
+        let durable = start.commit_index();
         let engine = start.into_engine(config);
-        let node = &mut self.nodes[number];
-        node.host_down = false;
         let process = Process::new(life, engine, self.now);
         self.trace.note(self.now, number, "start", [life, process.applied.0]);
-        self.oracle.restarted(number, store, durable, process.applied);
+        self.oracle.restarted(number, durable, process.applied, &self.nodes);
+        let node = &mut self.nodes[number];
+        node.host_down = false;
         node.process = Some(process);
         self.schedule(0, Happening::Tick { node: number, life });
         self.schedule(50 * MILLI, Happening::Project { node: number, life });

@@ -108,11 +108,15 @@ impl Oracle {
         }
     }
 
-    /// A node started on what its disk holds.
-    pub(crate) fn restarted(&mut self, node: usize, store: StoreId, durable: LogIndex, applied: LogIndex) {
-        self.admitted.started(store, self.history.last());
+    /// A node started on what its disk holds. It may be the first to know that something is committed: its process died
+    /// between the write that says so and the next step.
+    pub(crate) fn restarted(&mut self, node: usize, durable: LogIndex, applied: LogIndex, nodes: &[Node]) {
         commit_index::restarted(node, durable, applied);
-        assert!(self.history.last() >= durable, "node{} holds {durable} as committed, nobody else does", node + 1);
+        let known = self.history.last();
+        if known < durable {
+            self.applied(node, known, durable, nodes);
+        }
+        self.admitted.started(nodes[node].disk.store_id, self.history.last());
     }
 
     /// A node has applied more of its log.

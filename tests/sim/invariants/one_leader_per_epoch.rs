@@ -18,9 +18,10 @@ impl OneLeaderPerEpoch {
         Self { leaders: BTreeMap::new(), last_spoke: vec![None; nodes] }
     }
 
-    /// True if these are the epoch's first words.
+    /// True if these are the epoch's first words, and no later epoch has had any: a leader that was deposed before it
+    /// said anything has missed what its successors committed.
     pub(super) fn append_sent(&mut self, now: u64, node: usize, epoch: Epoch) -> bool {
-        let first = !self.leaders.contains_key(&epoch);
+        let first = self.leaders.last_key_value().is_none_or(|(newest, _)| *newest < epoch);
         let leader = *self.leaders.entry(epoch).or_insert(node);
         assert_eq!(leader, node, "epoch {epoch} has two leaders: node{} and node{}", leader + 1, node + 1);
         self.last_spoke[node] = Some(now);
