@@ -136,7 +136,7 @@ fn parse_csv(columns: &Columns, record: &Record) -> Result<BatchItem, Fault> {
         expires_in: cells.parse(Column::ExpiresIn, "invalid_expires_in", str::parse::<u32>)?,
         order: cells.order(currency)?,
         description: cells.get(Column::Description).map(str::to_owned),
-        metadata: cells.parse(Column::Metadata, "invalid_metadata", serde_json::from_str)?,
+        metadata: cells.parse(Column::Metadata, "invalid_metadata", |text| serde_json::from_str(text))?,
         ..NewPayment::new(
             cells.required(Column::From, from)?,
             cells.required(Column::To, to)?,
