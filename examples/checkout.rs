@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Says what became of the order.
-pub async fn checkout(urls: &[String], order: &str) -> Result<String, Box<dyn Error>> {
+pub(crate) async fn checkout(urls: &[String], order: &str) -> Result<String, Box<dyn Error>> {
     let client = Client::new(urls, Duration::from_secs(10))?;
     let total = MinorUnits::new(15_075);
     let payment = NewPayment {

@@ -121,8 +121,8 @@ impl Template {
     pub(super) fn request(&mut self, target: &Target, number: u64) -> Request<Full<Bytes>> {
         let number_at = self.key.len() - NUMBER_DIGITS;
         write_digits(&mut self.key[number_at..], number);
-        let mut payment_number = number * u64::try_from(self.payments).expect("a usize fits into 64 bits");
-        for payment in 0..self.payments {
+        let first = number * u64::try_from(self.payments).expect("a usize fits into 64 bits");
+        for (payment_number, payment) in (first..).zip(0..self.payments) {
             let at = self.first_at + payment * self.stride;
             if let Some(number_at) = self.number_at {
                 write_digits(&mut self.body[at + number_at..at + number_at + NUMBER_DIGITS], payment_number);
@@ -130,7 +130,6 @@ impl Template {
             let receiver = scatter(payment_number) % self.accounts;
             let receiver_at = at + self.receiver_at;
             write_digits(&mut self.body[receiver_at..receiver_at + self.receiver_digits], receiver);
-            payment_number += 1;
         }
         let mut request = Request::new(Full::new(Bytes::copy_from_slice(&self.body)));
         *request.method_mut() = Method::POST;

@@ -19,10 +19,12 @@ struct Panel {
     height: f64,
     title: &'static str,
     colour: &'static str,
+    /// Whether values are bars: nothing is drawn where there is none, rather than a line down to zero.
+    bars: bool,
 }
 
-const THROUGHPUT: Panel = Panel { top: 40.0, height: 190.0, title: "payments/s", colour: "#1f6feb" };
-const LATENCY: Panel = Panel { top: 280.0, height: 190.0, title: "longest latency, ms", colour: "#b35900" };
+const THROUGHPUT: Panel = Panel { top: 40.0, height: 190.0, title: "payments/s", colour: "#1f6feb", bars: false };
+const LATENCY: Panel = Panel { top: 280.0, height: 190.0, title: "longest latency, ms", colour: "#b35900", bars: true };
 
 /// What is drawn at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,10 +75,10 @@ pub(super) fn draw(timeline: &[Bucket], warm_up: Duration) -> String {
 /// Buckets put together until there are few enough.
 fn points(timeline: &[Bucket]) -> Vec<Point> {
     let together = timeline.len().div_ceil(MOST_POINTS).max(1);
-    let span_s = BUCKET.as_secs_f64();
+    let (span_s, per_second) = (BUCKET.as_secs_f64(), 1_000.0 / BUCKET.as_millis() as f64);
     let point = |(number, buckets): (usize, &[Bucket])| Point {
         at_s: (number * together) as f64 * span_s,
-        per_second: buckets.iter().map(|bucket| bucket.ok).sum::<u64>() as f64 / (buckets.len() as f64 * span_s),
+        per_second: buckets.iter().map(|bucket| bucket.ok).sum::<u64>() as f64 / buckets.len() as f64 * per_second,
         latency_ms: buckets.iter().map(|bucket| bucket.max_latency_us).max().unwrap_or(0) as f64 / 1_000.0,
         errors: buckets.iter().map(|bucket| bucket.errors).sum(),
     };
@@ -84,7 +86,7 @@ fn points(timeline: &[Bucket]) -> Vec<Point> {
 }
 
 fn draw_panel(svg: &mut String, panel: &Panel, points: &[(f64, f64)]) {
-    let Panel { top, height, title, colour } = panel;
+    let Panel { top, height, title, colour, bars } = panel;
     let highest = points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
     let step = nice_step(highest / 4.0);
     let most = step * (highest / step).ceil().max(1.0);
@@ -98,14 +100,16 @@ fn draw_panel(svg: &mut String, panel: &Panel, points: &[(f64, f64)]) {
         add(svg, format_args!("<text x=\"{label_x}\" y=\"{label_y:.1}\" text-anchor=\"end\">{label}</text>"));
         value += step;
     }
-    let line: Vec<_> = points.iter().map(|(x, value)| format!("{x:.1},{:.1}", y(*value))).collect();
-    add(
-        svg,
-        format_args!(
-            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>",
-            line.join(" ")
-        ),
-    );
+    if *bars {
+        let base = top + height;
+        let bar = |(x, value): &(f64, f64)| format!("M{x:.1} {base:.1}V{:.1}", y(*value));
+        let path: String = points.iter().filter(|(_, value)| *value > 0.0).map(bar).collect();
+        add(svg, format_args!("<path d=\"{path}\" stroke=\"{colour}\" stroke-width=\"2\"/>"));
+    } else {
+        let line: Vec<_> = points.iter().map(|(x, value)| format!("{x:.1},{:.1}", y(*value))).collect();
+        let line = line.join(" ");
+        add(svg, format_args!("<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{line}\"/>"));
+    }
     let title_y = top - 12.0;
     add(svg, format_args!("<text x=\"{LEFT}\" y=\"{title_y}\" font-weight=\"bold\" fill=\"{colour}\">{title}</text>"));
 }
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn a_picture_has_both_lines_and_a_mark_for_errors() {
         let svg = draw(&[bucket(0, 0), bucket(100, 0), bucket(50, 7)], Duration::from_millis(100));
-        assert_eq!(svg.matches("<polyline").count(), 2);
+        assert_eq!((svg.matches("<polyline").count(), svg.matches("<path").count()), (1, 1));
         assert!(svg.contains("<title>7 errors</title>") && svg.ends_with("</svg>\n"));
         assert!(draw(&[], Duration::ZERO).ends_with("</svg>\n"));
     }

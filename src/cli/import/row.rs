@@ -125,15 +125,15 @@ fn parse_csv(columns: &Columns, record: &Record) -> Result<BatchItem, Fault> {
         return Err(Fault::row(format!("the row has {} fields, the header {}", fields.len(), columns.0.len())));
     }
     let cells = Cells { columns, fields };
-    let currency = cells.parse(Column::Currency, "invalid_currency", |text| Currency::parse(text))?;
+    let currency = cells.parse(Column::Currency, "invalid_currency", Currency::parse)?;
     let currency = cells.required(Column::Currency, currency)?;
-    let from = cells.parse(Column::From, "invalid_account_id", |text| AccountId::parse(text))?;
-    let to = cells.parse(Column::To, "invalid_account_id", |text| AccountId::parse(text))?;
+    let from = cells.parse(Column::From, "invalid_account_id", AccountId::parse)?;
+    let to = cells.parse(Column::To, "invalid_account_id", AccountId::parse)?;
     let units = |text: &str| cells.units(text, currency);
     let amount = cells.parse(cells.amount_column(), "invalid_amount", units)?;
     let payment = NewPayment {
         capture: cells.parse(Column::Capture, "invalid_capture", parse_capture)?.unwrap_or_default(),
-        expires_in: cells.parse(Column::ExpiresIn, "invalid_expires_in", |text| text.parse::<u32>())?,
+        expires_in: cells.parse(Column::ExpiresIn, "invalid_expires_in", str::parse::<u32>)?,
         order: cells.order(currency)?,
         description: cells.get(Column::Description).map(str::to_owned),
         metadata: cells.parse(Column::Metadata, "invalid_metadata", |text| serde_json::from_str(text))?,
@@ -144,7 +144,7 @@ fn parse_csv(columns: &Columns, record: &Record) -> Result<BatchItem, Fault> {
             currency,
         )
     };
-    let key = cells.parse(Column::Key, "invalid_idempotency_key", |text| IdempotencyKey::parse(text))?;
+    let key = cells.parse(Column::Key, "invalid_idempotency_key", IdempotencyKey::parse)?;
     Ok(BatchItem { idempotency_key: key, payment })
 }
 
@@ -190,7 +190,7 @@ impl Cells<'_> {
     }
 
     fn order(&self, currency: Currency) -> Result<Option<Order>, Fault> {
-        let id = self.parse(Column::OrderId, "invalid_order", |text| OrderId::parse(text))?;
+        let id = self.parse(Column::OrderId, "invalid_order", OrderId::parse)?;
         let total = self.parse(Column::OrderTotal, "invalid_order", |text| self.units(text, currency))?;
         match (id, total) {
             (Some(id), Some(total)) => Ok(Some(Order { id, total })),

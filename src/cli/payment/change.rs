@@ -70,7 +70,7 @@ impl Change {
     fn run(
         &self,
         amount: Option<&str>,
-        send: impl AsyncFn(&Client, &IdempotencyKey, Option<MinorUnits>) -> Result<Outcome<ChangedPayment>, ClientError>,
+        send: impl AsyncFnOnce(&Client, &IdempotencyKey, Option<MinorUnits>) -> Result<Outcome<ChangedPayment>, ClientError>,
     ) -> Result<(), CliError> {
         let client = self.connection.client()?;
         let amount = amount.map(|text| self.units(&client, text)).transpose()?;
