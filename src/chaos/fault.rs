@@ -2,6 +2,7 @@
 //!
 //! Healing takes the cause away; whether the cluster is whole again is asked afterwards.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,13 @@ impl Fault {
                 }
             }
             Aim::Pause(nodes) => nodes.iter().for_each(|node| arena.nodes[*node].signal(Signal::SIGSTOP)),
-            Aim::Links(storm) => arena.network.begin(storm).await?,
+            Aim::Links(storm) => {
+                if let Err(error) = arena.network.begin(storm).await {
+                    // Half a storm is none: what could be changed is changed back.
+                    let _ = arena.network.end(storm).await;
+                    return Err(error.into());
+                }
+            }
             Aim::FillDisk(node) if own_disks => {
                 means = Means::Ballast(fill(&arena.nodes[*node].data_dir).await?);
             }
@@ -98,7 +105,10 @@ impl Fault {
             Aim::FillDisk(_) | Aim::FailSync(_) | Aim::Kill(_) | Aim::WipeDisk(_) | Aim::FlipBit(..) => {}
         }
         match self.means {
-            Means::Ballast(file) => std::fs::remove_file(&file).map_err(LocalError::io("emptying a disk"))?,
+            Means::Ballast(file) => match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(LocalError::io("emptying a disk")(error))?,
+                Ok(()) | Err(_) => {}
+            },
             Means::Injection(injection) => drop(injection),
             Means::Nothing | Means::PutAside(_) => {}
         }

@@ -47,6 +47,7 @@ pub(super) struct Run {
     pub(super) faults: Vec<FaultRecord>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) findings: Vec<String>,
+    pub(super) notes: Vec<String>,
     pub(super) summary: LoadSummary,
     pub(super) checked: check::Report,
     pub(super) elapsed: Micros,
@@ -77,6 +78,8 @@ pub struct Report {
     pub elapsed: Micros,
     /// What was wrong besides broken promises, a sentence each: not whole in time, ended without a reason.
     pub findings: Vec<String>,
+    /// What is not wrong but should be known: a fault that a tool refused to make.
+    pub notes: Vec<String>,
     /// What the clients did and were told.
     pub load: LoadSummary,
     /// Availability by kind of fault, of those that came alone; and while nothing was wrong.
@@ -94,7 +97,7 @@ pub struct Report {
 impl Report {
     pub(super) fn new(plan: &ChaosPlan, run: Run, history: &Path) -> Result<Self, ChaosError> {
         let measured = Measured::of(history)?;
-        let Run { faults, skipped, findings, summary, checked, elapsed } = run;
+        let Run { faults, skipped, findings, notes, summary, checked, elapsed } = run;
         let kept = checked.verdict == Verdict::Kept && findings.is_empty();
         Ok(Self {
             verdict: if kept { Verdict::Kept } else { Verdict::Broken },
@@ -107,6 +110,7 @@ impl Report {
             rate: plan.rate,
             elapsed,
             findings,
+            notes,
             load: summary,
             availability: measured.availability(&faults),
             faults,

@@ -1,5 +1,6 @@
 //! One run: the cluster starts, clients load it, faults come and go, everything heals, and what was promised is checked.
 
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -74,6 +75,8 @@ pub enum News<'a> {
         /// How long it took after the faults were healed.
         took: Duration,
     },
+    /// Something should be known.
+    Note(&'a str),
     /// Something is wrong.
     Finding(&'a str),
     /// The histories and ledgers are being judged.
@@ -105,7 +108,9 @@ pub async fn run(plan: &ChaosPlan, mut news: impl FnMut(News<'_>)) -> Result<Rep
         own_disks: tools.disks.are_there(),
         recorder,
         faults: Vec::new(),
+        numbered: 0,
         findings: Vec::new(),
+        notes: Vec::new(),
         news: &mut news,
     };
     stage.play(&mut arena, Nemesis::new(plan.seed, kinds)).await?;
@@ -114,11 +119,11 @@ pub async fn run(plan: &ChaosPlan, mut news: impl FnMut(News<'_>)) -> Result<Rep
     arena.stop().await;
     stage.read_logs(&arena);
     keep_logs(&arena, &plan.report)?;
-    let Stage { faults, findings, .. } = stage;
+    let Stage { faults, findings, notes, .. } = stage;
     news(News::Judging);
     let ledgers: Vec<PathBuf> = arena.nodes.iter().map(|node| node.data_dir.clone()).collect();
     let checked = check(&Subjects { histories: vec![history.clone()], ledgers, all_complete: true }).await?;
-    let report = Report::new(plan, Run { faults, skipped, findings, summary, checked, elapsed }, &history)?;
+    let report = Report::new(plan, Run { faults, skipped, findings, notes, summary, checked, elapsed }, &history)?;
     report.write(&plan.report)?;
     if !report.is_kept() {
         keep_evidence(&arena, &plan.report)?;
@@ -180,7 +185,10 @@ struct Stage<'a, N: FnMut(News<'_>)> {
     own_disks: bool,
     recorder: Recorder,
     faults: Vec<FaultRecord>,
+    /// How many were begun.
+    numbered: u64,
     findings: Vec<String>,
+    notes: Vec<String>,
     news: &'a mut N,
 }
 
@@ -211,9 +219,9 @@ impl<N: FnMut(News<'_>)> Stage<'_, N> {
         let second = second.filter(|(_, (aim, _))| first.goes_with(aim, now));
         let hold = second.as_ref().map_or(hold, |(_, (_, other))| hold.max(*other));
 
-        let mut under_way = vec![self.begin(arena, &turn.first, first).await?];
-        if let Some((draw, (aim, _))) = second {
-            under_way.push(self.begin(arena, draw, aim).await?);
+        let mut under_way = Vec::new();
+        for (draw, aim) in iter::once((&turn.first, first)).chain(second.map(|(draw, (aim, _))| (draw, aim))) {
+            under_way.extend(self.begin(arena, draw, aim).await?);
         }
         self.watch(arena, hold, &under_way).await?;
         self.end_turn(arena, under_way).await
@@ -248,15 +256,28 @@ impl<N: FnMut(News<'_>)> Stage<'_, N> {
         Ok(true)
     }
 
-    async fn begin(&mut self, arena: &mut Arena, draw: &Draw, aim: Aim) -> Result<Fault, ChaosError> {
-        let target = aim.target();
-        let number = u64::try_from(self.faults.len()).expect("a run has few faults") + 1;
+    /// Makes a fault. `None` if a tool refused to: that says nothing about the cluster, and the run goes on.
+    async fn begin(&mut self, arena: &mut Arena, draw: &Draw, aim: Aim) -> Result<Option<Fault>, ChaosError> {
+        let (kind, target) = (draw.kind, aim.target());
+        self.numbered += 1;
         let began = self.recorder.now();
-        (self.news)(News::Begins { at: began.since_start(), kind: draw.kind, target: &target });
-        let record = FaultRecord { number, kind: draw.kind, target, began, healed: began, whole: began };
+        (self.news)(News::Begins { at: began.since_start(), kind, target: &target });
+        let record = FaultRecord { number: self.numbered, kind, target, began, healed: began, whole: began };
         self.record(&record, FaultPhase::Begin);
-        self.faults.push(record);
-        Fault::inject(aim, arena, self.own_disks).await
+        match Fault::inject(aim, arena, self.own_disks).await {
+            Ok(fault) => {
+                self.faults.push(record);
+                Ok(Some(fault))
+            }
+            Err(ChaosError::Local(LocalError::Command { command, said })) => {
+                self.record(&record, FaultPhase::End);
+                let note = format!("{kind} at {} could not be made: `{command}`: {said}", record.target);
+                (self.news)(News::Note(&note));
+                self.notes.push(note);
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// Notes the end of the last faults.

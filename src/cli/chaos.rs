@@ -138,6 +138,7 @@ impl Chaos {
             News::Whole { at, took } => {
                 format!("{:>8.1} s  whole again, {} ms after it was healed", at.as_secs_f64(), took.as_millis())
             }
+            News::Note(note) => format!("note: {note}"),
             News::Finding(finding) => format!("WRONG: {finding}"),
             News::Judging => "checking the history against the ledgers".to_owned(),
         };

@@ -33,7 +33,7 @@ fn write_head(text: &mut String, report: &Report) -> std::fmt::Result {
     for skipped in &report.skipped {
         writeln!(text, "skipped {}: {} ({})", skipped.kind, skipped.reason, skipped.remedy)?;
     }
-    Ok(())
+    report.notes.iter().try_for_each(|note| writeln!(text, "note: {note}"))
 }
 
 fn write_availability(text: &mut String, report: &Report) -> std::fmt::Result {
