@@ -70,6 +70,8 @@ pub(super) struct ChangeFact {
 #[derive(Clone, Debug)]
 pub(super) struct BatchFact {
     pub(super) keyed: Keyed,
+    /// It was to be all or none, and it is none. Its payments may all have been refused for reasons of their own.
+    pub(super) is_aborted: bool,
     pub(super) items: Box<[ItemFact]>,
 }
 
@@ -116,10 +118,7 @@ impl Held<'_> {
                 PaymentChangeOutcome::Rejected(rejection) => Some(rejection),
                 PaymentChangeOutcome::Applied { .. } => None,
             },
-            Self::Batch(batch) => {
-                let aborted = |item: &ItemFact| item.outcome.rejection() == Some(Rejection::BatchAborted);
-                batch.items.iter().any(aborted).then_some(Rejection::BatchAborted)
-            }
+            Self::Batch(batch) => batch.is_aborted.then_some(Rejection::BatchAborted),
             Self::Fence => None,
         }
     }

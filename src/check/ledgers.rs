@@ -35,7 +35,7 @@ pub(super) async fn read(paths: &[PathBuf], report: &mut Report) -> Result<Truth
     }
     // The best log by the rule of recovery: it holds everything that was committed.
     opened.sort_by_key(|opened| std::cmp::Reverse((opened.last.epoch, opened.last.index)));
-    let mut verifying: Vec<_> = opened.iter().map(|opened| verify_apart(opened)).collect();
+    let mut verifying: Vec<_> = opened.iter().map(verify_apart).collect();
     let mut damaged = Vec::new();
     for best in 0..opened.len() {
         let upto = compare(&opened[best..], report).await?;
@@ -49,8 +49,8 @@ pub(super) async fn read(paths: &[PathBuf], report: &mut Report) -> Result<Truth
         };
         let chain = follow_chain(&opened[best].name, &opened[best].ledger.reader, last, take).await?;
         if let Some(broken) = chain.broken {
-            damaged.push(broken.clone());
-            note_broken(&opened[best].name, &chain.last, broken, report);
+            note_broken(&opened[best].name, &chain.last, &broken, report);
+            damaged.push(broken);
             verifying.remove(0).abort();
             report.ledgers.clear();
             continue;
@@ -61,7 +61,7 @@ pub(super) async fn read(paths: &[PathBuf], report: &mut Report) -> Result<Truth
         for (other, task) in opened[best + 1..].iter().zip(verifying) {
             let chain = task.await.expect("reading a ledger does not panic")?;
             if let Some(broken) = chain.broken {
-                note_broken(&other.name, &chain.last, broken, report);
+                note_broken(&other.name, &chain.last, &broken, report);
             }
         }
         for opened in &opened {
@@ -83,14 +83,14 @@ async fn open(path: &Path, report: &mut Report) -> Result<Option<Opened>, CheckE
     match read.await {
         Ok(opened) => Ok(Some(opened)),
         Err(LedgerError::Damaged(reason)) => {
-            note_broken(&name, &Position::default(), reason, report);
+            note_broken(&name, &Position::default(), &reason, report);
             Ok(None)
         }
         Err(source) => Err(CheckError::Ledger { ledger: name, source }),
     }
 }
 
-fn note_broken(ledger: &str, last: &Position, reason: String, report: &mut Report) {
+fn note_broken(ledger: &str, last: &Position, reason: &str, report: &mut Report) {
     let what = format!("{ledger} holds together up to entry {} and no further: {reason}", last.index);
     report.add(Breach::LedgerDamaged, None, Some(last.index.next()), what);
 }

@@ -194,16 +194,16 @@ impl Truth {
             self.note_written(&item.request, item.outcome);
         }
         // An aborted batch uses up no key but its own, and no item does whose key decided it.
-        let is_decided = batch.outcome() == BatchOutcome::Decided;
+        let is_aborted = batch.outcome() == BatchOutcome::Aborted;
         let fact = |(number, item): (u16, &DecidedItem)| {
-            let own = item.key.as_ref().filter(|_| is_decided && item.was_decided());
+            let own = item.key.as_ref().filter(|_| !is_aborted && item.was_decided());
             ItemFact {
                 keyed: own.map(|(key, fingerprint)| Keyed { key: key.clone(), fingerprint: *fingerprint }),
                 id: PaymentId::derive(stamp, number),
                 outcome: item.outcome,
             }
         };
-        BatchFact { keyed, items: batch.numbered().map(fact).collect() }
+        BatchFact { keyed, is_aborted, items: batch.numbered().map(fact).collect() }
     }
 
     fn outcome_of_key(&self, item: &DecidedItem) -> Option<PaymentOutcome> {

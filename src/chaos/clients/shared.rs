@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::exchange::{Ended, Exchange, Node};
 use super::plan::{LoadPlan, LoadProgress};
-use crate::domain::{IdempotencyKey, PaymentId, Proposal};
+use crate::domain::{Capture, IdempotencyKey, OperationRequest, PaymentId, Proposal};
 use crate::history::{Ask, Event, Late, Micros, OperationId};
 use crate::replication::LogIndex;
 
@@ -50,6 +50,8 @@ pub(super) struct Memory {
     decided: VecDeque<Proposal>,
     /// Ids of payments.
     payments: VecDeque<PaymentId>,
+    /// Ids of those that were to be set aside: what captures and voids are mostly for.
+    holds: VecDeque<PaymentId>,
     /// Keys whose outcome nobody was told.
     open: BTreeSet<IdempotencyKey>,
 }
@@ -130,8 +132,10 @@ impl Memory {
     pub(super) fn decided(&mut self, proposal: &Proposal, payment: Option<PaymentId>) {
         self.open.remove(&proposal.key);
         remember(&mut self.decided, proposal.clone());
-        if let Some(id) = payment {
-            remember(&mut self.payments, id);
+        let Some(id) = payment else { return };
+        remember(&mut self.payments, id);
+        if matches!(&proposal.request, OperationRequest::Payment(request) if request.capture != Capture::Automatic) {
+            remember(&mut self.holds, id);
         }
     }
 
@@ -153,6 +157,11 @@ impl Memory {
     /// Writes that were decided, oldest first.
     pub(super) const fn decided_writes(&self) -> &VecDeque<Proposal> {
         &self.decided
+    }
+
+    /// Ids of payments that were to be set aside, oldest first.
+    pub(super) const fn hold_ids(&self) -> &VecDeque<PaymentId> {
+        &self.holds
     }
 
     /// Ids of payments, oldest first.

@@ -20,6 +20,9 @@ const ORDERS: u64 = 200;
 /// What an order comes to at most.
 const ORDER_TOTAL: i64 = 2_500;
 
+/// Captures and voids are mostly for the latest holds.
+const LATEST_HOLDS: usize = 32;
+
 /// See the module.
 pub(super) struct Workload {
     shared: Arc<Shared>,
@@ -96,7 +99,7 @@ impl Workload {
     /// A fifth are holds, of which some expire before anybody captures or voids them.
     fn capture(&mut self) -> Capture {
         match self.chance.below(5) {
-            0 => Capture::Manual { expires_in_s: if self.chance.below(2) == 0 { 2 } else { 600 } },
+            0 => Capture::Manual { expires_in_s: if self.chance.below(2) == 0 { 3 } else { 600 } },
             _ => Capture::Automatic,
         }
     }
@@ -114,17 +117,21 @@ impl Workload {
 
     /// A capture, a void or a refund of any payment, whether it can be done or not.
     fn payment_change(&mut self, node: usize) -> Step {
+        let is_refund = self.chance.below(3) == 0;
         let payment = {
             let memory = self.shared.memory();
-            let ids = memory.payment_ids();
-            (!ids.is_empty()).then(|| ids[self.chance.index(ids.len())])
+            let of_holds = !is_refund && self.chance.below(5) != 0;
+            let ids = if of_holds { memory.hold_ids() } else { memory.payment_ids() };
+            // Mostly of the last ones: of older holds little is left.
+            let most = if of_holds { ids.len().min(LATEST_HOLDS) } else { ids.len() };
+            (most > 0).then(|| ids[ids.len() - 1 - self.chance.index(most)])
         };
         let Some(payment) = payment else { return Step::Write { proposal: self.new_payment(), node } };
         let amount = (self.chance.below(2) == 0).then(|| MinorUnits::new(self.chance.amount(600)));
-        let change = match self.chance.below(5) {
-            0 | 1 => PaymentChangeKind::Capture(amount),
-            2 => PaymentChangeKind::Void,
-            _ => PaymentChangeKind::Refund(amount),
+        let change = match self.chance.below(4) {
+            _ if is_refund => PaymentChangeKind::Refund(amount),
+            0 => PaymentChangeKind::Void,
+            _ => PaymentChangeKind::Capture(amount),
         };
         let request = OperationRequest::PaymentChange { payment, change };
         Step::Write { proposal: Proposal { key: self.new_key(), request }, node }
@@ -138,7 +145,7 @@ impl Workload {
         };
         let status = match self.chance.below(12) {
             0 => AccountStatus::Closed,
-            1..4 => AccountStatus::Frozen,
+            1 => AccountStatus::Frozen,
             _ => AccountStatus::Active,
         };
         let change = match self.chance.below(4) {

@@ -78,7 +78,7 @@ impl Model {
         let mut after = Standing { changes: standing.changes + 1, ..standing };
         match change {
             PaymentChangeKind::Capture(_) => {
-                (after.held, after.captured) = (after.held - amount, after.captured + amount)
+                (after.held, after.captured) = (after.held - amount, after.captured + amount);
             }
             PaymentChangeKind::Void => (after.held, after.end) = (0, HoldEnd::Voided),
             PaymentChangeKind::Refund(_) => after.refunded += amount,

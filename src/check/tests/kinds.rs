@@ -69,6 +69,8 @@ fn good() -> World {
     world.write("batch", batch(false, items.clone()));
     let items = vec![(Some("lost-item"), plain("external:card", "b", 5)), (None, plain("b", "nobody", 1_000))];
     world.write("atomic", batch(true, items));
+    let items = vec![(None, plain("b", "nobody", 1_000)), (None, plain("nobody", "b", 1))];
+    world.write("atomic-all-refused", batch(true, items));
     world.write("fence", OperationRequest::Fence);
     let late = world.ask("in", OperationRequest::Fence);
     let held = json!({ "state": "committed", "payment": world.shown(2) });
@@ -84,7 +86,7 @@ fn good() -> World {
 async fn every_kind_of_entry_and_refusal_is_accepted() {
     let report = good().check().await;
     assert_eq!(report.verdict, Verdict::Kept, "{report}");
-    assert_eq!(report.counts.entries, 27, "{report}");
+    assert_eq!(report.counts.entries, 28, "{report}");
 }
 
 /// Changes the body of the last answer.
