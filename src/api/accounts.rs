@@ -178,15 +178,15 @@ mod tests {
 
     fn opened(body: &str) -> Result<(String, AccountChangeKind), (&'static str, Option<String>)> {
         let opened = read_object(body.as_bytes()).and_then(opening);
-        opened.map(|(id, change)| (id.to_string(), change)).map_err(named)
+        opened.map(|(id, change)| (id.to_string(), change)).map_err(|problem| named(&problem))
     }
 
     fn patched(id: &str, body: &str) -> Result<AccountChangeKind, (&'static str, Option<String>)> {
         let account = AccountId::parse(id).expect("valid");
-        read_object(body.as_bytes()).and_then(|body| changing(&account, &body)).map_err(named)
+        read_object(body.as_bytes()).and_then(|body| changing(&account, &body)).map_err(|problem| named(&problem))
     }
 
-    fn named(problem: Problem) -> (&'static str, Option<String>) {
+    fn named(problem: &Problem) -> (&'static str, Option<String>) {
         (problem.code(), problem.field_name().map(str::to_owned))
     }
 

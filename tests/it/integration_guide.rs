@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::cluster::Cluster;
 
-#[path = "../../examples/checkout.rs"]
+#[path = "../../docs/examples/checkout.rs"]
 #[allow(dead_code)]
 mod checkout;
 
@@ -80,7 +80,7 @@ fn the_python_and_the_javascript_example_charge_once_and_refund_once() {
 
 #[test]
 fn the_rust_example_charges_once_and_refunds_once_and_is_the_one_of_the_guide() {
-    let example = file("examples/checkout.rs");
+    let example = file("docs/examples/checkout.rs");
     let code = example.find("use std::error").map(|at| example[at..].trim_end()).unwrap();
     assert_eq!(blocks("rust"), [code]);
     let cluster = Cluster::start(3);

@@ -103,10 +103,10 @@ fn a_payment_change(random: &mut Random, known: &Known) -> OperationRequest {
 }
 
 /// A payment for a batch: a new one, or under an old key the same or another one.
-fn an_item(random: &mut Random, accounts: u64, known: &Known, new: String) -> (IdempotencyKey, PaymentRequest) {
+fn an_item(random: &mut Random, accounts: u64, known: &Known, new: &str) -> (IdempotencyKey, PaymentRequest) {
     let request = a_payment(random, accounts);
     if known.keys.is_empty() || !random.chance(200) {
-        return (IdempotencyKey::parse(&new).expect("a valid key"), request);
+        return (IdempotencyKey::parse(new).expect("a valid key"), request);
     }
     match &known.keys[random.index(known.keys.len())] {
         (key, OperationRequest::Payment(first)) if random.chance(700) => (key.clone(), first.clone()),
@@ -117,7 +117,7 @@ fn an_item(random: &mut Random, accounts: u64, known: &Known, new: String) -> (I
 fn a_batch(random: &mut Random, accounts: u64, known: &Known, name: usize) -> OperationRequest {
     let mut used = BTreeSet::new();
     let items = (0..random.between(1, 5)).map(|number| {
-        let (key, request) = an_item(random, accounts, known, format!("item{name}.{number}"));
+        let (key, request) = an_item(random, accounts, known, &format!("item{name}.{number}"));
         let named = random.chance(600) && used.insert(key.clone());
         BatchItem { key: named.then_some(key), request }
     });
