@@ -82,7 +82,8 @@ impl Namespaces {
     }
 }
 
-/// Adds or deletes the filters that make the weather, each at the receiving end.
+/// Adds or deletes the filters that make the weather, each at the receiving end; the first failure does not keep the others
+/// from being tried.
 async fn change(action: &str, links: &[(Place, Place)], weather: Weather) -> Result<(), LocalError> {
     let matching = match weather {
         Weather::Cut => String::new(),
@@ -92,11 +93,13 @@ async fn change(action: &str, links: &[(Place, Place)], weather: Weather) -> Res
         // The kernel's filters cannot delay; the kind is not drawn here.
         Weather::Clear | Weather::Delayed(_) => return Ok(()),
     };
+    let mut result = Ok(());
     for (from, to) in links {
         let (source, at) = (ip(*from), name(*to));
-        command(&format!("ip netns exec {at} iptables -w {action} INPUT -s {source} {matching} -j DROP")).await?;
+        let line = format!("ip netns exec {at} iptables -w {action} INPUT -s {source} {matching} -j DROP");
+        result = result.and(command(&line).await);
     }
-    Ok(())
+    result
 }
 
 async fn command(line: &str) -> Result<(), LocalError> {
