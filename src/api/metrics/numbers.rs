@@ -103,7 +103,7 @@ impl ApiMetrics {
                 timers.insert(route.to_owned(), counted.timer());
             }
         }
-        shown(status, figures, counters, timers)
+        shown(status, figures, counters, &timers)
     }
 
     /// The same over all routes.
@@ -112,7 +112,7 @@ impl ApiMetrics {
         self.requests.0.iter().for_each(|counts| all.add(counts));
         all.counters("requests", &mut counters);
         counters.insert("requests".to_owned(), json!(all.requests()));
-        shown(status, figures, counters, Map::from_iter([("requests".to_owned(), all.timer())]))
+        shown(status, figures, counters, &Map::from_iter([("requests".to_owned(), all.timer())]))
     }
 }
 
@@ -120,7 +120,7 @@ fn shown(
     status: &NodeStatus,
     figures: &BankFigures,
     mut counters: Map<String, Value>,
-    timers: Map<String, Value>,
+    timers: &Map<String, Value>,
 ) -> Vec<u8> {
     counters.insert("elections_won".to_owned(), json!(status.elections_won));
     let mut numbers: Map<String, Value> =
