@@ -90,5 +90,6 @@ CREATE TABLE meta (
     store_id        TEXT    NOT NULL,
     projected_index INTEGER NOT NULL,
     projected_epoch INTEGER NOT NULL,
-    projected_hash  BLOB    NOT NULL
+    projected_hash  BLOB    NOT NULL,
+    payments        INTEGER NOT NULL    -- how many payments were decided up to there, refused ones too
 ) STRICT;

@@ -131,6 +131,19 @@ impl Answer {
         Self { status, content_type: PROBLEM, body: Content::Whole(body), mark, retry_after }
     }
 
+    /// An error in the shape of the earlier systems.
+    pub(super) fn plain_error(status: StatusCode, body: Vec<u8>, mark: Option<Mark>, retry_after: Option<u32>) -> Self {
+        Self { status, content_type: JSON, body: Content::Whole(body), mark, retry_after }
+    }
+
+    /// The answer to a write that its caller will not see: the connection breaks off before a byte of it has left.
+    pub(super) fn dropped(mark: Mark) -> Self {
+        let broken =
+            futures_util::future::ready(Err::<Vec<u8>, _>(std::io::Error::other("dropped as it was asked for")));
+        let body = Content::Stream(Body::from_stream(futures_util::stream::once(broken)));
+        Self { status: StatusCode::OK, content_type: JSON, body, mark: Some(mark), retry_after: None }
+    }
+
     /// The status.
     pub(super) fn status(&self) -> StatusCode {
         self.status

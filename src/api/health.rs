@@ -11,8 +11,9 @@ use crate::runtime::{NodeStatus, Role};
 use super::Api;
 use super::answer::Answer;
 use super::json::write_object;
-use super::metrics::Route;
+use super::metrics::{MetricsFormat, Route};
 use super::problem::Problem;
+use super::request::Query;
 
 pub(super) fn router() -> Router<Api> {
     Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).route("/metrics", get(metrics))
@@ -67,10 +68,22 @@ fn obstacles(status: &NodeStatus) -> Vec<&'static str> {
     reasons
 }
 
-async fn metrics(State(api): State<Api>, _request: Request) -> Response {
+async fn metrics(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::Metrics, async {
+        let (parts, _) = request.into_parts();
+        // Other parameters are the scraper's own business.
+        let format = Query::new(parts.uri.query()).parse(
+            "format",
+            "invalid_format",
+            "prometheus, json or summary",
+            MetricsFormat::parse,
+        )?;
         let figures = api.node.bank_figures().await?;
-        Ok(Answer::metrics(api.metrics.text(figures)))
+        Ok(match format.unwrap_or_default() {
+            MetricsFormat::Prometheus => Answer::metrics(api.metrics.text(figures)),
+            MetricsFormat::Json => Answer::node_json(api.metrics.json(&api.node.status(), &figures)),
+            MetricsFormat::Summary => Answer::node_json(api.metrics.summary(&api.node.status(), &figures)),
+        })
     })
     .await
 }

@@ -2,6 +2,8 @@
 //!
 //! Requests are counted in atomics found by position, never by looking a label up.
 
+mod numbers;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +18,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::runtime::{BankFigures, NodeHandle, NodeStatus, Role};
+
+pub(super) use numbers::MetricsFormat;
 
 /// Every way into the API, as the label `route` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +44,18 @@ pub(super) enum Route {
     Livez,
     Readyz,
     Metrics,
+    CompatiblePayment,
+    CompatibleTransactions,
+    CompatibleHealth,
+    CompatibleStatus,
+    CompatiblePing,
+    CompatibleConfig,
+    CompatibleTransfer,
     /// No such path, or no such method.
     Unmatched,
 }
 
-const ROUTES: [(Route, &str); 21] = [
+const ROUTES: [(Route, &str); 28] = [
     (Route::PaymentCreate, "payment_create"),
     (Route::PaymentGet, "payment_get"),
     (Route::PaymentList, "payment_list"),
@@ -65,6 +76,13 @@ const ROUTES: [(Route, &str); 21] = [
     (Route::Livez, "livez"),
     (Route::Readyz, "readyz"),
     (Route::Metrics, "metrics"),
+    (Route::CompatiblePayment, "compatible_payment"),
+    (Route::CompatibleTransactions, "compatible_transactions"),
+    (Route::CompatibleHealth, "compatible_health"),
+    (Route::CompatibleStatus, "compatible_status"),
+    (Route::CompatiblePing, "compatible_ping"),
+    (Route::CompatibleConfig, "compatible_config"),
+    (Route::CompatibleTransfer, "compatible_transfer"),
     (Route::Unmatched, "unmatched"),
 ];
 
@@ -216,8 +234,9 @@ impl Collector for Bank {
     }
 }
 
-fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-    let gauges = [
+/// What a node says of itself in numbers: name, meaning and value.
+fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, u64); 10] {
+    [
         ("epoch", "Epoch that this node leads or follows", status.epoch.0),
         ("promised_epoch", "Highest epoch that this node has promised", status.promised_epoch.0),
         ("last_index", "End of this node's log", status.last_index.0),
@@ -232,8 +251,11 @@ fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt
         ("staleness_milliseconds", "Time since a leader confirmed this node's commit index", status.staleness_ms),
         ("leader_known", "1 if a leader was heard in time", u64::from(status.leader.is_some())),
         ("zookeeper_connected", "1 if the session is connected", u64::from(status.zookeeper_connected)),
-    ];
-    for (name, help, value) in gauges {
+    ]
+}
+
+fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    for (name, help, value) in gauges(status) {
         let gauge = ConstGauge::new(value);
         gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
     }

@@ -13,6 +13,7 @@ mod batches;
 mod change_body;
 mod changes;
 mod cluster;
+mod compat;
 mod export;
 mod health;
 mod json;
@@ -38,6 +39,7 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use prometheus_client::registry::Registry;
+use serde_json::{Map, Value};
 
 use crate::domain::{PaymentId, PaymentIdError};
 use crate::replication::NodeId;
@@ -54,6 +56,10 @@ pub struct ApiOptions {
     pub node_id: NodeId,
     /// The metrics that other layers have registered; the API adds its own and shows all of them.
     pub registry: Registry,
+    /// The settings in force, fit to be shown to anybody.
+    pub settings: Map<String, Value>,
+    /// Whether clients of the compatible surface may have their connections dropped after a commit.
+    pub chaos_mode: bool,
 }
 
 /// What every handler holds.
@@ -68,6 +74,7 @@ struct Api {
 pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
     let metrics = ApiMetrics::register(options.registry, node.clone());
     let api = Api { node, name: NodeName::new(options.node_id), metrics };
+    let compatible = compat::router(api.clone(), options.settings, options.chaos_mode);
     Router::new()
         .merge(payments::router())
         .merge(changes::router())
@@ -78,6 +85,7 @@ pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
         .merge(ledger::router())
         .merge(cluster::router())
         .merge(health::router())
+        .merge(compatible)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(api)

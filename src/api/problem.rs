@@ -179,6 +179,21 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The problem in the shape of the earlier systems: `{error}`, and what helps a caller to go on.
+    pub(super) fn into_plain_answer(self) -> Answer {
+        let details = *self.0;
+        let mut body = Vec::with_capacity(128);
+        write_object(&mut body, |object| {
+            object.field("error", &details.detail);
+            for (name, json) in &details.members {
+                object.raw(name, json);
+            }
+        });
+        Answer::plain_error(details.status, body, details.mark, details.retry_after)
+    }
+}
+
 /// One title per code, and the code says it all.
 fn title(code: &str) -> String {
     let mut title = code.replace('_', " ");

@@ -159,6 +159,7 @@ pub(super) fn status() -> NodeStatus {
         quarantine: None,
         followers: [(node("node2"), follower)].into(),
         configuration: None,
+        wall_clock: Timestamp(1_700_000_000_020),
         client_url: "http://127.0.0.1:7101".to_owned(),
         peer_url: "http://127.0.0.1:7201".to_owned(),
         version: "0.1.0".to_owned(),

@@ -70,7 +70,8 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
     };
     let mut registry = Registry::with_prefix("quorapay");
     node.handle().metrics().register(&mut registry);
-    let options = ApiOptions { node_id: settings.node_id.clone(), registry };
+    let (chaos_mode, shown) = (settings.chaos_mode, settings.shown());
+    let options = ApiOptions { node_id: settings.node_id.clone(), registry, settings: shown, chaos_mode };
     let (stop, stopping) = watch::channel(false);
     let mut server = tokio::spawn(serve_clients(clients, api::router(node.handle(), options), stopping));
     tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");

@@ -122,6 +122,7 @@ mod tests {
             quarantine: None,
             followers: [(NodeId::parse("node2").unwrap(), node2)].into(),
             configuration: None,
+            wall_clock: Timestamp(2),
             client_url: "http://127.0.0.1:7101".to_owned(),
             peer_url: "http://127.0.0.1:7201".to_owned(),
             version: "0.1.0".to_owned(),

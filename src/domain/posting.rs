@@ -99,6 +99,12 @@ impl Operation {
 }
 
 impl<'entry> DecidedPayment<'entry> {
+    /// Whether it was decided in this entry, for better or worse. A repeated one was decided in an earlier entry.
+    #[must_use]
+    pub const fn is_decided(self) -> bool {
+        !matches!(self.outcome, PaymentOutcome::Repeated { .. })
+    }
+
     /// The money that it moved, if it was captured at once.
     #[must_use]
     pub fn posting(self, stamp: Stamp) -> Option<Posting<'entry>> {

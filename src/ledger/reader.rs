@@ -3,6 +3,7 @@
 //! Every call is one statement on a connection that can only read, so no snapshot is held between two calls. What it
 //! returns is durable here but not necessarily committed: callers ask only for indexes that they know to be.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
@@ -12,7 +13,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use super::error::LedgerError;
 use super::row::{COLUMNS, LIGHT_COLUMNS, column, from_sql, index_of, is_batch, parsed, read_entry, to_sql};
 use crate::domain::PaymentId;
-use crate::replication::{Entry, Epoch, Hash, LogIndex, Position, Timestamp};
+use crate::replication::{Body, Entry, Epoch, Hash, LogIndex, NodeId, Position, Timestamp};
 
 /// Most indexes looked up by one statement.
 const LOOKUP_ROWS: usize = 256;
@@ -162,6 +163,37 @@ impl LedgerReader {
             payments.push(parsed(column(&row, 0)?, PaymentId::parse)?);
         }
         Ok(payments)
+    }
+
+    /// How many payments entries above `above` and up to `upto` decided, refused ones too.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
+    pub async fn count_payments(&self, above: LogIndex, upto: LogIndex) -> Result<u64, LedgerError> {
+        let sql = "SELECT (SELECT COUNT(*) FROM entries WHERE log_index > ?1 AND log_index <= ?2 \
+                   AND +kind IN ('payment', 'authorization', 'payment_rejected')) \
+                   + (SELECT COUNT(*) FROM entries JOIN json_each(detail, '$.items') AS items \
+                   WHERE log_index > ?1 AND log_index <= ?2 AND +kind = 'batch' \
+                   AND items.value ->> '$.detail.repeats' IS NULL)";
+        let row = sqlx::query(sql).bind(to_sql(above.0)?).bind(to_sql(upto.0)?).fetch_one(&self.pool).await;
+        from_sql(column(&row.map_err(LedgerError::from_read)?, 0)?)
+    }
+
+    /// Who led in the epochs from `first` to `last`, as far as their first entries are here.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
+    pub async fn leaders(&self, first: Epoch, last: Epoch) -> Result<BTreeMap<Epoch, NodeId>, LedgerError> {
+        let sql = format!("SELECT {COLUMNS} FROM entries WHERE kind = 'epoch_start' AND epoch BETWEEN ? AND ?");
+        let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(first.0)?).bind(to_sql(last.0)?).fetch(&self.pool);
+        let mut leaders = BTreeMap::new();
+        while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
+            let entry = read_entry(&row)?;
+            if let Body::EpochStart { leader } = &entry.body {
+                leaders.insert(entry.epoch, leader.clone());
+            }
+        }
+        Ok(leaders)
     }
 
     /// Where the log stands after the entry at `index`; the beginning for index zero.

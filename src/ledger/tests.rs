@@ -574,6 +574,29 @@ async fn a_kind_that_contradicts_its_content_is_damage() {
 }
 
 #[tokio::test]
+async fn payments_are_counted_between_any_two_entries_and_epochs_know_their_leaders() {
+    let mut chain = Chain::begun();
+    chain.one_of_each();
+    let dir = stored(&chain, chain.last().index).await;
+    let ledger = opened(dir.path()).await;
+    let decided = |entry: &Arc<Entry>| {
+        let payments = entry.operation().into_iter().flat_map(Operation::payments);
+        payments.filter(|payment| payment.is_decided()).count() as u64
+    };
+    let end = chain.entries.len();
+    for (above, upto) in (0..=end).flat_map(|above| (above..=end).map(move |upto| (above, upto))) {
+        let expected: u64 = chain.entries[above..upto].iter().map(decided).sum();
+        let counted = ledger.reader.count_payments(LogIndex(above as u64), LogIndex(upto as u64)).await.unwrap();
+        assert_eq!(counted, expected, "above {above} up to {upto}");
+    }
+    let epoch = chain.entries[0].epoch;
+    let leaders = ledger.reader.leaders(epoch, epoch).await.unwrap();
+    assert_eq!(leaders.into_iter().collect::<Vec<_>>(), [(epoch, node("node1"))]);
+    assert_eq!(ledger.reader.leaders(Epoch(epoch.0 + 1), Epoch(u64::MAX >> 1)).await.unwrap().len(), 0);
+    closed(ledger).await;
+}
+
+#[tokio::test]
 async fn the_payments_that_changed_since_are_found() {
     let mut chain = Chain::begun();
     chain.one_of_each();

@@ -74,7 +74,7 @@ struct Audit {
     /// Forgets nothing, so that what each operation says of the time before it can be compared.
     bank: Bank,
     last_timestamp: Timestamp,
-    /// Keys, postings and payments of orders so far.
+    /// Keys, postings and payments of orders so far, and payments decided.
     counted: u64,
     /// Latest changes of payments so far, as the views should say them.
     changed: BTreeMap<(LogIndex, u16), (LogIndex, PaymentStatus)>,
@@ -278,6 +278,7 @@ impl Audit {
         found.postings.extend(moved.into_iter().map(|id| (id.clone(), entry.index)));
         for payment in operation.payments() {
             self.report.payments += 1;
+            self.counted += u64::from(payment.is_decided());
             let Some(order) = &payment.request.order else { continue };
             let digest = order.id.digest();
             match payment.outcome {

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::domain::{AccountId, AccountState, Currency, KeyDigest};
 use crate::engine::{Engine, Input};
 use crate::ledger::LedgerReader;
-use crate::replication::{Entry, Epoch, LogIndex, NodeId, Now};
+use crate::replication::{Entry, Epoch, LogIndex, NodeId, Now, Timestamp};
 use crate::transport::PeerClient;
 use crate::views::ViewsReader;
 
@@ -270,6 +270,25 @@ impl NodeHandle {
         // Neither the time that has passed nor a node that stops is news to the caller.
         let _ = timeout_at(again.into(), changed).await;
         if Instant::now() >= deadline { Err(()) } else { Ok(()) }
+    }
+
+    /// What this node's wall clock says.
+    #[must_use]
+    pub fn wall_clock(&self) -> Timestamp {
+        Timestamp(self.shared.clock.now().unix_ms)
+    }
+
+    /// By how many milliseconds this node's wall clock is ahead of the leader's, to within half the time that asking
+    /// takes; `None` if no leader answered within half a second.
+    pub async fn clock_offset_ms(&self) -> Option<i64> {
+        let leader = self.shared.pulse.borrow().leader.clone()?;
+        if leader == self.shared.node_id {
+            return Some(0);
+        }
+        let asked = self.wall_clock();
+        let status: NodeStatus = self.shared.peers.status(&leader, STATUS_TIMEOUT).await.ok()?;
+        let midway = u64::midpoint(asked.0, self.wall_clock().0);
+        midway.checked_signed_diff(status.wall_clock.0)
     }
 
     /// Every node's account of itself; peers that do not answer within half a second are shown without one.

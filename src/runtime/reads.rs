@@ -3,6 +3,7 @@
 //! Nothing here waits for an index. Callers first take a [`super::ReadPoint`] and ask for nothing above its applied
 //! index; everything up to there is in this node's files or memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::Stream;
@@ -10,7 +11,7 @@ use futures_util::Stream;
 use crate::domain::{
     AccountId, Currency, MinorUnits, Operation, OrderId, PaymentId, PaymentState, PaymentStatus, PostingKind,
 };
-use crate::replication::{Entry, LogIndex, Timestamp};
+use crate::replication::{Entry, Epoch, LogIndex, NodeId, Timestamp};
 
 use super::find::{changed_states, state_after};
 use super::handle::{NodeHandle, ReadError};
@@ -116,6 +117,31 @@ impl NodeHandle {
     /// [`ReadError::Storage`] if the ledger cannot be read.
     pub async fn entries(&self, from: LogIndex, to: LogIndex, limit: usize) -> Result<Vec<Arc<Entry>>, ReadError> {
         self.shared.ledger.entries(from, to, limit).await.map_err(unreadable)
+    }
+
+    /// How many payments were decided up to `at`, refused ones too.
+    ///
+    /// The views know it up to where they go, which may be a little before `at` or a little beyond; the ledger knows the
+    /// difference.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`] if the ledger or the views cannot be read.
+    pub async fn payment_count(&self, at: LogIndex) -> Result<u64, ReadError> {
+        let (projected, counted) = self.shared.views.payment_count().await.map_err(unreadable)?;
+        let ledger = &self.shared.ledger;
+        if projected <= at {
+            Ok(counted + ledger.count_payments(projected, at).await.map_err(unreadable)?)
+        } else {
+            Ok(counted.saturating_sub(ledger.count_payments(at, projected).await.map_err(unreadable)?))
+        }
+    }
+
+    /// Who led in the epochs from `first` to `last`, as far as this node's ledger holds their first entries.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`] if the ledger cannot be read.
+    pub async fn leaders(&self, first: Epoch, last: Epoch) -> Result<BTreeMap<Epoch, NodeId>, ReadError> {
+        self.shared.ledger.leaders(first, last).await.map_err(unreadable)
     }
 
     /// A payment as of `at`, with its history.

@@ -62,6 +62,9 @@ pub struct NodeStatus {
     pub followers: BTreeMap<NodeId, FollowerStatus>,
     /// Who votes, as this node's log says; `None` before the first configuration.
     pub configuration: Option<Configuration>,
+    /// What its wall clock said at that moment.
+    #[serde(default)]
+    pub wall_clock: Timestamp,
     /// Where clients reach the node.
     pub client_url: String,
     /// Where its peers reach the node.
@@ -132,6 +135,7 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         quarantine: replica.quarantine().map(str::to_owned),
         followers: replica.peers(now).into_iter().map(follower).collect(),
         configuration: replica.configuration().cloned(),
+        wall_clock: Timestamp(now.unix_ms),
         client_url: base.client_url.clone(),
         peer_url: base.peer_url.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

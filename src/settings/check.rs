@@ -45,6 +45,7 @@ pub(super) fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
         log_format: log_format(layers)?,
         timing: timing(layers)?,
         request_queue: queue(layers, "request_queue")?,
+        chaos_mode: switch(layers, "chaos_mode")?,
         node_id,
         listen,
         peer_listen,
@@ -71,6 +72,11 @@ fn number(layers: &mut Layers, name: &'static str, range: RangeInclusive<u64>) -
 
 fn queue(layers: &mut Layers, name: &'static str) -> Result<usize, SettingsError> {
     Ok(usize::try_from(number(layers, name, QUEUE)?).expect("a queue's bound fits any machine's word"))
+}
+
+fn switch(layers: &mut Layers, name: &'static str) -> Result<bool, SettingsError> {
+    let value = text(layers, name)?;
+    value.parse().map_err(|_| invalid(name, &value, "true or false"))
 }
 
 fn address(layers: &mut Layers, name: &'static str) -> Result<SocketAddr, SettingsError> {

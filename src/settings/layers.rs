@@ -29,7 +29,7 @@ const fn secret(name: &'static str) -> Known {
 /// Where the client commands look for a cluster. No setting of a node, and no mistake beside one.
 const CLIENTS_VARIABLE: &str = "QUORAPAY_URL";
 
-pub(super) const KNOWN: [Known; 19] = [
+pub(super) const KNOWN: [Known; 20] = [
     known("node_id", None),
     known("cluster_id", Some("quorapay")),
     known("listen", Some("127.0.0.1:7101")),
@@ -49,6 +49,7 @@ pub(super) const KNOWN: [Known; 19] = [
     known("heartbeat_timeout_ms", Some("400")),
     known("step_down_ms", Some("1000")),
     known("request_queue", Some("16384")),
+    known("chaos_mode", Some("false")),
 ];
 
 const PREFIX: &str = "QUORAPAY";

@@ -7,6 +7,7 @@
 mod check;
 mod layers;
 mod secret;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub timing: Timing,
     /// Requests of clients that may wait for the node's loop; one more is refused as overloaded.
     pub request_queue: usize,
+    /// Whether a client of the compatible surface may have its connection dropped after a commit, to see how it copes.
+    pub chaos_mode: bool,
 }
 
 /// A user of ZooKeeper's digest scheme.

@@ -189,3 +189,32 @@ fn every_setting_and_its_default_are_documented() {
         }
     }
 }
+
+#[test]
+fn settings_are_shown_whole_with_every_secret_masked() {
+    let settings = load(&[
+        ("QUORAPAY_CLUSTER_SECRET", SECRET),
+        ("QUORAPAY_ZOOKEEPER_USER", "quorapay"),
+        ("QUORAPAY_ZOOKEEPER_PASSWORD", "hidden from all"),
+        ("QUORAPAY_CHAOS_MODE", "true"),
+    ]);
+    let shown = settings.expect("valid").shown();
+    let mut names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+    names.sort_unstable();
+    let mut given: Vec<&str> = shown.keys().map(String::as_str).collect();
+    given.sort_unstable();
+    assert_eq!(given, names);
+    for known in KNOWN.iter().filter(|known| known.secret) {
+        assert_eq!(shown[known.name], "***", "{}", known.name);
+    }
+    assert_eq!((&shown["zookeeper_user"], &shown["chaos_mode"]), (&"quorapay".into(), &true.into()));
+    let text = serde_json::to_string(&shown).expect("JSON");
+    assert!(!text.contains(SECRET) && !text.contains("hidden from all"), "{text}");
+    assert_eq!(load(&[]).expect("valid").shown()["cluster_secret"], serde_json::Value::Null);
+}
+
+#[test]
+fn chaos_mode_is_off_unless_it_is_switched_on() {
+    assert!(!load(&[]).expect("valid").chaos_mode);
+    assert!(refusal("chaos_mode", "perhaps").contains("true or false"));
+}

@@ -77,6 +77,8 @@ pub(super) struct Chunk {
     pub(super) orders: BTreeMap<OrderDigest, Ordered>,
     /// Sorted.
     pub(super) order_payments: Vec<(OrderDigest, LogIndex, u16)>,
+    /// How many payments were decided, refused ones too.
+    pub(super) decided: u64,
 }
 
 impl Chunk {
@@ -96,6 +98,7 @@ impl Chunk {
 
     fn add(&mut self, operation: &Operation, stamp: Stamp) {
         for payment in operation.payments() {
+            self.decided += u64::from(payment.is_decided());
             self.add_payment(payment, stamp);
         }
         match operation {
@@ -134,7 +137,7 @@ impl Chunk {
             self.payments.entry(PaymentId::derive(stamp, payment.item)).or_default().hold = Hold::Open(Box::new(state));
         }
         let Some(order) = &request.order else { return };
-        if matches!(payment.outcome, PaymentOutcome::Repeated { .. }) {
+        if !payment.is_decided() {
             return;
         }
         self.order_payments.push((order.id.digest(), LogIndex(stamp.index), payment.item));

@@ -104,7 +104,7 @@ async fn begin_if_new(
         Some(owner) if owner == expected => Ok(()),
         Some((cluster, store)) => Err(damaged(format!("they are of store {store} in cluster {cluster:?}"))),
         None => {
-            sqlx::query("INSERT INTO meta VALUES (1, ?, ?, 0, 0, zeroblob(32))")
+            sqlx::query("INSERT INTO meta VALUES (1, ?, ?, 0, 0, zeroblob(32), 0)")
                 .bind(expected.0)
                 .bind(expected.1)
                 .execute(connection)

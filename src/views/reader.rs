@@ -36,7 +36,7 @@ pub struct ViewsContents {
     pub changed: Vec<(LogIndex, u16, LogIndex, PaymentStatus)>,
     /// Orders for which anything was charged, in no particular order.
     pub orders: Vec<(OrderId, OrderState)>,
-    /// How many keys, postings and payments of orders they hold, together.
+    /// How many keys, postings and payments of orders they hold and how many payments they counted, together.
     pub lookups: u64,
 }
 
@@ -80,6 +80,17 @@ impl ViewsReader {
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`], like every read.
     pub async fn projected(&self) -> Result<Position, ViewsError> {
         read_projected(&mut *self.pool.acquire().await?).await
+    }
+
+    /// Up to where the ledger is projected, and how many payments were decided up to there, refused ones too.
+    ///
+    /// # Errors
+    /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
+    pub async fn payment_count(&self) -> Result<(LogIndex, u64), ViewsError> {
+        let row: Option<(i64, i64)> =
+            sqlx::query_as("SELECT projected_index, payments FROM meta").fetch_optional(&self.pool).await?;
+        let (index, payments) = row.ok_or_else(|| damaged("they do not say up to where they go"))?;
+        Ok((LogIndex(from_sql(index)?), from_sql(payments)?))
     }
 
     /// The entry that holds a key, if it is projected.
@@ -232,10 +243,11 @@ impl ViewsReader {
         let changed = read_changed(&mut snapshot).await?;
         let orders = read_orders(&mut snapshot).await?;
         let sql = "SELECT (SELECT COUNT(*) FROM keys), (SELECT COUNT(*) FROM account_entries), \
-                   (SELECT COUNT(*) FROM order_payments)";
-        let (keys, postings, order_payments): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(&mut *snapshot).await?;
+                   (SELECT COUNT(*) FROM order_payments), payments FROM meta";
+        let (keys, postings, order_payments, payments): (i64, i64, i64, i64) =
+            sqlx::query_as(sql).fetch_one(&mut *snapshot).await?;
         snapshot.rollback().await?;
-        let lookups = from_sql(keys)? + from_sql(postings)? + from_sql(order_payments)?;
+        let lookups = from_sql(keys)? + from_sql(postings)? + from_sql(order_payments)? + from_sql(payments)?;
         Ok(ViewsContents { position, bank, changed, orders, lookups })
     }
 

@@ -35,6 +35,9 @@ async fn assert_shows(reader: &ViewsReader, chain: &Chain) {
     assert_shows_keys(reader, chain).await;
     assert_shows_postings(reader, chain).await;
     assert_shows_payments(reader, chain).await;
+    let operations = chain.entries.iter().filter_map(|entry| entry.operation());
+    let decided = operations.flat_map(Operation::payments).filter(|payment| payment.is_decided()).count();
+    assert_eq!(reader.payment_count().await.unwrap(), (chain.last().index, decided as u64));
 }
 
 async fn assert_shows_keys(reader: &ViewsReader, chain: &Chain) {

@@ -116,7 +116,7 @@ impl ViewsWriter {
             "BEGIN IMMEDIATE; DELETE FROM keys; DELETE FROM accounts; DELETE FROM balances; \
              DELETE FROM account_entries; DELETE FROM changed_payments; DELETE FROM holds; DELETE FROM orders; \
              DELETE FROM order_payments; \
-             UPDATE meta SET projected_index = 0, projected_epoch = 0, projected_hash = zeroblob(32); COMMIT",
+             UPDATE meta SET projected_index = 0, projected_epoch = 0, projected_hash = zeroblob(32), payments = 0; COMMIT",
         )
         .execute(&mut connection)
         .await?;
@@ -162,10 +162,13 @@ impl ViewsWriter {
         let next_account = self.store_accounts(connection, chunk).await?;
         store_payments(connection, chunk).await?;
         store_orders(connection, chunk).await?;
-        sqlx::query("UPDATE meta SET projected_index = ?, projected_epoch = ?, projected_hash = ?; COMMIT")
+        let sql = "UPDATE meta SET projected_index = ?, projected_epoch = ?, projected_hash = ?, \
+                   payments = payments + ?; COMMIT";
+        sqlx::query(sql)
             .bind(to_sql(end.index.0)?)
             .bind(to_sql(end.epoch.0)?)
             .bind(end.hash.0.to_vec())
+            .bind(to_sql(chunk.decided)?)
             .execute(connection)
             .await?;
         Ok(next_account)

@@ -5,6 +5,7 @@ mod accounts;
 mod bad_input;
 mod batches;
 mod cli;
+mod compatible;
 mod coordination;
 mod docs;
 mod double_charge;

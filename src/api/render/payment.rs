@@ -68,6 +68,11 @@ impl<'entry> ShownPayment<'entry> {
         self.payment.outcome.rejection()
     }
 
+    /// What was asked for and decided.
+    pub(in crate::api) const fn payment(&self) -> &DecidedPayment<'entry> {
+        &self.payment
+    }
+
     /// A payment where it stands now.
     pub(in crate::api) fn now(view: &'entry PaymentView) -> Option<Self> {
         Self::decided_at(&view.entry, view.item).map(|shown| shown.standing_at(&view.state))

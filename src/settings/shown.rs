@@ -1,0 +1,39 @@
+//! The settings as they may be shown to anybody: every secret is masked.
+
+use serde_json::{Map, Value, json};
+
+use super::{LogFormat, Secret, Settings};
+
+impl Settings {
+    /// Every setting by its name with the value in force. A secret is `"***"` if it is set; what is not set is null.
+    #[must_use]
+    pub fn shown(&self) -> Map<String, Value> {
+        let masked = |secret: Option<&Secret>| secret.map(Secret::to_string);
+        let credential = self.zookeeper_credential.as_ref();
+        let peers: Map<String, Value> =
+            self.peers.iter().map(|(node, url)| (node.to_string(), Value::from(url.as_str()))).collect();
+        let settings = [
+            ("node_id", json!(self.node_id)),
+            ("cluster_id", json!(self.cluster_id)),
+            ("listen", json!(self.listen.to_string())),
+            ("client_url", json!(self.client_url)),
+            ("peer_listen", json!(self.peer_listen.to_string())),
+            ("peer_url", json!(self.peer_url)),
+            ("peers", Value::Object(peers)),
+            ("zookeeper", json!(self.zookeeper)),
+            ("zookeeper_session_timeout_ms", json!(self.zookeeper_session_timeout_ms)),
+            ("zookeeper_user", json!(credential.map(|credential| credential.user.as_str()))),
+            ("zookeeper_password", json!(masked(credential.map(|credential| &credential.password)))),
+            ("cluster_secret", json!(masked(self.cluster_secret.as_ref()))),
+            ("data_dir", json!(self.data_dir.display().to_string())),
+            ("log", json!(self.log)),
+            ("log_format", json!(if self.log_format == LogFormat::Json { "json" } else { "text" })),
+            ("heartbeat_ms", json!(self.timing.heartbeat_ms)),
+            ("heartbeat_timeout_ms", json!(self.timing.heartbeat_timeout_ms)),
+            ("step_down_ms", json!(self.timing.step_down_ms)),
+            ("request_queue", json!(self.request_queue)),
+            ("chaos_mode", json!(self.chaos_mode)),
+        ];
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
