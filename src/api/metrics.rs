@@ -40,11 +40,13 @@ pub(super) enum Route {
     Livez,
     Readyz,
     Metrics,
+    Description,
+    Reference,
     /// No such path, or no such method.
     Unmatched,
 }
 
-const ROUTES: [(Route, &str); 21] = [
+const ROUTES: [(Route, &str); 23] = [
     (Route::PaymentCreate, "payment_create"),
     (Route::PaymentGet, "payment_get"),
     (Route::PaymentList, "payment_list"),
@@ -65,6 +67,8 @@ const ROUTES: [(Route, &str); 21] = [
     (Route::Livez, "livez"),
     (Route::Readyz, "readyz"),
     (Route::Metrics, "metrics"),
+    (Route::Description, "description"),
+    (Route::Reference, "reference"),
     (Route::Unmatched, "unmatched"),
 ];
 

@@ -13,12 +13,16 @@ mod batches;
 mod change_body;
 mod changes;
 mod cluster;
+mod docs;
 mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod health;
 mod json;
 mod keys;
 mod ledger;
 mod metrics;
+mod openapi;
 mod payment_body;
 mod payments;
 mod problem;
@@ -38,6 +42,7 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use prometheus_client::registry::Registry;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::domain::{PaymentId, PaymentIdError};
 use crate::replication::NodeId;
@@ -68,7 +73,13 @@ struct Api {
 pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
     let metrics = ApiMetrics::register(options.registry, node.clone());
     let api = Api { node, name: NodeName::new(options.node_id), metrics };
-    Router::new()
+    let (routes, _) = routes().split_for_parts();
+    routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(api)
+}
+
+/// Every route with its description.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::outline())
         .merge(payments::router())
         .merge(changes::router())
         .merge(batches::router())
@@ -78,9 +89,7 @@ pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
         .merge(ledger::router())
         .merge(cluster::router())
         .merge(health::router())
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(api)
+        .merge(docs::router())
 }
 
 impl Api {
