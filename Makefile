@@ -1,7 +1,7 @@
 # The commands that people and the gate use. Each installs what it needs and is not there.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test sim planted planted-table drill bench chaos soak chaos-tools lint zookeeper clean
+.PHONY: help up test sim planted planted-table http fuzz openapi drill bench chaos soak chaos-tools lint zookeeper clean
 
 PORT ?= 7101
 DATA ?= quorapay-dev
@@ -25,6 +25,7 @@ test: zookeeper ## every test, real ZooKeeper included
 	N=$(SEEDS) cargo test --test sim
 	cargo test --test it
 	cargo test --test chaos
+	bash tests/http/schemathesis.sh 60
 
 sim: ## the simulation alone: make sim N=100000, or one run: make sim SEED=7
 	cargo test --test sim $(if $(SEED),a_sweep_of_seeds) -- --nocapture
@@ -34,6 +35,15 @@ planted: ## bugs on purpose, each of which the simulation must find; one catch: 
 
 planted-table: ## the same, and writes what it measured into docs/TESTING.md
 	PLANTED_TABLE=$(CURDIR)/docs/TESTING.md $(MAKE) planted
+
+http: zookeeper ## a real cluster held to its own description: make http SECONDS=60
+	bash tests/http/schemathesis.sh $(SECONDS)
+
+fuzz: ## every reader of foreign bytes, for SECONDS altogether: make fuzz SECONDS=600
+	bash tests/fuzz/run.sh $(SECONDS)
+
+openapi: ## write docs/openapi.json anew from the handlers
+	UPDATE_OPENAPI=1 cargo test --lib the_description_that_is_checked_in
 
 drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and catch-up on real processes
 	cargo build --release --bin quorapay

@@ -32,6 +32,9 @@ pub mod clock;
 pub mod coordination;
 pub mod domain;
 pub mod engine;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod history;
 pub mod ledger;
 pub mod local;

@@ -1,13 +1,13 @@
 //! `/v1/accounts`: open one, list them, read one, change its policy or its status.
 
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::{
     AccountChangeKind, AccountId, AccountIdError, AccountStatus, Operation, OperationRequest, Overdraft,
@@ -20,18 +20,18 @@ use super::metrics::Route;
 use super::problem::Problem;
 use super::read::{List, Read};
 use super::request::Query;
-use super::{Api, path_text, render, request, writes};
+use super::{Api, openapi, path_text, render, request, writes};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OpenBody {
+pub(super) struct OpenBody {
     id: AccountId,
     overdraft: Option<Overdraft>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PatchBody {
+pub(super) struct PatchBody {
     overdraft: Option<Overdraft>,
     status: Option<StatusWord>,
 }
@@ -61,10 +61,23 @@ impl RequestBody for PatchBody {
     }
 }
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/accounts", get(list).post(open)).route("/v1/accounts/{id}", get(by_id).patch(change))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list, open)).routes(routes!(by_id, change))
 }
 
+/// Open an account
+///
+/// Accounts exist from their first credit too; opening one gives it an overdraft policy.
+#[utoipa::path(
+    post, path = "/v1/accounts", tag = "Accounts", operation_id = "openAccount", params(openapi::WriteHeaders),
+    request_body(content = openapi::NewAccount, example = json!(openapi::example("new_account"))),
+    responses(
+        (status = 201, description = "Opened.", body = openapi::ChangedAccount,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("opened_account"))),
+        openapi::AccountOpenProblems,
+    ),
+)]
 async fn open(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::AccountOpen, async {
         let (parts, body) = request.into_parts();
@@ -77,6 +90,21 @@ async fn open(State(api): State<Api>, request: Request) -> Response {
     .await
 }
 
+/// Change an account
+///
+/// Gives it another overdraft policy, another status, or both. Frozen accounts neither pay nor receive; only an empty
+/// account can be closed, and stays so.
+#[utoipa::path(
+    patch, path = "/v1/accounts/{id}", tag = "Accounts", operation_id = "changeAccount",
+    params(("id" = inline(openapi::AccountIdText), Path), openapi::WriteHeaders),
+    request_body(content = openapi::AccountPatch, example = json!({ "status": "frozen" })),
+    responses(
+        (status = 200, description = "Changed: what was set.", body = openapi::ChangedAccount,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("changed_account"))),
+        openapi::AccountChangeProblems,
+    ),
+)]
 async fn change(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::AccountChange, async {
         let (parts, body) = request.into_parts();
@@ -90,14 +118,14 @@ async fn change(State(api): State<Api>, id: Result<Path<String>, PathRejection>,
     .await
 }
 
-fn opening(body: OpenBody) -> Result<(AccountId, AccountChangeKind), Problem> {
+pub(super) fn opening(body: OpenBody) -> Result<(AccountId, AccountChangeKind), Problem> {
     check_overdraft(&body.id, body.overdraft)?;
     let overdraft = body.overdraft.unwrap_or_default();
     let change = AccountChangeKind::Open(render::applied_overdraft(&body.id, overdraft));
     Ok((body.id, change))
 }
 
-fn changing(account: &AccountId, body: &PatchBody) -> Result<AccountChangeKind, Problem> {
+pub(super) fn changing(account: &AccountId, body: &PatchBody) -> Result<AccountChangeKind, Problem> {
     let (overdraft, status) = (body.overdraft, body.status.map(|word| word.0));
     if overdraft.is_none() && status.is_none() {
         let detail = "a change of an account names its overdraft, its status or both";
@@ -128,6 +156,18 @@ fn changed(status: StatusCode, committed: &Committed) -> Result<Answer, Problem>
     Ok(Answer::json(status, body, Mark::of_write(committed)))
 }
 
+/// List accounts
+///
+/// In the order of their ids, all as of one index.
+#[utoipa::path(
+    get, path = "/v1/accounts", tag = "Accounts", operation_id = "listAccounts",
+    params(openapi::Page, openapi::Freshness, openapi::Deadline),
+    responses(
+        (status = 200, description = "A page of accounts.", body = openapi::AccountPage,
+         example = json!(openapi::example("account_page"))),
+        openapi::AccountListProblems,
+    ),
+)]
 async fn list(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::AccountList, async {
         let (parts, _) = request.into_parts();
@@ -146,6 +186,18 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
     .await
 }
 
+/// Read an account
+///
+/// Its policy, its status and its balances, all as of one index.
+#[utoipa::path(
+    get, path = "/v1/accounts/{id}", tag = "Accounts", operation_id = "getAccount",
+    params(("id" = inline(openapi::AccountIdText), Path), openapi::Freshness, openapi::Deadline),
+    responses(
+        (status = 200, description = "The account.", body = openapi::AccountAtIndex,
+         example = json!(openapi::example("account"))),
+        openapi::AccountReadProblems,
+    ),
+)]
 async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::AccountGet, async {
         let (parts, _) = request.into_parts();

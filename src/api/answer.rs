@@ -126,6 +126,11 @@ impl Answer {
         Self { status: StatusCode::OK, content_type: METRICS, body, mark: None, retry_after: None }
     }
 
+    /// Something that never changes while the node runs.
+    pub(super) fn fixed(content_type: HeaderValue, body: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, content_type, body: Content::Whole(body), mark: None, retry_after: None }
+    }
+
     /// An error; see [`super::problem::Problem`].
     pub(super) fn problem(status: StatusCode, body: Vec<u8>, mark: Option<Mark>, retry_after: Option<u32>) -> Self {
         Self { status, content_type: PROBLEM, body: Content::Whole(body), mark, retry_after }
@@ -155,7 +160,7 @@ impl Answer {
     }
 
     /// The body of an answer that is no export.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn body(&self) -> &[u8] {
         match &self.body {
             Content::Whole(body) => body,

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::post;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::{Batch, BatchOutcome, IdempotencyKey, Operation, OperationRequest, PaymentOutcome, Rejection};
 use crate::replication::{Entry, LogIndex};
@@ -22,15 +22,33 @@ use super::problem::Problem;
 use super::render::{Rfc3339, ShownPayment};
 use super::request::{self, MediaType, Query};
 use super::writes::{self, Write};
-use super::{Api, render};
+use super::{Api, openapi, render};
 
 /// Results that are written at a stretch; then everybody else on this thread has a turn.
 const RESULTS_AT_ONCE: usize = 512;
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/payments/batch", post(create))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(create))
 }
 
+/// Make many payments
+///
+/// Up to 10,000 payments in one entry of the ledger, each by itself or all or none. The body is an array of payments,
+/// an object with one, or one payment per line; at most 16 MiB. A wrong payment is named by its position.
+#[utoipa::path(
+    post, path = "/v1/payments/batch", tag = "Payments", operation_id = "makeBatch",
+    params(openapi::BatchParams, openapi::WriteHeaders),
+    request_body(content(
+        (openapi::BatchBody = "application/json", example = json!(openapi::example("batch_body"))),
+        (openapi::BatchLines = "application/x-ndjson", example = json!(openapi::example("batch_lines"))),
+    )),
+    responses(
+        (status = 200, description = "Decided: a result per payment, in order.", body = openapi::DecidedBatch,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("batch"))),
+        openapi::BatchProblems,
+    ),
+)]
 async fn create(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::BatchCreate, make_batch(&api, request)).await
 }

@@ -1,11 +1,11 @@
 //! `/v1/payments/{id}/capture`, `/void` and `/refund`: what is done to a payment after it was made.
 
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::post;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::{Operation, OperationRequest, PaymentChange};
 use crate::runtime::Committed;
@@ -14,28 +14,67 @@ use super::answer::{Answer, Mark};
 use super::change_body::{self, ChangeName};
 use super::metrics::Route;
 use super::problem::Problem;
-use super::{Api, path_payment_id, render, writes};
+use super::{Api, openapi, path_payment_id, render, writes};
 
 /// Room for a payment and what was done to it.
 const USUAL_CHANGE_BYTES: usize = 512;
 
 type PathId = Result<Path<String>, PathRejection>;
 
-pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/v1/payments/{id}/capture", post(capture))
-        .route("/v1/payments/{id}/void", post(void))
-        .route("/v1/payments/{id}/refund", post(refund))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(capture)).routes(routes!(void)).routes(routes!(refund))
 }
 
+/// Capture a hold
+///
+/// Takes a part of what is held, or all that is left. There may be several captures.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/capture", tag = "Payments", operation_id = "capturePayment",
+    params(("id" = inline(openapi::PaymentIdText), Path), openapi::WriteHeaders),
+    request_body(content = Option<openapi::Part>, example = json!({ "amount": 1000 })),
+    responses(
+        (status = 200, description = "Done: the payment after it.", body = openapi::ChangedPayment,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("capture"))),
+        openapi::ChangeProblems,
+    ),
+)]
 async fn capture(State(api): State<Api>, id: PathId, request: Request) -> Response {
     api.answer(Route::PaymentCapture, change(&api, ChangeName::Capture, id, request)).await
 }
 
+/// Void a hold
+///
+/// Releases what is still held. What was captured stays captured.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/void", tag = "Payments", operation_id = "voidPayment",
+    params(("id" = inline(openapi::PaymentIdText), Path), openapi::WriteHeaders),
+    request_body(content = Option<openapi::Nothing>, example = json!({})),
+    responses(
+        (status = 200, description = "Done: the payment after it.", body = openapi::ChangedPayment,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("void"))),
+        openapi::ChangeProblems,
+    ),
+)]
 async fn void(State(api): State<Api>, id: PathId, request: Request) -> Response {
     api.answer(Route::PaymentVoid, change(&api, ChangeName::Void, id, request)).await
 }
 
+/// Refund a payment
+///
+/// Gives a part of what was captured back, or all that is left of it. There may be several refunds.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/refund", tag = "Payments", operation_id = "refundPayment",
+    params(("id" = inline(openapi::PaymentIdText), Path), openapi::WriteHeaders),
+    request_body(content = Option<openapi::Part>, example = json!({ "amount": 250 })),
+    responses(
+        (status = 200, description = "Done: the payment after it.", body = openapi::ChangedPayment,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("refund"))),
+        openapi::ChangeProblems,
+    ),
+)]
 async fn refund(State(api): State<Api>, id: PathId, request: Request) -> Response {
     api.answer(Route::PaymentRefund, change(&api, ChangeName::Refund, id, request)).await
 }

@@ -1,21 +1,21 @@
 //! `/v1/cluster`: who is there, and handing the leadership over.
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
 use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::replication::NodeId;
 use crate::runtime::{NodeStatus, PeerView};
 
-use super::Api;
 use super::answer::{Answer, Mark};
 use super::json::{RequestBody, read_object, write_object};
 use super::metrics::Route;
 use super::problem::Problem;
 use super::request::{self, Query};
+use super::{Api, openapi};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,10 +29,21 @@ impl RequestBody for TransferBody {
     }
 }
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/cluster", get(cluster)).route("/v1/cluster/leader/transfer", post(transfer))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(cluster)).routes(routes!(transfer))
 }
 
+/// Show the cluster
+///
+/// Every node with its role, epoch, indexes and lag, as it answers now.
+#[utoipa::path(
+    get, path = "/v1/cluster", tag = "Cluster", operation_id = "getCluster",
+    responses(
+        (status = 200, description = "The nodes.", body = openapi::ClusterView,
+         example = json!(openapi::example("cluster"))),
+        openapi::ClusterProblems,
+    ),
+)]
 async fn cluster(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::Cluster, async {
         let (parts, _) = request.into_parts();
@@ -57,6 +68,19 @@ fn cluster_json(status: &NodeStatus, peers: &[PeerView]) -> Vec<u8> {
     body
 }
 
+/// Hand the leadership over
+///
+/// To the node named, or to whoever is fit. Requests wait meanwhile; none fails.
+#[utoipa::path(
+    post, path = "/v1/cluster/leader/transfer", tag = "Cluster", operation_id = "transferLeader",
+    params(openapi::Deadline),
+    request_body(content = Option<openapi::TransferWish>, example = json!({ "to": "node2" })),
+    responses(
+        (status = 200, description = "Handed over.", body = openapi::TransferDone,
+         example = json!({ "leader": "node2" })),
+        openapi::TransferProblems,
+    ),
+)]
 async fn transfer(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::LeaderTransfer, async {
         let (parts, body) = request.into_parts();

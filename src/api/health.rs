@@ -1,24 +1,32 @@
 //! `/livez`, `/readyz` and `/metrics`: for those who run the node.
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::runtime::{NodeStatus, Role};
 
-use super::Api;
 use super::answer::Answer;
 use super::json::write_object;
 use super::metrics::{MetricsFormat, Route};
 use super::problem::Problem;
 use super::request::Query;
+use super::{Api, openapi};
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).route("/metrics", get(metrics))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(metrics))
 }
 
+/// Alive
+///
+/// The process answers.
+#[utoipa::path(
+    get, path = "/livez", tag = "Node", operation_id = "livez",
+    responses((status = 200, description = "It does.", body = openapi::Alive,
+               example = json!({ "status": "alive", "node_id": "node1" }))),
+)]
 async fn livez(State(api): State<Api>, _request: Request) -> Response {
     api.answer(Route::Livez, async {
         let mut body = Vec::with_capacity(64);
@@ -30,6 +38,16 @@ async fn livez(State(api): State<Api>, _request: Request) -> Response {
     .await
 }
 
+/// Ready
+///
+/// Whether a write or a linearizable read sent to this node now would be answered.
+#[utoipa::path(
+    get, path = "/readyz", tag = "Node", operation_id = "readyz",
+    responses(
+        (status = 200, description = "It would.", body = openapi::Ready, example = json!(openapi::example("ready"))),
+        openapi::ReadyProblems,
+    ),
+)]
 async fn readyz(State(api): State<Api>, _request: Request) -> Response {
     api.answer(Route::Readyz, async { readiness(&api.node.status()) }).await
 }
@@ -68,6 +86,17 @@ fn obstacles(status: &NodeStatus) -> Vec<&'static str> {
     reasons
 }
 
+/// Metrics
+///
+/// For Prometheus, in the OpenMetrics text format, unless another form is asked for.
+#[utoipa::path(
+    get, path = "/metrics", tag = "Node", operation_id = "metrics",
+    params(("format" = Option<String>, Query, description = "`prometheus` (the default), `json` or `summary`.")),
+    responses((status = 200, description = "All of them.", content(
+        (String = "application/openmetrics-text"),
+        (serde_json::Value = "application/json"),
+    ))),
+)]
 async fn metrics(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::Metrics, async {
         let (parts, _) = request.into_parts();

@@ -1,11 +1,11 @@
 //! `/v1/payments/by-key`: what became of an idempotency key, and seeing to it that nothing ever applies under it.
 
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::{Batch, IdempotencyKey, Operation, OperationRequest};
 use crate::replication::{Entry, LogIndex};
@@ -17,12 +17,24 @@ use super::problem::Problem;
 use super::read::Read;
 use super::render::ShownPayment;
 use super::request::Query;
-use super::{Api, batches, path_text, render, request, writes};
+use super::{Api, batches, openapi, path_text, render, request, writes};
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/payments/by-key/{key}", get(by_key)).route("/v1/payments/by-key/{key}/fence", post(fence))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(by_key)).routes(routes!(fence))
 }
 
+/// What became of a key
+///
+/// Settles an unknown outcome: shows what was decided under the key, with what its call was answered.
+#[utoipa::path(
+    get, path = "/v1/payments/by-key/{key}", tag = "Keys", operation_id = "getKey",
+    params(("key" = inline(openapi::Key), Path), openapi::Freshness, openapi::Deadline),
+    responses(
+        (status = 200, description = "What the key stands for.", body = openapi::KeyState,
+         example = json!(openapi::example("key"))),
+        openapi::KeyProblems,
+    ),
+)]
 async fn by_key(State(api): State<Api>, key: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::PaymentByKey, async {
         let (parts, _) = request.into_parts();
@@ -33,6 +45,19 @@ async fn by_key(State(api): State<Api>, key: Result<Path<String>, PathRejection>
     .await
 }
 
+/// Fence a key
+///
+/// Commits that nothing can ever apply under the key from now on, or answers what already has.
+#[utoipa::path(
+    post, path = "/v1/payments/by-key/{key}/fence", tag = "Keys", operation_id = "fenceKey",
+    params(("key" = inline(openapi::Key), Path), openapi::Deadline),
+    responses(
+        (status = 200, description = "Fenced, or what had applied before.", body = openapi::KeyState,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was fenced earlier.")),
+         example = json!(openapi::example("fence"))),
+        openapi::FenceProblems,
+    ),
+)]
 async fn fence(State(api): State<Api>, key: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::KeyFence, async {
         let (parts, _) = request.into_parts();

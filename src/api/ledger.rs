@@ -1,10 +1,10 @@
 //! `/v1/ledger`: the raw entries with their hashes, by pages or as a whole, for those who check the history themselves.
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::replication::LogIndex;
 
@@ -14,15 +14,30 @@ use super::metrics::Route;
 use super::problem::Problem;
 use super::read::Read;
 use super::request::{self, Query};
-use super::{Api, render};
+use super::{Api, openapi, render};
 
 /// The first entry of every ledger.
 const FIRST: LogIndex = LogIndex(1);
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/ledger", get(entries))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(entries))
 }
 
+/// Read the ledger
+///
+/// The raw entries with their hashes, oldest first, for those who check the history themselves.
+#[utoipa::path(
+    get, path = "/v1/ledger", tag = "Ledger", operation_id = "getLedger",
+    params(openapi::LedgerRange, openapi::Freshness, openapi::Deadline),
+    responses(
+        (status = 200, description = "Some entries, or all of them.", content(
+            (openapi::LedgerPage = "application/json", example = json!(openapi::example("ledger"))),
+            (String = "text/csv"),
+            (String = "application/x-ndjson"),
+        )),
+        openapi::LedgerProblems,
+    ),
+)]
 async fn entries(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::Ledger, async {
         let (parts, _) = request.into_parts();
@@ -68,7 +83,7 @@ async fn export(
     }))
 }
 
-fn take_from(query: &mut Query<'_>) -> Result<LogIndex, Problem> {
+pub(super) fn take_from(query: &mut Query<'_>) -> Result<LogIndex, Problem> {
     // SQLite's integers end at 2^63 - 1, and so do indexes.
     let parse = |text: &str| text.parse::<i64>().ok().and_then(|index| u64::try_from(index).ok()).map(LogIndex);
     let from = query.parse("from_index", "invalid_index", "a whole number from 1", parse)?;

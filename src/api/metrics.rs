@@ -51,11 +51,13 @@ pub(super) enum Route {
     CompatiblePing,
     CompatibleConfig,
     CompatibleTransfer,
+    Description,
+    Reference,
     /// No such path, or no such method.
     Unmatched,
 }
 
-const ROUTES: [(Route, &str); 28] = [
+const ROUTES: [(Route, &str); 30] = [
     (Route::PaymentCreate, "payment_create"),
     (Route::PaymentGet, "payment_get"),
     (Route::PaymentList, "payment_list"),
@@ -83,6 +85,8 @@ const ROUTES: [(Route, &str); 28] = [
     (Route::CompatiblePing, "compatible_ping"),
     (Route::CompatibleConfig, "compatible_config"),
     (Route::CompatibleTransfer, "compatible_transfer"),
+    (Route::Description, "description"),
+    (Route::Reference, "reference"),
     (Route::Unmatched, "unmatched"),
 ];
 

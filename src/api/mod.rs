@@ -14,12 +14,16 @@ mod change_body;
 mod changes;
 mod cluster;
 mod compat;
+mod docs;
 mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod health;
 mod json;
 mod keys;
 mod ledger;
 mod metrics;
+mod openapi;
 mod payment_body;
 mod payments;
 mod problem;
@@ -40,6 +44,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::domain::{PaymentId, PaymentIdError};
 use crate::replication::NodeId;
@@ -75,7 +80,14 @@ pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
     let metrics = ApiMetrics::register(options.registry, node.clone());
     let api = Api { node, name: NodeName::new(options.node_id), metrics };
     let compatible = compat::router(api.clone(), options.settings, options.chaos_mode);
-    Router::new()
+    let (routes, _) = routes().split_for_parts();
+    let routes = routes.merge(compatible);
+    routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(api)
+}
+
+/// Every route of version 1 with its description.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::outline())
         .merge(payments::router())
         .merge(changes::router())
         .merge(batches::router())
@@ -85,10 +97,7 @@ pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
         .merge(ledger::router())
         .merge(cluster::router())
         .merge(health::router())
-        .merge(compatible)
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(api)
+        .merge(docs::router())
 }
 
 impl Api {

@@ -1,11 +1,11 @@
 //! `/v1/payments`: make a payment, read one with what became of it, and list them.
 
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::{AccountId, Currency, IdempotencyKey, OperationRequest, OrderId, PaymentStatus};
 use crate::replication::{LogIndex, Timestamp};
@@ -18,12 +18,26 @@ use super::problem::Problem;
 use super::read::{List, Read};
 use super::render::ShownPayment;
 use super::request::Query;
-use super::{Api, path_payment_id, payment_body, render, request, writes};
+use super::{Api, openapi, path_payment_id, payment_body, render, request, writes};
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/payments", get(list).post(create)).route("/v1/payments/{id}", get(by_id))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(by_id))
 }
 
+/// Make a payment
+///
+/// Moves money at once, or with `capture: "manual"` sets it aside for captures. A refusal by the bank is a 409 with the
+/// refused payment in `payment`.
+#[utoipa::path(
+    post, path = "/v1/payments", tag = "Payments", operation_id = "makePayment", params(openapi::WriteHeaders),
+    request_body(content = openapi::NewPayment, example = json!(openapi::example("new_payment"))),
+    responses(
+        (status = 201, description = "Decided and on a majority of disks.", body = openapi::Payment,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("payment"))),
+        openapi::PaymentProblems,
+    ),
+)]
 async fn create(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::PaymentCreate, make_payment(&api, request)).await
 }
@@ -50,6 +64,18 @@ fn created(committed: &Committed, key: &IdempotencyKey) -> Result<Answer, Proble
     }
 }
 
+/// Read a payment
+///
+/// As it stands, with its captures, refunds, void and expiry, oldest first.
+#[utoipa::path(
+    get, path = "/v1/payments/{id}", tag = "Payments", operation_id = "getPayment",
+    params(("id" = inline(openapi::PaymentIdText), Path), openapi::Freshness, openapi::Deadline),
+    responses(
+        (status = 200, description = "The payment.", body = openapi::PaymentWithHistory,
+         example = json!(openapi::example("payment_with_history"))),
+        openapi::PaymentReadProblems,
+    ),
+)]
 async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::PaymentGet, async {
         let (parts, _) = request.into_parts();
@@ -77,6 +103,18 @@ fn with_history(view: &PaymentView, shown: &ShownPayment<'_>) -> Vec<u8> {
     body
 }
 
+/// List payments
+///
+/// Newest first, each as it stands. All conditions given must hold.
+#[utoipa::path(
+    get, path = "/v1/payments", tag = "Payments", operation_id = "listPayments",
+    params(openapi::PaymentFilter, openapi::Page, openapi::Freshness, openapi::Deadline),
+    responses(
+        (status = 200, description = "A page of payments.", body = openapi::PaymentPage,
+         example = json!(openapi::example("payment_page"))),
+        openapi::PaymentListProblems,
+    ),
+)]
 async fn list(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::PaymentList, async {
         let (parts, _) = request.into_parts();
@@ -95,7 +133,7 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
     .await
 }
 
-fn take_filter(query: &mut Query<'_>) -> Result<PaymentFilter, Problem> {
+pub(super) fn take_filter(query: &mut Query<'_>) -> Result<PaymentFilter, Problem> {
     Ok(PaymentFilter {
         account: query.parse("account", "invalid_account_id", "an account id", |text| AccountId::parse(text).ok())?,
         status: query.parse("status", "invalid_status", &statuses(), PaymentStatus::parse)?,

@@ -108,19 +108,19 @@ impl Problem {
     }
 
     /// The stable code.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn code(&self) -> &'static str {
         self.0.code
     }
 
     /// What was wrong, if it has a name.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn field_name(&self) -> Option<&str> {
         self.0.field.as_deref()
     }
 
     /// The status that it is answered with.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn status(&self) -> StatusCode {
         self.0.status
     }

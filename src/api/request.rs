@@ -217,7 +217,9 @@ impl<'a> Query<'a> {
 
     /// Takes out a parameter that is an index.
     pub(super) fn index(&mut self, name: &'static str) -> Result<Option<u64>, Problem> {
-        self.parse(name, "invalid_index", "a whole number", whole_number)
+        // SQLite's integers end at 2^63 - 1, and so do indexes.
+        let parse = |text: &str| whole_number(text).filter(|index| i64::try_from(*index).is_ok());
+        self.parse(name, "invalid_index", "a whole number up to 9223372036854775807", parse)
     }
 
     /// Takes the page's size out.

@@ -1,10 +1,10 @@
 //! `/v1/accounts/{id}/statement`: what moved an account's money, with a running balance, by pages or as a whole.
 
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::runtime::StatementFilter;
 
@@ -16,12 +16,30 @@ use super::payments::{take_currency, take_moment};
 use super::problem::Problem;
 use super::read::{List, Read};
 use super::request::Query;
-use super::{Api, render, request};
+use super::{Api, openapi, render, request};
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/accounts/{id}/statement", get(statement))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(statement))
 }
 
+/// Read a statement
+///
+/// What moved the account's money, newest first, with the balance after each. Holds and voids move nothing.
+#[utoipa::path(
+    get, path = "/v1/accounts/{id}/statement", tag = "Accounts", operation_id = "getStatement",
+    params(
+        ("id" = inline(openapi::AccountIdText), Path), openapi::StatementFilter, openapi::Page, openapi::Freshness,
+        openapi::Deadline,
+    ),
+    responses(
+        (status = 200, description = "A page of the statement, or all of it.", content(
+            (openapi::Statement = "application/json", example = json!(openapi::example("statement"))),
+            (String = "text/csv"),
+            (String = "application/x-ndjson"),
+        )),
+        openapi::StatementProblems,
+    ),
+)]
 async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::AccountStatement, async {
         let (parts, _) = request.into_parts();
@@ -60,7 +78,7 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
     .await
 }
 
-fn take_filter(query: &mut Query<'_>) -> Result<StatementFilter, Problem> {
+pub(super) fn take_filter(query: &mut Query<'_>) -> Result<StatementFilter, Problem> {
     Ok(StatementFilter {
         currency: take_currency(query)?,
         from_time: take_moment(query, "from_time")?,

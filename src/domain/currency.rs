@@ -60,6 +60,12 @@ const HUNDREDTHS: &[&str] = &[
 ];
 
 impl Currency {
+    /// Every code there is, sorted.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        let unusual = UNUSUAL_EXPONENTS.iter().map(|(code, _)| *code);
+        HUNDREDTHS.iter().copied().chain(unusual).collect::<std::collections::BTreeSet<_>>().into_iter()
+    }
+
     /// Reads a three-letter upper-case code.
     ///
     /// # Errors

@@ -9,6 +9,8 @@
 mod detail;
 mod error;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod open;
 mod reader;
 mod row;

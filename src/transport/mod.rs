@@ -12,6 +12,8 @@
 //! refused. This layer knows nothing of what the messages mean: [`Inbound`] goes to the runtime, answers come back.
 
 mod client;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod presence;
 mod server;
 mod wire;

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", &["domain", "replication", "engine", "ledger", "views", "transport", "coordination", "clock"]),
     ("api", &["domain", "replication", "engine", "runtime"]),
     ("client", &["domain", "replication"]),
+    ("fuzzing", &["domain", "replication", "ledger", "transport", "settings", "api"]),
     ("local", &[]),
     ("chaos", &["domain", "replication", "client", "history", "check", "local", "runtime"]),
     ("check", &["domain", "replication", "ledger", "history"]),

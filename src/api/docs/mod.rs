@@ -1,0 +1,78 @@
+//! `/openapi.json` and `/docs`: the API's description, and a page that shows it without anything from elsewhere.
+
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::response::Response;
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::Answer;
+use super::metrics::Route;
+use super::{Api, openapi};
+
+/// The description of all routes, made when it is first asked for.
+pub(super) static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| openapi::finish(super::routes().into_openapi()));
+
+/// The page may load its own style and script and read the description; nothing else, and nobody may frame it.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'",
+);
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
+const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(description))
+        .routes(routes!(page))
+        .route("/docs/page.css", get(style))
+        .route("/docs/page.js", get(script))
+}
+
+/// This description
+///
+/// OpenAPI 3.1.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "Node", operation_id = "openapi",
+    responses((status = 200, description = "The description.", body = Object)),
+)]
+async fn description(State(api): State<Api>) -> Response {
+    api.answer(Route::Description, async { Ok(Answer::fixed(JSON, DESCRIPTION.to_vec())) }).await
+}
+
+/// Reference
+///
+/// This description as a page for people.
+#[utoipa::path(
+    get, path = "/docs", tag = "Node", operation_id = "docs",
+    responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
+)]
+async fn page(State(api): State<Api>) -> Response {
+    file(&api, HTML, include_bytes!("page.html")).await
+}
+
+async fn style(State(api): State<Api>) -> Response {
+    file(&api, CSS, include_bytes!("page.css")).await
+}
+
+async fn script(State(api): State<Api>) -> Response {
+    file(&api, JAVASCRIPT, include_bytes!("page.js")).await
+}
+
+async fn file(api: &Api, content_type: HeaderValue, content: &'static [u8]) -> Response {
+    let mut response = api.answer(Route::Reference, async { Ok(Answer::fixed(content_type, content.to_vec())) }).await;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
+    headers.insert(REFERRER_POLICY, NO_REFERRER);
+    response
+}

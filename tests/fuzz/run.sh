@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Fuzzes every target, or those named: run.sh SECONDS [TARGET...]. The seconds are shared among them.
+#
+# What libFuzzer finds interesting is kept in target/fuzz/TARGET and goes on from there the next time; what breaks a
+# promise is kept in target/fuzz/broken, and the command to repeat it is printed. The corpus that is checked in stays as
+# it is.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+seconds=${1:-30}
+shift || true
+
+command -v c++ >/dev/null || { apt-get update -q && apt-get install -q -y g++; }
+# libFuzzer itself, once.
+cargo build --quiet --manifest-path tests/fuzz/engine/Cargo.toml --target-dir target/fuzz/engine
+engine=$(ls target/fuzz/engine/debug/build/libfuzzer-sys-*/out/liblibfuzzer.a | head -n 1)
+FUZZ_ENGINE="$PWD/${engine%/*}" RUSTC_WRAPPER="$PWD/tests/fuzz/rustc.sh" \
+    cargo build --manifest-path tests/fuzz/Cargo.toml --target-dir target
+fuzzer=target/debug/quorapay-fuzz
+
+targets=("$@")
+if [ ${#targets[@]} -eq 0 ]; then
+    for folder in tests/fuzz/corpus/*/; do targets+=("$(basename "$folder")"); done
+fi
+share=$((seconds / ${#targets[@]}))
+[ "$share" -ge 1 ] || share=1
+
+mkdir -p target/fuzz/broken
+for target in "${targets[@]}"; do
+    grown=target/fuzz/$target
+    corpus=tests/fuzz/corpus/$target
+    mkdir -p "$grown"
+    dictionary=()
+    [ ! -f "tests/fuzz/words/$target" ] || dictionary=("-dict=tests/fuzz/words/$target")
+    log=target/fuzz/$target.log
+    if ! FUZZ_TARGET=$target "$fuzzer" "$grown" "$corpus" "${dictionary[@]}" -max_total_time="$share" -timeout=10 \
+        -rss_limit_mb=1024 -max_len=4096 -artifact_prefix="target/fuzz/broken/$target-" -print_final_stats=1 \
+        >"$log" 2>&1; then
+        tail -n 40 "$log"
+        echo "fuzz: $target broke a promise; again with: FUZZ_TARGET=$target $fuzzer target/fuzz/broken/$target-..."
+        exit 1
+    fi
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    coverage=$(grep -o 'cov: [0-9]*' "$log" | tail -n 1)
+    echo "fuzz: $target: $runs runs in ${share}s, ${coverage:-cov: 0}, nothing found"
+done

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Holds a real cluster to its own description: schemathesis.sh [SECONDS]. Starts three nodes on free ports, lets
+# schemathesis make calls from /openapi.json, right and wrong ones, and takes the cluster down again.
+#
+# BINARY=... names the program; it is built if nobody does. SEED=... tries other calls.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+seconds=${1:-60}
+
+# The tools are installed once, into target/, and again when the versions change.
+environment=target/schemathesis
+wanted=$(cksum <tests/http/requirements.txt)
+if [ "$(cat "$environment/installed" 2>/dev/null)" != "$wanted" ]; then
+    rm -rf "$environment"
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        apt-get update -q && apt-get install -q -y python3-venv
+    fi
+    python3 -m venv "$environment"
+    "$environment/bin/pip" install -q -r tests/http/requirements.txt
+    echo "$wanted" >"$environment/installed"
+fi
+
+binary=${BINARY:-target/debug/quorapay}
+[ -n "${BINARY:-}" ] || cargo build --bin quorapay
+
+port=$("$environment/bin/python" tests/http/free_port.py)
+data=$(mktemp -d)
+cluster=
+end() {
+    [ -z "$cluster" ] || { kill -TERM "$cluster" 2>/dev/null && wait "$cluster" 2>/dev/null; } || true
+    rm -rf "$data"
+}
+trap end EXIT
+trap 'exit 130' INT TERM
+
+mkfifo "$data/said"
+"$binary" dev --port "$port" --data-dir "$data/cluster" --no-input >"$data/said" 2>&1 &
+cluster=$!
+exec {said}<"$data/said"
+until [[ ${line:-} == *ready* ]]; do
+    if ! read -r -t 90 line <&"$said"; then
+        echo "schemathesis: the cluster does not start" >&2
+        tail -n 20 "$data"/cluster/*.log >&2 || true
+        exit 1
+    fi
+done
+cat <&"$said" >/dev/null &
+
+mkdir -p target/http
+cd tests/http
+PYTHONPATH=. "../../$environment/bin/schemathesis" --config-file schemathesis.toml run \
+    "http://127.0.0.1:$((port + 1))/openapi.json" --max-time "$seconds" --max-examples "${EXAMPLES:-25}" \
+    --max-failures 20 --continue-on-failure ${SEED:+--seed "$SEED"} \
+    --report junit --report-junit-path ../../target/http/schemathesis.xml
