@@ -50,7 +50,8 @@ mod tests {
             let files = std::fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
             let mut checked = 0;
             for file in files {
-                check(&std::fs::read(file.unwrap().path()).unwrap());
+                let path = file.expect("the corpus can be listed").path();
+                check(&std::fs::read(path).expect("what was listed can be read"));
                 checked += 1;
             }
             assert!(checked > 0, "{name} has nothing to start from");
