@@ -54,6 +54,8 @@ async fn create(State(api): State<Api>, request: Request) -> Response {
 }
 
 async fn make_batch(api: &Api, request: Request) -> Result<Answer, Problem> {
+    // Taken before the body is read: its bytes, its payments and its answer are what the bound is about.
+    let _permit = api.batches.try_acquire().map_err(|_| Problem::overloaded())?;
     let (parts, body) = request.into_parts();
     let mut query = Query::new(parts.uri.query());
     let atomic = query.parse("atomic", "invalid_atomic", "true or false", |text| text.parse().ok())?;

@@ -91,11 +91,19 @@ fn obstacles(status: &NodeStatus) -> Vec<&'static str> {
 /// For Prometheus, in the OpenMetrics text format, unless another form is asked for.
 #[utoipa::path(
     get, path = "/metrics", tag = "Node", operation_id = "metrics",
-    params(("format" = Option<String>, Query, description = "`prometheus` (the default), `json` or `summary`.")),
-    responses((status = 200, description = "All of them.", content(
-        (String = "application/openmetrics-text"),
-        (serde_json::Value = "application/json"),
-    ))),
+    params(("format" = inline(Option<MetricsFormat>), Query, description = "The text for Prometheus if absent.")),
+    responses(
+        (status = 200, description = "All of them.", content(
+            (String = "application/openmetrics-text"),
+            (openapi::Numbers = "application/json", example = json!({
+                "node_id": "node1",
+                "counters": { "payment_create.201": 3, "elections_won": 1 },
+                "gauges": { "open_holds": 0 },
+                "timers": { "payment_create": { "count": 3, "mean": 0.002, "p50": 0.002, "p95": 0.003, "p99": 0.003 } },
+            })),
+        )),
+        openapi::MetricsProblems,
+    ),
 )]
 async fn metrics(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::Metrics, async {

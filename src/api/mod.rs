@@ -35,6 +35,7 @@ mod samples;
 mod statements;
 mod writes;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -44,6 +45,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::domain::{PaymentId, PaymentIdError};
@@ -73,12 +75,18 @@ struct Api {
     node: NodeHandle,
     name: NodeName,
     metrics: ApiMetrics,
+    /// Batches that this node works on at the same time.
+    batches: Arc<Semaphore>,
 }
+
+/// A batch may take some 16 MiB on its way in, as much again as payments, and once more in the ledger.
+const BATCHES_AT_ONCE: usize = 8;
 
 /// All routes for clients.
 pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
     let metrics = ApiMetrics::register(options.registry, node.clone());
-    let api = Api { node, name: NodeName::new(options.node_id), metrics };
+    let api =
+        Api { node, name: NodeName::new(options.node_id), metrics, batches: Arc::new(Semaphore::new(BATCHES_AT_ONCE)) };
     let compatible = compat::router(api.clone(), options.settings, options.chaos_mode);
     let (routes, _) = routes().split_for_parts();
     let routes = routes.merge(compatible);

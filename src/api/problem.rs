@@ -144,7 +144,8 @@ impl Problem {
         }
     }
 
-    fn overloaded() -> Self {
+    /// A queue or a budget of this node is used up for now.
+    pub(super) fn overloaded() -> Self {
         let mut problem =
             Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the node's queue is full").retryable();
         problem.0.retry_after = Some(RETRY_AFTER_SECONDS);

@@ -186,12 +186,16 @@ impl Engine {
         self.bank.accounts_after(after).filter_map(as_of_applied).take(most).collect()
     }
 
-    /// A payment as of the applied index, if memory holds it: one on hold, or one that was changed since the views were
-    /// last brought up to date. Of any other the disk knows.
+    /// Payments as of the applied index, those that memory holds: on hold, or changed since the views were last brought
+    /// up to date. Of any other the disk knows. One walk through what is to be undone, however many are asked for.
     #[must_use]
-    pub fn payment(&self, id: PaymentId) -> Option<PaymentState> {
-        let latest = self.bank.payment(id).cloned();
-        self.undo.iter().rev().fold(latest, |state, (_, undo)| undo.rewind_payment(id, state))
+    pub fn payments(&self, ids: &BTreeSet<PaymentId>) -> BTreeMap<PaymentId, PaymentState> {
+        let mut states: BTreeMap<PaymentId, PaymentState> =
+            ids.iter().filter_map(|id| Some((*id, self.bank.payment(*id)?.clone()))).collect();
+        for (_, undo) in self.undo.iter().rev() {
+            undo.rewind_payments(ids, &mut states);
+        }
+        states
     }
 
     /// The bank as of the end of the log, for checks.

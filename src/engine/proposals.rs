@@ -22,6 +22,8 @@ pub(super) struct Parked {
     caller: CallerId,
     proposal: Proposal,
     wanted: Wanted,
+    /// What earlier questions brought, as of the same projected index.
+    evidence: Evidence,
 }
 
 /// What the disk said to a question, with the question: what was asked for and not found is not there.
@@ -40,7 +42,17 @@ enum KeyUse {
 
 impl Evidence {
     fn asked_for(&self, key: &IdempotencyKey) -> bool {
-        self.wanted.keys.contains(key)
+        self.wanted.keys.contains_key(key)
+    }
+
+    /// Adds what the disk said to one more question.
+    fn add(&mut self, wanted: Wanted, found: Found) {
+        self.wanted.keys.extend(wanted.keys);
+        self.wanted.payments.extend(wanted.payments);
+        self.wanted.orders.extend(wanted.orders);
+        self.found.keys.extend(found.keys);
+        self.found.payments.extend(found.payments);
+        self.found.orders.extend(found.orders);
     }
 
     fn holder(&self, digest: KeyDigest) -> Option<KeyHolder> {
@@ -50,38 +62,39 @@ impl Evidence {
 
 impl Engine {
     pub(super) fn propose(&mut self, now: Now, caller: CallerId, proposal: Proposal) {
-        self.consider(now, caller, proposal, &Evidence::default());
+        self.consider(now, caller, proposal, Evidence::default());
     }
 
     /// Appends the proposal if all that its decision needs is in memory or in the evidence; else asks the disk.
-    fn consider(&mut self, now: Now, caller: CallerId, proposal: Proposal, evidence: &Evidence) {
+    fn consider(&mut self, now: Now, caller: CallerId, proposal: Proposal, evidence: Evidence) {
         if !self.replica.takes_proposals() {
             self.answer(caller, Answer::NotLeading);
             return;
+        }
+        let mut wanted = Wanted::default();
+        match self.use_of(&proposal.key, &evidence) {
+            // However full the tail is: a caller must not hear "not taken" of what stands in it.
+            KeyUse::By(index) => return self.repeat(caller, index, &proposal),
+            KeyUse::AskTheDisk => {
+                wanted.keys.insert(proposal.key.clone(), None);
+            }
+            KeyUse::Nobody => {}
         }
         if self.replica.tail_is_full() || self.parked.len() >= MAX_PARKED {
             self.answer(caller, Answer::Overloaded);
             return;
         }
-        let mut wanted = Wanted::default();
-        match self.use_of(&proposal.key, evidence) {
-            KeyUse::By(index) => return self.repeat(caller, index, &proposal),
-            KeyUse::AskTheDisk => {
-                wanted.keys.insert(proposal.key.clone());
-            }
-            KeyUse::Nobody => {}
-        }
         let mut holders = KeyHolders::new();
         match &proposal.request {
-            OperationRequest::Payment(payment) => self.want_order(payment.order.as_deref(), evidence, &mut wanted),
-            OperationRequest::PaymentChange { payment, .. } => self.want_payment(*payment, evidence, &mut wanted),
-            OperationRequest::Batch(batch) => self.want_for_batch(batch, evidence, &mut holders, &mut wanted),
+            OperationRequest::Payment(payment) => self.want_order(payment.order.as_deref(), &evidence, &mut wanted),
+            OperationRequest::PaymentChange { payment, .. } => self.want_payment(*payment, &evidence, &mut wanted),
+            OperationRequest::Batch(batch) => self.want_for_batch(batch, &evidence, &mut holders, &mut wanted),
             OperationRequest::Account { .. } | OperationRequest::Fence => {}
         }
         if wanted == Wanted::default() {
             self.append(now, caller, proposal, &holders);
         } else {
-            self.park(caller, proposal, wanted);
+            self.park(caller, proposal, wanted, evidence);
         }
     }
 
@@ -170,14 +183,14 @@ impl Engine {
             match self.use_of(key, evidence) {
                 KeyUse::Nobody => {}
                 KeyUse::AskTheDisk => {
-                    wanted.keys.insert(key.clone());
+                    wanted.keys.insert(key.clone(), None);
                 }
                 KeyUse::By(index) => match self.holder_in_cache(key, index).or_else(|| evidence.holder(key.digest())) {
                     Some(holder) => {
                         holders.insert(key.digest(), holder);
                     }
                     None => {
-                        wanted.keys.insert(key.clone());
+                        wanted.keys.insert(key.clone(), Some(index));
                     }
                 },
             }
@@ -189,21 +202,27 @@ impl Engine {
         Some(operation.holder_of(key, index.0))
     }
 
-    fn park(&mut self, caller: CallerId, proposal: Proposal, wanted: Wanted) {
+    fn park(&mut self, caller: CallerId, proposal: Proposal, wanted: Wanted, evidence: Evidence) {
         self.last_search.0 += 1;
         let search = self.last_search;
         self.effects.push(Effect::Find { search, wanted: wanted.clone() });
-        self.parked.insert(search, Parked { since: self.keys.projected(), caller, proposal, wanted });
+        let since = self.keys.projected();
+        self.parked.insert(search, Parked { since, caller, proposal, wanted, evidence });
     }
 
     pub(super) fn on_found(&mut self, now: Now, search: SearchId, found: Option<Found>) {
-        let Some(Parked { since, caller, proposal, wanted }) = self.parked.remove(&search) else { return };
+        let Some(Parked { since, caller, proposal, wanted, mut evidence }) = self.parked.remove(&search) else {
+            return;
+        };
         match found {
             // What is not known cannot be decided: the caller is sent away, and nothing has moved.
             None => self.answer(caller, Answer::Overloaded),
             // Something may have moved from memory into the views after they were asked: they are asked again.
-            Some(_) if self.keys.projected() > since => self.consider(now, caller, proposal, &Evidence::default()),
-            Some(found) => self.consider(now, caller, proposal, &Evidence { wanted, found }),
+            Some(_) if self.keys.projected() > since => self.consider(now, caller, proposal, Evidence::default()),
+            Some(found) => {
+                evidence.add(wanted, found);
+                self.consider(now, caller, proposal, evidence);
+            }
         }
     }
 }

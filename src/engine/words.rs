@@ -19,8 +19,9 @@ pub struct SearchId(pub u64);
 /// What memory does not hold and the disk may: asked for as of the projected index at least.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Keys that may be used up.
-    pub keys: BTreeSet<IdempotencyKey>,
+    /// Keys that are used up, with the entries that hold them as far as memory knows; of the others the views know
+    /// whether they are.
+    pub keys: BTreeMap<IdempotencyKey, Option<LogIndex>>,
     /// Payments that are to be changed.
     pub payments: BTreeSet<PaymentId>,
     /// Orders that are to be paid.

@@ -26,11 +26,16 @@ pub(super) struct Gathered {
     pub(super) entries: Vec<Arc<Entry>>,
     most: usize,
     weight: usize,
+    most_bytes: usize,
 }
 
 impl Gathered {
     pub(super) const fn new(most: usize) -> Self {
-        Self { entries: Vec::new(), most, weight: 0 }
+        Self::within(most, READ_BYTES)
+    }
+
+    const fn within(most: usize, most_bytes: usize) -> Self {
+        Self { entries: Vec::new(), most, weight: 0, most_bytes }
     }
 
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
@@ -39,7 +44,7 @@ impl Gathered {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= self.most || self.weight >= READ_BYTES
+        self.entries.len() >= self.most || self.weight >= self.most_bytes
     }
 
     pub(super) fn room(&self) -> i64 {
@@ -79,7 +84,21 @@ impl LedgerReader {
         to: LogIndex,
         max_entries: usize,
     ) -> Result<Vec<Arc<Entry>>, LedgerError> {
-        let mut gathered = Gathered::new(max_entries);
+        self.entries_within(from, to, max_entries, READ_BYTES).await
+    }
+
+    /// The same with a bound of the caller's own on what they weigh together; one entry alone may weigh more.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
+    pub async fn entries_within(
+        &self,
+        from: LogIndex,
+        to: LogIndex,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Arc<Entry>>, LedgerError> {
+        let mut gathered = Gathered::within(max_entries, max_bytes.min(READ_BYTES));
         let mut next = from;
         while !gathered.is_full()
             && let Some(batch) = self.gather_upwards(next, to, &mut gathered).await?

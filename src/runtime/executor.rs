@@ -25,6 +25,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const QUICK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long entries that could not be read are left alone.
 const READ_RETRY: Duration = Duration::from_millis(100);
+/// Bytes of entries that are hashed before others get their turn.
+const HASHED_AT_ONCE: usize = 1 << 20;
 /// Most entries in one answer to a fetch.
 const FETCH_ENTRIES: usize = 4_096;
 
@@ -213,11 +215,28 @@ pub(super) async fn read_chain(
     to: LogIndex,
     most: usize,
 ) -> Result<(Position, Vec<Arc<Entry>>), LedgerError> {
+    read_chain_within(ledger, previous, to, most, usize::MAX).await
+}
+
+/// The same with a bound of the caller's own on what the entries weigh together.
+pub(super) async fn read_chain_within(
+    ledger: &LedgerReader,
+    previous: LogIndex,
+    to: LogIndex,
+    most: usize,
+    most_bytes: usize,
+) -> Result<(Position, Vec<Arc<Entry>>), LedgerError> {
     let place = if previous == LogIndex(0) { Some(Position::default()) } else { ledger.position(previous).await? };
     let place = place.ok_or_else(|| LedgerError::Damaged(format!("entry {previous} is missing")))?;
-    let entries = ledger.entries(previous.next(), to, most).await?;
-    let mut end = place;
+    let entries = ledger.entries_within(previous.next(), to, most, most_bytes).await?;
+    let (mut end, mut hashed) = (place, 0);
     for entry in &entries {
+        hashed += entry.weight();
+        if hashed >= HASHED_AT_ONCE {
+            // The event loop shares this thread; a few batches take longer than it may be kept waiting.
+            tokio::task::yield_now().await;
+            hashed = 0;
+        }
         if !entry.follows(&end) {
             return Err(LedgerError::Damaged(format!("the hash chain breaks at index {}", entry.index)));
         }

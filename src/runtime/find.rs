@@ -41,11 +41,20 @@ pub(super) async fn find(views: &ViewsReader, ledger: &LedgerReader, wanted: &Wa
 async fn find_keys(
     views: &ViewsReader,
     ledger: &LedgerReader,
-    wanted: &BTreeSet<IdempotencyKey>,
+    wanted: &BTreeMap<IdempotencyKey, Option<LogIndex>>,
 ) -> Result<BTreeMap<KeyDigest, KeyHolder>, FindError> {
-    let by_digest: BTreeMap<KeyDigest, &IdempotencyKey> = wanted.iter().map(|key| (key.digest(), key)).collect();
+    let mut by_digest: BTreeMap<KeyDigest, &IdempotencyKey> = BTreeMap::new();
     let mut by_index: BTreeMap<LogIndex, Vec<KeyDigest>> = BTreeMap::new();
-    for (digest, index) in views.keys(by_digest.keys().copied()).await? {
+    let mut elsewhere = Vec::new();
+    for (key, index) in wanted {
+        let digest = key.digest();
+        by_digest.insert(digest, key);
+        match index {
+            Some(index) => by_index.entry(*index).or_default().push(digest),
+            None => elsewhere.push(digest),
+        }
+    }
+    for (digest, index) in views.keys(elsewhere).await? {
         by_index.entry(index).or_default().push(digest);
     }
     let mut holders = BTreeMap::new();

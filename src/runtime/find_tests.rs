@@ -39,10 +39,10 @@ async fn every_key_is_found_with_the_request_that_it_holds_and_no_other_is() {
     for entry in &files.chain.entries {
         for key in entry.operation().into_iter().flat_map(Operation::keys) {
             expected.insert(key.digest(), entry.operation().unwrap().holder_of(key, entry.index.0));
-            wanted.keys.insert(key.clone());
+            wanted.keys.insert(key.clone(), None);
         }
     }
-    wanted.keys.insert(IdempotencyKey::parse("never used").unwrap());
+    wanted.keys.insert(IdempotencyKey::parse("never used").unwrap(), None);
     let found = find(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
     assert_eq!(found.keys, expected);
     assert!(expected.values().any(|holder| holder.fingerprint.is_none()), "a fence is among them");

@@ -4,6 +4,7 @@
 //! index; everything up to there is in this node's files or memory.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::Stream;
@@ -188,14 +189,13 @@ impl NodeHandle {
         decided: Vec<(PaymentId, PaymentState)>,
         at: LogIndex,
     ) -> Result<Vec<PaymentState>, ReadError> {
-        let ids: Vec<PaymentId> = decided.iter().map(|(id, _)| *id).collect();
-        let in_memory: Vec<Option<PaymentState>> =
-            self.query(move |engine, _| ids.into_iter().map(|id| engine.payment(id)).collect()).await?;
-        let unknown = decided.iter().zip(&in_memory).filter(|(_, known)| known.is_none()).map(|((id, _), _)| *id);
+        let ids: BTreeSet<PaymentId> = decided.iter().map(|(id, _)| *id).collect();
+        let mut in_memory = self.query(move |engine, _| engine.payments(&ids)).await?;
+        let unknown = decided.iter().map(|(id, _)| *id).filter(|id| !in_memory.contains_key(id));
         let on_disk = changed_states(&self.shared.views, &self.shared.ledger, unknown).await.map_err(unreadable)?;
         let mut states = Vec::with_capacity(decided.len());
-        for ((id, decided), known) in decided.into_iter().zip(in_memory) {
-            let mut state = known.or_else(|| on_disk.get(&id).cloned()).unwrap_or(decided);
+        for (id, decided) in decided {
+            let mut state = in_memory.remove(&id).or_else(|| on_disk.get(&id).cloned()).unwrap_or(decided);
             while state.last_change > at.0 {
                 let entry = self.changing_entry(state.last_change).await?;
                 state = before(&entry).cloned().ok_or_else(|| unreadable(format!("{id} changed out of nothing")))?;

@@ -10,12 +10,14 @@ use crate::ledger::{LedgerError, LedgerReader, Watermark};
 use crate::replication::{Event, LogIndex};
 
 use super::event_loop::{Message, Pulse};
-use super::executor::{read_chain, tell};
+use super::executor::{read_chain_within, tell};
 
 const WATERMARK_EVERY: Duration = Duration::from_secs(1);
 const SCRUB_EVERY: Duration = Duration::from_millis(250);
 /// Entries that the scrubber reads at a time: about 2,000 a second, a few thousandths of a core.
 const SCRUB_ENTRIES: usize = 512;
+/// What they weigh together, at most: a ledger of batches is read as gently as one of single payments.
+const SCRUB_BYTES: usize = 256 << 10;
 
 /// Moves the watermark on to what is committed and durable here, once a second and when the node stops.
 pub(super) async fn keep_watermark(watermark: Watermark, ledger: LedgerReader, mut pulse: watch::Receiver<Pulse>) {
@@ -69,7 +71,7 @@ pub(super) async fn scrub(ledger: LedgerReader, pulse: watch::Receiver<Pulse>, e
         if checked >= end {
             (checked, end) = (LogIndex(0), pulse.borrow().applied_index);
         }
-        match read_chain(&ledger, checked, end, SCRUB_ENTRIES).await {
+        match read_chain_within(&ledger, checked, end, SCRUB_ENTRIES, SCRUB_BYTES).await {
             Ok((_, entries)) => checked = entries.last().map_or(end, |entry| entry.index),
             Err(LedgerError::Damaged(reason)) => {
                 tracing::error!(%reason, "the scrubber found the ledger damaged; this node is quarantined");

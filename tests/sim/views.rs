@@ -74,10 +74,10 @@ impl Views {
     /// What a node's disk says to a question: the views, and behind them the ledger's rows.
     pub(crate) fn find(&self, wanted: &Wanted, rows: &[Arc<Entry>]) -> Found {
         let mut found = Found::default();
-        for key in &wanted.keys {
+        for (key, known) in &wanted.keys {
             let digest = key.digest();
-            if let Some(index) = self.keys.get(&digest) {
-                let operation = rows[row(*index)].operation().expect("keys are held by operations");
+            if let Some(index) = known.or_else(|| self.keys.get(&digest).copied()) {
+                let operation = rows[row(index)].operation().expect("keys are held by operations");
                 found.keys.insert(digest, operation.holder_of(key, index.0));
             }
         }

@@ -5,13 +5,15 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::runtime::{BankFigures, NodeStatus};
 
 use super::{ApiMetrics, BUCKETS_US, ROUTES, RouteCounts, STATUSES, gauges, seconds, whole};
 
 /// How metrics are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub(in crate::api) enum MetricsFormat {
     /// The text format.
     #[default]

@@ -23,7 +23,7 @@ use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiB
 
 pub(super) use accounts::{AccountAtIndex, AccountPage, AccountPatch, ChangedAccount, KeyState, NewAccount, Statement};
 pub(super) use ledger::LedgerPage;
-pub(super) use node::{Alive, ClusterView, Ready, TransferDone, TransferWish};
+pub(super) use node::{Alive, ClusterView, Numbers, Ready, TransferDone, TransferWish};
 pub(super) use parameters::{
     BatchParams, Deadline, Freshness, LedgerRange, Page, PaymentFilter, StatementFilter, WriteHeaders,
 };
@@ -33,8 +33,8 @@ pub(super) use payments::{
 };
 pub(super) use problems::{
     AccountChangeProblems, AccountListProblems, AccountOpenProblems, AccountReadProblems, BatchProblems,
-    ChangeProblems, ClusterProblems, FenceProblems, KeyProblems, LedgerProblems, PaymentListProblems, PaymentProblems,
-    PaymentReadProblems, ReadyProblems, StatementProblems, TransferProblems,
+    ChangeProblems, ClusterProblems, FenceProblems, KeyProblems, LedgerProblems, MetricsProblems, PaymentListProblems,
+    PaymentProblems, PaymentReadProblems, ReadyProblems, StatementProblems, TransferProblems,
 };
 pub(super) use words::{AccountIdText, Key, PaymentIdText};
 

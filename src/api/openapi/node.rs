@@ -99,6 +99,8 @@ pub(in crate::api) struct NodeView {
     /// At the leader: each other node's progress.
     pub(super) followers: BTreeMap<String, FollowerView>,
     pub(super) configuration: Option<ConfigurationView>,
+    /// What its wall clock said at that moment, in milliseconds since the Unix epoch.
+    pub(super) wall_clock: u64,
     pub(super) client_url: String,
     pub(super) peer_url: String,
     pub(super) version: String,
@@ -123,6 +125,30 @@ pub(in crate::api) struct ClusterView {
     pub(super) leader: Option<NodeIdText>,
     pub(super) epoch: u64,
     pub(super) nodes: Vec<ClusterNode>,
+}
+
+/// The metrics as numbers by name.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct Numbers {
+    pub(super) node_id: NodeIdText,
+    /// What only grows, with the route and the status of the requests counted.
+    pub(super) counters: BTreeMap<String, u64>,
+    /// What goes up and down.
+    pub(super) gauges: BTreeMap<String, f64>,
+    /// How long requests took, by route.
+    pub(super) timers: BTreeMap<String, Timer>,
+}
+
+/// How long requests took, in seconds, read from a histogram.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct Timer {
+    pub(super) count: u64,
+    pub(super) mean: f64,
+    pub(super) p50: f64,
+    pub(super) p95: f64,
+    pub(super) p99: f64,
 }
 
 /// The process answers.

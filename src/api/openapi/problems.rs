@@ -182,6 +182,8 @@ problems! {
         (503, &["no_leader", "no_successor"]),
         (504, &["transfer_timed_out"]),
     ];
+    /// Of the metrics.
+    MetricsProblems: &[(400, &["invalid_format"]), (503, &["overloaded"])];
     /// Of asking whether a node can serve.
     ReadyProblems: &[(503, &["not_ready"])];
 }

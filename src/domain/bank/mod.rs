@@ -176,9 +176,10 @@ impl Bank {
         }
     }
 
-    /// Forgets up to `most` payments and orders that are at rest and whose last change is not above `index`.
+    /// Forgets payments and orders that are at rest and whose last change is not above `index`: up to `most`, or more
+    /// where so many wait that memory would grow.
     pub fn forget_up_to(&mut self, index: u64, most: usize) {
-        for _ in 0..most {
+        for _ in 0..most.max(self.forgettable.len() / 16) {
             let Some((_, forgettable)) = self.forgettable.pop_front_if(|(since, _)| *since <= index) else { return };
             match forgettable {
                 Forgettable::Payment(id) => {

@@ -1,5 +1,7 @@
 //! Taking back what was applied: what each touched thing was before.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::super::{AccountId, AccountStatus, Currency, OrderId, Overdraft, PaymentId, PaymentState};
 use super::state::{AccountState, Balance};
 use super::{Bank, OrderRecord};
@@ -53,14 +55,22 @@ impl Undo {
         state
     }
 
-    /// What `payment` was before the operation, given what it was after it (`None`: memory did not hold it).
-    #[must_use]
-    pub fn rewind_payment(&self, payment: PaymentId, state: Option<PaymentState>) -> Option<PaymentState> {
-        let first = self.0.iter().find_map(|step| match step {
-            UndoStep::Payment(id, before) if *id == payment => Some(before.as_deref().cloned()),
-            _ => None,
-        });
-        first.unwrap_or(state)
+    /// What payments were before the operation, given what they were after it; those that memory did not hold are left
+    /// out.
+    pub fn rewind_payments(&self, ids: &BTreeSet<PaymentId>, states: &mut BTreeMap<PaymentId, PaymentState>) {
+        for step in self.0.iter().rev() {
+            match step {
+                UndoStep::Payment(id, before) if ids.contains(id) => match before.as_deref() {
+                    Some(before) => {
+                        states.insert(*id, before.clone());
+                    }
+                    None => {
+                        states.remove(id);
+                    }
+                },
+                _ => {}
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Invariant: every node's bank is the replay of the committed history up to the index that it has applied.
 
+use std::collections::BTreeSet;
+
 use quorapay::domain::{AccountId, Operation, PaymentId};
 use quorapay::engine::Engine;
 use quorapay::replication::Entry;
@@ -14,7 +16,7 @@ fn compare(node: usize, engine: &Engine, known: &Money, account: &AccountId) {
 }
 
 fn compare_payment(node: usize, engine: &Engine, known: &Money, id: PaymentId) {
-    let (index, shown) = (engine.applied_index(), engine.payment(id));
+    let (index, shown) = (engine.applied_index(), engine.payments(&BTreeSet::from([id])).remove(&id));
     let expected = &known.charges[&id];
     let fits = match &shown {
         Some(state) => expected.is_shown_by(state),
