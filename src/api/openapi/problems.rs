@@ -183,7 +183,7 @@ problems! {
         (504, &["transfer_timed_out"]),
     ];
     /// Of the metrics.
-    MetricsProblems: &[(400, &["invalid_format"]), (503, &["overloaded"])];
+    MetricsProblems: &[(400, &["invalid_format", "duplicate_field"]), (503, &["overloaded"])];
     /// Of asking whether a node can serve.
     ReadyProblems: &[(503, &["not_ready"])];
 }
