@@ -133,7 +133,8 @@ impl Overdraft {
             "unlimited" => Ok(Self::Unlimited),
             _ => {
                 let digits = text.strip_prefix("limit:").ok_or(OverdraftError)?;
-                if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                // One way to write each limit, as for every other text that is read here.
+                if !digits.bytes().all(|byte| byte.is_ascii_digit()) || digits.starts_with('0') {
                     return Err(OverdraftError);
                 }
                 let units = digits.parse::<i64>().map_err(|_| OverdraftError)?;
@@ -195,7 +196,7 @@ mod tests {
         for text in ["none", "unlimited", "limit:1", "limit:9223372036854775807"] {
             assert_eq!(Overdraft::parse(text).expect("valid").to_string(), text);
         }
-        for bad in ["", "limit:", "limit:0", "limit:-5", "limit:+5", "limit:9223372036854775808", "None"] {
+        for bad in ["", "limit:", "limit:0", "limit:07", "limit:-5", "limit:+5", "limit:9223372036854775808", "None"] {
             assert_eq!(Overdraft::parse(bad), Err(OverdraftError), "{bad}");
         }
     }

@@ -172,18 +172,29 @@ impl Engine {
     /// An account as of the applied index.
     #[must_use]
     pub fn account(&self, id: &AccountId) -> Option<AccountState> {
-        self.undo.iter().rev().fold(self.bank.account(id).cloned(), |state, (_, undo)| undo.rewind(id, state))
+        self.rewound([id].into_iter()).remove(id).flatten()
     }
 
     /// Accounts in the order of their ids, from after `after`, as of the applied index.
     #[must_use]
     pub fn accounts(&self, after: Option<&AccountId>, most: usize) -> Vec<(AccountId, AccountState)> {
-        let touched: BTreeSet<&AccountId> = self.undo.iter().flat_map(|(_, undo)| undo.accounts()).collect();
+        let mut touched = self.rewound(self.undo.iter().flat_map(|(_, undo)| undo.accounts()));
         let as_of_applied = |(id, state): (&AccountId, &AccountState)| {
-            let state = if touched.contains(id) { self.account(id) } else { Some(state.clone()) };
+            let state = touched.remove(id).unwrap_or_else(|| Some(state.clone()));
             state.map(|state| (id.clone(), state))
         };
         self.bank.accounts_after(after).filter_map(as_of_applied).take(most).collect()
+    }
+
+    /// Accounts as of the applied index (`None`: it does not exist yet). One walk through what is to be undone, however
+    /// many are asked for.
+    fn rewound<'id>(&self, ids: impl Iterator<Item = &'id AccountId>) -> BTreeMap<AccountId, Option<AccountState>> {
+        let mut states: BTreeMap<AccountId, Option<AccountState>> =
+            ids.map(|id| (id.clone(), self.bank.account(id).cloned())).collect();
+        for (_, undo) in self.undo.iter().rev() {
+            undo.rewind_accounts(&mut states);
+        }
+        states
     }
 
     /// Payments as of the applied index, those that memory holds: on hold, or changed since the views were last brought
@@ -229,6 +240,9 @@ impl Engine {
             Ok(undo) => self.undo.push_back((entry.index, undo)),
             Err(divergence) => self.replica.halt_on(format!("entry {}: {divergence}", entry.index)),
         }
+        if let Some((currency, sum)) = self.bank.unbalanced() {
+            self.replica.halt_on(format!("entry {}: all accounts together hold {sum} {currency}", entry.index));
+        }
         self.note_orders(operation);
     }
 
@@ -256,7 +270,7 @@ impl Engine {
 
     /// Appends an operation that the bank has executed under the stamp of the next entry.
     fn append_executed(&mut self, now: Now, operation: Operation, undo: Undo) -> LogIndex {
-        let index = LogIndex(self.replica.next_stamp(now).index);
+        let index = self.replica.last().index.next();
         self.executed = Some((index, undo));
         let entry = self.replica.propose(now, operation);
         assert_eq!(entry.index, index, "an operation is executed for the place at which it is appended");

@@ -70,7 +70,16 @@ impl LedgerReader {
     pub async fn entry(&self, index: LogIndex) -> Result<Option<Arc<Entry>>, LedgerError> {
         let sql = format!("SELECT {COLUMNS} FROM entries WHERE log_index = ?");
         let row = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(index.0)?).fetch_optional(&self.pool).await;
-        row.map_err(LedgerError::from_read)?.as_ref().map(read_entry).transpose()
+        let Some(row) = row.map_err(LedgerError::from_read)? else { return Ok(None) };
+        let entry = if is_batch(&row)? {
+            // Thousands of payments take longer to read than the event loop, which has this thread too, may be kept
+            // waiting.
+            let read = tokio::task::spawn_blocking(move || read_entry(&row)).await;
+            read.expect("reading a row never panics, and nobody aborts it")
+        } else {
+            read_entry(&row)
+        };
+        entry.map(Some)
     }
 
     /// Consecutive entries from `from` up to `to`, both included, at most `max_entries`. Fewer, but at least one if there is

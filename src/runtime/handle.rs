@@ -347,7 +347,7 @@ impl NodeHandle {
     pub async fn bank_figures(&self) -> Result<BankFigures, ReadError> {
         self.query(|engine, _| {
             let bank = engine.bank();
-            BankFigures { open_holds: bank.open_hold_count(), sums: bank.totals() }
+            BankFigures { open_holds: bank.open_hold_count(), sums: bank.sums().clone() }
         })
         .await
     }

@@ -56,7 +56,12 @@ async fn build(
         tracing::warn!(projected = %views.projected.index, "the views do not match the ledger; they are rebuilt");
         views.writer.reset().await?;
     }
-    let (projected, mut bank) = views.reader.load_bank().await?;
+    let (mut projected, mut bank) = views.reader.load_bank().await?;
+    if let Some((currency, sum)) = bank.unbalanced() {
+        tracing::error!(%currency, %sum, "the balances in the views do not add up to zero; the views are rebuilt");
+        views.writer.reset().await?;
+        (projected, bank) = views.reader.load_bank().await?;
+    }
     // Only committed entries are ever projected, so the views may know a higher commit index than the ledger.
     start.commit_index = start.commit_index.max(projected.index);
     let replayed = replay(ledger, &mut bank, projected.index, start.commit_index).await?;

@@ -99,7 +99,10 @@ impl ViewsWriter {
             }
             end = entry.position();
         }
-        let chunk = Chunk::of(entries);
+        // A chunk may hold a million payments of batches, and the event loop has this thread too.
+        let entries = entries.to_vec();
+        let gathered = tokio::task::spawn_blocking(move || Chunk::of(&entries)).await;
+        let chunk = gathered.expect("adding up never panics, and nobody aborts it");
         self.next_account = self.store(&mut connection, &chunk, end).await?;
         self.projected = end;
         self.connection = Some(connection);

@@ -20,8 +20,8 @@ mod undo;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
-    AccountId, Currency, Fingerprint, KeyDigest, Operation, OperationRequest, OrderId, OrderState, Overdraft, Payment,
-    PaymentId, PaymentState, Proposal, Stamp,
+    AccountId, Currency, Fingerprint, KeyDigest, MinorUnits, Operation, OperationRequest, OrderId, OrderState,
+    Overdraft, Payment, PaymentId, PaymentState, Proposal, Stamp,
 };
 
 pub use state::{AccountState, Balance, Balances};
@@ -34,6 +34,8 @@ use undo::UndoStep;
 #[derive(Clone, Debug, Default)]
 pub struct Bank {
     accounts: BTreeMap<AccountId, AccountState>,
+    /// What all accounts together hold, by currency. Always zero: every posting takes from one what it gives to another.
+    sums: BTreeMap<Currency, i128>,
     /// Every payment with an open hold, and others whose last change the disk may not know yet.
     payments: BTreeMap<PaymentId, PaymentState>,
     /// The open holds by the time at which they expire.
@@ -135,7 +137,19 @@ impl Bank {
         self.accounts.is_empty()
     }
 
-    /// The sum over all accounts, by currency. Double entry keeps each at zero, always.
+    /// The sum over all accounts, by currency, as kept up with every posting. Double entry keeps each at zero, always.
+    #[must_use]
+    pub const fn sums(&self) -> &BTreeMap<Currency, i128> {
+        &self.sums
+    }
+
+    /// A currency in which money came out of nothing or went into it, if there is one.
+    #[must_use]
+    pub fn unbalanced(&self) -> Option<(Currency, i128)> {
+        self.sums.iter().map(|(currency, sum)| (*currency, *sum)).find(|(_, sum)| *sum != 0)
+    }
+
+    /// The same sums, added up anew over all accounts.
     #[must_use]
     pub fn totals(&self) -> BTreeMap<Currency, i128> {
         let mut totals = BTreeMap::new();
@@ -149,6 +163,9 @@ impl Bank {
 
     /// Puts an account back as it was stored, when a bank is loaded from a view of the ledger.
     pub fn restore_account(&mut self, id: AccountId, state: AccountState) {
+        for (currency, balance) in state.balances.iter() {
+            self.add_up(currency, MinorUnits::ZERO, balance.posted);
+        }
         self.accounts.insert(id, state);
     }
 
@@ -307,8 +324,17 @@ impl Bank {
                 self.accounts.entry(id.clone()).or_default()
             }
         };
-        undo.0.push(UndoStep::Balance(id.clone(), currency, state.balances.find(currency)));
+        let before = state.balances.find(currency);
+        undo.0.push(UndoStep::Balance(id.clone(), currency, before));
         state.balances.set(currency, balance);
+        self.add_up(currency, before.unwrap_or_default().posted, balance.posted);
+    }
+
+    /// Keeps the sum to what became of one balance.
+    fn add_up(&mut self, currency: Currency, before: MinorUnits, after: MinorUnits) {
+        if before != after {
+            *self.sums.entry(currency).or_default() += i128::from(after.get()) - i128::from(before.get());
+        }
     }
 
     /// Makes an account with a policy, and notes how to take that back.

@@ -336,6 +336,7 @@ proptest! {
         for request in requests {
             let before = Snapshot::of(&pair.leader);
             let (_, undo, applied) = pair.submit_undoably(request);
+            prop_assert_eq!(pair.leader.unbalanced(), None);
             prop_assert!(pair.leader.totals().values().all(|sum| *sum == 0));
             let order_within = |record: &OrderRecord| record.state.used <= record.state.total;
             prop_assert!(pair.leader.orders.values().all(order_within));
@@ -344,6 +345,7 @@ proptest! {
         while let Some((before, undo, applied)) = done.pop() {
             pair.leader.undo(&undo);
             pair.follower.undo(&applied);
+            prop_assert_eq!(pair.leader.unbalanced(), None);
             prop_assert_eq!(Snapshot::of(&pair.leader), before);
             prop_assert_eq!(Snapshot::of(&pair.leader), Snapshot::of(&pair.follower));
         }

@@ -29,30 +29,24 @@ impl Undo {
         })
     }
 
-    /// What `account` was before the operation, given what it was after it (`None`: it did not exist).
-    #[must_use]
-    pub fn rewind(&self, account: &AccountId, mut state: Option<AccountState>) -> Option<AccountState> {
+    /// What accounts were before the operation, given what they were after it (`None`: it did not exist). Others than
+    /// those given are left out.
+    pub fn rewind_accounts(&self, states: &mut BTreeMap<AccountId, Option<AccountState>>) {
         for step in self.0.iter().rev() {
-            match step {
-                UndoStep::Created(id) if id == account => state = None,
-                UndoStep::Balance(id, currency, before) if id == account => {
-                    if let Some(state) = &mut state {
-                        state.balances.put_back(*currency, *before);
-                    }
+            let account = match step {
+                UndoStep::Created(id) | UndoStep::Balance(id, ..) | UndoStep::Policy(id, ..) => id,
+                UndoStep::Payment(..) | UndoStep::Order(..) => continue,
+            };
+            let Some(state) = states.get_mut(account) else { continue };
+            match (step, state.as_mut()) {
+                (UndoStep::Created(_), _) => *state = None,
+                (UndoStep::Balance(_, currency, before), Some(state)) => state.balances.put_back(*currency, *before),
+                (UndoStep::Policy(_, overdraft, status), Some(state)) => {
+                    (state.overdraft, state.status) = (*overdraft, *status);
                 }
-                UndoStep::Policy(id, overdraft, status) if id == account => {
-                    if let Some(state) = &mut state {
-                        (state.overdraft, state.status) = (*overdraft, *status);
-                    }
-                }
-                UndoStep::Created(_)
-                | UndoStep::Balance(..)
-                | UndoStep::Policy(..)
-                | UndoStep::Payment(..)
-                | UndoStep::Order(..) => {}
+                _ => {}
             }
         }
-        state
     }
 
     /// What payments were before the operation, given what they were after it; those that memory did not hold are left
@@ -90,7 +84,9 @@ impl Bank {
                 }
                 UndoStep::Balance(id, currency, before) => {
                     let state = self.accounts.get_mut(id).expect(FOLLOWS);
+                    let after = state.balances.get(*currency);
                     state.balances.put_back(*currency, *before);
+                    self.add_up(*currency, after.posted, before.unwrap_or_default().posted);
                 }
                 UndoStep::Policy(id, overdraft, status) => {
                     let state = self.accounts.get_mut(id).expect(FOLLOWS);
