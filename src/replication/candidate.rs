@@ -31,6 +31,7 @@ pub(super) struct Poll {
 /// On the way from first in the queue to leader.
 #[derive(Debug)]
 pub(super) struct Candidate {
+    /// When it stood, or last got a piece of the best log.
     pub(super) started_ms: u64,
     pub(super) stage: Stage,
 }
@@ -287,7 +288,7 @@ impl Replica {
             return;
         }
         let epoch = fencing.epoch;
-        let answer = self.fence_answer(epoch, self.commit_index);
+        let answer = self.fence_answer(now, epoch, self.commit_index);
         self.on_promised(now, &self.config.node_id.clone(), answer);
         self.ask_for_promises(now);
     }

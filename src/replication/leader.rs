@@ -10,6 +10,7 @@ use super::entry::Entry;
 use super::message::{Append, Batch, Request};
 use super::reads::PendingRead;
 use super::replica::{MAX_BATCH_BYTES, Replica, Role};
+use super::time::reached_by;
 use super::types::{Epoch, LogIndex, NodeId, Now, Position, StoreId};
 use crate::planted::{Bug, planted};
 
@@ -47,6 +48,8 @@ pub(super) struct Progress {
     /// The store that says so.
     pub(super) store_id: Option<StoreId>,
     in_flight: Option<InFlight>,
+    /// A heartbeat beside what is in flight, which takes long: a heavy batch on a thin link, or a slow disk there.
+    beside: Option<RequestId>,
     /// Highest round that it has answered.
     pub(super) confirmed_round: u64,
     sent_round: u64,
@@ -141,10 +144,13 @@ impl Replica {
         let round = leader.round;
         let read_waits = !leader.reads.is_empty();
         let progress = leader.peers.get_mut(peer).expect("peers are met before they are served");
+        let since_sent = progress.sent_ms.map_or(u64::MAX, |sent| now.monotonic_ms.saturating_sub(sent));
         if progress.in_flight.is_some() {
+            if progress.beside.is_none() && since_sent >= heartbeat_ms {
+                self.send_append(now, peer, None);
+            }
             return;
         }
-        let since_sent = progress.sent_ms.map_or(u64::MAX, |sent| now.monotonic_ms.saturating_sub(sent));
         let silent = progress.answered_ms < progress.sent_ms && since_sent < heartbeat_ms;
         if silent {
             // The last request failed: wait a heartbeat before the next, so that a dead peer costs little.
@@ -228,7 +234,11 @@ impl Replica {
         let id = self.send(peer, outgoing);
         let Role::Leader(leader) = &mut self.role else { return };
         let progress = leader.peers.get_mut(peer).expect("peers are met before they are served");
-        progress.in_flight = Some(InFlight { id, first });
+        if progress.in_flight.is_some() {
+            progress.beside = Some(id);
+        } else {
+            progress.in_flight = Some(InFlight { id, first });
+        }
         progress.sent_round = round;
         progress.sent_ms = Some(now.monotonic_ms);
         progress.sent_commit = commit_index;
@@ -236,8 +246,8 @@ impl Replica {
         progress.next = sent_to.map_or(progress.next, LogIndex::next);
     }
 
-    /// The progress of the peer that answers, if it is the answer that is waited for. A store that was not seen before
-    /// starts from nothing: what another one acknowledged is lost with it.
+    /// The progress of the peer that answers, if its answer is waited for; from now on it is not. A store that was not
+    /// seen before starts from nothing: what another one acknowledged is lost with it.
     fn answered(
         &mut self,
         now: Now,
@@ -249,7 +259,9 @@ impl Replica {
         let commit_index = self.commit_index;
         let Role::Leader(leader) = &mut self.role else { return None };
         let progress = leader.peers.get_mut(from)?;
-        if progress.in_flight.as_ref().is_none_or(|in_flight| in_flight.id != id) {
+        let awaited = progress.in_flight.take_if(|in_flight| in_flight.id == id).is_some()
+            || progress.beside.take_if(|beside| *beside == id).is_some();
+        if !awaited {
             return None;
         }
         progress.answered_ms = Some(now.monotonic_ms);
@@ -280,7 +292,6 @@ impl Replica {
         store: StoreId,
     ) {
         let Some(progress) = self.answered(now, id, from, round, store) else { return };
-        progress.in_flight = None;
         progress.matched = progress.matched.max(matched);
         progress.reported = matched;
         progress.next = progress.next.max(progress.matched.next());
@@ -299,7 +310,6 @@ impl Replica {
     ) {
         let agreed = self.log.agreement(index, epoch, epoch_start);
         let Some(progress) = self.answered(now, id, from, round, store) else { return };
-        progress.in_flight = None;
         progress.next = agreed.next();
         progress.loaded = Vec::new();
         self.answer_reads();
@@ -308,13 +318,14 @@ impl Replica {
     /// Whether this is the append of this leadership whose answer is waited for.
     pub(super) fn awaits_append(&self, id: RequestId, from: &NodeId) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        let in_flight = leader.peers.get(from).and_then(|progress| progress.in_flight.as_ref());
-        in_flight.is_some_and(|in_flight| in_flight.id == id)
+        let Some(progress) = leader.peers.get(from) else { return false };
+        progress.beside == Some(id) || progress.in_flight.as_ref().is_some_and(|in_flight| in_flight.id == id)
     }
 
     pub(super) fn on_append_unanswered(&mut self, id: RequestId, to: &NodeId) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.peers.get_mut(to) else { return };
+        progress.beside.take_if(|beside| *beside == id);
         if let Some(in_flight) = progress.in_flight.take_if(|in_flight| in_flight.id == id)
             && let Some(first) = in_flight.first
         {
@@ -355,8 +366,7 @@ impl Replica {
                 values.push(progress.map_or(T::default(), &of));
             }
         }
-        values.sort_unstable_by(|a, b| b.cmp(a));
-        values.get(configuration.quorum() - 1).copied().unwrap_or_default()
+        reached_by(values, configuration.quorum())
     }
 
     /// On every tick: a leader whom no quorum answers steps down; a hand-over goes on or is called off.

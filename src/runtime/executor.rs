@@ -21,7 +21,7 @@ use super::find::find;
 const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a source may take to read a batch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a question that needs no disk may take.
+/// How long a question that needs no disk may take. A heartbeat that is lost holds up the next for so long.
 const QUICK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long entries that could not be read are left alone.
 const READ_RETRY: Duration = Duration::from_millis(100);
@@ -136,9 +136,11 @@ impl Executor {
 
 fn time_limit(request: &Outgoing) -> Duration {
     match request {
-        Outgoing::Append { .. } | Outgoing::Plain(Request::Append(_) | Request::Fence { .. }) => APPEND_TIMEOUT,
+        Outgoing::Append { .. } | Outgoing::Plain(Request::Fence { .. }) => APPEND_TIMEOUT,
         Outgoing::Plain(Request::Fetch { .. }) => FETCH_TIMEOUT,
-        Outgoing::Plain(Request::HearLeader | Request::ReadIndex | Request::Yield { .. }) => QUICK_TIMEOUT,
+        Outgoing::Plain(Request::Append(_) | Request::HearLeader | Request::ReadIndex | Request::Yield { .. }) => {
+            QUICK_TIMEOUT
+        }
     }
 }
 

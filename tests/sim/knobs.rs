@@ -28,6 +28,8 @@ pub(crate) struct Knobs {
     pub(crate) straggler_delay: u64,
     /// Messages that arrive only after minutes, when everything else is over.
     pub(crate) kept_back: u64,
+    /// How much longer entries are on their way than words: heavy batches on a thin link.
+    pub(crate) thin_links: u64,
     pub(crate) request_timeout: u64,
     pub(crate) partition_every: u64,
     pub(crate) partition_length: u64,
@@ -97,6 +99,7 @@ impl Knobs {
             stragglers: 0,
             straggler_delay: 5 * SECOND,
             kept_back: 0,
+            thin_links: 0,
             request_timeout: SECOND,
             partition_every: 0,
             partition_length: SECOND,
@@ -170,6 +173,7 @@ impl Knobs {
         self.stragglers = random.pick(&[0, 0, 5, 30]);
         self.straggler_delay = random.pick(&[200, 2_000, 20_000]) * MILLI;
         self.request_timeout = random.pick(&[200, 500, 1_000, 2_000]) * MILLI;
+        self.thin_links = random.pick(&[0, 0, 0, 0, 0, self.request_timeout / 2]);
         self.partition_every = random.pick(&[0, 0, 700, 2_000]) * MILLI;
         self.partition_length = random.pick(&[200, 800, 2_000]) * MILLI;
         self.one_way = random.pick(&[0, 300, 700]);

@@ -73,6 +73,10 @@ const fn epoch_of(request: &Request) -> Epoch {
     }
 }
 
+fn brings_entries(request: &Request) -> bool {
+    matches!(request, Request::Append(Append { log: Some(batch), .. }) if !batch.entries.is_empty())
+}
+
 impl World {
     fn message_delay(&mut self) -> u64 {
         let (low, high) = self.knobs.delay;
@@ -84,13 +88,13 @@ impl World {
         }
     }
 
-    /// Takes a message to its receiver, or keeps it back for minutes.
-    fn carry(&mut self, message: Happening) {
+    /// Takes a message to its receiver, which takes so much longer than usual, or keeps it back for minutes.
+    fn carry(&mut self, message: Happening, longer: u64) {
         if self.random.chance(self.knobs.kept_back) {
             self.kept_back.push(message);
             self.met.insert("message kept back");
         } else {
-            let delay = self.message_delay();
+            let delay = self.message_delay() + longer;
             self.schedule(delay, message);
         }
     }
@@ -124,10 +128,11 @@ impl World {
         if !self.links.carries(node, to) || self.random.chance(self.knobs.loss) {
             return;
         }
+        let longer = if brings_entries(&request) { self.knobs.thin_links } else { 0 };
         if self.random.chance(self.knobs.duplication) {
-            self.carry(Happening::Request { asker, to, request: request.clone() });
+            self.carry(Happening::Request { asker, to, request: request.clone() }, longer);
         }
-        self.carry(Happening::Request { asker, to, request });
+        self.carry(Happening::Request { asker, to, request }, longer);
     }
 
     /// A request arrives.
@@ -152,7 +157,7 @@ impl World {
         if !self.links.carries(node, asker.node) || self.random.chance(self.knobs.loss) {
             return;
         }
-        self.carry(Happening::Response { asker, from: node, response });
+        self.carry(Happening::Response { asker, from: node, response }, 0);
     }
 
     /// A response arrives; it counts if nothing was said of the request before.

@@ -3,22 +3,6 @@
 use super::*;
 
 #[test]
-fn clocks_that_jump_elect_nobody_and_turn_no_timestamp_back() {
-    for seed in 0..5 {
-        let (mut world, leader) = three_at_work(seed);
-        let epoch = epoch_of(&world, leader);
-        for round in 0..40 {
-            world.nodes[round % 3].clock_ahead_ms = if round % 2 == 0 { 0 } else { 100_000_000 };
-            assert!(answered_during(&mut world, SECOND / 4) > 0, "payments go on");
-        }
-        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "nobody was elected");
-        world.crash(leader);
-        assert!(answered_during(&mut world, 3 * SECOND) > 20, "a leader whose clock is behind goes on");
-        finish(world);
-    }
-}
-
-#[test]
 fn messages_delayed_by_minutes_change_nothing() {
     for seed in 0..10 {
         let (mut world, _) = three_at_work(seed);
@@ -47,6 +31,19 @@ fn messages_doubled_and_reordered_are_stored_once() {
         (world.knobs.duplication, world.knobs.delay) = (500, (100, 200 * MILLI));
         let answered = answered_during(&mut world, 10 * SECOND);
         assert!(answered > 10, "seed {seed}: {answered} answered");
+        finish(world);
+    }
+}
+
+#[test]
+fn batches_that_are_long_on_their_way_do_not_silence_the_leader() {
+    for seed in 0..5 {
+        let (mut world, leader) = at_work(Knobs { client_timeout: 20 * SECOND, ..Knobs::calm(seed, 3) });
+        let epoch = epoch_of(&world, leader);
+        (world.knobs.request_timeout, world.knobs.thin_links) = (4 * SECOND, 3 * SECOND / 2);
+        let answered = answered_during(&mut world, 12 * SECOND);
+        assert!(answered > 4, "payments arrive in the end: {answered}");
+        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "nobody was elected");
         finish(world);
     }
 }
