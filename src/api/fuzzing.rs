@@ -10,7 +10,7 @@ use super::json::{MAX_JSON_DEPTH, read_object};
 use super::problem::Problem;
 use super::read::{Freshness, List};
 use super::request::Query;
-use super::{accounts, export, ledger, payment_body, payments, render, statements};
+use super::{accounts, compat, export, ledger, payment_body, payments, render, statements};
 use crate::domain::{AccountId, BatchRequest, Capture, IdempotencyKey, OperationRequest, PaymentRequest};
 use crate::replication::Entry;
 
@@ -123,6 +123,11 @@ pub(crate) fn account_body(bytes: &[u8]) {
     for problem in [opened.err(), changed.err()].into_iter().flatten() {
         refused(problem);
     }
+}
+
+/// The bodies of the earlier systems' payments.
+pub(crate) fn compatible_body(bytes: &[u8]) {
+    compat::fuzzing::bodies(bytes);
 }
 
 /// A query: every reader of one takes it or refuses it by name.

@@ -24,13 +24,14 @@ const fn target(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     target("peer_request", transport::fuzzing::request),
     target("peer_answer", transport::fuzzing::answers),
     target("payment_body", api::fuzzing::payment_body),
     target("batch_body", api::fuzzing::batch_body),
     target("change_body", api::fuzzing::change_body),
     target("account_body", api::fuzzing::account_body),
+    target("compatible_body", api::fuzzing::compatible_body),
     target("query", api::fuzzing::query),
     target("texts", texts::check),
     target("settings", texts::settings),

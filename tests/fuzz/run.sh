@@ -9,10 +9,15 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-30}
 shift || true
 
-command -v c++ >/dev/null || { apt-get update -q && apt-get install -q -y g++; }
+if ! command -v c++ >/dev/null; then
+    as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    { "${as_root[@]}" apt-get update -q && "${as_root[@]}" apt-get install -q -y g++; } ||
+        { echo "fuzz: libFuzzer is made with a C++ compiler; install g++" >&2 && exit 1; }
+fi
 # libFuzzer itself, once.
 cargo build --quiet --manifest-path tests/fuzz/engine/Cargo.toml --target-dir target/fuzz/engine
-engine=$(ls target/fuzz/engine/debug/build/libfuzzer-sys-*/out/liblibfuzzer.a | head -n 1)
+engine=$(ls target/fuzz/engine/debug/build/libfuzzer-sys-*/out/libfuzzer.a | head -n 1)
 FUZZ_ENGINE="$PWD/${engine%/*}" RUSTC_WRAPPER="$PWD/tests/fuzz/rustc.sh" \
     cargo build --manifest-path tests/fuzz/Cargo.toml --target-dir target
 fuzzer=target/debug/quorapay-fuzz
@@ -29,10 +34,8 @@ for target in "${targets[@]}"; do
     grown=target/fuzz/$target
     corpus=tests/fuzz/corpus/$target
     mkdir -p "$grown"
-    dictionary=()
-    [ ! -f "tests/fuzz/words/$target" ] || dictionary=("-dict=tests/fuzz/words/$target")
     log=target/fuzz/$target.log
-    if ! FUZZ_TARGET=$target "$fuzzer" "$grown" "$corpus" "${dictionary[@]}" -max_total_time="$share" -timeout=10 \
+    if ! FUZZ_TARGET=$target "$fuzzer" "$grown" "$corpus" -dict=tests/fuzz/words -max_total_time="$share" -timeout=10 \
         -rss_limit_mb=1024 -max_len=4096 -artifact_prefix="target/fuzz/broken/$target-" -print_final_stats=1 \
         >"$log" 2>&1; then
         tail -n 40 "$log"

@@ -8,6 +8,6 @@ see=(-Cpasses=sancov-module "$coverage-level=4" "$coverage-inline-8bit-counters"
     "$coverage-trace-compares")
 case "${CARGO_PKG_NAME:-}" in
 quorapay) exec "$rustc" "$@" "${see[@]}" ;;
-quorapay-fuzz) exec "$rustc" "$@" "${see[@]}" -L "$FUZZ_ENGINE" -lstatic=libfuzzer -lstdc++ ;;
+quorapay-fuzz) exec "$rustc" "$@" "${see[@]}" -L "$FUZZ_ENGINE" -lstatic=fuzzer -lstdc++ ;;
 esac
 exec "$rustc" "$@"

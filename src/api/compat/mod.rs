@@ -5,6 +5,8 @@
 //! and answers are rendered from the same entries. Errors have those systems' shape, `{error}`.
 
 mod amount;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod syncpay;
 mod transfer;
 

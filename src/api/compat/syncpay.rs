@@ -67,7 +67,7 @@ async fn make_payment(compatible: &Compatible, request: Request) -> Result<Answe
     Ok(Answer::json(StatusCode::OK, json, Mark::of_write(&committed)))
 }
 
-fn parse(body: &[u8]) -> Result<(Option<IdempotencyKey>, PaymentRequest), Problem> {
+pub(super) fn parse(body: &[u8]) -> Result<(Option<IdempotencyKey>, PaymentRequest), Problem> {
     let PaymentBody { amount: raw, sender, receiver, transaction_id, currency } = read_object(body)?;
     refuse_same(&sender, &receiver, "sender", "receiver")?;
     let (amount, currency) = amount(&raw, currency)?;

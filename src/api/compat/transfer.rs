@@ -62,7 +62,7 @@ async fn make_transfer(compatible: &Compatible, request: Request) -> Result<Answ
     Ok(Answer::json(StatusCode::OK, complete(&committed, payment), Mark::of_write(&committed)))
 }
 
-fn parse(body: &[u8]) -> Result<PaymentRequest, Problem> {
+pub(super) fn parse(body: &[u8]) -> Result<PaymentRequest, Problem> {
     let TransferBody { from_id, to_id, amount: raw, currency } = read_object(body)?;
     refuse_same(&from_id, &to_id, "from_id", "to_id")?;
     let (amount, currency) = amount(&raw, currency)?;

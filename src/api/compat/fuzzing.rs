@@ -1,0 +1,42 @@
+//! Requests' bytes of the earlier systems, for [`crate::fuzzing`].
+
+use serde_json::Value;
+
+use super::super::problem::Problem;
+use super::{syncpay, transfer};
+use crate::domain::PaymentRequest;
+
+/// The bodies of `POST /payment` and `POST /transfer`: an amount is what its digits say, and what is read is read again
+/// from what it says.
+pub(in crate::api) fn bodies(bytes: &[u8]) {
+    match syncpay::parse(bytes) {
+        Err(problem) => refused(problem),
+        Ok((id, request)) => {
+            let named = id.as_ref().map_or("null".to_owned(), |id| Value::from(id.as_str()).to_string());
+            let (from, to) = (&request.from, &request.to);
+            let fields = format!(r#""sender":"{from}","receiver":"{to}","transaction_id":{named}"#);
+            assert_eq!(syncpay::parse(written(&request, &fields).as_bytes()).expect("read again"), (id, request));
+        }
+    }
+    match transfer::parse(bytes) {
+        Err(problem) => refused(problem),
+        Ok(request) => {
+            let fields = format!(r#""from_id":{},"to_id":{}"#, request.from, request.to);
+            assert_eq!(transfer::parse(written(&request, &fields).as_bytes()).expect("read again"), request);
+        }
+    }
+}
+
+fn written(request: &PaymentRequest, fields: &str) -> String {
+    let (amount, currency) = (request.currency.format(request.amount), request.currency.code());
+    format!(r#"{{{fields},"amount":{amount},"currency":"{currency}"}}"#)
+}
+
+/// A refusal is a 400 that says what was wrong.
+fn refused(problem: Problem) {
+    let code = problem.code();
+    let answer = problem.into_plain_answer();
+    assert_eq!(answer.status().as_u16(), 400, "{code}");
+    let body: Value = serde_json::from_slice(answer.body()).expect("a refusal is JSON");
+    assert!(body["error"].as_str().is_some_and(|error| !error.is_empty()), "{code}");
+}
