@@ -62,6 +62,8 @@ pub enum Bug {
     UndoSkipped,
     /// Timestamps are the leader's wall clock.
     WallClockTimestamps,
+    /// The ledger's time is the leader's clock, which only must not go back.
+    LeadersClockAlone,
     /// What is set aside can be spent by another payment.
     HeldMoneySpent,
     /// A hold whose time is up can be captured until its expiry is written.
@@ -142,6 +144,7 @@ mod selection {
         Bug::LostSaidNotTaken,
         Bug::UndoSkipped,
         Bug::WallClockTimestamps,
+        Bug::LeadersClockAlone,
         Bug::HeldMoneySpent,
         Bug::LateCapture,
         Bug::RefundsNotAddedUp,

@@ -4,7 +4,7 @@ use super::effect::{Effect, RpcId};
 use super::entry::UnchainedEntry;
 use super::message::{Append, Batch, FenceAnswer, Response};
 use super::replica::{Replica, Role};
-use super::types::{Epoch, Hash, LogIndex, NodeId, Now, Position};
+use super::types::{Epoch, Hash, LogIndex, NodeId, Now, Position, Timestamp};
 use crate::planted::{Bug, planted};
 
 impl Replica {
@@ -19,18 +19,19 @@ impl Replica {
             return;
         }
         self.accept_epoch(now, epoch, from, None);
-        let answer = self.fence_answer(epoch, their_commit);
+        let answer = self.fence_answer(now, epoch, their_commit);
         let last = answer.last.index;
         self.respond_when_durable(rpc, Response::Promised(Box::new(answer)), epoch, last);
     }
 
-    pub(super) fn fence_answer(&self, epoch: Epoch, their_commit: LogIndex) -> FenceAnswer {
+    pub(super) fn fence_answer(&self, now: Now, epoch: Epoch, their_commit: LogIndex) -> FenceAnswer {
         FenceAnswer {
             epoch,
             store_id: self.store_id,
             last: self.log.last(),
             commit_index: self.commit_index,
             spans: self.log.spans_above(self.commit_index.min(their_commit)),
+            clock: Timestamp(now.unix_ms),
         }
     }
 
@@ -109,7 +110,8 @@ impl Replica {
             return;
         }
         self.confirmed_ms = Some(now.monotonic_ms);
-        let response = Response::Appended { round: append.round, matched, store_id: self.store_id };
+        let (round, clock) = (append.round, Timestamp(now.unix_ms));
+        let response = Response::Appended { round, matched, store_id: self.store_id, clock };
         self.respond_when_durable(rpc, response, append.epoch, matched);
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::UnchainedEntry;
-use super::types::{Epoch, Hash, LogIndex, NodeId, Position, StoreId};
+use super::types::{Epoch, Hash, LogIndex, NodeId, Position, StoreId, Timestamp};
 
 /// From one node to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +103,8 @@ pub enum Response {
         matched: LogIndex,
         /// The store that vouches for it.
         store_id: StoreId,
+        /// What the node's wall clock says.
+        clock: Timestamp,
     },
     /// To `Append`: the entry before the batch is not in this log, which has another one there or ends earlier.
     Mismatch {
@@ -148,4 +150,6 @@ pub struct FenceAnswer {
     pub commit_index: LogIndex,
     /// Its epochs that reach above the lower of both commit indexes, oldest first.
     pub spans: Vec<EpochSpan>,
+    /// What its wall clock says.
+    pub clock: Timestamp,
 }

@@ -52,6 +52,7 @@ mod replica;
 pub(crate) mod sample;
 mod start;
 mod storage;
+mod time;
 mod types;
 
 pub use effect::{

@@ -15,6 +15,7 @@ use super::message::{Request, Response};
 use super::reads::FollowerReads;
 use super::start::{ReplicaConfig, ReplicaStart};
 use super::storage::Storage;
+use super::time::Clocks;
 use super::types::{Configuration, Epoch, LogIndex, NodeId, Now, Position, Promise, StoreId, Timestamp};
 use crate::planted::{Bug, planted};
 
@@ -79,6 +80,7 @@ pub struct Replica {
     pub(super) reads: FollowerReads,
     pub(super) quarantine: Option<String>,
     pub(super) elections_won: u64,
+    pub(super) clocks: Clocks,
     pub(super) effects: Vec<Effect>,
     pub(super) changes: Vec<LogChange>,
     last_request: RequestId,
@@ -110,6 +112,7 @@ impl Replica {
             reads: FollowerReads::default(),
             quarantine: None,
             elections_won: 0,
+            clocks: Clocks::default(),
             effects: Vec::new(),
             changes: Vec::new(),
             last_request: RequestId(0),
@@ -201,7 +204,10 @@ impl Replica {
             Response::Entries { previous, entries, last_hash } => {
                 self.on_entries(now, id, previous, entries, last_hash);
             }
-            Response::Appended { round, matched, store_id } => {
+            Response::Appended { round, matched, store_id, clock } => {
+                if self.awaits_append(id, from) {
+                    self.clocks.hear(now, from, clock);
+                }
                 self.on_appended(now, id, from, round, matched, store_id);
             }
             Response::Mismatch { round, index, epoch, epoch_start, store_id } => {
@@ -293,8 +299,11 @@ impl Replica {
     }
 
     fn next_place(&self, now: Now) -> (LogIndex, Timestamp) {
-        let floor = if planted(Bug::WallClockTimestamps) { Timestamp(0) } else { self.log.last_timestamp() };
-        (self.log.last().index.next(), floor.max(Timestamp(now.unix_ms)))
+        if planted(Bug::WallClockTimestamps) {
+            return (self.log.last().index.next(), Timestamp(now.unix_ms));
+        }
+        let floor = self.log.last_timestamp();
+        (self.log.last().index.next(), floor.max(self.time_of_quorum(now)))
     }
 
     /// Removes the end of the log after `to`. Never at or below the commit index.

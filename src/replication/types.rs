@@ -210,7 +210,8 @@ impl Configuration {
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
-/// A moment as the runtime sees it. Decisions use `monotonic_ms` alone; `unix_ms` only stamps entries.
+/// A moment as the runtime sees it. The protocol decides by `monotonic_ms` alone; `unix_ms` is one of the clocks from which
+/// the ledger's time is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// Milliseconds since some fixed moment of this process; never goes back.

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use quorapay::domain::{AccountId, IdempotencyKey, OperationRequest, PaymentId, Proposal};
+use quorapay::domain::{AccountId, IdempotencyKey, OperationRequest, PaymentId, PaymentOutcome, Proposal};
 use quorapay::engine::{Answer, CallerId, Input};
 use quorapay::replication::{LogIndex, ReadId};
 
-use super::knobs::{Knobs, MILLI};
-use super::workload::{Known, a_request, an_account};
+use super::knobs::{Knobs, MILLI, SECOND};
+use super::workload::{Known, a_request, a_whole_capture, an_account};
 use super::world::{Happening, World};
+
+/// How often, of a thousand times, a client goes for a hold that is about to end, if there is one.
+const LAST_MOMENT: u64 = 50;
 
 /// How many unknown outcomes each client asks about again once everything has healed.
 const SETTLED_AT_THE_END: usize = 3;
@@ -200,7 +203,12 @@ impl World {
                 let node = self.random.index(self.knobs.nodes);
                 return self.read(client, node);
             }
-            let intent = self.new_intent();
+            if self.random.chance(LAST_MOMENT) && self.capture_at_the_last_moment(client) {
+                return;
+            }
+            let request =
+                a_request(&mut self.random, self.knobs.accounts, &self.clients.known, self.clients.intents.len());
+            let intent = self.new_intent(request);
             return self.propose(client, intent);
         }
         let state = &mut self.clients.clients[client];
@@ -213,9 +221,20 @@ impl World {
         }
     }
 
-    fn new_intent(&mut self) -> usize {
+    /// Waits until a hold is about to end, or has just ended, and captures it then.
+    fn capture_at_the_last_moment(&mut self, client: usize) -> bool {
+        let Some((ends, payment)) = self.clients.known.take_ending(self.now + 5 * MILLI, self.now + SECOND / 5) else {
+            return false;
+        };
+        let intent = self.new_intent(a_whole_capture(payment));
+        self.clients.clients[client].doing = Doing::Thinking;
+        let delay = ends - self.now + self.random.below(25 * MILLI) - 5 * MILLI;
+        self.schedule(delay, Happening::Client(ClientEvent::Retry { client, intent }));
+        true
+    }
+
+    fn new_intent(&mut self, request: OperationRequest) -> usize {
         let number = self.clients.intents.len();
-        let request = a_request(&mut self.random, self.knobs.accounts, &self.clients.known, number);
         let reused = number > 0 && self.random.chance(self.knobs.key_reuse);
         let proposal = if reused {
             let original = self.random.index(number);
@@ -285,6 +304,10 @@ impl World {
                 // Of those that were refused a few do: there is nothing to change about them.
                 if payment.outcome.rejection().is_none() || entry.index.0.is_multiple_of(8) {
                     self.clients.known.remember(PaymentId::derive(entry.stamp(), payment.item));
+                }
+                if let PaymentOutcome::Authorized { expires_at_ms, .. } = payment.outcome {
+                    let ends = self.now + (expires_at_ms - entry.timestamp.0) * MILLI;
+                    self.clients.known.remember_hold(ends, PaymentId::derive(entry.stamp(), payment.item));
                 }
             }
             self.clients.decided_by[node] = self.clients.decided_by[node].max(caller.0);

@@ -87,7 +87,8 @@ impl World {
             Fault::ClockStep => {
                 let node = self.any_node();
                 self.met.insert("clock step");
-                self.nodes[node].clock_ahead_ms = self.random.between(0, 2 * self.knobs.clock_skew_ms);
+                let ahead_ms = self.random.between(0, 2 * self.knobs.clock_skew_ms);
+                self.nodes[node].set_clock(ahead_ms);
             }
             Fault::ZooKeeperOutage => self.zookeeper_outage(),
             Fault::ZooKeeperBack => self.zookeeper_back(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorapay::engine::{Engine, Input};
-use quorapay::replication::{Epoch, LogIndex, NodeId, Now, Persist, ReadId, RequestId, RpcId};
+use quorapay::replication::{Epoch, LogIndex, NodeId, Now, Persist, ReadId, RequestId, RpcId, Timestamp};
 
 use super::coordination;
 use super::disk::Disk;
@@ -77,10 +77,26 @@ pub(crate) struct Node {
     /// Whether the whole machine is away, so that nobody is refused a connection.
     pub(crate) host_down: bool,
     /// How far the wall clock is ahead of a start one skew below the true time.
-    pub(crate) clock_ahead_ms: u64,
+    clock_ahead_ms: u64,
+    /// The most that it ever was.
+    clock_ahead_most_ms: u64,
 }
 
 impl Node {
+    pub(crate) const fn new(id: NodeId, disk: Disk, clock_ahead_ms: u64) -> Self {
+        Self { id, disk, process: None, host_down: false, clock_ahead_ms, clock_ahead_most_ms: clock_ahead_ms }
+    }
+
+    pub(crate) fn set_clock(&mut self, ahead_ms: u64) {
+        self.clock_ahead_ms = ahead_ms;
+        self.clock_ahead_most_ms = self.clock_ahead_most_ms.max(ahead_ms);
+    }
+
+    /// The latest that anybody may take this node's clock to say: it may have been set back since it was heard.
+    pub(crate) const fn latest_clock(&self, now_us: u64) -> Timestamp {
+        Timestamp(UNIX_START_MS + now_us / 1_000 + self.clock_ahead_most_ms)
+    }
+
     /// The moment as this node's process sees it.
     pub(crate) fn now(&self, now_us: u64) -> Now {
         let started = self.process.as_ref().map_or(0, |process| process.started);

@@ -18,7 +18,7 @@ impl World {
         self.trace.show("twin", &id);
         self.met.insert("twin");
         let disk = self.new_disk(twin);
-        self.nodes.push(Node { id, disk, process: None, host_down: false, clock_ahead_ms: 0 });
+        self.nodes.push(Node::new(id, disk, 0));
         self.start(twin);
     }
 

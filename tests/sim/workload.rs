@@ -15,6 +15,8 @@ use super::random::Random;
 pub(crate) struct Known {
     /// Payments that some client was told of.
     pub(crate) payments: Vec<PaymentId>,
+    /// Holds that some client was told of, and when they end if the ledger's time keeps pace.
+    holds: Vec<(u64, PaymentId)>,
     /// Keys that some client has used, or may have, with the requests that they were used for.
     pub(crate) keys: Vec<(IdempotencyKey, OperationRequest)>,
 }
@@ -29,6 +31,24 @@ impl Known {
         }
         self.payments.push(payment);
     }
+
+    pub(crate) fn remember_hold(&mut self, ends: u64, payment: PaymentId) {
+        if self.holds.len() == REMEMBERED {
+            self.holds.remove(0);
+        }
+        self.holds.push((ends, payment));
+    }
+
+    /// A hold that ends within this time, to be captured at the last moment or just too late. It is not named again.
+    pub(crate) fn take_ending(&mut self, after: u64, before: u64) -> Option<(u64, PaymentId)> {
+        let found = self.holds.iter().position(|(ends, _)| (after..before).contains(ends))?;
+        Some(self.holds.swap_remove(found))
+    }
+}
+
+/// A capture of all that is held.
+pub(crate) const fn a_whole_capture(payment: PaymentId) -> OperationRequest {
+    OperationRequest::PaymentChange { payment, change: PaymentChangeKind::Capture(None) }
 }
 
 pub(crate) fn an_account(random: &mut Random, accounts: u64) -> AccountId {

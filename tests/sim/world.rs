@@ -176,7 +176,7 @@ impl World {
             let disk = world.new_disk(number - 1);
             let id = NodeId::parse(&format!("node{number}")).expect("a valid id");
             let clock_ahead_ms = world.random.between(0, 2 * world.knobs.clock_skew_ms);
-            world.nodes.push(Node { id, disk, process: None, host_down: false, clock_ahead_ms });
+            world.nodes.push(Node::new(id, disk, clock_ahead_ms));
         }
         (0..nodes).for_each(|node| world.start(node));
         world.coordination_tick();
@@ -225,7 +225,7 @@ impl World {
         let engine = start.into_engine(config);
         let process = Process::new(life, engine, self.now);
         self.trace.note(self.now, number, "start", [life, process.applied.0]);
-        self.oracle.restarted(number, durable, process.applied, &self.nodes);
+        self.oracle.restarted(self.now, number, durable, process.applied, &self.nodes);
         let node = &mut self.nodes[number];
         node.host_down = false;
         node.process = Some(process);
@@ -378,7 +378,7 @@ impl World {
         }
         process.applied = applied;
         self.trace.note(self.now, number, "applied", [before.0, applied.0]);
-        self.oracle.applied(number, before, applied, &self.nodes);
+        self.oracle.applied(self.now, number, before, applied, &self.nodes);
         if let Some(process) = &self.nodes[number].process {
             self.oracle.compare_bank(number, &process.engine);
         }

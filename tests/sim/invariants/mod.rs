@@ -110,17 +110,17 @@ impl Oracle {
 
     /// A node started on what its disk holds. It may be the first to know that something is committed: its process died
     /// between the write that says so and the next step.
-    pub(crate) fn restarted(&mut self, node: usize, durable: LogIndex, applied: LogIndex, nodes: &[Node]) {
+    pub(crate) fn restarted(&mut self, at: u64, node: usize, durable: LogIndex, applied: LogIndex, nodes: &[Node]) {
         commit_index::restarted(node, durable, applied);
         let known = self.history.last();
         if known < durable {
-            self.applied(node, known, durable, nodes);
+            self.applied(at, node, known, durable, nodes);
         }
         self.admitted.started(nodes[node].disk.store_id, self.history.last());
     }
 
     /// A node has applied more of its log.
-    pub(crate) fn applied(&mut self, node: usize, before: LogIndex, now: LogIndex, nodes: &[Node]) {
+    pub(crate) fn applied(&mut self, at: u64, node: usize, before: LogIndex, now: LogIndex, nodes: &[Node]) {
         let disk = &nodes[node].disk;
         commit_index::advanced(node, before, now, disk.last_index());
         let mut newest = None;
@@ -132,7 +132,7 @@ impl Oracle {
                     self.admitted.check(&before, voters, &self.history, nodes);
                 }
                 newest = Some(entry);
-                timestamps::check(self.history.before(entry.index), entry);
+                timestamps::check(at, self.history.before(entry.index), entry, nodes);
                 if let Some(operation) = entry.operation() {
                     self.keys.committed(entry.index, operation);
                     self.money.committed(entry, operation);

@@ -1,6 +1,7 @@
 //! Hazards with a name, each driven step by step; the oracle watches as in every run. `docs/TESTING.md` says which
 //! scenario stands for which hazard of the protocol.
 
+mod clocks;
 mod disks;
 mod elections;
 mod logs;
@@ -127,7 +128,7 @@ fn the_documentation_names_every_scenario_and_no_other() {
     let (table, _) = table.split_once("###").expect("another heading follows");
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let named = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).map(str::to_owned);
-    let files = ["disks", "elections", "logs", "messages", "zookeeper"];
+    let files = ["clocks", "disks", "elections", "logs", "messages", "zookeeper"];
     let code = files.map(|file| read(&format!("tests/sim/scenarios/{file}.rs"))).concat();
     let tests = code.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split('(').next()).map(str::to_owned);
     assert_eq!(named.collect::<BTreeSet<_>>(), tests.collect::<BTreeSet<_>>());
