@@ -14,7 +14,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use crate::chaos::nemesis::Weather;
 
@@ -58,10 +58,7 @@ impl Link {
                     if self.target_refuses().await {
                         drop(listener);
                         drop(suspicion);
-                        while let Ok(more) = suspicions.try_recv() {
-                            drop(more);
-                        }
-                        listener = self.reopen().await;
+                        listener = self.reopen(&mut suspicions).await;
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -75,13 +72,20 @@ impl Link {
         !is_cut(&self.there) && !is_cut(&self.back) && refuses(self.target).await
     }
 
-    async fn reopen(&self) -> TcpListener {
+    /// Waits until the target is back. Meanwhile every other connection to it may end as soon as it asks: each user of
+    /// the link learns at once what one of them found.
+    async fn reopen(&self, suspicions: &mut mpsc::Receiver<Suspicion>) -> TcpListener {
+        let mut look = interval(LOOK_AGAIN);
         loop {
-            sleep(LOOK_AGAIN).await;
-            if !self.target_refuses().await
-                && let Ok(listener) = TcpListener::bind(self.entrance).await
-            {
-                return listener;
+            tokio::select! {
+                _ = look.tick() => {
+                    if !self.target_refuses().await
+                        && let Ok(listener) = TcpListener::bind(self.entrance).await
+                    {
+                        return listener;
+                    }
+                }
+                Some(suspicion) = suspicions.recv() => drop(suspicion),
             }
         }
     }
@@ -194,6 +198,8 @@ fn delay(weather: Weather) -> Duration {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use tokio::time::sleep;
+
     use super::*;
 
     struct Bench {
@@ -288,6 +294,18 @@ mod tests {
         };
         timeout(Duration::from_secs(5), connected).await.unwrap();
         drop(back);
+    }
+
+    #[tokio::test]
+    async fn every_connection_to_a_dead_target_ends_at_once() {
+        let bench = bench().await;
+        let (mut first, outer) = bench.connect().await;
+        let (mut second, other) = bench.connect().await;
+        drop((outer, bench.target));
+        assert_eq!(first.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        drop(other);
+        let end = timeout(Duration::from_secs(5), second.read(&mut [0; 1])).await;
+        assert_eq!(end.expect("not only once the target is back").unwrap_or(0), 0);
     }
 
     #[tokio::test]
