@@ -20,7 +20,7 @@ up: zookeeper ## ZooKeeper and three nodes on this machine, until Ctrl-C
 	cargo build --release --bin quorapay
 	./target/release/quorapay dev --port $(PORT) --data-dir $(DATA)
 
-test: zookeeper ## every test, real ZooKeeper included
+test: zookeeper chaos-tools ## every test, real ZooKeeper included
 	cargo test --lib --bins
 	N=$(SEEDS) cargo test --test sim
 	cargo test --test it

@@ -10,7 +10,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::{
-    AccountId, AccountState, Bank, Fingerprint, KeyDigest, Operation, OrderDigest, PaymentId, PaymentState, Undo,
+    AccountId, AccountState, Bank, Fingerprint, KeyDigest, Operation, OrderDigest, PaymentId, PaymentState, Stamp, Undo,
 };
 use crate::planted::{Bug, planted};
 use crate::replication::{Entry, LogChange, LogIndex, Now, Replica, ReplicaConfig, ReplicaStart};
@@ -178,7 +178,8 @@ impl Engine {
     /// Accounts in the order of their ids, from after `after`, as of the applied index.
     #[must_use]
     pub fn accounts(&self, after: Option<&AccountId>, most: usize) -> Vec<(AccountId, AccountState)> {
-        let mut touched = self.rewound(self.undo.iter().flat_map(|(_, undo)| undo.accounts()));
+        let moved = self.undo.iter().flat_map(|(_, undo)| undo.accounts());
+        let mut touched = self.rewound(moved.filter(|id| after.is_none_or(|after| *id > after)));
         let as_of_applied = |(id, state): (&AccountId, &AccountState)| {
             let state = touched.remove(id).unwrap_or_else(|| Some(state.clone()));
             state.map(|state| (id.clone(), state))
@@ -259,21 +260,23 @@ impl Engine {
     fn expire_holds(&mut self, now: Now) {
         for _ in 0..EXPIRED_AT_ONCE {
             let Some((expires_at_ms, payment)) = self.bank.first_expiry() else { return };
+            if !self.replica.takes_proposals() || self.replica.tail_is_full() {
+                return;
+            }
             let stamp = self.replica.next_stamp(now);
-            if expires_at_ms > stamp.timestamp_ms || !self.replica.takes_proposals() || self.replica.tail_is_full() {
+            if expires_at_ms > stamp.timestamp_ms {
                 return;
             }
             let Some((operation, undo)) = self.bank.expire(stamp, payment) else { return };
-            self.append_executed(now, operation, undo);
+            self.append_executed(stamp, operation, undo);
         }
     }
 
     /// Appends an operation that the bank has executed under the stamp of the next entry.
-    fn append_executed(&mut self, now: Now, operation: Operation, undo: Undo) -> LogIndex {
-        let index = self.replica.last().index.next();
+    fn append_executed(&mut self, stamp: Stamp, operation: Operation, undo: Undo) -> LogIndex {
+        let index = LogIndex(stamp.index);
         self.executed = Some((index, undo));
-        let entry = self.replica.propose(now, operation);
-        assert_eq!(entry.index, index, "an operation is executed for the place at which it is appended");
+        self.replica.propose(stamp, operation);
         self.follow_log();
         index
     }

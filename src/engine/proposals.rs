@@ -99,9 +99,10 @@ impl Engine {
     }
 
     fn append(&mut self, now: Now, caller: CallerId, proposal: Proposal, holders: &KeyHolders) {
-        let (operation, undo) = self.bank.execute(self.replica.next_stamp(now), proposal, holders);
+        let stamp = self.replica.next_stamp(now);
+        let (operation, undo) = self.bank.execute(stamp, proposal, holders);
         let refused = operation.rejection().is_some();
-        let index = self.append_executed(now, operation, undo);
+        let index = self.append_executed(stamp, operation, undo);
         if refused
             && planted(Bug::RefusalBeforeCommit)
             && let Some(entry) = self.replica.cached_entry(index).cloned()

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
@@ -41,6 +41,24 @@ impl Gathered {
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
         self.weight += entry.weight();
         self.entries.push(entry);
+    }
+
+    /// Takes light rows up to the next batch and says where that stands; `None` if none came before there was enough.
+    pub(super) async fn take(
+        &mut self,
+        mut rows: impl Stream<Item = sqlx::Result<SqliteRow>> + Unpin,
+    ) -> Result<Option<LogIndex>, LedgerError> {
+        // Row by row: a row takes ten times the memory of its entry.
+        while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
+            if is_batch(&row)? {
+                return Ok(Some(index_of(&row)?));
+            }
+            self.push(read_entry(&row)?);
+            if self.is_full() {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -129,22 +147,8 @@ impl LedgerReader {
     ) -> Result<Option<LogIndex>, LedgerError> {
         let sql =
             format!("SELECT {LIGHT_COLUMNS} FROM entries WHERE log_index BETWEEN ? AND ? ORDER BY log_index LIMIT ?");
-        let mut rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(to_sql(from.0)?)
-            .bind(to_sql(to.0)?)
-            .bind(gathered.room())
-            .fetch(&self.pool);
-        // Row by row: a row takes ten times the memory of its entry.
-        while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
-            if is_batch(&row)? {
-                return Ok(Some(index_of(&row)?));
-            }
-            gathered.push(read_entry(&row)?);
-            if gathered.is_full() {
-                return Ok(None);
-            }
-        }
-        Ok(None)
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(from.0)?).bind(to_sql(to.0)?).bind(gathered.room());
+        gathered.take(query.fetch(&self.pool)).await
     }
 
     /// Those of the given entries that are there, in the order of the indexes given. Heavy ones end the read early, after

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
 
 use super::error::LedgerError;
 use super::reader::{Gathered, LedgerReader};
-use super::row::{LIGHT_COLUMNS, index_of, is_batch, read_entry, to_sql};
+use super::row::{LIGHT_COLUMNS, to_sql};
 use crate::domain::{AccountId, Currency, OrderId};
 use crate::replication::{Entry, LogIndex};
 
@@ -104,23 +103,13 @@ impl LedgerReader {
              AND (kind = 'batch' OR ((?3 IS NULL OR currency = ?3) AND (?4 IS NULL OR from_account = ?4 \
              OR to_account = ?4) AND (?5 IS NULL OR detail ->> '$.order.id' = ?5))) ORDER BY log_index DESC LIMIT ?6"
         );
-        let mut rows = sqlx::query(AssertSqlSafe(sql))
+        let query = sqlx::query(AssertSqlSafe(sql))
             .bind(to_sql(floor.0)?)
             .bind(to_sql(below.0)?)
             .bind(filter.currency.as_ref().map(Currency::code))
             .bind(filter.account.as_ref().map(AccountId::as_str))
             .bind(filter.order.as_ref().map(OrderId::as_str))
-            .bind(gathered.room())
-            .fetch(&self.pool);
-        while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
-            if is_batch(&row)? {
-                return Ok(Some(index_of(&row)?));
-            }
-            gathered.push(read_entry(&row)?);
-            if gathered.is_full() {
-                return Ok(None);
-            }
-        }
-        Ok(None)
+            .bind(gathered.room());
+        gathered.take(query.fetch(&self.pool)).await
     }
 }

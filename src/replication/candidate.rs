@@ -10,6 +10,7 @@ use super::effect::{CoordinationCommand, Outgoing, Place, RequestId, RpcId};
 use super::message::{FenceAnswer, Request, Response};
 use super::recovery::Fetching;
 use super::replica::{Replica, Role};
+use super::time::Clocks;
 use super::types::{Epoch, LogIndex, NodeId, Now};
 use crate::planted::{Bug, planted};
 
@@ -31,7 +32,6 @@ pub(super) struct Poll {
 /// On the way from first in the queue to leader.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    /// When it stood, or last got a piece of the best log.
     pub(super) started_ms: u64,
     pub(super) stage: Stage,
 }
@@ -269,6 +269,8 @@ impl Replica {
             self.take_epoch();
             return;
         }
+        // What clocks said long ago may have been set right since; the promises say it anew.
+        self.clocks = Clocks::default();
         candidate.stage = Stage::Fencing(Fencing {
             epoch,
             answers: BTreeMap::new(),
@@ -308,11 +310,11 @@ impl Replica {
     /// On every tick of a candidacy: asks again, or gives up.
     pub(super) fn continue_candidacy(&mut self, now: Now) {
         let own_durable = |fencing: &Fencing| fencing.answers.contains_key(&self.config.node_id);
-        let Role::Candidate(candidate) = &self.role else { return };
-        if now.monotonic_ms >= candidate.started_ms + self.config.timing.candidacy_ms {
+        if self.candidacy_is_over(now) && !self.awaits_piece(now) {
             self.abandon_candidacy(now);
             return;
         }
+        let Role::Candidate(candidate) = &self.role else { return };
         match &candidate.stage {
             Stage::Fencing(fencing)
                 if own_durable(fencing) && now.monotonic_ms >= fencing.asked_ms + FENCE_RETRY_MS =>
@@ -322,6 +324,13 @@ impl Replica {
             Stage::Fetching(_) => self.continue_fetching(now),
             Stage::Fencing(_) | Stage::TakingEpoch => {}
         }
+    }
+
+    /// Whether it has taken so long that others should have their turn. A piece of the best log that is on its way is
+    /// waited for all the same: however thin the link, the next candidacy then begins further on.
+    pub(super) fn candidacy_is_over(&self, now: Now) -> bool {
+        let Role::Candidate(candidate) = &self.role else { return false };
+        now.monotonic_ms >= candidate.started_ms + self.config.timing.candidacy_ms
     }
 
     /// A node has promised more than what this one leads or stands for. Promised to another, the very epoch that this

@@ -79,6 +79,7 @@ impl Replica {
             return;
         }
         self.accept_epoch(now, append.epoch, from, Some(from));
+        let brings_batch = append.log.is_some();
         if let Some(batch) = append.log {
             match self.store_batch(batch) {
                 Ok(matched) => self.raise_matched(matched),
@@ -110,6 +111,8 @@ impl Replica {
             return;
         }
         self.confirmed_ms = Some(now.monotonic_ms);
+        // A heartbeat does not wait for what is being written: the leader must hear of this node while its disk is slow.
+        let matched = if brings_batch { matched } else { matched.min(self.storage.durable_index()) };
         let (round, clock) = (append.round, Timestamp(now.unix_ms));
         let response = Response::Appended { round, matched, store_id: self.store_id, clock };
         self.respond_when_durable(rpc, response, append.epoch, matched);

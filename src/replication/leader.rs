@@ -17,6 +17,10 @@ use crate::planted::{Bug, planted};
 /// How soon followers learn of a commit when nothing else is said to them.
 const COMMIT_NEWS_MS: u64 = 5;
 
+/// A follower that answers heartbeats and stores nothing for this long counts as one that does not answer: what is wrong
+/// between it and this leader may not be wrong between it and another one.
+const STARVED_MS: u64 = 10_000;
+
 /// The leader of one epoch.
 #[derive(Debug)]
 pub(super) struct Leader {
@@ -56,6 +60,8 @@ pub(super) struct Progress {
     sent_ms: Option<u64>,
     sent_commit: LogIndex,
     answered_ms: Option<u64>,
+    /// Since when no batch that was sent there was stored, if one was sent.
+    starved_since_ms: Option<u64>,
     /// Whether its process was found gone since it last answered: no successor, whatever it said before.
     gone: bool,
     /// Whether a read of older entries from the own ledger is on its way.
@@ -103,6 +109,12 @@ impl Progress {
     /// Whether it answered within `within_ms` and was not found gone since.
     pub(super) fn answered_within(&self, now: Now, within_ms: u64) -> bool {
         !self.gone && self.answered_ms.is_some_and(|answered| now.monotonic_ms <= answered + within_ms)
+    }
+
+    /// When it last answered, zero for never and for one that takes nothing in.
+    fn supported_ms(&self, now: Now) -> u64 {
+        let starved = self.starved_since_ms.is_some_and(|since| now.monotonic_ms > since + STARVED_MS);
+        self.answered_ms.filter(|_| !starved).unwrap_or(0)
     }
 }
 
@@ -235,13 +247,17 @@ impl Replica {
         let Role::Leader(leader) = &mut self.role else { return };
         let progress = leader.peers.get_mut(peer).expect("peers are met before they are served");
         if progress.in_flight.is_some() {
+            // It commits nothing of the batch beside it, so that is still to be told.
             progress.beside = Some(id);
         } else {
             progress.in_flight = Some(InFlight { id, first });
+            progress.sent_commit = commit_index;
+        }
+        if sent_to.is_some() {
+            progress.starved_since_ms.get_or_insert(now.monotonic_ms);
         }
         progress.sent_round = round;
         progress.sent_ms = Some(now.monotonic_ms);
-        progress.sent_commit = commit_index;
         // Where the next batch will begin if this one is stored; a refusal or silence sets it back.
         progress.next = sent_to.map_or(progress.next, LogIndex::next);
     }
@@ -292,7 +308,10 @@ impl Replica {
         store: StoreId,
     ) {
         let Some(progress) = self.answered(now, id, from, round, store) else { return };
-        progress.matched = progress.matched.max(matched);
+        if matched > progress.matched {
+            progress.matched = matched;
+            progress.starved_since_ms = None;
+        }
         progress.reported = matched;
         progress.next = progress.next.max(progress.matched.next());
         self.advance_commit(now);
@@ -311,6 +330,7 @@ impl Replica {
         let agreed = self.log.agreement(index, epoch, epoch_start);
         let Some(progress) = self.answered(now, id, from, round, store) else { return };
         progress.next = agreed.next();
+        progress.starved_since_ms = None;
         progress.loaded = Vec::new();
         self.answer_reads();
     }
@@ -330,7 +350,7 @@ impl Replica {
             && let Some(first) = in_flight.first
         {
             // Whether it arrived is unknown: sent again, it changes nothing if it did.
-            progress.next = first;
+            progress.next = first.max(progress.matched.next());
             progress.loaded = Vec::new();
         }
     }
@@ -372,7 +392,7 @@ impl Replica {
     /// On every tick: a leader whom no quorum answers steps down; a hand-over goes on or is called off.
     pub(super) fn watch_over_leadership(&mut self, now: Now) {
         let Role::Leader(leader) = &self.role else { return };
-        let answered = self.quorum_value(now.monotonic_ms, |progress| progress.answered_ms.unwrap_or(0));
+        let answered = self.quorum_value(now.monotonic_ms, |progress| progress.supported_ms(now));
         let heard = answered.max(leader.began_ms);
         if answered > 0 {
             self.confirmed_ms = Some(answered);

@@ -24,8 +24,8 @@ pub(super) struct Fetching {
     asked_ms: u64,
 }
 
-/// How long a source may take for one piece: the heaviest entry, 16 MiB, takes 1.4 s at 100 Mbit/s.
-const FETCH_TIMEOUT_MS: u64 = 2_000;
+/// How long a source may take for one piece: the heaviest entry, 16 MiB, takes 2.8 s on the thinnest link.
+const FETCH_TIMEOUT_MS: u64 = 3_000;
 
 impl Replica {
     /// A promise has come in. With those of a majority the best log is known.
@@ -141,12 +141,11 @@ impl Replica {
         for entry in entries {
             self.push(entry);
         }
-        if let Role::Candidate(candidate) = &mut self.role {
-            // However long the log is: what moves is not given up.
-            candidate.started_ms = now.monotonic_ms;
-        }
         let last = self.log.last();
-        if last.index < fetching.target.index {
+        if last.index < fetching.target.index && self.candidacy_is_over(now) {
+            // What was copied stays; meanwhile a node that lacks less may lead.
+            self.abandon_candidacy(now);
+        } else if last.index < fetching.target.index {
             self.fetch(now, fetching.fencing, fetching.source, fetching.target, last.index.next());
         } else if last == fetching.target {
             self.resume_fencing(now, fetching.fencing);
@@ -192,6 +191,12 @@ impl Replica {
             let Fetching { fencing, source, target, next, .. } = fetching;
             self.fetch(now, fencing, source, target, next);
         }
+    }
+
+    /// Whether a piece of the best log is on its way and not late.
+    pub(super) fn awaits_piece(&self, now: Now) -> bool {
+        let Role::Candidate(Candidate { stage: Stage::Fetching(fetching), .. }) = &self.role else { return false };
+        fetching.request != RequestId(0) && now.monotonic_ms < fetching.asked_ms + FETCH_TIMEOUT_MS
     }
 
     /// The recovered log may say what this node did not know when it stood: that its store was replaced while it was

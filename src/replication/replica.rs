@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::Stamp;
-
 use super::candidate::{Candidate, Poll};
 use super::effect::{CoordinationCommand, CoordinationEvent, Effect, Event, Outgoing, Place, ReadId, RequestId};
-use super::entry::{Body, Entry, UnchainedEntry};
+use super::entry::{Entry, UnchainedEntry};
 use super::leader::Leader;
 use super::log::Log;
 use super::message::{Request, Response};
@@ -16,7 +14,7 @@ use super::reads::FollowerReads;
 use super::start::{ReplicaConfig, ReplicaStart};
 use super::storage::Storage;
 use super::time::Clocks;
-use super::types::{Configuration, Epoch, LogIndex, NodeId, Now, Position, Promise, StoreId, Timestamp};
+use super::types::{Configuration, Epoch, LogIndex, NodeId, Now, Position, Promise, StoreId};
 use crate::planted::{Bug, planted};
 
 /// What a batch weighs at most on the wire and in one transaction.
@@ -292,20 +290,6 @@ impl Replica {
         entry
     }
 
-    /// Appends as the leader, stamping place and time.
-    pub(super) fn append(&mut self, now: Now, body: Body) -> Arc<Entry> {
-        let (index, timestamp) = self.next_place(now);
-        self.push(UnchainedEntry { index, epoch: self.promised_epoch(), timestamp, body })
-    }
-
-    fn next_place(&self, now: Now) -> (LogIndex, Timestamp) {
-        if planted(Bug::WallClockTimestamps) {
-            return (self.log.last().index.next(), Timestamp(now.unix_ms));
-        }
-        let floor = self.log.last_timestamp();
-        (self.log.last().index.next(), floor.max(self.time_of_quorum(now)))
-    }
-
     /// Removes the end of the log after `to`. Never at or below the commit index.
     pub(super) fn truncate(&mut self, to: Position) -> bool {
         if to.index < self.commit_index {
@@ -496,18 +480,6 @@ impl Replica {
     pub fn tail_is_full(&self) -> bool {
         self.log.last().index.0 - self.commit_index.0 >= self.config.limits.tail_entries as u64
             || self.log.weight_above(self.commit_index) >= MAX_TAIL_BYTES
-    }
-
-    /// When and where the next proposed operation will be appended.
-    #[must_use]
-    pub fn next_stamp(&self, now: Now) -> Stamp {
-        let (index, timestamp) = self.next_place(now);
-        Stamp { timestamp_ms: timestamp.0, epoch: self.promised_epoch().0, index: index.0 }
-    }
-
-    /// Appends an operation as the leader. Call only while [`Replica::takes_proposals`].
-    pub fn propose(&mut self, now: Now, operation: crate::domain::Operation) -> Arc<Entry> {
-        self.append(now, Body::Operation(operation))
     }
 
     /// Asks for a read index.

@@ -30,7 +30,8 @@ pub struct Timing {
     pub heartbeat_timeout_ms: u64,
     /// A leader that no quorum has answered for this long steps down.
     pub step_down_ms: u64,
-    /// A candidacy that does not get any further for this long is given up.
+    /// A candidacy that has not led to an open epoch after this long is given up, after the piece of the best log that is
+    /// on its way.
     pub candidacy_ms: u64,
     /// After a false alarm or a failed candidacy a node waits this long before it tries again.
     pub backoff_ms: u64,

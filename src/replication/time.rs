@@ -8,9 +8,12 @@
 //! Nothing that keeps the ledger right depends on any of this: order is given by the index alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::entry::{Body, Entry, UnchainedEntry};
 use super::replica::Replica;
 use super::types::{NodeId, Now, Timestamp};
+use crate::domain::{Operation, Stamp};
 use crate::planted::{Bug, planted};
 
 /// What the wall clocks of the other nodes said, and when.
@@ -44,8 +47,39 @@ impl Clocks {
 }
 
 impl Replica {
+    /// When and where the next entry will be appended by this leader.
+    #[must_use]
+    pub fn next_stamp(&self, now: Now) -> Stamp {
+        let Timestamp(timestamp_ms) = if planted(Bug::WallClockTimestamps) {
+            Timestamp(now.unix_ms)
+        } else {
+            self.log.last_timestamp().max(self.time_of_quorum(now))
+        };
+        Stamp { timestamp_ms, epoch: self.promised_epoch().0, index: self.log.last().index.next().0 }
+    }
+
+    /// Appends an operation as the leader, under the stamp for which it was decided. Call only while
+    /// [`Replica::takes_proposals`].
+    ///
+    /// # Panics
+    /// If the stamp is not that of the next entry.
+    pub fn propose(&mut self, stamp: Stamp, operation: Operation) -> Arc<Entry> {
+        self.append_stamped(stamp, Body::Operation(operation))
+    }
+
+    /// Appends as the leader, here and now.
+    pub(super) fn append(&mut self, now: Now, body: Body) -> Arc<Entry> {
+        self.append_stamped(self.next_stamp(now), body)
+    }
+
+    fn append_stamped(&mut self, stamp: Stamp, body: Body) -> Arc<Entry> {
+        let (index, epoch) = (self.log.last().index.next(), self.promised_epoch());
+        assert_eq!((stamp.index, stamp.epoch), (index.0, epoch.0), "an entry has the place for which it was decided");
+        self.push(UnchainedEntry { index, epoch, timestamp: Timestamp(stamp.timestamp_ms), body })
+    }
+
     /// The latest moment that the clocks of a quorum have passed, as far as this node knows.
-    pub(super) fn time_of_quorum(&self, now: Now) -> Timestamp {
+    fn time_of_quorum(&self, now: Now) -> Timestamp {
         let own = Timestamp(now.unix_ms);
         if planted(Bug::LeadersClockAlone) {
             return own;

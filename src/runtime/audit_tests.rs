@@ -4,15 +4,13 @@
 
 use std::fs;
 
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
+use super::super::stored::{opened, stored, tamper};
 use super::*;
 use crate::domain::{IdempotencyKey, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentState};
-use crate::ledger::{Identity, OpenLedger, open};
-use crate::replication::sample::{Chain, assert_same_money, hold, node, payment};
-use crate::replication::{Body, Persist, StoreId};
+use crate::replication::sample::{Chain, assert_same_money, hold, payment};
+use crate::replication::{Body, StoreId};
 
 fn chain() -> Chain {
     let mut chain = Chain::of_payments(9_000);
@@ -21,32 +19,6 @@ fn chain() -> Chain {
         chain.request(payment("a", &format!("customer-{}", number % 7), 1 + number % 50, None, None));
     }
     chain
-}
-
-async fn opened(dir: &TempDir) -> OpenLedger {
-    let identity = Identity { cluster_id: "test".to_owned(), node_id: node("node1") };
-    open(dir.path(), &identity, || StoreId(1)).await.unwrap()
-}
-
-/// A data directory that holds the chain, all of it committed, with views of its first `projected` entries.
-async fn stored(chain: &Chain, projected: usize) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let mut ledger = opened(&dir).await;
-    let write = Persist { commit_index: chain.last().index, ..chain.persist_after(LogIndex(0)) };
-    ledger.writer.persist(&[write]).await.unwrap();
-    ledger.reader.close().await;
-    ledger.writer.close().await.unwrap();
-    let mut opened = views::open(dir.path(), "test", StoreId(1)).await.unwrap();
-    opened.writer.project(&chain.entries[..projected]).await.unwrap();
-    opened.reader.close().await;
-    opened.writer.close().await.unwrap();
-    dir
-}
-
-async fn tamper(dir: &TempDir, file: &str, sql: &'static str) {
-    let mut connection = SqliteConnectOptions::new().filename(dir.path().join(file)).connect().await.unwrap();
-    assert!(sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected() > 0);
-    sqlx::Connection::close(connection).await.unwrap();
 }
 
 async fn findings(dir: &TempDir) -> Vec<Finding> {
@@ -71,7 +43,7 @@ async fn a_sound_ledger_verifies_to_its_end_and_tells_its_progress() {
 async fn a_running_node_is_audited_up_to_its_commit_index() {
     let chain = chain();
     let dir = stored(&chain, chain.entries.len()).await;
-    let running = opened(&dir).await;
+    let running = opened(&dir, StoreId(1)).await;
     let report = verify(dir.path(), |_, _| {}).await.unwrap();
     assert_eq!((report.findings, report.verified), (Vec::new(), chain.last()));
     let refused = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
@@ -83,7 +55,7 @@ async fn a_running_node_is_audited_up_to_its_commit_index() {
 async fn a_changed_amount_far_below_the_tail_is_found() {
     let dir = stored(&chain(), 5_000).await;
     tamper(&dir, "ledger.db", "UPDATE entries SET amount = amount | 1024 WHERE log_index = 3000").await;
-    assert_eq!(opened(&dir).await.damaged, None);
+    assert_eq!(opened(&dir, StoreId(1)).await.damaged, None);
     assert_eq!(findings(&dir).await, [Finding::ChainBroken { index: LogIndex(3_000) }]);
     let refused = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
     assert!(matches!(refused, AuditError::Unverified(Finding::ChainBroken { index: LogIndex(3_000) })), "{refused}");

@@ -340,7 +340,7 @@ impl NodeHandle {
         .await
     }
 
-    /// What the bank holds altogether, as of the end of this node's log. Adds all accounts up.
+    /// What the bank holds altogether, as of the end of this node's log.
     ///
     /// # Errors
     /// [`ReadError::Overloaded`] if the loop's queue is full.

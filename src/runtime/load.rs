@@ -65,6 +65,9 @@ async fn build(
     // Only committed entries are ever projected, so the views may know a higher commit index than the ledger.
     start.commit_index = start.commit_index.max(projected.index);
     let replayed = replay(ledger, &mut bank, projected.index, start.commit_index).await?;
+    if let Some((currency, sum)) = bank.unbalanced() {
+        return Err(NodeError::Halted(format!("all accounts together hold {sum} {currency}")));
+    }
     let (recent_keys, projected_index) = (replayed.keys, projected.index);
     let mut engine = Engine::new(config, EngineStart { replica: start, bank, projected_index, recent_keys });
     views.reader.each_digest(|digest| engine.remember_projected_key(digest)).await?;

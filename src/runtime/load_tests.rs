@@ -4,42 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use super::super::executor::read_for_peer;
+use super::super::stored::{opened, stored, tamper};
 use super::*;
 use crate::domain::Currency;
-use crate::ledger::{Identity, OpenLedger};
 use crate::replication::sample::{Chain, node};
-use crate::replication::{Limits, Persist, StoreId, Timing};
-
-async fn opened(dir: &TempDir, new_store: StoreId) -> OpenLedger {
-    let identity = Identity { cluster_id: "test".to_owned(), node_id: node("node1") };
-    ledger::open(dir.path(), &identity, || new_store).await.unwrap()
-}
-
-/// A data directory with a ledger of so many payments, all committed, and views of its first `projected` entries.
-async fn stored(payments: usize, projected: usize) -> TempDir {
-    let (dir, chain) = (tempfile::tempdir().unwrap(), Chain::of_payments(payments));
-    let mut ledger = opened(&dir, StoreId(1)).await;
-    let write = Persist { commit_index: chain.last().index, ..chain.persist_after(LogIndex(0)) };
-    ledger.writer.persist(&[write]).await.unwrap();
-    ledger.reader.close().await;
-    ledger.writer.close().await.unwrap();
-    let mut opened = views::open(dir.path(), "test", StoreId(1)).await.unwrap();
-    opened.writer.project(&chain.entries[..projected]).await.unwrap();
-    opened.reader.close().await;
-    opened.writer.close().await.unwrap();
-    dir
-}
-
-async fn tamper(dir: &TempDir, file: &str, sql: &'static str) {
-    let mut connection = SqliteConnectOptions::new().filename(dir.path().join(file)).connect().await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-    sqlx::Connection::close(connection).await.unwrap();
-}
+use crate::replication::{Limits, StoreId, Timing};
 
 fn config() -> ReplicaConfig {
     let peers = BTreeMap::from([(node("node1"), "http://node1".to_owned())]);
@@ -62,21 +34,21 @@ async fn assert_begins_anew(dir: &TempDir) {
 
 #[tokio::test]
 async fn a_rotten_row_below_the_verified_end_does_not_keep_a_node_down_for_ever() {
-    let dir = stored(9_000, 0).await;
+    let dir = stored(&Chain::of_payments(9_000), 0).await;
     tamper(&dir, "ledger.db", "UPDATE entries SET timestamp_ms = timestamp_ms + 1 WHERE log_index = 100").await;
     assert_begins_anew(&dir).await;
 }
 
 #[tokio::test]
 async fn a_ledger_that_ends_below_what_its_own_views_hold_begins_anew() {
-    let dir = stored(500, 400).await;
+    let dir = stored(&Chain::of_payments(500), 400).await;
     tamper(&dir, "ledger.db", "DELETE FROM entries WHERE log_index > 300; UPDATE meta SET commit_index = 200").await;
     assert_begins_anew(&dir).await;
 }
 
 #[tokio::test]
 async fn views_whose_balances_do_not_add_up_to_zero_are_rebuilt() {
-    let dir = stored(50, 40).await;
+    let dir = stored(&Chain::of_payments(50), 40).await;
     tamper(&dir, "views.db", "UPDATE balances SET posted = posted + 1 WHERE account = 1").await;
     let opened = opened(&dir, StoreId(2)).await;
     let loaded = load(dir.path(), "test", config(), opened.start, &opened.reader).await.unwrap();
@@ -87,7 +59,7 @@ async fn views_whose_balances_do_not_add_up_to_zero_are_rebuilt() {
 
 #[tokio::test]
 async fn what_a_new_leader_has_truncated_is_no_damage() {
-    let dir = stored(50, 0).await;
+    let dir = stored(&Chain::of_payments(50), 0).await;
     let ledger = opened(&dir, StoreId(2)).await.reader;
     let read = read_for_peer(&ledger, LogIndex(60), LogIndex(70), 10).await;
     assert!(matches!(read, Ok(None)), "{read:?}");

@@ -15,6 +15,8 @@ mod node;
 mod projector;
 mod reads;
 mod status;
+#[cfg(test)]
+mod stored;
 mod submit;
 mod upkeep;
 mod writer;

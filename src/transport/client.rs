@@ -14,8 +14,8 @@ use super::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
 /// Establishing a connection inside a cluster takes a millisecond or does not happen.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Bytes a microsecond that a link inside a cluster must carry: 32 Mbit/s.
-const SLOWEST_LINK: u64 = 4;
+/// Bytes a microsecond that a link inside a cluster must carry: 48 Mbit/s.
+const SLOWEST_LINK: u64 = 6;
 
 /// Why a peer's answer is missing.
 #[derive(Debug, thiserror::Error)]

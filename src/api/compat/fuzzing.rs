@@ -12,6 +12,7 @@ pub(in crate::api) fn bodies(bytes: &[u8]) {
     match syncpay::parse(bytes) {
         Err(problem) => refused(problem),
         Ok((id, request)) => {
+            says(bytes, &request);
             let named = id.as_ref().map_or("null".to_owned(), |id| Value::from(id.as_str()).to_string());
             let (from, to) = (&request.from, &request.to);
             let fields = format!(r#""sender":"{from}","receiver":"{to}","transaction_id":{named}"#);
@@ -21,10 +22,19 @@ pub(in crate::api) fn bodies(bytes: &[u8]) {
     match transfer::parse(bytes) {
         Err(problem) => refused(problem),
         Ok(request) => {
+            says(bytes, &request);
             let fields = format!(r#""from_id":{},"to_id":{}"#, request.from, request.to);
             assert_eq!(transfer::parse(written(&request, &fields).as_bytes()).expect("read again"), request);
         }
     }
+}
+
+/// The amount is the number in the body, by another way of reading it, as far as that is exact.
+fn says(bytes: &[u8], request: &PaymentRequest) {
+    let body: Value = serde_json::from_slice(bytes).expect("what is read as a payment is JSON");
+    let (given, units) = (body["amount"].as_f64().expect("a number"), request.amount.get());
+    let read: f64 = request.currency.format(request.amount).to_string().parse().expect("a decimal number");
+    assert!((given - read).abs() <= given * 1e-12, "{given} was read as {units} of {}", request.currency.code());
 }
 
 fn written(request: &PaymentRequest, fields: &str) -> String {

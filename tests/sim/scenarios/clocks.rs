@@ -1,5 +1,6 @@
 //! Wall clocks that are wrong.
 
+use quorapay::domain::{Operation, PaymentId};
 use quorapay::replication::Timestamp;
 
 use super::*;
@@ -9,6 +10,17 @@ const DAYS_MS: u64 = 3 * 24 * 60 * 60 * 1_000;
 /// The time of the last entry that a node has made durable.
 fn time_of(world: &World, node: usize) -> Timestamp {
     world.nodes[node].disk.rows.last().expect("it has entries").timestamp
+}
+
+/// The holds that were ended in a node's ledger though their time is not up yet by another node's clock.
+fn ended_early(world: &World, node: usize) -> Vec<PaymentId> {
+    let moment = world.nodes[followers_of(node).0].latest_clock(world.now).0;
+    let expiries = world.nodes[node].disk.rows.iter().filter_map(|entry| match entry.operation() {
+        Some(Operation::Expiry(expiry)) => Some(expiry),
+        _ => None,
+    });
+    let early = expiries.filter(|expiry| expiry.before.expires_at_ms.is_some_and(|due| due > moment));
+    early.map(|expiry| expiry.payment).collect()
 }
 
 #[test]
@@ -35,6 +47,7 @@ fn a_leader_whose_clock_is_days_ahead_ends_no_hold_early() {
         assert!(answered_during(&mut world, 2 * SECOND) > 0, "payments go on");
         let others = world.nodes[followers_of(leader).0].latest_clock(world.now);
         assert!(time_of(&world, leader) <= others, "the others' time is the ledger's");
+        assert_eq!(ended_early(&world, leader), []);
         world.crash(leader);
         assert!(answered_during(&mut world, 3 * SECOND) > 0, "nor does its successor's time jump");
         finish(world);

@@ -189,3 +189,16 @@ fn a_replaced_store_that_returns_does_not_lead() {
         finish(world);
     }
 }
+
+#[test]
+fn disks_that_take_longer_than_the_heartbeat_timeout_depose_nobody() {
+    for seed in 0..5 {
+        let (mut world, leader) = at_work(Knobs { client_timeout: 20 * SECOND, ..Knobs::calm(seed, 3) });
+        let epoch = epoch_of(&world, leader);
+        (world.knobs.request_timeout, world.knobs.persist) = (4 * SECOND, (SECOND, 3 * SECOND / 2));
+        let answered = answered_during(&mut world, 12 * SECOND);
+        assert!(answered > 4, "payments are stored in the end: {answered}");
+        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "nobody was elected");
+        finish(world);
+    }
+}

@@ -47,3 +47,13 @@ fn batches_that_are_long_on_their_way_do_not_silence_the_leader() {
         finish(world);
     }
 }
+
+#[test]
+fn a_leader_whose_batches_never_arrive_steps_down_though_its_heartbeats_do() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        world.knobs.thin_links = 1_000 * SECOND;
+        until(&mut world, "it steps down", |world| !leads(world, leader));
+        finish(world);
+    }
+}
