@@ -33,7 +33,7 @@ pub(in crate::api) fn bodies(bytes: &[u8]) {
 fn says(bytes: &[u8], request: &PaymentRequest) {
     let body: Value = serde_json::from_slice(bytes).expect("what is read as a payment is JSON");
     let (given, units) = (body["amount"].as_f64().expect("a number"), request.amount.get());
-    let read: f64 = request.currency.format(request.amount).to_string().parse().expect("a decimal number");
+    let read: f64 = request.currency.format(request.amount).parse().expect("a decimal number");
     assert!((given - read).abs() <= given * 1e-12, "{given} was read as {units} of {}", request.currency.code());
 }
 
