@@ -7,7 +7,7 @@ PORT ?= 7101
 DATA ?= quorapay-dev
 SEEDS ?= 2000
 SECONDS ?= 60
-HOURS ?= 2
+SOAK ?= 2h
 SOAK_SEEDS ?= 100000
 
 help: ## this list
@@ -57,11 +57,11 @@ chaos: zookeeper chaos-tools ## faults on real processes: make chaos SECONDS=60 
 	cargo build --release --bin quorapay
 	./target/release/quorapay chaos --duration $(SECONDS)s $(if $(SEED),--seed $(SEED)) --report target/chaos
 
-soak: zookeeper chaos-tools ## the long form: HOURS=2 of chaos, SOAK_SEEDS=100000 simulations; reports in target/soak
+soak: zookeeper chaos-tools ## the long form: SOAK=2h of chaos, SOAK_SEEDS=100000 simulations; reports in target/soak
 	mkdir -p target/soak
 	env -u SEED N=$(SOAK_SEEDS) cargo test --test sim -- --nocapture >target/soak/simulation.log 2>&1 || (tail -40 target/soak/simulation.log && false)
 	cargo build --release --bin quorapay
-	./target/release/quorapay chaos --duration $(HOURS)h $(if $(SEED),--seed $(SEED)) --report target/soak/chaos
+	./target/release/quorapay chaos --duration $(SOAK) $(if $(SEED),--seed $(SEED)) --report target/soak/chaos
 
 lint: ## formatting, clippy, documentation
 	cargo fmt --check

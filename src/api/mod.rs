@@ -35,6 +35,7 @@ mod samples;
 mod statements;
 mod writes;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -69,14 +70,16 @@ pub struct ApiOptions {
     pub chaos_mode: bool,
 }
 
-/// What every handler holds.
+/// What every handler holds: one count to clone for each request.
 #[derive(Clone)]
-struct Api {
+struct Api(Arc<Held>);
+
+struct Held {
     node: NodeHandle,
     name: NodeName,
     metrics: ApiMetrics,
     /// Batches that this node works on at the same time.
-    batches: Arc<Semaphore>,
+    batches: Semaphore,
 }
 
 /// A batch may take some 16 MiB on its way in, as much again as payments, and once more in the ledger.
@@ -85,8 +88,8 @@ const BATCHES_AT_ONCE: usize = 8;
 /// All routes for clients.
 pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
     let metrics = ApiMetrics::register(options.registry, node.clone());
-    let api =
-        Api { node, name: NodeName::new(options.node_id), metrics, batches: Arc::new(Semaphore::new(BATCHES_AT_ONCE)) };
+    let (name, batches) = (NodeName::new(options.node_id), Semaphore::new(BATCHES_AT_ONCE));
+    let api = Api(Arc::new(Held { node, name, metrics, batches }));
     let compatible = compat::router(api.clone(), options.settings, options.chaos_mode);
     let (routes, _) = routes().split_for_parts();
     let routes = routes.merge(compatible);
@@ -106,6 +109,14 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(cluster::router())
         .merge(health::router())
         .merge(docs::router())
+}
+
+impl Deref for Api {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.0
+    }
 }
 
 impl Api {
