@@ -10,9 +10,11 @@ mod files;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod writer;
 
 pub use error::ViewsError;
 pub use files::{OpenViews, open, open_read_only};
-pub use reader::{Lookups, ViewsContents, ViewsReader};
+pub use reader::{Lookups, ViewsReader};
+pub use whole::ViewsContents;
 pub use writer::ViewsWriter;
