@@ -11,7 +11,9 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::error::LedgerError;
-use super::row::{COLUMNS, LIGHT_COLUMNS, column, from_sql, index_of, is_batch, parsed, read_entry, to_sql};
+use super::row::{
+    COLUMNS, LIGHT_COLUMNS, column, from_sql, index_of, is_heavy, is_left_out, parsed, read_entry, to_sql,
+};
 use crate::domain::PaymentId;
 use crate::replication::{Body, Entry, Epoch, Hash, LogIndex, NodeId, Position, Timestamp};
 
@@ -20,6 +22,9 @@ const LOOKUP_ROWS: usize = 256;
 
 /// What the entries of one read weigh together: once this is reached, the read ends. One entry alone may weigh more.
 const READ_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes of entries that are decoded before others get their turn.
+const READ_AT_ONCE: usize = 1 << 20;
 
 /// Entries that are being gathered, up to a number and a weight.
 pub(super) struct Gathered {
@@ -43,19 +48,26 @@ impl Gathered {
         self.entries.push(entry);
     }
 
-    /// Takes light rows up to the next batch and says where that stands; `None` if none came before there was enough.
+    /// Takes light rows up to the next one without its detail and says where that stands; `None` if none came before there
+    /// was enough.
     pub(super) async fn take(
         &mut self,
         mut rows: impl Stream<Item = sqlx::Result<SqliteRow>> + Unpin,
     ) -> Result<Option<LogIndex>, LedgerError> {
+        let mut rested = self.weight;
         // Row by row: a row takes ten times the memory of its entry.
         while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
-            if is_batch(&row)? {
+            if is_left_out(&row)? {
                 return Ok(Some(index_of(&row)?));
             }
             self.push(read_entry(&row)?);
             if self.is_full() {
                 break;
+            }
+            if self.weight - rested >= READ_AT_ONCE {
+                // Rows may come without a pause, and the event loop has this thread too.
+                tokio::task::yield_now().await;
+                rested = self.weight;
             }
         }
         Ok(None)
@@ -89,7 +101,7 @@ impl LedgerReader {
         let sql = format!("SELECT {COLUMNS} FROM entries WHERE log_index = ?");
         let row = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(index.0)?).fetch_optional(&self.pool).await;
         let Some(row) = row.map_err(LedgerError::from_read)? else { return Ok(None) };
-        let entry = if is_batch(&row)? {
+        let entry = if is_heavy(&row)? {
             // Thousands of payments take longer to read than the event loop, which has this thread too, may be kept
             // waiting.
             let read = tokio::task::spawn_blocking(move || read_entry(&row)).await;
@@ -138,7 +150,7 @@ impl LedgerReader {
         Ok(gathered.entries)
     }
 
-    /// Gathers entries up to the next batch and says where that stands; `None` if none came before there was enough.
+    /// Gathers entries up to the next big batch and says where that stands; `None` if none came before there was enough.
     async fn gather_upwards(
         &self,
         from: LogIndex,
@@ -160,7 +172,8 @@ impl LedgerReader {
         let mut gathered = Gathered::new(usize::MAX);
         for chunk in indexes.chunks(LOOKUP_ROWS) {
             for row in self.lookup(chunk).await? {
-                let entry = if is_batch(&row)? { self.entry(index_of(&row)?).await? } else { Some(read_entry(&row)?) };
+                let alone = is_left_out(&row)?;
+                let entry = if alone { self.entry(index_of(&row)?).await? } else { Some(read_entry(&row)?) };
                 if let Some(entry) = entry {
                     gathered.push(entry);
                 }

@@ -22,11 +22,15 @@ use crate::replication::{Body, Entry, Epoch, Hash, LogIndex, Timestamp};
 pub(super) const COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, \
                                   to_account, amount, currency, from_balance, to_balance, hash, detail";
 
-/// [`COLUMNS`] of rows of which many are read at once: SQLite's thread reads ahead, and a batch's detail may be as big as
-/// all the others together. It is read by itself.
+/// [`COLUMNS`] of rows of which many are read at once: SQLite's thread reads ahead, and the detail of a big batch may be as
+/// big as all the others together. Above 64 KiB it is read by itself, which costs as much as reading some fifty rows.
 pub(super) const LIGHT_COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, \
                                         from_account, to_account, amount, currency, from_balance, to_balance, hash, \
-                                        CASE kind WHEN 'batch' THEN NULL ELSE detail END";
+                                        CASE WHEN kind = 'batch' AND octet_length(detail) > 65536 THEN NULL \
+                                        ELSE detail END";
+
+/// What a detail weighs at most that stands in [`LIGHT_COLUMNS`].
+const LIGHT_BYTES: usize = 65_536;
 
 /// How many columns there are.
 pub(super) const COLUMN_COUNT: usize = 14;
@@ -238,9 +242,14 @@ fn of_change(change: &PaymentChange) -> (Movement<'_>, Option<String>) {
     (movement.turned(matches!(change.change, PaymentChangeKind::Refund(_))), Some(to_json(&detail)))
 }
 
-/// Whether a row of [`LIGHT_COLUMNS`] lacks its detail.
-pub(super) fn is_batch(row: &SqliteRow) -> Result<bool, LedgerError> {
-    Ok(column::<&str>(row, 3)? == &*KINDS.batch)
+/// Whether a row of [`LIGHT_COLUMNS`] lacks its detail: it is a batch, which always has one, and a big one.
+pub(super) fn is_left_out(row: &SqliteRow) -> Result<bool, LedgerError> {
+    Ok(column::<&str>(row, 3)? == &*KINDS.batch && column::<Option<&str>>(row, 13)?.is_none())
+}
+
+/// Whether a row of [`COLUMNS`] takes so long to decode that nobody should wait for it.
+pub(super) fn is_heavy(row: &SqliteRow) -> Result<bool, LedgerError> {
+    Ok(column::<Option<&str>>(row, 13)?.is_some_and(|detail| detail.len() > LIGHT_BYTES))
 }
 
 /// The index of a row that selects [`COLUMNS`] or [`LIGHT_COLUMNS`].

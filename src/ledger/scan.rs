@@ -88,7 +88,7 @@ impl LedgerReader {
         Ok(Scan { next_below: (reached > first).then_some(reached), entries: gathered.entries })
     }
 
-    /// Gathers entries down to the next batch and says where that stands; `None` if none came before there was enough.
+    /// Gathers entries down to the next big batch and says where that stands; `None` if none came before there was enough.
     async fn gather_downwards(
         &self,
         filter: &ScanFilter,
