@@ -35,7 +35,10 @@ pub(super) fn read_object<T: RequestBody>(body: &[u8]) -> Result<T, Problem> {
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(Problem::bad_request("invalid_json", "the body must be a JSON object"));
     }
-    serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
+    // Fields that nobody reads would be skipped over whatever their bytes are.
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Problem::bad_request("invalid_json", "the body is no JSON: it is not UTF-8 throughout"))?;
+    serde_json::from_str(text).map_err(|error| explain::<T>(body, &error))
 }
 
 /// A field that must be an object. A derived reader would take an array for the object's fields in order.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes every target, or those named: run.sh SECONDS [TARGET...]. The seconds are shared among them.
+# Fuzzes every target, or those named: run.sh SECONDS [TARGET...]. The seconds are shared among them. With SEED=7 it tries
+# the same inputs each time, as far as it gets; without one others every time.
 #
 # What libFuzzer finds interesting is kept in target/fuzz/TARGET and goes on from there the next time; what breaks a
 # promise is kept in target/fuzz/broken, and the command to repeat it is printed. The corpus that is checked in stays as
@@ -35,7 +36,7 @@ for target in "${targets[@]}"; do
     corpus=tests/fuzz/corpus/$target
     mkdir -p "$grown"
     log=target/fuzz/$target.log
-    if ! FUZZ_TARGET=$target "$fuzzer" "$grown" "$corpus" -dict=tests/fuzz/words -max_total_time="$share" -timeout=10 \
+    if ! FUZZ_TARGET=$target "$fuzzer" "$grown" "$corpus" -dict=tests/fuzz/words -max_total_time="$share" -seed="${SEED:-0}" -timeout=10 \
         -rss_limit_mb=1024 -max_len=4096 -artifact_prefix="target/fuzz/broken/$target-" -print_final_stats=1 \
         >"$log" 2>&1; then
         tail -n 40 "$log"

@@ -1,5 +1,6 @@
 //! Requests' bytes of the earlier systems, for [`crate::fuzzing`].
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::problem::Problem;
@@ -31,10 +32,15 @@ pub(in crate::api) fn bodies(bytes: &[u8]) {
 
 /// The amount is the number in the body, by another way of reading it, as far as that is exact.
 fn says(bytes: &[u8], request: &PaymentRequest) {
-    let body: Value = serde_json::from_slice(bytes).expect("what is read as a payment is JSON");
-    let (given, units) = (body["amount"].as_f64().expect("a number"), request.amount.get());
+    let Said { amount: given } = serde_json::from_slice(bytes).expect("what is read as a payment has an amount");
+    let units = request.amount.get();
     let read: f64 = request.currency.format(request.amount).parse().expect("a decimal number");
     assert!((given - read).abs() <= given * 1e-12, "{given} was read as {units} of {}", request.currency.code());
+}
+
+#[derive(Deserialize)]
+struct Said {
+    amount: f64,
 }
 
 fn written(request: &PaymentRequest, fields: &str) -> String {
