@@ -23,7 +23,7 @@ pub(super) const COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempote
                                   to_account, amount, currency, from_balance, to_balance, hash, detail";
 
 /// [`COLUMNS`] of rows of which many are read at once: SQLite's thread reads ahead, and the detail of a big batch may be as
-/// big as all the others together. Above 64 KiB it is read by itself, which costs as much as reading some fifty rows.
+/// big as all the others together. Above 64 KiB it is read by itself; below, a statement for each would cost more than it saves.
 pub(super) const LIGHT_COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, \
                                         from_account, to_account, amount, currency, from_balance, to_balance, hash, \
                                         CASE WHEN kind = 'batch' AND octet_length(detail) > 65536 THEN NULL \
