@@ -3,21 +3,24 @@
 
 FROM rust:1-bookworm AS build
 WORKDIR /src
-# Half of the binary would be debug information, and nobody debugs in the image.
-ENV CARGO_PROFILE_RELEASE_DEBUG=none
-
-# The dependencies are compiled against an empty program: this layer stays as long as the two manifests do.
+# The dependencies are compiled against empty crates: this layer stays as long as the manifests do.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
-    && touch src/lib.rs \
-    && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked
+COPY src/core/Cargo.toml src/core/
+COPY src/api/Cargo.toml src/api/
+COPY src/client/Cargo.toml src/client/
+COPY src/node/Cargo.toml src/node/
+COPY src/lab/Cargo.toml src/lab/
+RUN mkdir -p tests/sim tests/it tests/chaos docs/examples \
+    && touch src/core/lib.rs src/api/lib.rs src/client/lib.rs src/node/lib.rs src/lab/lib.rs \
+    && echo 'fn main() {}' | tee src/main.rs docs/examples/checkout.rs > tests/sim/main.rs \
+    && touch tests/it/main.rs tests/chaos/main.rs \
+    && cargo build --profile dist --locked
 
 COPY migrations migrations
 COPY zk zk
 COPY src src
-# COPY keeps the files' times. Cargo would take sources older than the empty program for compiled already.
-RUN touch src/lib.rs src/main.rs && cargo build --release --locked
+# COPY keeps the files' times. Cargo would take sources older than the empty crates for compiled already.
+RUN find src -name '*.rs' -exec touch {} + && cargo build --profile dist --locked
 
 
 FROM debian:bookworm-slim
@@ -26,7 +29,7 @@ FROM debian:bookworm-slim
 RUN groupadd --gid 10001 quorapay \
     && useradd --uid 10001 --gid quorapay --no-create-home --home-dir /data --shell /usr/sbin/nologin quorapay \
     && install --directory --owner quorapay --group quorapay --mode 0750 /data
-COPY --from=build /src/target/release/quorapay /usr/local/bin/quorapay
+COPY --from=build /src/target/dist/quorapay /usr/local/bin/quorapay
 
 USER 10001:10001
 # Inside a container loopback reaches nobody. Off loopback a node demands QUORAPAY_CLUSTER_SECRET.

@@ -21,18 +21,19 @@ up: zookeeper ## ZooKeeper and three nodes on this machine, until Ctrl-C
 	./target/release/quorapay dev --port $(PORT) --data-dir $(DATA)
 
 test: zookeeper chaos-tools ## every test, real ZooKeeper included
-	cargo test --lib --bins
-	N=$(SEEDS) cargo test --test sim
-	cargo test --test it
-	cargo test --test chaos
+	cargo test --workspace --lib --bins
+	N=$(SEEDS) cargo test --workspace --test sim
+	cargo test --workspace --test it
+	cargo test --workspace --test chaos
+	cargo test --workspace --doc
 	bash tests/http/schemathesis.sh 60
 	SEED=1 bash tests/fuzz/run.sh 33
 
 sim: ## the simulation alone: make sim N=100000, or one run: make sim SEED=7
-	cargo test --test sim $(if $(SEED),a_sweep_of_seeds) -- --nocapture
+	cargo test -p quorapay-core --test sim $(if $(SEED),a_sweep_of_seeds) -- --nocapture
 
 planted: ## bugs on purpose, each of which the simulation must find; one catch: make planted PLANTED=name SEED=7
-	cargo test --features planted-bugs --test sim every_planted_bug -- --nocapture
+	cargo test -p quorapay-core --features planted-bugs --test sim every_planted_bug -- --nocapture
 
 planted-table: ## the same, and writes what it measured into docs/TESTING.md
 	PLANTED_TABLE=$(CURDIR)/docs/TESTING.md $(MAKE) planted
@@ -44,7 +45,7 @@ fuzz: ## every reader of foreign bytes, for SECONDS altogether: make fuzz SECOND
 	bash tests/fuzz/run.sh $(SECONDS)
 
 openapi: ## write docs/openapi.json anew from the handlers
-	UPDATE_OPENAPI=1 cargo test --lib the_description_that_is_checked_in
+	UPDATE_OPENAPI=1 cargo test -p quorapay-node --lib the_description_that_is_checked_in
 
 drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and catch-up on real processes
 	cargo build --release --bin quorapay
@@ -59,14 +60,14 @@ chaos: zookeeper chaos-tools ## faults on real processes: make chaos SECONDS=60 
 
 soak: zookeeper chaos-tools ## the long form: SOAK=2h of chaos, SOAK_SEEDS=100000 simulations; reports in target/soak
 	mkdir -p target/soak
-	env -u SEED N=$(SOAK_SEEDS) cargo test --test sim -- --nocapture >target/soak/simulation.log 2>&1 || (tail -40 target/soak/simulation.log && false)
+	env -u SEED N=$(SOAK_SEEDS) cargo test -p quorapay-core --test sim -- --nocapture >target/soak/simulation.log 2>&1 || (tail -40 target/soak/simulation.log && false)
 	cargo build --release --bin quorapay
 	./target/release/quorapay chaos --duration $(SOAK) $(if $(SEED),--seed $(SEED)) --report target/soak/chaos
 
 lint: ## formatting, clippy, documentation
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 clean: ## remove what was built and the development cluster's data
 	cargo clean

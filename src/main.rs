@@ -1,7 +1,10 @@
 //! The command line.
 
+mod cli;
+
 use clap::Parser;
-use quorapay::cli::{self, Cli};
+
+use cli::Cli;
 
 /// A node allocates for every request from several threads; this allocator takes less time for it than the system's and
 /// gives memory back sooner.

@@ -5,8 +5,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use quorapay::client::{Client, NewPayment, Order, Outcome};
-use quorapay::domain::{AccountId, Currency, IdempotencyKey, MinorUnits, OrderId};
+use quorapay_client::{Client, NewPayment, Order, Outcome};
+use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, MinorUnits, OrderId};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

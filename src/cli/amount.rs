@@ -1,6 +1,6 @@
 //! Amounts as people write them, read digit by digit: no float comes near money.
 
-use crate::domain::{Currency, MinorUnits, MoneyError};
+use quorapay_core::domain::{Currency, MinorUnits, MoneyError};
 
 /// Why a text is no amount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::CliError;
 use super::bench::parse_duration;
 use super::connection::{print_line, to_json};
-use crate::chaos::{self, ChaosError, ChaosPlan, FaultKind, NetworkKind, News, Report};
+use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, FaultKind, NetworkKind, News, Report};
 
 const EXAMPLES: &str = "\
 Examples:

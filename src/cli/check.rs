@@ -7,7 +7,7 @@ use clap::Args;
 use super::CliError;
 use super::connection::{print_line, to_json};
 use super::exit;
-use crate::check::{self, Subjects, Verdict};
+use quorapay_lab::check::{self, Subjects, Verdict};
 
 const EXAMPLES: &str = "\
 Examples:

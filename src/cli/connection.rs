@@ -7,8 +7,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::CliError;
-use crate::client::{Client, Outcome};
-use crate::domain::{IdempotencyKey, IdempotencyKeyError};
+use quorapay_client::{Client, Outcome};
+use quorapay_core::domain::{IdempotencyKey, IdempotencyKeyError};
 
 /// Where `quorapay dev` puts its first node.
 const DEFAULT_URL: &str = "http://127.0.0.1:7101";

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::CliError;
 use super::dev::DevCluster;
-use crate::client::{Client, NewPayment, Outcome};
-use crate::domain::{AccountId, Currency, IdempotencyKey, MinorUnits};
+use quorapay_client::{Client, NewPayment, Outcome};
+use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, MinorUnits};
 
 /// Callers that pay at the same time.
 const CALLERS: usize = 16;

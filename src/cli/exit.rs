@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::client::{ClientError, Problem};
-use crate::local::LocalError;
+use quorapay_client::{ClientError, Problem};
+use quorapay_lab::local::LocalError;
 
 /// Stands at the end of every client command's help.
 pub(super) const HELP: &str = "\
@@ -17,7 +17,7 @@ Exit codes:
 
 /// What the process tells its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitCode {
+pub(crate) enum ExitCode {
     /// Done.
     Ok = 0,
     /// Refused, or failed.
@@ -47,7 +47,7 @@ impl From<ExitCode> for std::process::ExitCode {
 
 /// Why a command did not do what it was asked to. Its text is the one line that the user sees.
 #[derive(Debug, thiserror::Error)]
-pub enum CliError {
+pub(crate) enum CliError {
     /// An argument is wrong in a way that only shows together with others.
     #[error("{0}")]
     Usage(String),
@@ -102,7 +102,7 @@ impl CliError {
     /// The error as programs read it: a problem as the node told it, or the same members for what went wrong here.
     /// `None` if the result that was written says it already.
     #[must_use]
-    pub fn for_programs(&self) -> Option<serde_json::Value> {
+    pub(crate) fn for_programs(&self) -> Option<serde_json::Value> {
         let detail = self.to_string();
         Some(match self {
             Self::Shown(_) | Self::PromiseBroken(_) => return None,
@@ -128,7 +128,7 @@ impl CliError {
 
     /// The exit code that stands for this error.
     #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) | Self::Client(ClientError::Url { .. }) => ExitCode::Usage,
             Self::OutcomeUnknown { .. } => ExitCode::OutcomeUnknown,

@@ -13,9 +13,9 @@ use super::exit;
 use super::pay::{parse_account, parse_currency};
 use super::payment::TimeArguments;
 use super::progress::{counting_bar, endless_bar};
-use crate::client::{ClientError, Export, ExportFormat, StatementFilter};
-use crate::domain::{AccountId, Currency};
-use crate::replication::LogIndex;
+use quorapay_client::{ClientError, Export, ExportFormat, StatementFilter};
+use quorapay_core::domain::{AccountId, Currency};
+use quorapay_core::replication::LogIndex;
 
 const EXAMPLES: &str = "\
 Examples:

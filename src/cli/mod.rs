@@ -24,12 +24,12 @@ mod verify;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-pub use exit::{CliError, ExitCode};
+pub(crate) use exit::{CliError, ExitCode};
 
 /// A replicated payment ledger: run it, pay with it, look at it.
 #[derive(Debug, Parser)]
 #[command(name = "quorapay", version, arg_required_else_help = true, after_help = exit::HELP)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -55,7 +55,7 @@ enum Command {
 
 /// Does what the command line says. Errors are one line on stderr and an exit code.
 #[must_use]
-pub fn run(cli: Cli) -> ExitCode {
+pub(crate) fn run(cli: Cli) -> ExitCode {
     if !matches!(cli.command, Command::Node(_)) {
         start_tracing();
     }

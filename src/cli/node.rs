@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::CliError;
-use crate::api::{self, ApiOptions};
-use crate::coordination::Credential;
-use crate::replication::Limits;
-use crate::runtime::{Node, NodeConfig};
-use crate::settings::{LogFormat, Settings};
+use quorapay_core::replication::Limits;
+use quorapay_node::coordination::Credential;
+use quorapay_node::http::{self, ApiOptions};
+use quorapay_node::runtime::{Node, NodeConfig};
+use quorapay_node::settings::{LogFormat, Settings};
 
 /// How long a stopping node goes on answering the requests that it has.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_000);
@@ -73,7 +73,7 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
     let (chaos_mode, shown) = (settings.chaos_mode, settings.shown());
     let options = ApiOptions { node_id: settings.node_id.clone(), registry, settings: shown, chaos_mode };
     let (stop, stopping) = watch::channel(false);
-    let mut server = tokio::spawn(serve_clients(clients, api::router(node.handle(), options), stopping));
+    let mut server = tokio::spawn(serve_clients(clients, http::router(node.handle(), options), stopping));
     tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");
 
     tokio::select! {

@@ -7,8 +7,8 @@ use super::amount::parse_amount;
 use super::connection::{Connection, block_on, committed, parse_key};
 use super::exit;
 use super::payment::describe;
-use crate::client::{Capture, NewPayment, Order};
-use crate::domain::{
+use quorapay_client::{Capture, NewPayment, Order};
+use quorapay_core::domain::{
     AccountId, AccountIdError, Currency, CurrencyError, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits, OrderId,
     OrderIdError,
 };

@@ -5,7 +5,7 @@ use clap::Args;
 use super::CliError;
 use super::connection::{Connection, block_on};
 use super::exit;
-use crate::client::{ClientError, Readiness};
+use quorapay_client::{ClientError, Readiness};
 
 const EXAMPLES: &str = "\
 Examples:

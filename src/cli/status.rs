@@ -6,7 +6,7 @@ use super::CliError;
 use super::connection::{Connection, block_on};
 use super::exit;
 use super::table::{Align, table};
-use crate::client::{ClusterView, NodeView};
+use quorapay_client::{ClusterView, NodeView};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,8 +98,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::replication::{Epoch, LogIndex, NodeId, StoreId, Timestamp};
-    use crate::runtime::{FollowerStatus, NodeStatus, Role};
+    use quorapay_core::replication::{Epoch, LogIndex, NodeId, StoreId, Timestamp};
+    use quorapay_node::runtime::{FollowerStatus, NodeStatus, Role};
 
     fn leader_status() -> NodeStatus {
         let node2 = FollowerStatus { matched_index: LogIndex(90), lag: 10, reachable: true, voter: true };

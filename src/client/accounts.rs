@@ -11,7 +11,7 @@ use super::model::{
 };
 use super::pages::{page_query, pages};
 use super::send::{Client, Outcome, not_in_look_ups};
-use crate::domain::{AccountId, IdempotencyKey, Overdraft};
+use quorapay_core::domain::{AccountId, IdempotencyKey, Overdraft};
 
 impl Client {
     /// Opens an account.

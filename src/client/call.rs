@@ -6,7 +6,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::problem::{Problem, ReportedOutcome};
-use crate::domain::IdempotencyKey;
+use quorapay_core::domain::IdempotencyKey;
 
 /// One request, in a form that can be sent again.
 #[derive(Clone)]

@@ -13,8 +13,8 @@ use super::error::ClientError;
 use super::model::StatementFilter;
 use super::retry::Budget;
 use super::send::Client;
-use crate::domain::AccountId;
-use crate::replication::LogIndex;
+use quorapay_core::domain::AccountId;
+use quorapay_core::replication::LogIndex;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,27 +12,32 @@ use tokio::runtime::Runtime;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Received {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) key: Option<String>,
-    pub(crate) body: Value,
+pub struct Received {
+    /// The HTTP method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// The `Idempotency-Key` header.
+    pub key: Option<String>,
+    /// The body as JSON; null if it is empty or has several lines.
+    pub body: Value,
     /// The body's lines, if it has several: newline-delimited JSON.
-    pub(crate) lines: Vec<Value>,
+    pub lines: Vec<Value>,
     /// How many came before it.
-    pub(crate) number: usize,
+    pub number: usize,
 }
 
 impl Received {
     /// The payments of a batch that came as lines, each as if it had come by itself.
-    pub(crate) fn payments(&self) -> Vec<Self> {
+    pub fn payments(&self) -> Vec<Self> {
         self.lines.iter().map(|line| Self { body: line.clone(), ..self.clone() }).collect()
     }
 }
 
 /// What is done about a request.
 #[derive(Clone, Debug)]
-pub(crate) enum Reply {
+pub enum Reply {
+    /// Answers with this status and this body.
     Answer(u16, Value),
     /// Answers only after this long.
     Late(Duration, u16, Value),
@@ -47,14 +52,16 @@ pub(crate) enum Reply {
 type Handler = dyn Fn(&Received) -> Reply + Send + Sync;
 
 /// A server on a port and a thread of its own; it ends when it is dropped.
-pub(crate) struct FakeNode {
-    pub(crate) url: String,
+pub struct FakeNode {
+    /// Its base URL.
+    pub url: String,
     received: Arc<Mutex<Vec<Received>>>,
     runtime: Option<Runtime>,
 }
 
 impl FakeNode {
-    pub(crate) fn start(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+    /// Starts a server on a free port that answers as `handler` says.
+    pub fn start(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let std_listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         std_listener.set_nonblocking(true).unwrap();
@@ -71,7 +78,7 @@ impl FakeNode {
     }
 
     /// Everything that came so far.
-    pub(crate) fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 }
@@ -83,13 +90,13 @@ impl Drop for FakeNode {
 }
 
 /// A base URL at which nothing listens.
-pub(crate) fn nobody() -> String {
+pub fn nobody() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
 
 /// The payment that a node would answer the request with.
-pub(crate) fn payment_for(request: &Received) -> Value {
+pub fn payment_for(request: &Received) -> Value {
     let field = |name: &str| request.body.get(name).cloned().unwrap_or(Value::Null);
     json!({
         "id": "0198c1f0-7c1e-7000-8000-00000000002a", "status": "succeeded", "from": field("from"), "to": field("to"),
@@ -99,7 +106,7 @@ pub(crate) fn payment_for(request: &Received) -> Value {
 }
 
 /// A problem document.
-pub(crate) fn problem(status: u16, code: &str, retryable: bool, outcome: &str) -> Value {
+pub fn problem(status: u16, code: &str, retryable: bool, outcome: &str) -> Value {
     json!({
         "type": "about:blank", "title": code, "status": status, "detail": "as told", "code": code,
         "retryable": retryable, "outcome": outcome,

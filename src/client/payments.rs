@@ -12,7 +12,7 @@ use super::model::{
 };
 use super::pages::{page_query, pages};
 use super::send::{Client, Outcome, not_in_look_ups, recorded_fence, recorded_payment};
-use crate::domain::{IdempotencyKey, MinorUnits};
+use quorapay_core::domain::{IdempotencyKey, MinorUnits};
 
 impl Client {
     /// Pays, or holds the money if the payment says so.

@@ -13,7 +13,7 @@ use super::error::ClientError;
 use super::model::{KeyLookup, KeyState};
 use super::problem::Problem;
 use super::retry::Budget;
-use crate::domain::IdempotencyKey;
+use quorapay_core::domain::IdempotencyKey;
 
 /// A node on this or a near machine accepts a connection at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

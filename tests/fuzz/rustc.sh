@@ -7,7 +7,7 @@ coverage=-Cllvm-args=-sanitizer-coverage
 see=(-Cpasses=sancov-module "$coverage-level=4" "$coverage-inline-8bit-counters" "$coverage-pc-table"
     "$coverage-trace-compares")
 case "${CARGO_PKG_NAME:-}" in
-quorapay) exec "$rustc" "$@" "${see[@]}" ;;
+quorapay-core | quorapay-api | quorapay-node) exec "$rustc" "$@" "${see[@]}" ;;
 quorapay-fuzz) exec "$rustc" "$@" "${see[@]}" -L "$FUZZ_ENGINE" -lstatic=fuzzer -lstdc++ ;;
 esac
 exec "$rustc" "$@"

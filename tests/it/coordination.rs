@@ -3,10 +3,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use quorapay::coordination::{
+use quorapay_core::replication::{CoordinationCommand, CoordinationEvent, Epoch, NodeId, Place, StoreId};
+use quorapay_node::coordination::{
     self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Credential,
 };
-use quorapay::replication::{CoordinationCommand, CoordinationEvent, Epoch, NodeId, Place, StoreId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode, Error};

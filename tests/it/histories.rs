@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use quorapay::chaos::clients::{Load, LoadPlan, LoadSummary, Running, Target};
-use quorapay::check::{Report, Subjects, Verdict, check};
-use quorapay::history::{Event, Fault, FaultPhase, Header, Recorder};
+use quorapay_lab::chaos::clients::{Load, LoadPlan, LoadSummary, Running, Target};
+use quorapay_lab::check::{Report, Subjects, Verdict, check};
+use quorapay_lab::history::{Event, Fault, FaultPhase, Header, Recorder};
 
 use crate::support::cluster::{Cluster, PATIENCE, wait_until};
 

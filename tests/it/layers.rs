@@ -4,43 +4,50 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module with what it may import. A module may always import itself.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("domain", &["planted"]),
-    ("planted", &[]),
-    ("replication", &["domain", "planted"]),
-    ("engine", &["domain", "planted", "replication"]),
-    ("settings", &["domain", "replication"]),
-    ("history", &["domain", "replication"]),
-    ("ledger", &["domain", "replication", "engine"]),
-    ("views", &["domain", "replication", "engine"]),
-    ("transport", &["domain", "replication", "engine"]),
-    ("coordination", &["domain", "replication", "engine"]),
-    ("clock", &["domain", "replication", "engine"]),
-    ("runtime", &["domain", "replication", "engine", "ledger", "views", "transport", "coordination", "clock"]),
-    ("api", &["domain", "replication", "engine", "runtime"]),
-    ("client", &["domain", "replication"]),
-    ("fuzzing", &["domain", "replication", "ledger", "transport", "settings", "api"]),
-    ("local", &[]),
-    ("chaos", &["domain", "replication", "client", "history", "check", "local", "runtime"]),
-    ("check", &["domain", "replication", "ledger", "history"]),
+/// The rooms whose modules have an order of their own. What one crate may use of another stands in the manifests.
+const ROOMS: &[(&str, &[(&str, &[&str])])] = &[
     (
-        "cli",
+        "core",
         &[
-            "domain",
-            "replication",
-            "engine",
-            "ledger",
-            "coordination",
-            "runtime",
-            "settings",
-            "api",
-            "client",
-            "check",
-            "chaos",
-            "local",
+            ("planted", &[]),
+            ("domain", &["planted"]),
+            ("replication", &["domain", "planted"]),
+            ("engine", &["domain", "planted", "replication"]),
         ],
     ),
+    (
+        "node",
+        &[
+            ("clock", &[]),
+            ("settings", &[]),
+            ("ledger", &[]),
+            ("views", &[]),
+            ("transport", &[]),
+            ("coordination", &[]),
+            ("runtime", &["ledger", "views", "transport", "coordination", "clock"]),
+            ("verify", &["ledger", "views", "runtime"]),
+            ("http", &["runtime"]),
+            ("fuzzing", &["ledger", "transport", "settings", "http"]),
+        ],
+    ),
+    ("lab", &[("local", &[]), ("history", &[]), ("check", &["history"]), ("chaos", &["history", "check", "local"])]),
+];
+
+/// What one crate may use of another, where that is less than everything: the folder, the crate and its modules.
+const NARROW: &[(&str, &str, &[&str])] = &[
+    // The adapters know entries and effects; of the engine only what it asks of the disk.
+    ("node/ledger", "quorapay_core", &["domain", "replication"]),
+    ("node/transport", "quorapay_core", &["domain", "replication", "engine"]),
+    ("node/coordination", "quorapay_core", &["replication"]),
+    ("node/clock", "quorapay_core", &["replication"]),
+    ("node/settings", "quorapay_core", &["replication"]),
+    ("node/views", "quorapay_core", &["domain", "replication"]),
+    ("node/http", "quorapay_core", &["domain", "replication"]),
+    // The checker reads ledger files and judges them by a model of its own.
+    ("lab/check", "quorapay_node", &["ledger"]),
+    ("lab/chaos", "quorapay_node", &["verify"]),
+    ("lab/history", "quorapay_node", &[]),
+    ("lab/local", "quorapay_node", &[]),
 ];
 
 /// What a layer without input and output must not name.
@@ -68,6 +75,7 @@ struct Source {
     text: String,
 }
 
+/// The sources of a folder of `src`, or of a module that is a file.
 fn sources(module: &str) -> Vec<Source> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -100,10 +108,10 @@ fn without_tests(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()
 }
 
-/// The crate's modules that a text names, in `crate::a::…` and in `crate::{a, b::…}`.
-fn imports(text: &str) -> BTreeSet<String> {
+/// The modules of `krate` that a text names, in `krate::a::…` and in `krate::{a, b::…}`.
+fn imports(text: &str, krate: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for rest in text.split("crate::").skip(1) {
+    for rest in text.split(&format!("{krate}::")).skip(1) {
         match rest.strip_prefix('{') {
             Some(group) => found.extend(heads_of_group(group)),
             None => found.extend(word(rest)),
@@ -142,13 +150,30 @@ fn names(text: &str, name: &str) -> bool {
 
 #[test]
 fn a_module_imports_only_what_stands_under_it() {
-    let modules: BTreeSet<&str> = LAYERS.iter().map(|(module, _)| *module).collect();
     let mut wrong = Vec::new();
-    for (module, allowed) in LAYERS {
+    for (room, layers) in ROOMS {
+        let modules: BTreeSet<&str> = layers.iter().map(|(module, _)| *module).collect();
+        for (module, allowed) in *layers {
+            for source in sources(&format!("{room}/{module}")) {
+                for import in imports(&source.text, "crate") {
+                    if import != *module && modules.contains(&*import) && !allowed.contains(&&*import) {
+                        wrong.push(format!("{} imports {import}", source.path.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_module_uses_of_another_crate_only_what_it_is_meant_to() {
+    let mut wrong = Vec::new();
+    for (module, krate, allowed) in NARROW {
         for source in sources(module) {
-            for import in imports(&source.text) {
-                if import != *module && modules.contains(&*import) && !allowed.contains(&&*import) {
-                    wrong.push(format!("{} imports {import}", source.path.display()));
+            for import in imports(without_tests(&source.text), krate) {
+                if !allowed.contains(&&*import) {
+                    wrong.push(format!("{} uses {krate}::{import}", source.path.display()));
                 }
             }
         }
@@ -158,16 +183,19 @@ fn a_module_imports_only_what_stands_under_it() {
 
 #[test]
 fn every_module_has_its_layer() {
-    let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    let modules: Vec<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
-    let layered: BTreeSet<&str> = LAYERS.iter().map(|(module, _)| *module).collect();
-    assert_eq!(modules.into_iter().collect::<BTreeSet<_>>(), layered);
+    for (room, layers) in ROOMS {
+        let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room).join("lib.rs");
+        let lib = fs::read_to_string(lib).unwrap();
+        let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+        let layered: BTreeSet<&str> = layers.iter().map(|(module, _)| *module).collect();
+        assert_eq!(modules.collect::<BTreeSet<_>>(), layered, "{room}");
+    }
 }
 
 #[test]
 fn the_pure_layers_know_no_runtime_no_file_no_clock_and_no_chance() {
     let mut wrong = Vec::new();
-    for module in ["domain", "replication", "engine"] {
+    for module in ["core/domain", "core/replication", "core/engine"] {
         for source in sources(module) {
             let text = without_tests(&source.text);
             let found = IMPURE.iter().filter(|name| names(text, name));
@@ -180,9 +208,10 @@ fn the_pure_layers_know_no_runtime_no_file_no_clock_and_no_chance() {
 #[test]
 fn only_one_module_of_the_node_reads_the_wall_clock() {
     let mut wrong = Vec::new();
-    // A client's command line and what tries a cluster from outside are no part of the node: they may time themselves.
-    for (module, _) in LAYERS.iter().filter(|(module, _)| !["clock", "cli", "client", "chaos"].contains(module)) {
-        for source in sources(module) {
+    let rooms = ROOMS.iter().filter(|(room, _)| ["core", "node"].contains(room));
+    let modules = rooms.flat_map(|(room, layers)| layers.iter().map(move |(module, _)| format!("{room}/{module}")));
+    for module in modules.filter(|module| module != "node/clock") {
+        for source in sources(&module) {
             if without_tests(&source.text).contains("SystemTime::now") {
                 wrong.push(source.path.display().to_string());
             }
@@ -195,5 +224,5 @@ fn only_one_module_of_the_node_reads_the_wall_clock() {
 fn imports_are_found_in_every_form() {
     let text = "use crate::ledger::{self, A};\nuse crate::{api, cli::{x, y}, views::Z};\nlet a = crate::clock::now();";
     let expected = ["api", "cli", "clock", "ledger", "views"].map(str::to_owned);
-    assert_eq!(imports(text), BTreeSet::from(expected));
+    assert_eq!(imports(text, "crate"), BTreeSet::from(expected));
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use quorapay::domain::{AccountId, IdempotencyKey, OperationRequest, PaymentId, PaymentOutcome, Proposal};
-use quorapay::engine::{Answer, CallerId, Input};
-use quorapay::replication::{LogIndex, ReadId};
+use quorapay_core::domain::{AccountId, IdempotencyKey, OperationRequest, PaymentId, PaymentOutcome, Proposal};
+use quorapay_core::engine::{Answer, CallerId, Input};
+use quorapay_core::replication::{LogIndex, ReadId};
 
 use super::knobs::{Knobs, MILLI, SECOND};
 use super::workload::{Known, a_request, a_whole_capture, an_account};

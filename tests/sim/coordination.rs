@@ -1,8 +1,8 @@
 //! Each node's ZooKeeper client: what it believes, how late it believes it, and how its commands reach the servers.
 //! Everything here may be slow, stale or lost; nothing of it may matter to safety.
 
-use quorapay::engine::Input;
-use quorapay::replication::{CoordinationCommand, CoordinationEvent, Epoch, Event, Place};
+use quorapay_core::engine::Input;
+use quorapay_core::replication::{CoordinationCommand, CoordinationEvent, Epoch, Event, Place};
 
 use super::knobs::MILLI;
 use super::world::{Happening, World};

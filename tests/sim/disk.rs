@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorapay::domain::{KeyDigest, OrderDigest};
-use quorapay::engine::{self, Engine, EngineStart, Wanted};
-use quorapay::replication::{
+use quorapay_core::domain::{KeyDigest, OrderDigest};
+use quorapay_core::engine::{self, Engine, EngineStart, Wanted};
+use quorapay_core::replication::{
     Body, Configuration, Entry, EpochSpan, LogIndex, Persist, PersistId, Position, Promise, ReplicaConfig,
     ReplicaStart, StoreId, Timestamp,
 };

@@ -1,7 +1,7 @@
 //! What goes wrong in a run, and how it all ends: crashes, pauses, partitions, clocks, ZooKeeper's weather, wiped
 //! disks; and the moment in which everything heals.
 
-use quorapay::engine::Input;
+use quorapay_core::engine::Input;
 
 use super::knobs::{Knobs, SECOND};
 use super::network::Links;
@@ -193,7 +193,7 @@ impl World {
         for input in arrived {
             self.feed(node, input);
         }
-        self.feed(node, Input::Replication(quorapay::replication::Event::Tick));
+        self.feed(node, Input::Replication(quorapay_core::replication::Event::Tick));
     }
 
     fn partition(&mut self) {

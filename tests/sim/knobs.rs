@@ -1,7 +1,7 @@
 //! Everything that differs from run to run, derived from the seed. Each kind of trouble is absent from a good part of
 //! the runs, because a run with every trouble at once makes little progress and so finds little.
 
-use quorapay::replication::{Limits, Timing};
+use quorapay_core::replication::{Limits, Timing};
 
 use super::random::Random;
 

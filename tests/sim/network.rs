@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use quorapay::engine::Input;
-use quorapay::replication::{
+use quorapay_core::engine::Input;
+use quorapay_core::replication::{
     Append, Batch, Entry, Epoch, Event, LogIndex, NodeId, Outgoing, Request, RequestId, Response, RpcId, UnchainedEntry,
 };
 

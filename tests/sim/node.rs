@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quorapay::engine::{Engine, Input};
-use quorapay::replication::{Epoch, LogIndex, NodeId, Now, Persist, ReadId, RequestId, RpcId, Timestamp};
+use quorapay_core::engine::{Engine, Input};
+use quorapay_core::replication::{Epoch, LogIndex, NodeId, Now, Persist, ReadId, RequestId, RpcId, Timestamp};
 
 use super::coordination;
 use super::disk::Disk;

@@ -1,4 +1,4 @@
-//! The proof of the proof: each bug of `quorapay::planted` is put in, and the sweep must find it.
+//! The proof of the proof: each bug of `quorapay_core::planted` is put in, and the sweep must find it.
 //!
 //! `PLANTED=name SEED=n` replays one catch. With `PLANTED_TABLE=file` the table is written between that file's markers.
 
@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use quorapay::planted::{ALL, Bug, select};
+use quorapay_core::planted::{ALL, Bug, select};
 
 use super::runs::{Failure, failure, from_environment, sweep};
 

@@ -1,7 +1,7 @@
 //! Two processes with one node's id: a second machine with a copied configuration. The locks that keep it away are
 //! taken to have failed, and messages for the node reach one or the other.
 
-use quorapay::replication::NodeId;
+use quorapay_core::replication::NodeId;
 
 use super::node::Node;
 use super::world::World;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use quorapay::domain::{Bank, KeyDigest, OrderDigest, PaymentId, PaymentState};
-use quorapay::engine::{Found, Wanted};
-use quorapay::replication::{Entry, LogIndex};
+use quorapay_core::domain::{Bank, KeyDigest, OrderDigest, PaymentId, PaymentState};
+use quorapay_core::engine::{Found, Wanted};
+use quorapay_core::replication::{Entry, LogIndex};
 
 use super::disk::row;
 use super::random::Random;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use quorapay::domain::{
+use quorapay_core::domain::{
     AccountChangeKind, AccountId, AccountStatus, BatchItem, BatchRequest, Capture, Currency, IdempotencyKey,
     MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentId, PaymentRequest, Stamp,
 };

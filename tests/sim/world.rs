@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use quorapay::engine::{Effect, Input, SearchId, Wanted};
-use quorapay::replication::{self, Event, LogIndex, NodeId, ReplicaConfig, Request, Response, StoreId};
+use quorapay_core::engine::{Effect, Input, SearchId, Wanted};
+use quorapay_core::replication::{self, Event, LogIndex, NodeId, ReplicaConfig, Request, Response, StoreId};
 
 use super::clients::{ClientEvent, Clients};
 use super::coordination::Errand;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use quorapay::replication::{Epoch, Place};
+use quorapay_core::replication::{Epoch, Place};
 
 /// Names a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

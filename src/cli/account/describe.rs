@@ -3,7 +3,7 @@
 use crate::cli::amount::format_wide;
 use crate::cli::payment::next_page;
 use crate::cli::table::{Align, table};
-use crate::client::{Account, AccountChanged, AccountPage, Statement};
+use quorapay_client::{Account, AccountChanged, AccountPage, Statement};
 
 /// What was changed.
 pub(super) fn describe_change(changed: &AccountChanged) -> String {

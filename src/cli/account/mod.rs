@@ -9,9 +9,9 @@ use super::connection::{Connection, block_on, committed, parse_key};
 use super::exit;
 use super::pay::{parse_account, parse_currency};
 use super::payment::{PageArguments, TimeArguments};
-use crate::client::{AccountSettings, StatementFilter};
-use crate::domain::{AccountId, AccountStatus, Currency, IdempotencyKey, Overdraft, OverdraftError};
 use describe::{describe, describe_change, describe_page, describe_statement};
+use quorapay_client::{AccountSettings, StatementFilter};
+use quorapay_core::domain::{AccountId, AccountStatus, Currency, IdempotencyKey, Overdraft, OverdraftError};
 
 const EXAMPLES: &str = "\
 Examples:

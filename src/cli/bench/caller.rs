@@ -12,8 +12,8 @@ use super::connection::{Answer, Broken, Connection, Target, Template};
 use super::pace::{Pace, Ticket};
 use super::plan::{Persistence, Plan};
 use super::tally::{Tally, Times, Verdict};
-use crate::client::{PaymentStatus, Problem, ReportedOutcome};
-use crate::domain::MinorUnits;
+use quorapay_client::{PaymentStatus, Problem, ReportedOutcome};
+use quorapay_core::domain::MinorUnits;
 
 /// One answer in so many is parsed and compared with what was asked for; all of them would cost the nodes their share.
 const CHECK_ONE_IN: u64 = 1_000;

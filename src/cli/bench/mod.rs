@@ -26,9 +26,9 @@ use super::CliError;
 use super::connection::{Urls, print_line, to_json};
 use super::exit;
 use super::pay::parse_currency;
-use crate::domain::{Currency, MinorUnits};
 use engine::Run;
 use plan::{BatchForm, BatchPlan, Extent, Load, Persistence, Plan};
+use quorapay_core::domain::{Currency, MinorUnits};
 use report::Report;
 
 const EXAMPLES: &str = "\

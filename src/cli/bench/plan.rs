@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::domain::{Currency, MinorUnits};
+use quorapay_core::domain::{Currency, MinorUnits};
 
 /// When the next payment starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::engine::Run;
 use super::plan::{BatchForm, Extent, Load, Persistence, Plan};
 use super::tally::{Tally, micros};
-use crate::domain::{Currency, MinorUnits};
+use quorapay_core::domain::{Currency, MinorUnits};
 
 /// A run with everything that decided it.
 #[derive(Debug, Serialize)]

@@ -12,8 +12,8 @@ use super::engine::{Run, run};
 use super::plan::{BatchForm, BatchPlan, Extent, Load, Persistence, Plan};
 use super::report::Report;
 use super::{CliError, parse_duration};
-use crate::client::fake::{FakeNode, Received, Reply, nobody, payment_for, problem};
-use crate::domain::{Currency, MinorUnits};
+use quorapay_client::fake::{FakeNode, Received, Reply, nobody, payment_for, problem};
+use quorapay_core::domain::{Currency, MinorUnits};
 
 fn plan(nodes: &[&FakeNode], payments: u64) -> Plan {
     Plan {

@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 
 use super::layout::{self, DevNode, DevOptions, io_error};
 use crate::cli::CliError;
-use crate::client::Client;
-use crate::local::{LocalError, Process, ZooKeeperServer, free_port, node_command};
+use quorapay_client::Client;
+use quorapay_lab::local::{LocalError, Process, ZooKeeperServer, free_port, node_command};
 
 /// How long the cluster may take until it accepts payments.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

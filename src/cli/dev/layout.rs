@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::CliError;
-use crate::local::{NodeFile, require_free};
+use quorapay_lab::local::{NodeFile, require_free};
 
 /// How far the peers' ports are above the clients'.
 const PEER_PORT_OFFSET: u16 = 100;

@@ -22,7 +22,7 @@ use super::connection::{Connection, block_on, print_line, to_json};
 use super::exit;
 use super::export::FormatWord;
 use super::progress::bytes_bar;
-use crate::client::Client;
+use quorapay_client::Client;
 use report::{RefusedRow, Report};
 use resume::{Counts, Progress, ResumeFile};
 use row::Fault;

@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::records::{Record, fields};
 use crate::cli::amount::parse_amount;
-use crate::client::{BatchItem, Capture, NewPayment, Order};
-use crate::domain::{AccountId, Currency, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits, OrderId};
+use quorapay_client::{BatchItem, Capture, NewPayment, Order};
+use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits, OrderId};
 
 /// Longest description, in characters.
 const MAX_DESCRIPTION_CHARS: usize = 500;

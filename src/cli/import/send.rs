@@ -8,10 +8,10 @@ use super::report::{RefusedRow, Report};
 use super::resume::Counts;
 use super::source::hex_128;
 use crate::cli::{CliError, ExitCode};
-use crate::client::{
+use quorapay_client::{
     BatchItem, BatchLines, BatchLinesFull, BatchResult, Client, ClientError, Done, Outcome, PaymentStatus, Problem,
 };
-use crate::domain::IdempotencyKey;
+use quorapay_core::domain::IdempotencyKey;
 
 /// A row with its key, ready to be sent.
 #[derive(Clone, Debug)]
@@ -141,9 +141,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::client::NewPayment;
-    use crate::client::fake::{FakeNode, Reply, payment_for, problem};
-    use crate::domain::{AccountId, Currency, MinorUnits};
+    use quorapay_client::NewPayment;
+    use quorapay_client::fake::{FakeNode, Reply, payment_for, problem};
+    use quorapay_core::domain::{AccountId, Currency, MinorUnits};
 
     fn row(number: u64, key: &str) -> Keyed {
         let account = |id| AccountId::parse(id).unwrap();

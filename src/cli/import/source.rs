@@ -10,8 +10,8 @@ use super::records::{Place, Record, Records};
 use super::row::{Columns, Fault, Shape, parse};
 use crate::cli::CliError;
 use crate::cli::export::FormatWord;
-use crate::client::BatchItem;
-use crate::domain::IdempotencyKey;
+use quorapay_client::BatchItem;
+use quorapay_core::domain::IdempotencyKey;
 
 /// The digest of a file's content: 128 bits of SHA-256, in hexadecimal digits.
 pub(super) type ContentDigest = String;

@@ -6,8 +6,8 @@ use super::describe::describe_change;
 use crate::cli::CliError;
 use crate::cli::amount::parse_amount;
 use crate::cli::connection::{Connection, block_on, committed, parse_key};
-use crate::client::{ChangedPayment, Client, ClientError, Outcome};
-use crate::domain::{IdempotencyKey, MinorUnits};
+use quorapay_client::{ChangedPayment, Client, ClientError, Outcome};
+use quorapay_core::domain::{IdempotencyKey, MinorUnits};
 
 /// Take what a payment holds, all of it or a part
 #[derive(Debug, Args)]

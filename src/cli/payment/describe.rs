@@ -1,7 +1,7 @@
 //! Payments for people.
 
-use crate::client::{ChangedPayment, HistoryStep, KeyLookup, KeyState, Payment, PaymentBalances};
-use crate::domain::{Currency, MinorUnits};
+use quorapay_client::{ChangedPayment, HistoryStep, KeyLookup, KeyState, Payment, PaymentBalances};
+use quorapay_core::domain::{Currency, MinorUnits};
 
 /// A payment where it stands.
 pub(in crate::cli) fn describe(payment: &Payment) -> String {

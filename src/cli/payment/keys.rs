@@ -5,7 +5,7 @@ use clap::Args;
 use super::describe::describe_lookup;
 use crate::cli::CliError;
 use crate::cli::connection::{Connection, block_on, committed, parse_key};
-use crate::domain::IdempotencyKey;
+use quorapay_core::domain::IdempotencyKey;
 
 /// What became of an idempotency key: committed, in flight, fenced, or unknown
 #[derive(Debug, Args)]

@@ -6,8 +6,8 @@ use crate::cli::CliError;
 use crate::cli::connection::{Connection, block_on};
 use crate::cli::pay::{parse_account, parse_currency, parse_order};
 use crate::cli::table::{Align, table};
-use crate::client::{Page, PaymentFilter, PaymentPage, PaymentStatus};
-use crate::domain::{AccountId, Currency, OrderId};
+use quorapay_client::{Page, PaymentFilter, PaymentPage, PaymentStatus};
+use quorapay_core::domain::{AccountId, Currency, OrderId};
 
 /// Payments where they stand now, newest first
 #[derive(Debug, Args)]

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{NewPayment, Payment};
-use crate::domain::{IdempotencyKey, MAX_BATCH_ITEMS};
-use crate::replication::{Epoch, LogIndex};
+use quorapay_core::domain::{IdempotencyKey, MAX_BATCH_ITEMS};
+use quorapay_core::replication::{Epoch, LogIndex};
 
 /// Longest body of a batch, in bytes.
 const MAX_BATCH_BYTES: usize = 16 << 20;
@@ -71,7 +71,7 @@ impl BatchLines {
         &self.body
     }
 
-    pub(in crate::client) fn to_bytes(&self) -> Bytes {
+    pub(crate) fn to_bytes(&self) -> Bytes {
         Bytes::copy_from_slice(&self.body)
     }
 }
@@ -111,7 +111,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::domain::{AccountId, Currency, MinorUnits};
+    use quorapay_core::domain::{AccountId, Currency, MinorUnits};
 
     fn item(description: &str) -> BatchItem {
         let account = |id| AccountId::parse(id).unwrap();

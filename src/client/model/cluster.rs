@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::replication::{Epoch, LogIndex, NodeId};
+use quorapay_core::replication::{Epoch, LogIndex, NodeId};
 
 /// What a node is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AccountId, Currency, MinorUnits, OrderId};
-use crate::replication::{Epoch, LogIndex};
+use quorapay_core::domain::{AccountId, Currency, MinorUnits, OrderId};
+use quorapay_core::replication::{Epoch, LogIndex};
 
 /// When the money is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
-use quorapay::fuzzing::TARGETS;
+use quorapay_node::fuzzing::TARGETS;
 
 static CHECK: OnceLock<fn(&[u8])> = OnceLock::new();
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use quorapay::replication::{Configuration, LogIndex, StoreId};
+use quorapay_core::replication::{Configuration, LogIndex, StoreId};
 
 use super::committed_history::CommittedHistory;
 use crate::node::Node;

@@ -2,11 +2,11 @@
 //! hold moves nothing, and no order is charged beyond its total, whatever keys its callers used. The oracle's books of
 //! payments and orders; the accounts stand in the file beside.
 
-use quorapay::domain::{
+use quorapay_core::domain::{
     AccountId, Capture, Currency, MinorUnits, OrderId, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentId,
     PaymentOutcome, PaymentRequest, PaymentState, PaymentStatus, Rejection,
 };
-use quorapay::replication::Entry;
+use quorapay_core::replication::Entry;
 
 use super::money::{Money, Order};
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use quorapay::replication::{Body, Configuration, Entry, Epoch, LogIndex, StoreId};
+use quorapay_core::replication::{Body, Configuration, Entry, Epoch, LogIndex, StoreId};
 
 use crate::node::Node;
 

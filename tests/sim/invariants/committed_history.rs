@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorapay::domain::Operation;
-use quorapay::replication::{Body, Configuration, Entry, Epoch, Hash, LogIndex, Position};
+use quorapay_core::domain::Operation;
+use quorapay_core::replication::{Body, Configuration, Entry, Epoch, Hash, LogIndex, Position};
 
 use crate::disk::{index_of_last, row};
 

@@ -1,7 +1,7 @@
 //! Invariant: what a node tells a peer of its promise and its log is durable before it is told, so that no crash makes
 //! it untrue.
 
-use quorapay::replication::{Epoch, Response};
+use quorapay_core::replication::{Epoch, Response};
 
 use crate::disk::Disk;
 

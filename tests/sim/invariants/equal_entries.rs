@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use quorapay::replication::{Entry, Epoch, Hash, LogIndex, Position};
+use quorapay_core::replication::{Entry, Epoch, Hash, LogIndex, Position};
 
 /// Every entry that ever was durable anywhere: its hash and the hash before it.
 #[derive(Default)]

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use quorapay::domain::IdempotencyKey;
-use quorapay::replication::LogIndex;
+use quorapay_core::domain::IdempotencyKey;
+use quorapay_core::replication::LogIndex;
 
 /// What is known of each key that was ever used.
 #[derive(Default)]

@@ -22,9 +22,9 @@ mod refused_keys;
 mod timestamps;
 mod unique_keys;
 
-use quorapay::domain::{AccountId, AccountState, IdempotencyKey};
-use quorapay::engine::{Answer, Engine};
-use quorapay::replication::{Append, Body, Epoch, LogIndex, NodeId, ReadId, Response, StoreId};
+use quorapay_core::domain::{AccountId, AccountState, IdempotencyKey};
+use quorapay_core::engine::{Answer, Engine};
+use quorapay_core::replication::{Append, Body, Epoch, LogIndex, NodeId, ReadId, Response, StoreId};
 
 use super::clients::Intent;
 use super::disk::{Disk, row};

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use quorapay::domain::{
+use quorapay_core::domain::{
     AccountChangeKind, AccountId, AccountOutcome, AccountState, AccountStatus, Batch, Currency, Operation, OrderId,
     Overdraft, PaymentId, Rejection,
 };
-use quorapay::replication::{Entry, LogIndex};
+use quorapay_core::replication::{Entry, LogIndex};
 
 use super::charges::{self, Charge};
 
@@ -213,8 +213,10 @@ pub(super) fn same(known: Option<&Account>, shown: Option<&AccountState>) -> boo
     match (known, shown) {
         (None, None) => true,
         (Some(known), Some(shown)) => {
-            let purse =
-                |balance: quorapay::domain::Balance| Purse { posted: balance.posted.get(), held: balance.held.get() };
+            let purse = |balance: quorapay_core::domain::Balance| Purse {
+                posted: balance.posted.get(),
+                held: balance.held.get(),
+            };
             let purses = shown.balances.iter().map(|(currency, balance)| (currency, purse(balance)));
             (known.overdraft, known.status) == (shown.overdraft, shown.status) && known.purses == purses.collect()
         }

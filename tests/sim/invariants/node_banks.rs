@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use quorapay::domain::{AccountId, Operation, PaymentId};
-use quorapay::engine::Engine;
-use quorapay::replication::Entry;
+use quorapay_core::domain::{AccountId, Operation, PaymentId};
+use quorapay_core::engine::Engine;
+use quorapay_core::replication::Entry;
 
 use super::money::{self, Money};
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use quorapay::replication::{Body, Configuration, Entry, NodeId, StoreId};
+use quorapay_core::replication::{Body, Configuration, Entry, NodeId, StoreId};
 
 use crate::disk::{Disk, row};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorapay::replication::{Entry, NodeId, Timestamp};
+use quorapay_core::replication::{Entry, NodeId, Timestamp};
 
 use super::Node;
 

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use quorapay::domain::{Batch, DecidedItem, Fingerprint, IdempotencyKey, Operation, PaymentOutcome, Rejection};
-use quorapay::replication::LogIndex;
+use quorapay_core::domain::{Batch, DecidedItem, Fingerprint, IdempotencyKey, Operation, PaymentOutcome, Rejection};
+use quorapay_core::replication::LogIndex;
 
 use crate::clients::Intent;
 

@@ -1,7 +1,7 @@
 //! Wall clocks that are wrong.
 
-use quorapay::domain::{Operation, PaymentId};
-use quorapay::replication::Timestamp;
+use quorapay_core::domain::{Operation, PaymentId};
+use quorapay_core::replication::Timestamp;
 
 use super::*;
 

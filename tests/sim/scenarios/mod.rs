@@ -121,7 +121,7 @@ fn finish(mut world: World) {
 
 #[test]
 fn the_documentation_names_every_scenario_and_no_other() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("the file is there");
     let document = read("docs/TESTING.md");
     let (_, table) = document.split_once("### The hazards").expect("there is such a heading");

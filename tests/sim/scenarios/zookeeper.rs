@@ -1,8 +1,8 @@
 //! ZooKeeper away, wiped, restored, or not keeping a second process of one node out.
 
 use super::*;
-use quorapay::engine::Input;
-use quorapay::replication::{CoordinationEvent, Epoch, Event, Place};
+use quorapay_core::engine::Input;
+use quorapay_core::replication::{CoordinationEvent, Epoch, Event, Place};
 
 #[test]
 fn without_zookeeper_payments_go_on() {

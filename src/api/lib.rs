@@ -1,0 +1,1 @@
+//! The HTTP contract of version 1 as types: what clients send, what nodes answer.

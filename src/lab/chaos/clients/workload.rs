@@ -1,0 +1,269 @@
+//! What a process asks on its turns: a mix in which every kind of operation meets every other.
+
+use std::sync::Arc;
+
+use super::chance::Chance;
+use super::shared::Shared;
+use super::step::Step;
+use crate::history::{Consistency, Read, Subject};
+use quorapay_core::domain::{
+    AccountChangeKind, AccountId, AccountStatus, BatchItem, BatchRequest, Capture, Currency, IdempotencyKey,
+    MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentRequest, Proposal,
+};
+
+/// The accounts outside the cluster's books.
+const CARD: &str = "external:card";
+const BANK: &str = "external:bank";
+
+/// Among how many orders payments are spread that name one. Few, so that they come to their totals.
+const ORDERS: u64 = 200;
+/// What an order comes to at most.
+const ORDER_TOTAL: i64 = 2_500;
+
+/// Captures and voids are mostly for the latest holds.
+const LATEST_HOLDS: usize = 32;
+
+/// See the module.
+pub(super) struct Workload {
+    shared: Arc<Shared>,
+    process: u32,
+    chance: Chance,
+    keys: u64,
+}
+
+impl Workload {
+    pub(super) fn new(shared: Arc<Shared>, process: u32) -> Self {
+        let chance = Chance::of_process(shared.plan.seed, process);
+        Self { shared, process, chance, keys: 0 }
+    }
+
+    /// The next thing to do.
+    pub(super) fn draw(&mut self) -> Step {
+        let node = self.node();
+        match self.chance.below(100) {
+            0..36 => Step::Write { proposal: self.new_payment(), node },
+            36..45 => self.payment_change(node),
+            45..51 => self.repeat(node),
+            51..54 => self.reuse(node),
+            54..58 => Step::Write { proposal: self.account_write(), node },
+            58..62 => self.race(),
+            62..65 => self.fence(node),
+            65..68 => Step::Write { proposal: self.batch(), node },
+            68..78 => self.read(node, Consistency::Linearizable),
+            78..86 => self.read(node, Consistency::Local),
+            86..90 => self.look_up(node),
+            90..95 => self.payment_by_id(node),
+            _ => self.payments(node),
+        }
+    }
+
+    fn node(&mut self) -> usize {
+        self.chance.index(self.shared.nodes.len())
+    }
+
+    fn new_key(&mut self) -> IdempotencyKey {
+        self.keys += 1;
+        let key = format!("{}-{}-{}", self.shared.run, self.process, self.keys);
+        IdempotencyKey::parse(&key).expect("letters, digits and dashes")
+    }
+
+    fn account(&mut self) -> AccountId {
+        account(self.chance.below(u64::from(self.shared.plan.accounts)))
+    }
+
+    fn new_payment(&mut self) -> Proposal {
+        Proposal { key: self.new_key(), request: OperationRequest::Payment(self.payment_request()) }
+    }
+
+    /// Money comes in from a card, goes round and leaves to a bank; what goes round is often more than there is.
+    fn payment_request(&mut self) -> PaymentRequest {
+        let (from, to, most) = match self.chance.below(10) {
+            0..4 => (outside(CARD), self.account(), 1_000),
+            4..9 => (self.account(), self.account(), 1_500),
+            _ => (self.account(), outside(BANK), 2_000),
+        };
+        let to = if from == to { outside(BANK) } else { to };
+        let currency = if self.chance.below(10) == 0 { "JPY" } else { "EUR" };
+        let currency = Currency::parse(currency).expect("a currency");
+        let amount = MinorUnits::new(self.chance.amount(most));
+        let described = self.chance.below(8) == 0;
+        PaymentRequest {
+            capture: self.capture(),
+            order: self.order(),
+            description: described.then(|| "under load, with \"quotes\" and \u{2603}".into()),
+            metadata: (described && self.chance.below(2) == 0).then(|| r#"{"attempts":[1,2.5,null]}"#.into()),
+            ..PaymentRequest::plain(from, to, amount, currency)
+        }
+    }
+
+    /// A fifth are holds, of which some expire before anybody captures or voids them.
+    fn capture(&mut self) -> Capture {
+        match self.chance.below(5) {
+            0 => Capture::Manual { expires_in_s: if self.chance.below(2) == 0 { 3 } else { 600 } },
+            _ => Capture::Automatic,
+        }
+    }
+
+    /// Many callers pay for the same orders under keys of their own, as shops do that charge twice.
+    fn order(&mut self) -> Option<Box<OrderCap>> {
+        if self.chance.below(6) != 0 {
+            return None;
+        }
+        let id = format!("{}-order-{}", self.shared.run, self.chance.below(ORDERS));
+        let total = ORDER_TOTAL + i64::from(self.chance.below(20) == 0);
+        let id = OrderId::parse(&id).expect("letters, digits and dashes");
+        Some(Box::new(OrderCap { id, total: MinorUnits::new(total) }))
+    }
+
+    /// A capture, a void or a refund of any payment, whether it can be done or not.
+    fn payment_change(&mut self, node: usize) -> Step {
+        let is_refund = self.chance.below(3) == 0;
+        let payment = {
+            let memory = self.shared.memory();
+            let of_holds = !is_refund && self.chance.below(5) != 0;
+            let ids = if of_holds { memory.hold_ids() } else { memory.payment_ids() };
+            // Mostly of the last ones: of older holds little is left.
+            let most = if of_holds { ids.len().min(LATEST_HOLDS) } else { ids.len() };
+            (most > 0).then(|| ids[ids.len() - 1 - self.chance.index(most)])
+        };
+        let Some(payment) = payment else { return Step::Write { proposal: self.new_payment(), node } };
+        let amount = (self.chance.below(2) == 0).then(|| MinorUnits::new(self.chance.amount(600)));
+        let change = match self.chance.below(4) {
+            _ if is_refund => PaymentChangeKind::Refund(amount),
+            0 => PaymentChangeKind::Void,
+            _ => PaymentChangeKind::Capture(amount),
+        };
+        let request = OperationRequest::PaymentChange { payment, change };
+        Step::Write { proposal: Proposal { key: self.new_key(), request }, node }
+    }
+
+    fn account_write(&mut self) -> Proposal {
+        let overdraft = match self.chance.below(4) {
+            0 => Overdraft::Limit(MinorUnits::new(self.chance.amount(3_000))),
+            1 => Overdraft::Unlimited,
+            _ => Overdraft::None,
+        };
+        let status = match self.chance.below(12) {
+            0 => AccountStatus::Closed,
+            1 => AccountStatus::Frozen,
+            _ => AccountStatus::Active,
+        };
+        let change = match self.chance.below(4) {
+            0 => AccountChangeKind::Open(overdraft),
+            1 => AccountChangeKind::Change { overdraft: Some(overdraft), status: None },
+            2 => AccountChangeKind::Change { overdraft: Some(overdraft), status: Some(AccountStatus::Active) },
+            _ => AccountChangeKind::Change { overdraft: None, status: Some(status) },
+        };
+        Proposal { key: self.new_key(), request: OperationRequest::Account { account: self.account(), change } }
+    }
+
+    /// An old key with its old request: the answer must be the old one.
+    fn repeat(&mut self, node: usize) -> Step {
+        let proposal = self.decided().unwrap_or_else(|| self.new_payment());
+        Step::Write { proposal, node }
+    }
+
+    /// An old key with another request: it must be refused.
+    fn reuse(&mut self, node: usize) -> Step {
+        let mut proposal = self.new_payment();
+        if let Some(decided) = self.decided() {
+            proposal.key = decided.key;
+        }
+        Step::Write { proposal, node }
+    }
+
+    /// The same payment from two processes at two nodes, or, now and then, two payments under one key.
+    fn race(&mut self) -> Step {
+        let first = self.new_payment();
+        let mut second = first.clone();
+        match self.chance.below(6) {
+            0 => second.request = OperationRequest::Payment(self.payment_request()),
+            1 => second.request = OperationRequest::Fence,
+            _ => {}
+        }
+        let rival = (self.process + 1) % self.shared.plan.processes;
+        Step::Race { proposals: Box::new([first, second]), nodes: [self.node(), self.node()], rival }
+    }
+
+    /// A fence of a key that is new, open or used: nothing may apply under it afterwards that has not before.
+    fn fence(&mut self, node: usize) -> Step {
+        let key = match self.chance.below(3) {
+            0 => self.decided().map(|proposal| proposal.key),
+            1 => self.open_key(),
+            _ => None,
+        };
+        let key = key.unwrap_or_else(|| self.new_key());
+        Step::Write { proposal: Proposal { key, request: OperationRequest::Fence }, node }
+    }
+
+    /// A few payments in one entry, some under keys of their own.
+    fn batch(&mut self) -> Proposal {
+        let items = 2 + self.chance.below(4);
+        let items = (0..items).map(|_| {
+            let key = (self.chance.below(2) == 0).then(|| self.new_key());
+            BatchItem { key, request: self.payment_request() }
+        });
+        let items = items.collect();
+        let atomic = self.chance.below(3) == 0;
+        Proposal { key: self.new_key(), request: OperationRequest::Batch(BatchRequest { atomic, items }) }
+    }
+
+    fn decided(&mut self) -> Option<Proposal> {
+        let memory = self.shared.memory();
+        let writes = memory.decided_writes();
+        (!writes.is_empty()).then(|| writes[self.chance.index(writes.len())].clone())
+    }
+
+    fn open_key(&mut self) -> Option<IdempotencyKey> {
+        let memory = self.shared.memory();
+        let open = memory.open();
+        if open.is_empty() { None } else { open.iter().nth(self.chance.index(open.len())).cloned() }
+    }
+
+    fn read(&mut self, node: usize, consistency: Consistency) -> Step {
+        let of = Subject::Account(self.account());
+        // Reading one's writes behind a load balancer, whatever node it chose.
+        let read_back = consistency == Consistency::Local && self.chance.below(3) == 0;
+        let min_index = read_back.then(|| self.shared.told_index());
+        Step::Read { read: Read { of, consistency, min_index }, node }
+    }
+
+    fn look_up(&mut self, node: usize) -> Step {
+        let key = self.open_key().or_else(|| self.decided().map(|proposal| proposal.key));
+        let key = key.unwrap_or_else(|| self.new_key());
+        Step::Read { read: linearizable(Subject::Key(key)), node }
+    }
+
+    fn payment_by_id(&mut self, node: usize) -> Step {
+        let id = {
+            let memory = self.shared.memory();
+            let ids = memory.payment_ids();
+            (!ids.is_empty()).then(|| ids[self.chance.index(ids.len())].to_string())
+        };
+        id.map_or_else(|| self.payments(node), |id| Step::Read { read: linearizable(Subject::Payment(id)), node })
+    }
+
+    fn payments(&mut self, node: usize) -> Step {
+        let account = (self.chance.below(2) == 0).then(|| self.account());
+        Step::Read { read: linearizable(Subject::Payments { account, limit: 10 }), node }
+    }
+}
+
+/// One of the accounts among which the money goes round.
+fn account(number: u64) -> AccountId {
+    AccountId::parse(&format!("chaos:{number}")).expect("letters, a colon and digits")
+}
+
+fn outside(id: &str) -> AccountId {
+    AccountId::parse(id).expect("an account id")
+}
+
+/// Every account that a load may have touched.
+pub(super) fn every_account(accounts: u32) -> impl Iterator<Item = AccountId> {
+    (0..u64::from(accounts)).map(account).chain([CARD, BANK].map(outside))
+}
+
+/// A read that shows everything that was answered before it.
+pub(super) const fn linearizable(of: Subject) -> Read {
+    Read { of, consistency: Consistency::Linearizable, min_index: None }
+}

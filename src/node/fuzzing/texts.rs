@@ -1,0 +1,58 @@
+//! Short texts and the settings' file.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use crate::settings::Settings;
+use quorapay_core::domain::{
+    AccountId, AccountStatus, Currency, IdempotencyKey, MinorUnits, OrderId, Overdraft, PaymentId,
+};
+use quorapay_core::replication::NodeId;
+
+/// Every reader of a short text gets the same one.
+pub(super) fn check(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    settles(text, |text| AccountId::parse(text).ok());
+    settles(text, |text| IdempotencyKey::parse(text).ok());
+    settles(text, |text| OrderId::parse(text).ok());
+    settles(text, |text| PaymentId::parse(text).ok());
+    settles(text, |text| Overdraft::parse(text).ok());
+    settles(text, AccountStatus::parse);
+    settles(text, |text| NodeId::parse(text).ok());
+    if let Ok(currency) = Currency::parse(text) {
+        assert_eq!(currency.code(), text);
+    }
+    amount(text);
+}
+
+/// What was read is written in a form that reads back the same.
+fn settles<T: PartialEq + Debug + Display>(text: &str, parse: impl Fn(&str) -> Option<T>) {
+    if let Some(value) = parse(text) {
+        let written = value.to_string();
+        assert_eq!(parse(&written).as_ref(), Some(&value), "{text:?} is written as {written:?}");
+        assert!(written.eq_ignore_ascii_case(text), "{text:?} became {written:?}");
+    }
+}
+
+/// Every amount that there is has a decimal form that shows all of its digits.
+fn amount(text: &str) {
+    let Ok(units) = i64::from_str(text) else { return };
+    for code in ["JPY", "USD", "KWD"] {
+        let currency = Currency::parse(code).expect("a known currency");
+        let shown = currency.format(MinorUnits::new(units));
+        let digits: String = shown.chars().filter(|character| character.is_ascii_digit()).collect();
+        assert_eq!(digits.trim_start_matches('0'), units.unsigned_abs().to_string().trim_start_matches('0'), "{shown}");
+    }
+}
+
+/// Lines of `QUORAPAY_NAME=value`, as an environment: the same parsers read a file's values.
+pub(super) fn settings(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let line = |line: &str| line.split_once('=').map(|(name, value)| (format!("QUORAPAY_{name}"), value.to_owned()));
+    let environment: BTreeMap<String, String> = text.lines().filter_map(line).collect();
+    match Settings::load(None, &environment) {
+        Ok(settings) => drop(settings.warnings()),
+        Err(error) => assert!(!error.to_string().contains('\n'), "an error is one line: {error}"),
+    }
+}

@@ -1,0 +1,159 @@
+//! `/v1/payments/{id}/capture`, `/void` and `/refund`: what is done to a payment after it was made.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::runtime::Committed;
+use quorapay_core::domain::{Operation, OperationRequest, PaymentChange};
+
+use super::answer::{Answer, Mark};
+use super::change_body::{self, ChangeName};
+use super::metrics::Route;
+use super::problem::Problem;
+use super::{Api, openapi, path_payment_id, render, writes};
+
+/// Room for a payment and what was done to it.
+const USUAL_CHANGE_BYTES: usize = 512;
+
+type PathId = Result<Path<String>, PathRejection>;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(capture)).routes(routes!(void)).routes(routes!(refund))
+}
+
+/// Capture a hold
+///
+/// Takes a part of what is held, or all that is left. There may be several captures.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/capture", tag = "Payments", operation_id = "capturePayment",
+    params(("id" = inline(openapi::PaymentIdText), Path), openapi::WriteHeaders),
+    request_body(content = Option<openapi::Part>, example = json!({ "amount": 1000 })),
+    responses(
+        (status = 200, description = "Done: the payment after it.", body = openapi::ChangedPayment,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("capture"))),
+        openapi::ChangeProblems,
+    ),
+)]
+async fn capture(State(api): State<Api>, id: PathId, request: Request) -> Response {
+    api.answer(Route::PaymentCapture, change(&api, ChangeName::Capture, id, request)).await
+}
+
+/// Void a hold
+///
+/// Releases what is still held. What was captured stays captured.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/void", tag = "Payments", operation_id = "voidPayment",
+    params(("id" = inline(openapi::PaymentIdText), Path), openapi::WriteHeaders),
+    request_body(content = Option<openapi::Nothing>, example = json!({})),
+    responses(
+        (status = 200, description = "Done: the payment after it.", body = openapi::ChangedPayment,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("void"))),
+        openapi::ChangeProblems,
+    ),
+)]
+async fn void(State(api): State<Api>, id: PathId, request: Request) -> Response {
+    api.answer(Route::PaymentVoid, change(&api, ChangeName::Void, id, request)).await
+}
+
+/// Refund a payment
+///
+/// Gives a part of what was captured back, or all that is left of it. There may be several refunds.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/refund", tag = "Payments", operation_id = "refundPayment",
+    params(("id" = inline(openapi::PaymentIdText), Path), openapi::WriteHeaders),
+    request_body(content = Option<openapi::Part>, example = json!({ "amount": 250 })),
+    responses(
+        (status = 200, description = "Done: the payment after it.", body = openapi::ChangedPayment,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("refund"))),
+        openapi::ChangeProblems,
+    ),
+)]
+async fn refund(State(api): State<Api>, id: PathId, request: Request) -> Response {
+    api.answer(Route::PaymentRefund, change(&api, ChangeName::Refund, id, request)).await
+}
+
+async fn change(api: &Api, name: ChangeName, id: PathId, request: Request) -> Result<Answer, Problem> {
+    let (parts, body) = request.into_parts();
+    let payment = path_payment_id(id)?;
+    let (write, body) = writes::begin_with_optional_body(&parts, body).await?;
+    let change = change_body::parse(name, &body)?;
+    let committed = write.submit(api, OperationRequest::PaymentChange { payment, change }).await?;
+    match committed.entry.operation() {
+        Some(Operation::PaymentChange(change)) => changed(&committed, change),
+        _ => unreachable!("a payment change's key and fingerprint lead to a payment change's entry"),
+    }
+}
+
+fn changed(committed: &Committed, change: &PaymentChange) -> Result<Answer, Problem> {
+    let entry = &committed.entry;
+    let mut body = Vec::with_capacity(USUAL_CHANGE_BYTES);
+    let Some(rejection) = entry.operation().and_then(Operation::rejection) else {
+        render::change(&mut body, entry, change);
+        return Ok(Answer::json(StatusCode::OK, body, Mark::of_write(committed)));
+    };
+    let problem = writes::refused(committed, rejection);
+    Err(match change.after(entry.stamp()) {
+        None => problem,
+        Some(state) => {
+            render::payment_after(&mut body, entry, change.payment, &state);
+            problem.raw_member("payment", body)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::http::samples;
+    use quorapay_core::domain::{MinorUnits, PaymentChangeKind, PaymentChangeOutcome, Rejection};
+    use quorapay_core::replication::{Entry, Epoch};
+
+    fn answered(entry: Entry) -> (u16, Value) {
+        let committed =
+            Committed { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) };
+        let answer = changed(&committed, samples::payment_change_of(&committed.entry));
+        let answer = answer.unwrap_or_else(Problem::into_answer);
+        (answer.status().as_u16(), serde_json::from_slice(answer.body()).expect("JSON"))
+    }
+
+    #[test]
+    fn an_applied_change_is_answered_with_the_payment_after_it() {
+        let capture = PaymentChangeKind::Capture(Some(MinorUnits::new(1_000)));
+        let (status, body) = answered(samples::change_entry(capture, samples::applied(1_000)).0);
+        assert_eq!((status, &body["status"], &body["held"]), (200, &json!("partially_captured"), &json!(250)));
+    }
+
+    #[test]
+    fn a_refused_change_is_answered_with_its_reason_and_the_payment_as_it_is() {
+        let capture = PaymentChangeKind::Capture(Some(MinorUnits::new(5_000)));
+        let refused = PaymentChangeOutcome::Rejected(Rejection::AmountExceedsHeld);
+        let (status, body) = answered(samples::change_entry(capture, refused).0);
+        assert_eq!((status, &body["code"]), (409, &json!("amount_exceeds_held")));
+        let payment = &body["payment"];
+        assert_eq!((&payment["status"], &payment["held"]), (&json!("authorized"), &json!(1250)));
+        assert_eq!((payment.get("change"), payment.get("balances")), (None, None));
+    }
+
+    #[test]
+    fn a_change_of_a_payment_that_is_not_there_is_not_found() {
+        let (mut entry, _) =
+            samples::change_entry(PaymentChangeKind::Void, PaymentChangeOutcome::Rejected(Rejection::PaymentNotFound));
+        let quorapay_core::replication::Body::Operation(Operation::PaymentChange(change)) = &mut entry.body else {
+            panic!("no change")
+        };
+        change.before = None;
+        let (status, body) = answered(entry);
+        assert_eq!((status, &body["code"], body.get("payment")), (404, &json!("payment_not_found"), None));
+    }
+}

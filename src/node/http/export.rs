@@ -1,0 +1,179 @@
+//! Exports: all rows of a list, written while they travel, so that memory holds a few of them.
+//!
+//! A status cannot be taken back once it was sent. So an export that ends early breaks the connection off, and one that
+//! is whole says so in its last row.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use futures_util::stream::{self, Stream, StreamExt};
+
+use crate::runtime::ReadError;
+use quorapay_core::replication::LogIndex;
+
+use super::answer::{Answer, ExportFormat, Mark};
+use super::json::write_object;
+use super::problem::Problem;
+use super::render;
+use super::request::Query;
+
+/// What an export looks like, whatever its rows are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Export {
+    /// How rows are written.
+    pub(super) format: ExportFormat,
+    /// The names of the columns.
+    pub(super) columns: &'static [&'static str],
+    /// Everything up to here is in it.
+    pub(super) as_of: LogIndex,
+    /// How long each stretch of rows may take. The whole takes as long as it takes.
+    pub(super) patience: Duration,
+}
+
+/// Takes out whether a list is to be exported as a whole.
+pub(super) fn take_format(query: &mut Query<'_>) -> Result<Option<ExportFormat>, Problem> {
+    query.parse("format", "invalid_format", "\"csv\" or \"ndjson\"", |text| match text {
+        "csv" => Some(ExportFormat::Csv),
+        "ndjson" => Some(ExportFormat::Ndjson),
+        _ => None,
+    })
+}
+
+/// Writes a JSON value as a row.
+pub(super) fn json_row(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    write(out);
+    out.push(b'\n');
+}
+
+/// Where an export stands between two stretches.
+struct Progress<S, W> {
+    pages: Pin<Box<S>>,
+    write: W,
+    rows: u64,
+    begun: bool,
+}
+
+/// What an export came to before all of it was written. The caller sees the connection break off.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOff {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the next rows were not read in time")]
+    TooSlow,
+}
+
+impl Export {
+    /// The answer. `write` writes one item of a page and says how many rows that were.
+    pub(super) fn answer<T, S, W>(self, mark: Mark, pages: S, write: W) -> Answer
+    where
+        T: Send + 'static,
+        S: Stream<Item = Result<Vec<T>, ReadError>> + Send + 'static,
+        W: FnMut(&mut Vec<u8>, &T) -> u64 + Send + 'static,
+    {
+        let progress = Progress { pages: Box::pin(pages), write, rows: 0, begun: false };
+        let chunks = stream::unfold(Some(progress), move |progress| async move { self.next_chunk(progress?).await });
+        Answer::export(self.format, Body::from_stream(chunks), mark)
+    }
+
+    /// The next stretch of the answer, and where it goes on unless that was the last one.
+    async fn next_chunk<T, S, W>(
+        self,
+        mut progress: Progress<S, W>,
+    ) -> Option<(Result<Bytes, BrokenOff>, Option<Progress<S, W>>)>
+    where
+        S: Stream<Item = Result<Vec<T>, ReadError>>,
+        W: FnMut(&mut Vec<u8>, &T) -> u64,
+    {
+        let mut out = Vec::new();
+        if !std::mem::replace(&mut progress.begun, true) && self.format == ExportFormat::Csv {
+            render::row(&mut out, self.columns.iter().copied());
+        }
+        // Stretches may be empty; the connection wants none of those.
+        while out.is_empty() || progress.rows == 0 {
+            let page = tokio::time::timeout(self.patience, progress.pages.next()).await;
+            let page = match page.map_err(|_| BrokenOff::TooSlow).map(|page| page.transpose().map_err(BrokenOff::from))
+            {
+                Ok(Ok(page)) => page,
+                Ok(Err(error)) | Err(error) => return Some((Err(error), None)),
+            };
+            let Some(items) = page else {
+                self.write_end(&mut out, progress.rows);
+                return Some((Ok(out.into()), None));
+            };
+            progress.rows += items.iter().map(|item| (progress.write)(&mut out, item)).sum::<u64>();
+        }
+        Some((Ok(out.into()), Some(progress)))
+    }
+
+    fn write_end(&self, out: &mut Vec<u8>, rows: u64) {
+        match self.format {
+            ExportFormat::Csv => render::complete_row(out, self.columns.len(), rows, self.as_of),
+            ExportFormat::Ndjson => json_row(out, |out| {
+                write_object(out, |object| {
+                    object.field("complete", &true).field("rows", &rows).field("as_of_index", &self.as_of);
+                });
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::http::answer::NodeName;
+    use crate::http::samples;
+    use crate::runtime::ReadPoint;
+    use quorapay_core::replication::Epoch;
+
+    fn export(format: ExportFormat, pages: Vec<Result<Vec<u32>, ReadError>>) -> axum::response::Response {
+        let export =
+            Export { format, columns: &["number", "double"], as_of: LogIndex(9), patience: Duration::from_secs(5) };
+        let point = ReadPoint { applied_index: LogIndex(9), epoch: Epoch(1), staleness_ms: 0 };
+        let write = move |out: &mut Vec<u8>, number: &u32| {
+            let double = (number * 2).to_string();
+            match format {
+                ExportFormat::Csv => render::row(out, [number.to_string().as_str(), &double]),
+                ExportFormat::Ndjson => json_row(out, |out| out.extend_from_slice(double.as_bytes())),
+            }
+            1
+        };
+        let answer = export.answer(Mark::of_read(&point, None), stream::iter(pages), write);
+        answer.into_response(&NodeName::new(samples::node("node1")))
+    }
+
+    async fn text(response: axum::response::Response) -> String {
+        let bytes = response.into_body().collect().await.expect("whole").to_bytes();
+        String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    #[tokio::test]
+    async fn an_export_has_all_rows_and_a_last_one_that_says_so() {
+        let pages = || vec![Ok(vec![1, 2]), Ok(vec![]), Ok(vec![3])];
+        let csv = export(ExportFormat::Csv, pages());
+        assert_eq!(csv.headers()["content-type"], "text/csv; charset=utf-8; header=present");
+        assert_eq!(text(csv).await, "number,double\n1,2\n2,4\n3,6\ncomplete,3\n");
+        let ndjson = export(ExportFormat::Ndjson, pages());
+        assert_eq!(ndjson.headers()["content-type"], "application/x-ndjson");
+        assert_eq!(text(ndjson).await, "2\n4\n6\n{\"complete\":true,\"rows\":3,\"as_of_index\":9}\n");
+    }
+
+    #[tokio::test]
+    async fn an_empty_export_is_complete_too() {
+        assert_eq!(text(export(ExportFormat::Csv, vec![])).await, "number,double\ncomplete,0\n");
+        let ndjson = text(export(ExportFormat::Ndjson, vec![Ok(vec![])])).await;
+        assert_eq!(ndjson, "{\"complete\":true,\"rows\":0,\"as_of_index\":9}\n");
+    }
+
+    #[tokio::test]
+    async fn an_export_that_cannot_go_on_breaks_off_without_a_last_row() {
+        let broken = export(ExportFormat::Csv, vec![Ok(vec![1]), Err(ReadError::Storage), Ok(vec![2])]);
+        let mut body = broken.into_body();
+        let first = body.frame().await.expect("rows").expect("good").into_data().expect("data");
+        assert_eq!(first, "number,double\n1,2\n");
+        assert!(body.frame().await.expect("an end").is_err());
+        assert!(body.frame().await.is_none());
+    }
+}

@@ -1,0 +1,107 @@
+//! `/v1/ledger`: the raw entries with their hashes, by pages or as a whole, for those who check the history themselves.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use quorapay_core::replication::LogIndex;
+
+use super::answer::{Answer, ExportFormat};
+use super::export::{self, Export};
+use super::metrics::Route;
+use super::problem::Problem;
+use super::read::Read;
+use super::request::{self, Query};
+use super::{Api, openapi, render};
+
+/// The first entry of every ledger.
+const FIRST: LogIndex = LogIndex(1);
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(entries))
+}
+
+/// Read the ledger
+///
+/// The raw entries with their hashes, oldest first, for those who check the history themselves.
+#[utoipa::path(
+    get, path = "/v1/ledger", tag = "Ledger", operation_id = "getLedger",
+    params(openapi::LedgerRange, openapi::Freshness, openapi::Deadline),
+    responses(
+        (status = 200, description = "Some entries, or all of them.", content(
+            (openapi::LedgerPage = "application/json", example = json!(openapi::example("ledger"))),
+            (String = "text/csv"),
+            (String = "application/x-ndjson"),
+        )),
+        openapi::LedgerProblems,
+    ),
+)]
+async fn entries(State(api): State<Api>, request: Request) -> Response {
+    api.answer(Route::Ledger, async {
+        let (parts, _) = request.into_parts();
+        let mut query = Query::new(parts.uri.query());
+        let from = take_from(&mut query)?;
+        if let Some(format) = export::take_format(&mut query)? {
+            return export(&api, &parts.headers, query, from, format).await;
+        }
+        let limit = query.limit()?;
+        let read = Read::begin(&api.node, &parts.headers, query).await?;
+        let entries = match from <= read.applied_index() {
+            true => read.fetch(api.node.entries(from, read.applied_index(), limit)).await?,
+            false => Vec::new(),
+        };
+        // A reader that has all of it asks again from the same place, when it likes.
+        let next = entries.last().map_or(from, |last| last.index.next());
+        Ok(read.answer(|object| {
+            object.array("entries", &entries, |out, entry| render::ledger_entry(out, entry));
+            object.field("next_index", &next);
+        }))
+    })
+    .await
+}
+
+async fn export(
+    api: &Api,
+    headers: &HeaderMap,
+    query: Query<'_>,
+    from: LogIndex,
+    format: ExportFormat,
+) -> Result<Answer, Problem> {
+    let patience = request::patience(headers)?;
+    let read = Read::begin(&api.node, headers, query).await?;
+    let as_of = read.applied_index();
+    let pages = api.node.export_entries(from, as_of);
+    let export = Export { format, columns: &render::LEDGER_COLUMNS, as_of, patience };
+    Ok(export.answer(read.mark(), pages, move |out, entry| match format {
+        ExportFormat::Csv => render::ledger_rows(out, entry),
+        ExportFormat::Ndjson => {
+            export::json_row(out, |out| render::ledger_entry(out, entry));
+            1
+        }
+    }))
+}
+
+pub(super) fn take_from(query: &mut Query<'_>) -> Result<LogIndex, Problem> {
+    // SQLite's integers end at 2^63 - 1, and so do indexes.
+    let parse = |text: &str| text.parse::<i64>().ok().and_then(|index| u64::try_from(index).ok()).map(LogIndex);
+    let from = query.parse("from_index", "invalid_index", "a whole number from 1", parse)?;
+    Ok(from.unwrap_or(FIRST).max(FIRST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_is_read_from_its_first_entry_unless_another_is_named() {
+        let from = |query: &str| take_from(&mut Query::new(Some(query)));
+        assert_eq!(from("").expect("default"), FIRST);
+        assert_eq!(from("from_index=0").expect("before the first"), FIRST);
+        assert_eq!(from("from_index=12").expect("valid"), LogIndex(12));
+        for bad in ["from_index=-1", "from_index=x", "from_index=9223372036854775808"] {
+            assert_eq!(from(bad).expect_err(bad).code(), "invalid_index");
+        }
+    }
+}

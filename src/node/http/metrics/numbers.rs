@@ -1,0 +1,183 @@
+//! The same metrics as JSON, in the shape of an earlier system: counters, gauges, and timers with percentiles.
+//!
+//! Percentiles come from the histograms' buckets, read as if a bucket's requests were spread evenly over it.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::runtime::{BankFigures, NodeStatus};
+
+use super::{ApiMetrics, BUCKETS_US, ROUTES, RouteCounts, STATUSES, gauges, seconds, whole};
+
+/// How metrics are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(in crate::http) enum MetricsFormat {
+    /// The text format.
+    #[default]
+    Prometheus,
+    /// Counters, gauges and timers, by route.
+    Json,
+    /// The same over all routes.
+    Summary,
+}
+
+impl MetricsFormat {
+    /// Reads a format's name.
+    pub(in crate::http) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "prometheus" => Some(Self::Prometheus),
+            "json" => Some(Self::Json),
+            "summary" => Some(Self::Summary),
+            _ => None,
+        }
+    }
+}
+
+/// A copy of one or more routes' counts.
+#[derive(Clone, Debug)]
+struct Counted {
+    by_status: [u64; STATUSES.len()],
+    by_bucket: [u64; BUCKETS_US.len() + 1],
+    total_us: u64,
+}
+
+impl Counted {
+    const NOTHING: Self = Self { by_status: [0; STATUSES.len()], by_bucket: [0; BUCKETS_US.len() + 1], total_us: 0 };
+
+    fn add(&mut self, counts: &RouteCounts) {
+        let add = |sums: &mut [u64], counts: &[std::sync::atomic::AtomicU64]| {
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count.load(Ordering::Relaxed));
+        };
+        add(&mut self.by_status, &counts.by_status);
+        add(&mut self.by_bucket, &counts.by_bucket);
+        self.total_us += counts.total_us.load(Ordering::Relaxed);
+    }
+
+    fn requests(&self) -> u64 {
+        self.by_bucket.iter().sum()
+    }
+
+    /// Requests by status, under `prefix` and the status.
+    fn counters(&self, prefix: &str, counters: &mut Map<String, Value>) {
+        for (count, status) in self.by_status.iter().zip(STATUSES).filter(|(count, _)| **count > 0) {
+            let status = if status == 0 { "other".to_owned() } else { status.to_string() };
+            counters.insert(format!("{prefix}.{status}"), json!(count));
+        }
+    }
+
+    /// How long they took, in seconds.
+    fn timer(&self) -> Value {
+        let mean = seconds(self.total_us) / whole(self.requests().max(1));
+        let [p50, p95, p99] = [0.50, 0.95, 0.99].map(|share| self.quantile(share));
+        json!({"count": self.requests(), "mean": mean, "p50": p50, "p95": p95, "p99": p99})
+    }
+
+    /// The time within which a share of the requests was answered.
+    fn quantile(&self, share: f64) -> f64 {
+        let wanted = share * whole(self.requests());
+        let mut before = 0.0;
+        for (at, count) in self.by_bucket.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let count = whole(*count);
+            // Beyond the last bound nothing is known but that it took longer.
+            let Some(upper) = BUCKETS_US.get(at).copied().map(seconds) else { break };
+            if before + count >= wanted {
+                let lower = at.checked_sub(1).map_or(0.0, |lower| seconds(BUCKETS_US[lower]));
+                return lower + (upper - lower) * (wanted - before) / count;
+            }
+            before += count;
+        }
+        if self.requests() == 0 { 0.0 } else { seconds(BUCKETS_US[BUCKETS_US.len() - 1]) }
+    }
+}
+
+impl ApiMetrics {
+    /// Counters, gauges and timers by route, as one JSON object.
+    pub(in crate::http) fn json(&self, status: &NodeStatus, figures: &BankFigures) -> Vec<u8> {
+        let (mut counters, mut timers) = (Map::new(), Map::new());
+        for (counts, (_, route)) in self.requests.0.iter().zip(ROUTES) {
+            let mut counted = Counted::NOTHING;
+            counted.add(counts);
+            if counted.requests() > 0 {
+                counted.counters(route, &mut counters);
+                timers.insert(route.to_owned(), counted.timer());
+            }
+        }
+        shown(status, figures, counters, &timers)
+    }
+
+    /// The same over all routes.
+    pub(in crate::http) fn summary(&self, status: &NodeStatus, figures: &BankFigures) -> Vec<u8> {
+        let (mut counters, mut all) = (Map::new(), Counted::NOTHING);
+        self.requests.0.iter().for_each(|counts| all.add(counts));
+        all.counters("requests", &mut counters);
+        counters.insert("requests".to_owned(), json!(all.requests()));
+        shown(status, figures, counters, &Map::from_iter([("requests".to_owned(), all.timer())]))
+    }
+}
+
+fn shown(
+    status: &NodeStatus,
+    figures: &BankFigures,
+    mut counters: Map<String, Value>,
+    timers: &Map<String, Value>,
+) -> Vec<u8> {
+    counters.insert("elections_won".to_owned(), json!(status.elections_won));
+    let mut numbers: Map<String, Value> =
+        gauges(status).into_iter().map(|(name, _, value)| (name.to_owned(), json!(value))).collect();
+    numbers.insert("open_holds".to_owned(), json!(figures.open_holds));
+    let metrics = json!({"node_id": status.node_id, "counters": counters, "gauges": numbers, "timers": timers});
+    serde_json::to_vec(&metrics).expect("numbers under names are JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::http::StatusCode;
+
+    use super::super::{Requests, Route};
+    use super::*;
+
+    fn counted(took_us: impl IntoIterator<Item = u64>) -> Counted {
+        let requests = Requests::default();
+        for took in took_us {
+            requests.count(Route::PaymentCreate, StatusCode::CREATED, Duration::from_micros(took));
+        }
+        let mut counted = Counted::NOTHING;
+        requests.0.iter().for_each(|counts| counted.add(counts));
+        counted
+    }
+
+    fn assert_near(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+    }
+
+    #[test]
+    fn a_percentile_lies_in_the_bucket_of_the_request_that_it_names() {
+        let counted = counted((0..90).map(|_| 700).chain((0..10).map(|_| 3_000)));
+        assert_near(counted.quantile(0.45), 0.00075);
+        assert_near(counted.quantile(0.90), 0.001);
+        assert_near(counted.quantile(0.95), 0.003);
+        assert_near(counted.quantile(1.0), 0.004);
+    }
+
+    #[test]
+    fn percentiles_of_nothing_and_of_what_is_beyond_the_last_bucket_are_shown() {
+        assert_near(counted([]).quantile(0.99), 0.0);
+        assert_near(counted([u64::MAX / 2]).quantile(0.5), 60.0);
+    }
+
+    #[test]
+    fn counters_carry_the_status_and_timers_what_they_are_made_of() {
+        let counted = counted([700, 700]);
+        let mut counters = Map::new();
+        counted.counters("payment_create", &mut counters);
+        assert_eq!(Value::Object(counters), json!({"payment_create.201": 2}));
+        let timer = counted.timer();
+        assert_eq!(timer["count"], 2);
+        assert_near(timer["mean"].as_f64().expect("a number"), 0.0007);
+    }
+}

@@ -1,0 +1,129 @@
+//! The words that requests and answers are made of.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::openapi::schema::{
+    AdditionalProperties, AnyOfBuilder, Array, ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type,
+};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use quorapay_core::domain::Currency;
+
+/// Declares a text or a number that stands for something: its type, what it is made of, an example.
+macro_rules! words {
+    ($($(#[doc = $doc:literal])+ $name:ident($inner:ty): $schema:expr, $example:expr;)*) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Deserialize, Serialize)]
+            pub(in crate::http) struct $name($inner);
+
+            impl PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    let description = concat!($($doc),+).trim();
+                    $schema.description(Some(description)).examples([json!($example)]).into()
+                }
+            }
+
+            impl ToSchema for $name {}
+        )*
+    };
+}
+
+words! {
+    /// Names an account. Ids under `external:` are the outside world: they need not exist to pay and may always go
+    /// negative.
+    AccountIdText(String): pattern("^[A-Za-z0-9_.:-]{1,64}$"), "shop:42";
+    /// Minor units: 15075 is 150.75 USD.
+    Amount(i64): integer().minimum(Some(1)).maximum(Some(i64::MAX)), 1250;
+    /// Minor units, negative where more was paid than received.
+    Balance(i64): integer(), 1250;
+    /// A moment in RFC 3339; answers give it in UTC with milliseconds.
+    Moment(String): text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))), "2026-01-31T12:00:00.000Z";
+    /// A caller's name for one intent, permanent once used: 1 to 255 printable ASCII characters.
+    Key(String): pattern("^[ -~]{1,255}$"), "order-1001-payment";
+    /// An order of the caller's: 1 to 64 printable ASCII characters.
+    OrderIdText(String): pattern("^[ -~]{1,64}$"), "1001";
+    /// A payment's id: a UUID of version 7, so that ids sort by the time of the payment.
+    PaymentIdText(String): pattern(
+        "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-7[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
+    ), "019a9c1e-7a1c-7001-8000-00000000002a";
+    /// How far below zero an account may go, in each of its currencies: `none`, `limit:N` minor units, or `unlimited`.
+    OverdraftText(String): pattern("^(none|unlimited|limit:[1-9][0-9]{0,17})$"), "limit:10000";
+    /// Names a node.
+    NodeIdText(String): pattern("^[A-Za-z0-9_-]{1,64}$"), "node1";
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+fn pattern(pattern: &str) -> ObjectBuilder {
+    text().pattern(Some(pattern))
+}
+
+fn integer() -> ObjectBuilder {
+    let format = SchemaFormat::KnownFormat(KnownFormat::Int64);
+    ObjectBuilder::new().schema_type(Type::Integer).format(Some(format))
+}
+
+/// An active ISO 4217 code.
+#[derive(Deserialize, Serialize)]
+pub(in crate::http) struct CurrencyCode(String);
+
+impl PartialSchema for CurrencyCode {
+    fn schema() -> RefOr<Schema> {
+        let codes = Currency::codes();
+        let description = "An active ISO 4217 code. Amounts are in its minor unit: JPY has no decimals, KWD has three.";
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(codes))
+            .description(Some(description))
+            .examples(["EUR"])
+            .into()
+    }
+}
+
+impl ToSchema for CurrencyCode {}
+
+/// What a caller keeps with a payment: a JSON object.
+#[derive(Deserialize, Serialize)]
+pub(in crate::http) struct Metadata(serde_json::Map<String, serde_json::Value>);
+
+impl PartialSchema for Metadata {
+    fn schema() -> RefOr<Schema> {
+        let values = AdditionalProperties::RefOr(RefOr::Ref(Ref::from_schema_name("MetadataValue")));
+        ObjectBuilder::new()
+            .description(Some("What a caller keeps with a payment: a JSON object without repeated fields."))
+            .additional_properties(Some(values))
+            .examples([json!({ "cart": 7, "gift": true })])
+            .into()
+    }
+}
+
+impl ToSchema for Metadata {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("MetadataValue".to_owned(), metadata_value()));
+    }
+}
+
+/// Any JSON but numbers that could not be kept exactly.
+fn metadata_value() -> RefOr<Schema> {
+    const EXACT: f64 = 9_007_199_254_740_991.0;
+    let plain = |kind: Type| ObjectBuilder::new().schema_type(kind);
+    let itself = || RefOr::Ref(Ref::from_schema_name("MetadataValue"));
+    let integer = plain(Type::Integer).minimum(Some(i64::MIN)).maximum(Some(u64::MAX));
+    let items: Array = ArrayBuilder::new().items(itself()).build();
+    AnyOfBuilder::new()
+        .item(plain(Type::Null))
+        .item(plain(Type::Boolean))
+        .item(plain(Type::String))
+        .item(integer)
+        .item(plain(Type::Number).minimum(Some(-EXACT)).maximum(Some(EXACT)))
+        .item(items)
+        .item(ObjectBuilder::new().additional_properties(Some(AdditionalProperties::RefOr(itself()))))
+        .description(Some(
+            "Any JSON; a number beyond 2^53 must be a 64-bit integer, because others could not be kept exactly.",
+        ))
+        .into()
+}

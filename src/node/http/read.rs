@@ -1,0 +1,197 @@
+//! What reads share: how fresh they must be, how long they may take, and where a list goes on.
+
+use std::time::Instant;
+
+use axum::http::{HeaderMap, StatusCode};
+
+use crate::runtime::{Consistency, NodeHandle, Place, ReadPoint};
+use quorapay_core::replication::LogIndex;
+
+use super::answer::{Answer, Mark};
+use super::json::{ObjectWriter, write_object};
+use super::problem::Problem;
+use super::request::{self, Query};
+
+/// A read that may be answered: everything up to its point is applied here.
+pub(super) struct Read<'a> {
+    node: &'a NodeHandle,
+    point: ReadPoint,
+    deadline: Instant,
+}
+
+/// How fresh a read must be, from its query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Freshness {
+    consistency: Consistency,
+    min_index: Option<LogIndex>,
+}
+
+impl Freshness {
+    /// Takes `consistency` and `min_index` out of a query.
+    pub(super) fn take(query: &mut Query<'_>) -> Result<Self, Problem> {
+        let wanted = "\"linearizable\" or \"local\"";
+        let consistency = query.parse("consistency", "invalid_consistency", wanted, |text| match text {
+            "linearizable" => Some(Consistency::Linearizable),
+            "local" => Some(Consistency::Local),
+            _ => None,
+        })?;
+        let min_index = query.index("min_index")?.map(LogIndex);
+        Ok(Self { consistency: consistency.unwrap_or_default(), min_index })
+    }
+}
+
+impl<'a> Read<'a> {
+    /// Waits until the read may be answered. The query must hold nothing but its freshness by now.
+    pub(super) async fn begin(
+        node: &'a NodeHandle,
+        headers: &HeaderMap,
+        mut query: Query<'_>,
+    ) -> Result<Self, Problem> {
+        let freshness = Freshness::take(&mut query)?;
+        query.finish()?;
+        let deadline = request::deadline(headers)?;
+        let point = node.read_point(freshness.consistency, freshness.min_index, deadline).await?;
+        Ok(Self { node, point, deadline })
+    }
+
+    /// Everything up to here may be shown.
+    pub(super) fn applied_index(&self) -> LogIndex {
+        self.point.applied_index
+    }
+
+    /// Waits for a part of the answer, no longer than the caller does.
+    pub(super) async fn fetch<T, E: Into<Problem>>(
+        &self,
+        part: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Problem> {
+        match tokio::time::timeout_at(self.deadline.into(), part).await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(Problem::deadline_exceeded()),
+        }
+    }
+
+    /// The answer, one object.
+    pub(super) fn answer(&self, write: impl FnOnce(&mut ObjectWriter<'_>)) -> Answer {
+        let mut body = Vec::with_capacity(512);
+        write_object(&mut body, write);
+        self.answer_json(body)
+    }
+
+    /// The answer, JSON already.
+    pub(super) fn answer_json(&self, body: Vec<u8>) -> Answer {
+        Answer::json(StatusCode::OK, body, self.mark())
+    }
+
+    /// As of where the read is answered.
+    pub(super) fn mark(&self) -> Mark {
+        Mark::of_read(&self.point, self.node.status().leader.clone())
+    }
+
+    /// The answer that there is no such thing, as of the read's point.
+    pub(super) fn not_found(&self, code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, code, detail).mark(self.mark())
+    }
+}
+
+/// Which list a cursor belongs to, so that one list's cursor is not taken by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// Payments.
+    Payments,
+    /// Entries of a statement.
+    Statement,
+    /// Accounts.
+    Accounts,
+}
+
+impl List {
+    const fn tag(self) -> char {
+        match self {
+            Self::Payments => 'p',
+            Self::Statement => 's',
+            Self::Accounts => 'a',
+        }
+    }
+
+    /// The cursor for a list that goes on at `place`.
+    pub(super) fn cursor(self, place: &str) -> String {
+        use std::fmt::Write;
+        let mut cursor = String::with_capacity(1 + 2 * place.len());
+        cursor.push(self.tag());
+        for byte in place.bytes() {
+            write!(cursor, "{byte:02x}").expect("writing to a string does not fail");
+        }
+        cursor
+    }
+
+    /// Takes the cursor out of a query and reads the place in it.
+    pub(super) fn take_cursor<T>(
+        self,
+        query: &mut Query<'_>,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let wanted = "the next_cursor of an earlier page of this list";
+        query.parse("cursor", "invalid_cursor", wanted, |text| parse(&self.place(text)?))
+    }
+
+    /// The cursor for a list that goes down the ledger.
+    pub(super) fn cursor_before(self, place: Place) -> String {
+        self.cursor(&format!("{}.{}", place.index, place.item))
+    }
+
+    /// Takes out the cursor of a list that goes down the ledger.
+    pub(super) fn take_before(self, query: &mut Query<'_>) -> Result<Option<Place>, Problem> {
+        self.take_cursor(query, |place| {
+            let (index, item) = place.split_once('.')?;
+            Some(Place { index: LogIndex(index.parse().ok()?), item: item.parse().ok()? })
+        })
+    }
+
+    fn place(self, cursor: &str) -> Option<String> {
+        let hex = cursor.strip_prefix(self.tag())?;
+        if hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok());
+        String::from_utf8(bytes.collect::<Option<_>>()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn freshness(query: &str) -> Result<Freshness, Problem> {
+        Freshness::take(&mut Query::new(Some(query)))
+    }
+
+    #[test]
+    fn a_read_is_linearizable_unless_it_says_otherwise() {
+        assert_eq!(freshness("").expect("default"), Freshness::default());
+        let local = freshness("consistency=local&min_index=7").expect("valid");
+        assert_eq!(local, Freshness { consistency: Consistency::Local, min_index: Some(LogIndex(7)) });
+        assert_eq!(freshness("consistency=eventual").expect_err("unknown level").code(), "invalid_consistency");
+        for bad in ["min_index=-1", "min_index=", "min_index=1e3", "min_index=99999999999999999999"] {
+            assert_eq!(freshness(bad).expect_err(bad).code(), "invalid_index");
+        }
+    }
+
+    #[test]
+    fn a_cursor_reads_back_in_its_own_list_only() {
+        let place = Place { index: LogIndex(123), item: 45 };
+        let query = format!("cursor={}", List::Payments.cursor_before(place));
+        let before = List::Payments.take_before(&mut Query::new(Some(&query))).expect("own");
+        assert_eq!(before, Some(place));
+        let other = List::Statement.take_before(&mut Query::new(Some(&query)));
+        assert_eq!(other.expect_err("another list's").code(), "invalid_cursor");
+    }
+
+    #[test]
+    fn a_made_up_cursor_is_refused() {
+        for bad in ["", "p", "p1", "pzz", "p78", "p3132", "p312e", "p2e31", "pff", "p%C3%A9%C3%A9"] {
+            let query = format!("cursor={bad}");
+            let problem = List::Payments.take_before(&mut Query::new(Some(&query))).expect_err(bad);
+            assert_eq!(problem.code(), "invalid_cursor", "{bad}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Values that several tests of this layer share.
+
+use crate::runtime::{FollowerStatus, NodeStatus, Role};
+use quorapay_core::domain::{
+    AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, Capture, Currency, DecidedItem, Expiry, Fence,
+    IdempotencyKey, MinorUnits, Operation, OperationRequest, OrderCap, OrderId, Payment, PaymentChange,
+    PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome, PaymentRequest, PaymentState,
+};
+use quorapay_core::replication::{Body, Entry, Epoch, Hash, LogIndex, NodeId, StoreId, Timestamp, UnchainedEntry};
+
+pub(super) fn node(id: &str) -> NodeId {
+    NodeId::parse(id).expect("valid")
+}
+
+pub(super) fn account(id: &str) -> AccountId {
+    AccountId::parse(id).expect("valid")
+}
+
+pub(super) fn key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::parse(text).expect("valid")
+}
+
+/// What a writer writes, read back.
+pub(super) fn rendered(write: impl FnOnce(&mut Vec<u8>)) -> serde_json::Value {
+    let mut out = Vec::new();
+    write(&mut out);
+    serde_json::from_slice(&out).expect("JSON")
+}
+
+/// An entry at index 7 of epoch 2.
+pub(super) fn entry(body: Body) -> Entry {
+    let timestamp = Timestamp(1_700_000_000_005);
+    UnchainedEntry { index: LogIndex(7), epoch: Epoch(2), timestamp, body }.chain(&Hash::default())
+}
+
+pub(super) fn start_entry() -> Entry {
+    entry(Body::EpochStart { leader: node("node1") })
+}
+
+/// 12.50 euros from a card to a shop, with everything that a payment may have.
+pub(super) fn request() -> PaymentRequest {
+    let order = OrderCap { id: OrderId::parse("o \"7\"").expect("valid"), total: MinorUnits::new(2_000) };
+    PaymentRequest {
+        order: Some(Box::new(order)),
+        description: Some("tea \"black\"".into()),
+        metadata: Some(r#"{"order":[1,2.5]}"#.into()),
+        ..PaymentRequest::plain(
+            account("external:card"),
+            account("shop"),
+            MinorUnits::new(1_250),
+            Currency::parse("EUR").expect("valid"),
+        )
+    }
+}
+
+/// The same, set aside for a minute.
+pub(super) fn held_request() -> PaymentRequest {
+    PaymentRequest { capture: Capture::Manual { expires_in_s: 60 }, ..request() }
+}
+
+pub(super) fn succeeded() -> PaymentOutcome {
+    PaymentOutcome::Succeeded { from_balance: MinorUnits::new(-1_250), to_balance: MinorUnits::new(1_250) }
+}
+
+pub(super) fn authorized() -> PaymentOutcome {
+    PaymentOutcome::Authorized { from_held: MinorUnits::new(1_250), expires_at_ms: 1_700_000_060_005 }
+}
+
+pub(super) fn payment_entry(request: PaymentRequest, outcome: PaymentOutcome) -> Entry {
+    let fingerprint = request.fingerprint();
+    let payment = Payment { key: key("order \"42\""), fingerprint, request, order_before: None, outcome };
+    entry(Body::Operation(Operation::Payment(payment)))
+}
+
+/// The change that an applied capture or refund of so much leaves.
+pub(super) fn applied(amount: i64) -> PaymentChangeOutcome {
+    PaymentChangeOutcome::Applied {
+        amount: MinorUnits::new(amount),
+        from_balance: MinorUnits::new(-amount),
+        to_balance: MinorUnits::new(amount),
+    }
+}
+
+/// A change of the held payment, and that payment's id.
+pub(super) fn change_entry(change: PaymentChangeKind, outcome: PaymentChangeOutcome) -> (Entry, PaymentId) {
+    let payment = held_id();
+    let before = PaymentState::decided(&held_request(), authorized()).map(Box::new);
+    let fingerprint = change.fingerprint(payment);
+    let change = PaymentChange { key: key("change"), fingerprint, payment, change, before, outcome };
+    (entry(Body::Operation(Operation::PaymentChange(change))), payment)
+}
+
+fn held_id() -> PaymentId {
+    PaymentId::derive(quorapay_core::domain::Stamp { timestamp_ms: 1_700_000_000_001, epoch: 2, index: 5 }, 0)
+}
+
+pub(super) fn expiry_entry() -> Entry {
+    let before = PaymentState::decided(&held_request(), authorized()).expect("no repeat");
+    entry(Body::Operation(Operation::Expiry(Expiry { payment: held_id(), before })))
+}
+
+/// A batch of equal payments with these outcomes. Their keys are `item 0` and so on.
+pub(super) fn batch_entry(atomic: bool, outcomes: &[PaymentOutcome]) -> Entry {
+    let item = |(at, outcome): (usize, &PaymentOutcome)| {
+        let request = request();
+        let key = key(&format!("item {at}"));
+        DecidedItem { key: Some((key, request.fingerprint())), request, order_before: None, outcome: *outcome }
+    };
+    let items: Vec<DecidedItem> = outcomes.iter().enumerate().map(item).collect();
+    let fingerprint = OperationRequest::Fence.fingerprint();
+    entry(Body::Operation(Operation::Batch(Batch { key: key("batch"), fingerprint, atomic, items })))
+}
+
+pub(super) fn account_entry(id: &str, change: AccountChangeKind) -> Entry {
+    let account = account(id);
+    let fingerprint = change.fingerprint(&account);
+    let change = AccountChange { key: key("account"), fingerprint, account, change, outcome: AccountOutcome::Applied };
+    entry(Body::Operation(Operation::Account(change)))
+}
+
+pub(super) fn fence_entry(text: &str) -> Entry {
+    let fingerprint = OperationRequest::Fence.fingerprint();
+    entry(Body::Operation(Operation::Fence(Fence { key: key(text), fingerprint })))
+}
+
+pub(super) fn account_change_of(entry: &Entry) -> &AccountChange {
+    match entry.operation() {
+        Some(Operation::Account(change)) => change,
+        other => panic!("no change of an account: {other:?}"),
+    }
+}
+
+pub(super) fn payment_change_of(entry: &Entry) -> &PaymentChange {
+    match entry.operation() {
+        Some(Operation::PaymentChange(change)) => change,
+        other => panic!("no change of a payment: {other:?}"),
+    }
+}
+
+/// A healthy leader with one follower.
+pub(super) fn status() -> NodeStatus {
+    let follower = FollowerStatus { matched_index: LogIndex(37), lag: 5, reachable: true, voter: true };
+    NodeStatus {
+        node_id: node("node1"),
+        store_id: StoreId(1),
+        cluster_id: "quorapay".to_owned(),
+        role: Role::Leader,
+        epoch: Epoch(3),
+        promised_epoch: Epoch(3),
+        leader: Some(node("node1")),
+        last_index: LogIndex(42),
+        commit_index: LogIndex(41),
+        applied_index: LogIndex(41),
+        applied_timestamp: Timestamp(1_700_000_000_000),
+        projected_index: LogIndex(10),
+        staleness_ms: 0,
+        zookeeper_connected: true,
+        elections_won: 2,
+        quarantine: None,
+        followers: [(node("node2"), follower)].into(),
+        configuration: None,
+        wall_clock: Timestamp(1_700_000_000_020),
+        client_url: "http://127.0.0.1:7101".to_owned(),
+        peer_url: "http://127.0.0.1:7201".to_owned(),
+        version: "0.1.0".to_owned(),
+    }
+}

@@ -1,0 +1,92 @@
+//! What writes share: a key, a deadline, and the way to a committed entry.
+
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+
+use crate::runtime::Committed;
+use quorapay_core::domain::{IdempotencyKey, OperationRequest, Proposal, Rejection};
+
+use super::answer::Mark;
+use super::problem::Problem;
+use super::{Api, render, request};
+
+/// A write whose body is still to be read.
+pub(super) struct Write {
+    /// When the caller stops waiting.
+    pub(super) deadline: Instant,
+    /// The caller's name for it.
+    pub(super) key: IdempotencyKey,
+}
+
+/// Checks everything about a write with a JSON body that is not in that body.
+pub(super) fn begin(parts: &Parts) -> Result<Write, Problem> {
+    request::Query::new(parts.uri.query()).finish()?;
+    request::require_json(&parts.headers)?;
+    Write::of(parts)
+}
+
+/// Reads a write whose body may be left out, and then needs no content type.
+pub(super) async fn begin_with_optional_body(parts: &Parts, body: Body) -> Result<(Write, Bytes), Problem> {
+    request::Query::new(parts.uri.query()).finish()?;
+    let write = Write::of(parts)?;
+    let body = request::body(&parts.headers, body, write.deadline).await?;
+    if !body.is_empty() {
+        request::require_json(&parts.headers)?;
+    }
+    Ok((write, body))
+}
+
+impl Write {
+    /// Takes key and deadline from the headers.
+    pub(super) fn of(parts: &Parts) -> Result<Self, Problem> {
+        let key = request::idempotency_key(&parts.headers)?;
+        let deadline = request::deadline(&parts.headers)?;
+        Ok(Self { deadline, key })
+    }
+
+    /// Hands the write to the node and waits for its entry.
+    pub(super) async fn submit(self, api: &Api, request: OperationRequest) -> Result<Committed, Problem> {
+        let proposal = Proposal { key: self.key.clone(), request };
+        let submitted = api.node.submit(proposal, self.deadline).await;
+        submitted.map_err(|error| Problem::from_submit(error, &self.key))
+    }
+}
+
+/// The answer to a write that the bank refused: as permanent as a success.
+pub(super) fn refused(committed: &Committed, rejection: Rejection) -> Problem {
+    let status = match rejection {
+        Rejection::PaymentNotFound => StatusCode::NOT_FOUND,
+        _ => StatusCode::CONFLICT,
+    };
+    Problem::new(status, rejection.code(), render::reason(rejection)).mark(Mark::of_write(committed))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::post(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    #[test]
+    fn a_write_says_that_it_is_json_and_carries_a_key() {
+        let json = ("content-type", "application/json");
+        let code = |uri: &str, headers: &[(&str, &str)]| begin(&parts(uri, headers)).map(|_| ()).map_err(|p| p.code());
+        assert_eq!(code("/v1/payments", &[json, ("idempotency-key", "k")]), Ok(()));
+        assert_eq!(code("/v1/payments", &[("idempotency-key", "k")]), Err("unsupported_media_type"));
+        assert_eq!(code("/v1/payments", &[json]), Err("idempotency_key_required"));
+        assert_eq!(code("/v1/payments?x=1", &[json, ("idempotency-key", "k")]), Err("unknown_field"));
+        let deadline = ("quorapay-deadline-ms", "0");
+        assert_eq!(code("/v1/payments", &[json, ("idempotency-key", "k"), deadline]), Err("invalid_deadline"));
+    }
+}

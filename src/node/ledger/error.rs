@@ -1,0 +1,105 @@
+//! What can go wrong with the ledger.
+
+use std::path::PathBuf;
+
+use quorapay_core::replication::LogIndex;
+
+/// Why the ledger could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Two processes on one ledger would tear it apart, so the second is refused.
+    #[error("another process uses the data directory {}", .0.display())]
+    Locked(PathBuf),
+    /// The data directory was used in another cluster.
+    #[error("the ledger in {} belongs to cluster {found:?}, but this node is configured for cluster {expected:?}", .data_dir.display())]
+    OtherCluster {
+        /// Where the ledger is.
+        data_dir: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// The data directory was used by another node.
+    #[error("the ledger in {} belongs to node {found:?}, but this node is {expected:?}", .data_dir.display())]
+    OtherNode {
+        /// Where the ledger is.
+        data_dir: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// The schema is not one that this program knows.
+    #[error("the ledger in {} was made by another version of this program: {reason}", .data_dir.display())]
+    OtherVersion {
+        /// Where the ledger is.
+        data_dir: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// A file could not be made, read, moved or written.
+    #[error("{}: {source}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is stored is not what was written.
+    #[error("the ledger is damaged: {0}")]
+    Damaged(String),
+    /// A write failed: whether its entries are stored is unknown until the ledger is opened again.
+    #[error("writing the ledger failed, so whether the last entries are stored is unknown: {0}")]
+    OutcomeUnknown(#[source] sqlx::Error),
+    /// An earlier write failed or was abandoned; nothing more may be written by this process.
+    #[error("the ledger takes no more writes, because an earlier write had an unknown outcome")]
+    Closed,
+    /// A write that would leave a hole in the log or fork it. Nothing was stored.
+    #[error("invariant broken: entry {found} cannot be stored where entry {expected} belongs")]
+    NotConsecutive {
+        /// The index that comes next.
+        expected: LogIndex,
+        /// The index that was given.
+        found: LogIndex,
+    },
+    /// A write that would remove committed entries. Nothing was stored.
+    #[error("invariant broken: entries after {after} cannot be taken back, {commit_index} is committed")]
+    TakesBackCommitted {
+        /// The last entry that was to stay.
+        after: LogIndex,
+        /// What is known to be on a quorum.
+        commit_index: LogIndex,
+    },
+    /// A number that the file format cannot hold. Nothing was stored.
+    #[error("{0} is too large a number to be stored")]
+    OutOfRange(u64),
+    /// A read failed.
+    #[error("reading the ledger failed: {0}")]
+    Read(#[source] sqlx::Error),
+}
+
+/// SQLite's primary result codes for a file that is not what SQLite wrote.
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_NOTADB: i32 = 26;
+
+impl LedgerError {
+    /// Sorts a failed read: a damaged file is told apart from a disk that cannot be read right now.
+    pub(super) fn from_read(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(inner) if says_damaged(inner.as_ref()) => Self::Damaged(inner.to_string()),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Damaged(error.to_string()),
+            _ => Self::Read(error),
+        }
+    }
+
+    pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}
+
+fn says_damaged(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let extended: Option<i32> = error.code().and_then(|code| code.parse().ok());
+    extended.is_some_and(|code| matches!(code & 0xff, SQLITE_CORRUPT | SQLITE_NOTADB))
+}

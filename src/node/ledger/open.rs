@@ -1,0 +1,187 @@
+//! Opens the ledger of a data directory, whatever state it was left in.
+
+use std::path::Path;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{ConnectOptions, Connection};
+
+use super::error::LedgerError;
+use super::files::{DirectoryLock, condemned, ledger_path, move_aside, pardon, reader_pool, writer_options};
+use super::reader::LedgerReader;
+use super::start::{Meta, last_index, load, read_meta};
+use super::watermark::Watermark;
+use super::writer::LedgerWriter;
+use quorapay_core::replication::{LogIndex, NodeId, ReplicaStart, StoreId};
+
+static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/ledger");
+
+/// Whose ledger this has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster_id: String,
+    /// The node.
+    pub node_id: NodeId,
+}
+
+/// An open ledger in its parts.
+pub struct OpenLedger {
+    /// What the replica starts from.
+    pub start: ReplicaStart,
+    /// The one writer.
+    pub writer: LedgerWriter,
+    /// Readers, as many as are wanted.
+    pub reader: LedgerReader,
+    /// The watermark beside the ledger, to be moved on as entries are committed and durable here.
+    pub watermark: Watermark,
+    /// Why the ledger that was here had to be moved aside, if it had to be. This one is empty then, under a new store
+    /// id: the node has forgotten what it acknowledged and must not vote until it is admitted again.
+    pub damaged: Option<String>,
+    /// Keeps other processes away for as long as it lives.
+    pub lock: DirectoryLock,
+}
+
+/// Opens the ledger in `data_dir`, which is made if it is missing. A damaged one is moved aside for people to look at,
+/// and a new one is begun in its place. `new_store_id` names a new ledger; it must be random.
+///
+/// # Errors
+/// [`LedgerError::Locked`], [`LedgerError::OtherCluster`], [`LedgerError::OtherNode`] and [`LedgerError::OtherVersion`]
+/// if this ledger is not for this process; [`LedgerError::File`] and [`LedgerError::Read`] if the disk fails.
+pub async fn open(
+    data_dir: &Path,
+    identity: &Identity,
+    new_store_id: impl FnOnce() -> StoreId,
+) -> Result<OpenLedger, LedgerError> {
+    let lock = DirectoryLock::take(data_dir)?;
+    let watermark = Watermark::in_directory(data_dir);
+    let path = ledger_path(data_dir);
+    let mut new_store_id = Some(new_store_id);
+    let (opened, damaged) = match open_as_it_is(data_dir, identity, &watermark, &mut new_store_id).await {
+        Ok(opened) => (opened, None),
+        Err(LedgerError::Damaged(reason)) => {
+            move_aside(&path, &watermark)?;
+            pardon(data_dir)?;
+            tracing::error!(%reason, "the ledger is damaged and was moved aside; this node begins again as a learner");
+            (open_as_it_is(data_dir, identity, &watermark, &mut new_store_id).await?, Some(reason))
+        }
+        Err(other) => return Err(other),
+    };
+    let (start, connection) = opened;
+    let writer = LedgerWriter::new(connection, &path, &start);
+    Ok(OpenLedger { start, writer, reader: LedgerReader::new(reader_pool(&path)), watermark, damaged, lock })
+}
+
+/// Opens the file or begins a new one, and loads it. The connection is closed again on every error, so that the files
+/// can be moved.
+async fn open_as_it_is(
+    data_dir: &Path,
+    identity: &Identity,
+    watermark: &Watermark,
+    new_store_id: &mut Option<impl FnOnce() -> StoreId>,
+) -> Result<(ReplicaStart, SqliteConnection), LedgerError> {
+    let path = ledger_path(data_dir);
+    if let Some(reason) = condemned(data_dir)? {
+        return Err(LedgerError::Damaged(reason));
+    }
+    let mark = watermark.read()?;
+    if let Some(mark) = mark
+        && !path.exists()
+    {
+        return Err(LedgerError::Damaged(format!("it is gone; its watermark says that it held entry {}", mark.index)));
+    }
+    let mut connection = writer_options(&path).connect().await.map_err(LedgerError::from_read)?;
+    let loaded = async {
+        migrate(&mut connection, data_dir).await?;
+        let meta = match read_meta(&mut connection).await? {
+            Some(meta) => meta,
+            None => begin(&mut connection, identity, mark.is_some(), new_store_id).await?,
+        };
+        check_owner(data_dir, identity, &meta)?;
+        load(&mut connection, meta, mark).await
+    };
+    match loaded.await {
+        Ok(start) => Ok((start, connection)),
+        Err(error) => {
+            if let Err(close_error) = connection.close().await {
+                tracing::debug!(%close_error, "the ledger that could not be loaded could not be closed in order");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A ledger as an auditor sees it.
+#[derive(Clone, Debug)]
+pub struct InspectedLedger {
+    /// The cluster that it belongs to.
+    pub cluster_id: String,
+    /// Names the file.
+    pub store_id: StoreId,
+    /// A lower bound of what is committed.
+    pub commit_index: LogIndex,
+    /// The end of the log, committed or not.
+    pub last_index: LogIndex,
+    /// Reads the entries.
+    pub reader: LedgerReader,
+}
+
+/// Looks at the ledger in `data_dir` without changing or locking anything, beside a running node or without one.
+///
+/// # Errors
+/// [`LedgerError::File`] if there is no ledger, [`LedgerError::Damaged`] if it is not even readable enough to begin.
+pub async fn inspect(data_dir: &Path) -> Result<InspectedLedger, LedgerError> {
+    let path = ledger_path(data_dir);
+    std::fs::metadata(&path).map_err(LedgerError::file(&path))?;
+    let reader = LedgerReader::new(reader_pool(&path));
+    let mut connection = reader.pool.acquire().await.map_err(LedgerError::from_read)?;
+    let meta = read_meta(&mut connection).await?;
+    let meta = meta.ok_or_else(|| LedgerError::Damaged("it does not say whose it is".to_owned()))?;
+    let last_index = last_index(&mut connection).await?;
+    drop(connection);
+    let Meta { cluster_id, store_id, commit_index, .. } = meta;
+    Ok(InspectedLedger { cluster_id, store_id, commit_index, last_index, reader })
+}
+
+async fn migrate(connection: &mut SqliteConnection, data_dir: &Path) -> Result<(), LedgerError> {
+    MIGRATOR.run_direct(None, connection, false).await.map_err(|error| match error {
+        MigrateError::Execute(inner) | MigrateError::ExecuteMigration(inner, _) => LedgerError::from_read(inner),
+        other => LedgerError::OtherVersion { data_dir: data_dir.to_owned(), reason: other.to_string() },
+    })
+}
+
+/// Gives a new file its identity. A file that lost only its identity is no new file.
+async fn begin(
+    connection: &mut SqliteConnection,
+    identity: &Identity,
+    marked: bool,
+    new_store_id: &mut Option<impl FnOnce() -> StoreId>,
+) -> Result<Meta, LedgerError> {
+    let entries = sqlx::query("SELECT 1 FROM entries LIMIT 1").fetch_optional(&mut *connection).await;
+    if marked || entries.map_err(LedgerError::from_read)?.is_some() {
+        return Err(LedgerError::Damaged("it does not say whose it is".to_owned()));
+    }
+    let make = new_store_id.take().expect("a ledger is begun at most once: nothing in a new one can be damaged");
+    let store_id = make();
+    sqlx::query("INSERT INTO meta (only, cluster_id, node_id, store_id, commit_index) VALUES (1, ?, ?, ?, 0)")
+        .bind(&identity.cluster_id)
+        .bind(identity.node_id.as_str())
+        .bind(store_id.to_string())
+        .execute(connection)
+        .await
+        .map_err(LedgerError::from_read)?;
+    Ok(Meta::new(identity.cluster_id.clone(), identity.node_id.as_str().to_owned(), store_id))
+}
+
+fn check_owner(data_dir: &Path, identity: &Identity, meta: &Meta) -> Result<(), LedgerError> {
+    let data_dir = || data_dir.to_owned();
+    if meta.cluster_id != identity.cluster_id {
+        let (found, expected) = (meta.cluster_id.clone(), identity.cluster_id.clone());
+        return Err(LedgerError::OtherCluster { data_dir: data_dir(), found, expected });
+    }
+    if meta.node_id != identity.node_id.as_str() {
+        let (found, expected) = (meta.node_id.clone(), identity.node_id.to_string());
+        return Err(LedgerError::OtherNode { data_dir: data_dir(), found, expected });
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Lists entries with payments or postings, newest first, with bounded work per page.
+
+use std::sync::Arc;
+
+use sqlx::AssertSqlSafe;
+
+use super::error::LedgerError;
+use super::reader::{Gathered, LedgerReader};
+use super::row::{LIGHT_COLUMNS, to_sql};
+use quorapay_core::domain::{AccountId, Currency, OrderId};
+use quorapay_core::replication::{Entry, LogIndex};
+
+/// What an entry is wanted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScanFor {
+    /// Payments, whatever was decided.
+    #[default]
+    Payments,
+    /// Payments that were captured at once.
+    Captured,
+    /// Payments that were set aside.
+    Authorized,
+    /// Payments that were refused.
+    Rejected,
+    /// Movements of money.
+    Postings,
+}
+
+impl ScanFor {
+    const fn kinds(self) -> &'static str {
+        match self {
+            Self::Payments => "'payment', 'authorization', 'payment_rejected', 'batch'",
+            Self::Captured => "'payment', 'batch'",
+            Self::Authorized => "'authorization', 'batch'",
+            Self::Rejected => "'payment_rejected', 'batch'",
+            Self::Postings => "'payment', 'capture', 'refund', 'batch'",
+        }
+    }
+}
+
+/// Which entries are wanted. A batch is let through whatever is in it: the caller looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScanFilter {
+    /// Only entries before this one.
+    pub below: LogIndex,
+    /// Only this entry and later ones.
+    pub at_least: LogIndex,
+    /// Only entries that hold such.
+    pub wanted: ScanFor,
+    /// Only in this currency.
+    pub currency: Option<Currency>,
+    /// Only from or to this account.
+    pub account: Option<AccountId>,
+    /// Only payments for this order.
+    pub order: Option<OrderId>,
+}
+
+/// One page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Entries, newest first. A page may be short, even empty, before the end: the work per page is bounded.
+    pub entries: Vec<Arc<Entry>>,
+    /// The `below` of the next page; `None` at the end.
+    pub next_below: Option<LogIndex>,
+}
+
+impl LedgerReader {
+    /// Looks through at most `max_scanned` entries for at most `limit` that the filter lets through; fewer where they are
+    /// heavy.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
+    pub async fn scan_newest(&self, filter: &ScanFilter, limit: usize, max_scanned: u64) -> Result<Scan, LedgerError> {
+        let first = filter.at_least.max(LogIndex(1));
+        let floor = LogIndex(filter.below.0.saturating_sub(max_scanned)).max(first);
+        let mut gathered = Gathered::new(limit);
+        let mut below = filter.below;
+        while !gathered.is_full()
+            && let Some(batch) = self.gather_downwards(filter, floor, below, &mut gathered).await?
+            && let Some(entry) = self.entry(batch).await?
+        {
+            gathered.push(entry);
+            below = batch;
+        }
+        // A full page ends at its last entry, a short one where the looking ended.
+        let full = gathered.is_full();
+        let reached = gathered.entries.last().filter(|_| full).map_or(floor, |entry| entry.index);
+        Ok(Scan { next_below: (reached > first).then_some(reached), entries: gathered.entries })
+    }
+
+    /// Gathers entries down to the next big batch and says where that stands; `None` if none came before there was enough.
+    async fn gather_downwards(
+        &self,
+        filter: &ScanFilter,
+        floor: LogIndex,
+        below: LogIndex,
+        gathered: &mut Gathered,
+    ) -> Result<Option<LogIndex>, LedgerError> {
+        let kinds = filter.wanted.kinds();
+        // `+kind` keeps the planner on the rowid: there is no index by kind that could help.
+        let sql = format!(
+            "SELECT {LIGHT_COLUMNS} FROM entries WHERE log_index >= ?1 AND log_index < ?2 AND +kind IN ({kinds}) \
+             AND (kind = 'batch' OR ((?3 IS NULL OR currency = ?3) AND (?4 IS NULL OR from_account = ?4 \
+             OR to_account = ?4) AND (?5 IS NULL OR detail ->> '$.order.id' = ?5))) ORDER BY log_index DESC LIMIT ?6"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(to_sql(floor.0)?)
+            .bind(to_sql(below.0)?)
+            .bind(filter.currency.as_ref().map(Currency::code))
+            .bind(filter.account.as_ref().map(AccountId::as_str))
+            .bind(filter.order.as_ref().map(OrderId::as_str))
+            .bind(gathered.room());
+        gathered.take(query.fetch(&self.pool)).await
+    }
+}

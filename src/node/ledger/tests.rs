@@ -1,0 +1,248 @@
+//! The ledger against real files: what survives, what is refused, what is found to be damaged.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::TempDir;
+
+use super::*;
+use quorapay_core::domain::{
+    AccountId, Currency, DecidedPayment, Operation, OperationRequest, OrderId, PaymentId, PaymentOutcome,
+};
+use quorapay_core::replication::sample::{Chain, account, batch, item, node, payment};
+use quorapay_core::replication::{Entry, Epoch, Hash, LogIndex, Persist, Position, Promise, StoreId, Timestamp};
+
+mod any_entry;
+mod cost;
+mod damage;
+mod reading;
+
+fn identity() -> Identity {
+    Identity { cluster_id: "test".to_owned(), node_id: node("node1") }
+}
+
+async fn opened(dir: &Path) -> OpenLedger {
+    open(dir, &identity(), || StoreId(1)).await.unwrap()
+}
+
+async fn closed(ledger: OpenLedger) {
+    ledger.reader.close().await;
+    ledger.writer.close().await.unwrap();
+}
+
+/// A directory whose ledger holds the chain, closed in order.
+async fn stored(chain: &Chain, commit_index: LogIndex) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let write = Persist { commit_index, ..chain.persist_after(LogIndex(0)) };
+    ledger.writer.persist(&[write]).await.unwrap();
+    closed(ledger).await;
+    dir
+}
+
+/// Changes the file behind the program's back, as a bad disk would.
+async fn tamper(dir: &Path, sql: &'static str) {
+    let mut connection = SqliteConnectOptions::new().filename(dir.join("ledger.db")).connect().await.unwrap();
+    assert!(sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected() > 0);
+    sqlx::Connection::close(connection).await.unwrap();
+}
+
+fn aside(dir: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(dir).unwrap().map(|item| item.unwrap().path());
+    paths.filter(|path| path.to_string_lossy().contains("ledger.db.damaged-")).collect()
+}
+
+async fn for_people(dir: &Path) -> sqlx::SqliteConnection {
+    SqliteConnectOptions::new().filename(dir.join("ledger.db")).connect().await.unwrap()
+}
+
+#[tokio::test]
+async fn every_kind_of_entry_reads_back_as_it_was_written() {
+    let mut chain = Chain::begun();
+    chain.one_of_each();
+    let dir = stored(&chain, LogIndex(3)).await;
+    let ledger = opened(dir.path()).await;
+    assert_eq!(ledger.damaged, None);
+    assert_eq!(ledger.start.tail, chain.entries);
+    let read = ledger.reader.entries(LogIndex(1), LogIndex(100), 100).await.unwrap();
+    assert_eq!(read, chain.entries);
+}
+
+#[tokio::test]
+async fn a_ledger_comes_back_as_it_was_left() {
+    let mut chain = Chain::of_payments(5_000);
+    chain.start_epoch(4);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let promise = Promise { epoch: Epoch(9), leader: node("node3") };
+    let write =
+        Persist { promise: Some(promise.clone()), commit_index: LogIndex(4_990), ..chain.persist_after(LogIndex(0)) };
+    ledger.writer.persist(&[write]).await.unwrap();
+    // Dropped, not closed: like a process that is killed.
+    drop(ledger);
+
+    let start = opened(dir.path()).await.start;
+    assert_eq!((start.store_id, start.promise, start.commit_index), (StoreId(1), Some(promise), LogIndex(4_990)));
+    assert_eq!(start.last, chain.last());
+    assert_eq!(start.tail, chain.entries[5_001 - 4_096..]);
+    let spans: Vec<_> = start.spans.iter().map(|span| (span.epoch.0, span.start.0)).collect();
+    assert_eq!(spans, [(1, 1), (4, 5_001)]);
+    assert_eq!(start.configurations.len(), 1);
+    assert_eq!(start.configurations[0].0, LogIndex(2));
+}
+
+#[tokio::test]
+async fn everything_above_the_commit_index_is_loaded_however_much_it_is() {
+    let chain = Chain::of_payments(6_000);
+    let dir = stored(&chain, LogIndex(500)).await;
+    assert_eq!(opened(dir.path()).await.start.tail, chain.entries[500..]);
+}
+
+#[tokio::test]
+async fn a_conflicting_tail_is_replaced_in_one_write() {
+    let old = Chain::of_payments(200);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    ledger.writer.persist(&[old.persist_after(LogIndex(0))]).await.unwrap();
+
+    let mut new = Chain::of_payments(100);
+    new.start_epoch(2);
+    new.pay();
+    let write = Persist { truncate_after: Some(LogIndex(100)), ..new.persist_after(LogIndex(100)) };
+    ledger.writer.persist(&[write]).await.unwrap();
+    assert_eq!(ledger.writer.last_index(), LogIndex(102));
+    drop(ledger);
+    assert_eq!(opened(dir.path()).await.start.tail, new.entries);
+}
+
+#[tokio::test]
+async fn writes_that_take_each_other_back_in_one_call_leave_what_the_last_one_says() {
+    let chain = Chain::of_payments(10);
+    let mut other = Chain::of_payments(5);
+    other.start_epoch(2);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let writes = [
+        chain.persist_after(LogIndex(0)),
+        Persist { truncate_after: Some(LogIndex(7)), ..Persist::default() },
+        Persist { truncate_after: Some(LogIndex(5)), ..other.persist_after(LogIndex(5)) },
+    ];
+    ledger.writer.persist(&writes).await.unwrap();
+    drop(ledger);
+    assert_eq!(opened(dir.path()).await.start.tail, other.entries);
+}
+
+#[tokio::test]
+async fn a_write_that_would_leave_a_hole_is_refused_and_stores_nothing() {
+    let chain = Chain::of_payments(10);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let refused = ledger.writer.persist(&[chain.persist_after(LogIndex(1))]).await.unwrap_err();
+    assert!(matches!(refused, LedgerError::NotConsecutive { expected: LogIndex(1), found: LogIndex(2) }));
+    ledger.writer.persist(&[chain.persist_after(LogIndex(0))]).await.unwrap();
+    let again = ledger.writer.persist(&[chain.persist_after(LogIndex(0))]).await.unwrap_err();
+    assert!(matches!(again, LedgerError::NotConsecutive { .. }));
+}
+
+#[tokio::test]
+async fn a_write_that_would_take_back_what_is_committed_is_refused_and_stores_nothing() {
+    let chain = Chain::of_payments(10);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let write = Persist { commit_index: LogIndex(8), ..chain.persist_after(LogIndex(0)) };
+    ledger.writer.persist(&[write]).await.unwrap();
+    let truncate = |after| [Persist { truncate_after: Some(LogIndex(after)), ..Persist::default() }];
+    let refused = ledger.writer.persist(&truncate(7)).await.unwrap_err();
+    assert!(matches!(refused, LedgerError::TakesBackCommitted { after: LogIndex(7), commit_index: LogIndex(8) }));
+    ledger.writer.persist(&truncate(8)).await.unwrap();
+    assert_eq!(ledger.writer.last_index(), LogIndex(8));
+}
+
+#[tokio::test]
+async fn a_second_opener_of_the_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = opened(dir.path()).await;
+    let refused = open(dir.path(), &identity(), || StoreId(2)).await.err().unwrap();
+    assert!(matches!(refused, LedgerError::Locked(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn the_ledger_of_another_cluster_or_node_is_refused_by_name() {
+    let dir = stored(&Chain::begun(), LogIndex(0)).await;
+    let other = Identity { cluster_id: "other".to_owned(), ..identity() };
+    let refused = open(dir.path(), &other, || StoreId(2)).await.err().unwrap().to_string();
+    assert!(refused.contains("\"test\"") && refused.contains("\"other\""), "{refused}");
+    let other = Identity { node_id: node("node2"), ..identity() };
+    let refused = open(dir.path(), &other, || StoreId(2)).await.err().unwrap().to_string();
+    assert!(refused.contains("\"node1\"") && refused.contains("\"node2\""), "{refused}");
+    assert!(aside(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_the_write_and_every_later_one_and_loses_nothing_reported_durable() {
+    let chain = Chain::of_payments(20_000);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    ledger.writer.limit_pages(40).await;
+    let mut durable = 0;
+    let failure = loop {
+        let entries = chain.entries[durable..durable + 64].to_vec();
+        match ledger.writer.persist(&[Persist { entries, ..Persist::default() }]).await {
+            Ok(()) => durable += 64,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(failure, LedgerError::OutcomeUnknown(_)), "{failure}");
+    assert!(durable > 0);
+    let entries = chain.entries[durable..=durable].to_vec();
+    for _ in 0..3 {
+        let write = Persist { entries: entries.clone(), ..Persist::default() };
+        assert!(matches!(ledger.writer.persist(&[write]).await, Err(LedgerError::Closed)));
+    }
+    let last = ledger.reader.entry(LogIndex(u64::try_from(durable).unwrap())).await.unwrap();
+    assert_eq!(last.unwrap(), chain.entries[durable - 1]);
+    drop(ledger);
+    let again = opened(dir.path()).await;
+    assert_eq!(again.damaged, None);
+    assert!(again.start.last.index.0 >= u64::try_from(durable).unwrap());
+    let kept = usize::try_from(again.start.last.index.0).unwrap();
+    assert_eq!(again.start.last, chain.entries[kept - 1].position());
+}
+
+#[tokio::test]
+async fn a_write_that_is_abandoned_halfway_closes_the_writer() {
+    let chain = Chain::of_payments(2_000);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let write = [chain.persist_after(LogIndex(0))];
+    let finished = futures_util::FutureExt::now_or_never(ledger.writer.persist(&write));
+    assert!(finished.is_none());
+    assert!(matches!(ledger.writer.persist(&write).await, Err(LedgerError::Closed)));
+}
+
+#[tokio::test]
+async fn the_wal_is_written_back_before_it_grows_without_end() {
+    let mut chain = Chain::begun();
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let metadata = format!("\"{}\"", "x".repeat(4_000));
+    let mut largest = 0;
+    for _ in 0..80 {
+        let after = ledger.writer.last_index();
+        for _ in 0..256 {
+            chain.request(payment("external:card", "a", 1, None, Some(&metadata)));
+        }
+        ledger.writer.persist(&[chain.persist_after(after)]).await.unwrap();
+        ledger.writer.checkpoint_if_due().await.unwrap();
+        largest = largest.max(fs::metadata(dir.path().join("ledger.db-wal")).unwrap().len());
+    }
+    // 20,000 entries of 4 KiB went through it.
+    assert!(largest < 48 << 20, "{largest} bytes");
+    drop(ledger);
+    assert_eq!(opened(dir.path()).await.start.last, chain.last());
+}

@@ -1,0 +1,139 @@
+//! The watermark: a small file outside SQLite that remembers how far the ledger was durable and committed.
+//!
+//! SQLite drops the end of a WAL in which a bit has flipped, without an error: the ledger is then whole, only shorter,
+//! and would deny payments that it acknowledged. The watermark gives it away.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::error::LedgerError;
+use quorapay_core::replication::{Epoch, Hash, LogIndex, Position};
+
+const FILE_NAME: &str = "watermark";
+const HEADING: &str = "quorapay-watermark-1";
+
+/// The watermark file of a data directory. Written now and then and at shutdown; a lower bound, like every mark.
+#[derive(Clone, Debug)]
+pub struct Watermark {
+    path: PathBuf,
+}
+
+impl Watermark {
+    /// The watermark of the ledger in `data_dir`.
+    #[must_use]
+    pub fn in_directory(data_dir: &Path) -> Self {
+        Self { path: data_dir.join(FILE_NAME) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces the mark by `position`, which must be committed and durable in this ledger. Blocks for one fsync.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`]; the mark before it stays.
+    pub fn write(&self, position: &Position) -> Result<(), LedgerError> {
+        let fresh = self.path.with_extension("new");
+        let write = || {
+            let mut file = fs::File::create(&fresh)?;
+            file.write_all(encode(position).as_bytes())?;
+            file.sync_data()?;
+            fs::rename(&fresh, &self.path)
+        };
+        write().map_err(LedgerError::file(&self.path))
+    }
+
+    /// The mark, if there is one that can be trusted: a file that fails its checksum says nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`] if the file is there and cannot be read.
+    pub fn read(&self) -> Result<Option<Position>, LedgerError> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LedgerError::file(&self.path)(error)),
+        };
+        let position = std::str::from_utf8(&bytes).ok().and_then(decode);
+        if position.is_none() {
+            tracing::warn!(file = %self.path.display(), "the watermark fails its checksum and is not used");
+        }
+        Ok(position)
+    }
+}
+
+fn encode(position: &Position) -> String {
+    let Position { index, epoch, hash } = position;
+    let text = format!("{HEADING} {index} {epoch} {hash}");
+    let checksum = checksum(&text);
+    format!("{text} {checksum}\n")
+}
+
+fn decode(line: &str) -> Option<Position> {
+    let (text, sum) = line.trim_end().rsplit_once(' ')?;
+    if checksum(text).to_string() != sum {
+        return None;
+    }
+    let mut fields = text.strip_prefix(HEADING)?.split_ascii_whitespace();
+    let index = LogIndex(fields.next()?.parse().ok()?);
+    let epoch = Epoch(fields.next()?.parse().ok()?);
+    let hash = parse_hash(fields.next()?)?;
+    Some(Position { index, epoch, hash })
+}
+
+fn checksum(text: &str) -> Hash {
+    Hash(Sha256::digest(text.as_bytes()).into())
+}
+
+fn parse_hash(text: &str) -> Option<Hash> {
+    let mut hash = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(Hash(hash))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn position() -> Position {
+        Position { index: LogIndex(42), epoch: Epoch(7), hash: Hash([0xa5; 32]) }
+    }
+
+    #[test]
+    fn a_watermark_reads_back_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let watermark = Watermark::in_directory(dir.path());
+        assert_eq!(watermark.read().unwrap(), None);
+        watermark.write(&Position::default()).unwrap();
+        watermark.write(&position()).unwrap();
+        assert_eq!(watermark.read().unwrap(), Some(position()));
+    }
+
+    #[test]
+    fn a_watermark_with_any_flipped_bit_says_nothing() {
+        let whole = encode(&position());
+        for at in 0..whole.len() - 1 {
+            let mut bytes = whole.clone().into_bytes();
+            bytes[at] ^= 1;
+            assert_eq!(std::str::from_utf8(&bytes).ok().and_then(decode), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_cut_watermark_says_nothing() {
+        let whole = encode(&position());
+        for length in 0..whole.len() - 1 {
+            assert_eq!(decode(&whole[..length]), None, "{length} bytes");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! A node: everything that runs in one process of a cluster.
+//!
+//! ```text
+//! http                                             HTTP for clients: parse, wait, answer
+//! runtime, verify                                  the event loop: effects become I/O; the offline check of a ledger
+//! ledger, views, transport, coordination, clock    adapters; they never import each other
+//! settings                                         typed settings
+//! ```
+
+pub mod clock;
+pub mod coordination;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod http;
+pub mod ledger;
+pub mod runtime;
+pub mod settings;
+#[cfg(test)]
+mod stored;
+pub mod transport;
+pub mod verify;
+pub mod views;

@@ -1,0 +1,151 @@
+//! Looks up on the disk what a decision needs and memory no longer holds: the views say where, the ledger says what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::ledger::{LedgerError, LedgerReader};
+use crate::views::{ViewsError, ViewsReader};
+use quorapay_core::domain::{IdempotencyKey, KeyDigest, KeyHolder, Operation, PaymentId, PaymentState};
+use quorapay_core::engine::{Found, Wanted};
+use quorapay_core::replication::{Entry, LogIndex};
+
+/// Why something could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FindError {
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The views cannot be read.
+    #[error(transparent)]
+    Views(#[from] ViewsError),
+    /// The views name an entry that says something else.
+    #[error("the views and the ledger contradict each other at entry {0}")]
+    Contradiction(LogIndex),
+}
+
+/// Finds what of the wanted is there, as of the projected index at least.
+pub(super) async fn find(views: &ViewsReader, ledger: &LedgerReader, wanted: &Wanted) -> Result<Found, FindError> {
+    let mut found = Found::default();
+    if !wanted.keys.is_empty() {
+        found.keys = find_keys(views, ledger, &wanted.keys).await?;
+    }
+    if !wanted.payments.is_empty() {
+        found.payments = find_payments(views, ledger, &wanted.payments).await?;
+    }
+    if !wanted.orders.is_empty() {
+        found.orders = views.orders(&wanted.orders).await?.into_iter().collect();
+    }
+    Ok(found)
+}
+
+async fn find_keys(
+    views: &ViewsReader,
+    ledger: &LedgerReader,
+    wanted: &BTreeMap<IdempotencyKey, Option<LogIndex>>,
+) -> Result<BTreeMap<KeyDigest, KeyHolder>, FindError> {
+    let mut by_digest: BTreeMap<KeyDigest, &IdempotencyKey> = BTreeMap::new();
+    let mut by_index: BTreeMap<LogIndex, Vec<KeyDigest>> = BTreeMap::new();
+    let mut elsewhere = Vec::new();
+    for (key, index) in wanted {
+        let digest = key.digest();
+        by_digest.insert(digest, key);
+        match index {
+            Some(index) => by_index.entry(*index).or_default().push(digest),
+            None => elsewhere.push(digest),
+        }
+    }
+    for (digest, index) in views.keys(elsewhere).await? {
+        by_index.entry(index).or_default().push(digest);
+    }
+    let mut holders = BTreeMap::new();
+    each_entry(ledger, by_index.keys().copied().collect(), |entry| {
+        let operation = entry.operation().ok_or(FindError::Contradiction(entry.index))?;
+        for digest in &by_index[&entry.index] {
+            let holder = operation.holder_of(by_digest[digest], entry.index.0);
+            if holder.fingerprint.is_none() && !matches!(operation, Operation::Fence(_)) {
+                return Err(FindError::Contradiction(entry.index));
+            }
+            holders.insert(*digest, holder);
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(holders)
+}
+
+/// Where payments stand: their latest changes tell, and of those that never changed, the entries that decided them.
+async fn find_payments(
+    views: &ViewsReader,
+    ledger: &LedgerReader,
+    wanted: &BTreeSet<PaymentId>,
+) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
+    let mut states = changed_states(views, ledger, wanted.iter().copied()).await?;
+    let unchanged = wanted.iter().filter(|id| !states.contains_key(id));
+    let decided = states_at(ledger, unchanged.map(|id| (*id, LogIndex(id.index())))).await?;
+    states.extend(decided);
+    Ok(states)
+}
+
+/// Where those of the payments stand that have changed, as far as the views know.
+pub(super) async fn changed_states(
+    views: &ViewsReader,
+    ledger: &LedgerReader,
+    payments: impl Iterator<Item = PaymentId>,
+) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
+    let payments: Vec<PaymentId> = payments.collect();
+    if payments.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    states_at(ledger, views.last_changes(payments).await?.into_iter()).await
+}
+
+/// Where payments stood right after these entries.
+async fn states_at(
+    ledger: &LedgerReader,
+    places: impl Iterator<Item = (PaymentId, LogIndex)>,
+) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
+    let mut by_index: BTreeMap<LogIndex, Vec<PaymentId>> = BTreeMap::new();
+    for (id, index) in places {
+        by_index.entry(index).or_default().push(id);
+    }
+    let mut states = BTreeMap::new();
+    each_entry(ledger, by_index.keys().copied().collect(), |entry| {
+        states.extend(by_index[&entry.index].iter().filter_map(|id| Some((*id, state_after(entry, *id)?))));
+        Ok(())
+    })
+    .await?;
+    Ok(states)
+}
+
+/// Where a payment stands right after an entry, if that decided or changed it. The whole id must agree: one of another
+/// history may have an index and a number that this ledger has too.
+pub(crate) fn state_after(entry: &Entry, id: PaymentId) -> Option<PaymentState> {
+    match entry.operation()? {
+        Operation::PaymentChange(change) => change.after(entry.stamp()).filter(|_| change.payment == id),
+        Operation::Expiry(expiry) => (expiry.payment == id).then(|| expiry.after(entry.stamp())),
+        operation => {
+            let decided = || operation.payments().nth(usize::from(id.item()));
+            let payment = (PaymentId::derive(entry.stamp(), id.item()) == id).then(decided).flatten()?;
+            PaymentState::decided(payment.request, payment.outcome)
+        }
+    }
+}
+
+/// Hands over the entries at these indexes that are there, some at a time.
+async fn each_entry(
+    ledger: &LedgerReader,
+    mut indexes: Vec<LogIndex>,
+    mut take: impl FnMut(&Arc<Entry>) -> Result<(), FindError>,
+) -> Result<(), FindError> {
+    while !indexes.is_empty() {
+        let entries = ledger.entries_of(&indexes).await?;
+        let Some(last) = entries.last() else { return Ok(()) };
+        entries.iter().try_for_each(&mut take)?;
+        indexes.retain(|index| *index > last.index);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "find_tests.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+//! Brings client writes from a follower to the leader, one hop, in batches: whatever gathers while earlier batches are on
+//! their way goes together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout_at;
+
+use crate::transport::{ForwardedAnswer, PeerClient, PeerError};
+use quorapay_core::domain::Proposal;
+use quorapay_core::replication::NodeId;
+
+/// Most writes in one batch.
+const BATCH: usize = 512;
+/// What the writes of one batch weigh together. One write alone may weigh more: it travels by itself.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Most batches on their way to one peer.
+const IN_FLIGHT: usize = 8;
+/// Most writes that wait for a place in a batch.
+const QUEUE: usize = 16_384;
+
+/// A write on its way to another node.
+struct Forwarded {
+    proposal: Proposal,
+    deadline: Instant,
+    reply: oneshot::Sender<Forwarding>,
+}
+
+/// What came of forwarding a write.
+#[derive(Clone, Debug)]
+pub(super) enum Forwarding {
+    /// The other node answered.
+    Answered(ForwardedAnswer),
+    /// It did not arrive there.
+    NotSent,
+    /// The queue to that node is full.
+    QueueFull,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Forwarder {
+    queues: Arc<BTreeMap<NodeId, mpsc::Sender<Forwarded>>>,
+}
+
+impl Forwarder {
+    /// Starts one task per peer; they end when the last clone is dropped.
+    pub(super) fn start(peers: &PeerClient, others: impl Iterator<Item = NodeId>) -> Self {
+        let start_one = |node: NodeId| {
+            let (queue, waiting) = mpsc::channel(QUEUE);
+            tokio::spawn(forward_to(peers.clone(), node.clone(), waiting));
+            (node, queue)
+        };
+        Self { queues: Arc::new(others.map(start_one).collect()) }
+    }
+
+    /// Hands a write to another node and waits for what it says, at most until the deadline.
+    pub(super) async fn forward(&self, to: &NodeId, proposal: Proposal, deadline: Instant) -> Forwarding {
+        let Some(queue) = self.queues.get(to) else { return Forwarding::NotSent };
+        let (reply, answer) = oneshot::channel();
+        match queue.try_send(Forwarded { proposal, deadline, reply }) {
+            // Its own deadline: the batch that it travels in may wait for a later one.
+            Ok(()) => match timeout_at(deadline.into(), answer).await {
+                Ok(Ok(forwarding)) => forwarding,
+                Ok(Err(_)) | Err(_) => Forwarding::Answered(ForwardedAnswer::Unknown),
+            },
+            Err(mpsc::error::TrySendError::Full(_)) => Forwarding::QueueFull,
+            Err(mpsc::error::TrySendError::Closed(_)) => Forwarding::NotSent,
+        }
+    }
+}
+
+async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver<Forwarded>) {
+    let places = Arc::new(Semaphore::new(IN_FLIGHT));
+    // A write that was too heavy for the batch before.
+    let mut left_over = None;
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let first = match left_over.take() {
+            Some(write) => write,
+            None => match waiting.recv().await {
+                Some(write) => write,
+                None => return,
+            },
+        };
+        let mut batch = gather(first, &mut waiting, &mut left_over);
+        batch.retain(|write| !write.reply.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
+        let (peers, node) = (peers.clone(), node.clone());
+        tokio::spawn(async move {
+            send_batch(&peers, &node, batch).await;
+            drop(place);
+        });
+    }
+}
+
+/// As many of the waiting writes as fit one batch.
+fn gather(
+    first: Forwarded,
+    waiting: &mut mpsc::Receiver<Forwarded>,
+    left_over: &mut Option<Forwarded>,
+) -> Vec<Forwarded> {
+    let mut weight = first.proposal.request.weight();
+    let mut batch = vec![first];
+    while batch.len() < BATCH
+        && let Ok(write) = waiting.try_recv()
+    {
+        weight += write.proposal.request.weight();
+        if weight > BATCH_BYTES {
+            *left_over = Some(write);
+            break;
+        }
+        batch.push(write);
+    }
+    batch
+}
+
+async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
+    let latest = batch.iter().map(|write| write.deadline).max().unwrap_or_else(Instant::now);
+    let within = latest.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let (proposals, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|write| (write.proposal, write.reply)).unzip();
+    let answers = match peers.propose(node, &proposals, within).await {
+        Ok(answers) if answers.len() == replies.len() => answers.into_iter().map(Forwarding::Answered).collect(),
+        Err(PeerError::Unreachable(_) | PeerError::Refused { .. } | PeerError::Unknown(_)) => {
+            vec![Forwarding::NotSent; replies.len()]
+        }
+        Ok(_) | Err(PeerError::NoAnswer(_) | PeerError::Wire(_)) => {
+            vec![Forwarding::Answered(ForwardedAnswer::Unknown); replies.len()]
+        }
+    };
+    for (reply, answer) in replies.into_iter().zip(answers) {
+        // A caller that has given up has its answer: unknown.
+        let _ = reply.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorapay_core::domain::IdempotencyKey;
+    use quorapay_core::replication::sample::{batch, item, payment};
+
+    fn write(bytes: usize) -> Forwarded {
+        let request = match bytes {
+            0 => payment("external:card", "a", 1, None, None),
+            _ => {
+                let mut item = item("external:card", "a", 1, None);
+                item.request.metadata = Some("x".repeat(bytes).into());
+                batch(false, vec![item])
+            }
+        };
+        let key = IdempotencyKey::parse("k").expect("printable");
+        let (reply, _) = oneshot::channel();
+        Forwarded { proposal: Proposal { key, request }, deadline: Instant::now(), reply }
+    }
+
+    #[test]
+    fn a_heavy_write_waits_for_a_batch_of_its_own() {
+        let (queue, mut waiting) = mpsc::channel(16);
+        for bytes in [0, BATCH_BYTES + 1, 0] {
+            queue.try_send(write(bytes)).expect("there is room");
+        }
+        let mut left_over = None;
+        assert_eq!(gather(write(0), &mut waiting, &mut left_over).len(), 2);
+        let heavy = left_over.take().expect("the heavy one did not fit");
+        assert_eq!(gather(heavy, &mut waiting, &mut left_over).len(), 1);
+        assert_eq!(gather(left_over.take().expect("nothing fits beside it"), &mut waiting, &mut left_over).len(), 1);
+        assert!(left_over.is_none());
+    }
+}

@@ -1,0 +1,110 @@
+//! From what is on the disk to an engine: the bank comes from the views, brought up to date by replaying what the ledger
+//! holds above them.
+
+use std::path::Path;
+
+use crate::ledger::{self, LedgerError, LedgerReader};
+use crate::views::{self, OpenViews};
+use quorapay_core::domain::{Bank, KeyDigest, OrderDigest};
+use quorapay_core::engine::{Engine, EngineStart};
+use quorapay_core::replication::{LogIndex, ReplicaConfig, ReplicaStart};
+
+use super::executor::read_chain;
+use super::node::NodeError;
+
+/// Entries replayed at a time.
+const REPLAY_ENTRIES: usize = 8_192;
+
+/// An engine with the views that it goes with.
+pub(super) struct Loaded {
+    pub(super) engine: Engine,
+    pub(super) views: OpenViews,
+}
+
+/// Opens the views, throws them away if they do not belong to this ledger, and builds the engine. A ledger that turns
+/// out to be damaged is condemned: the next start moves it aside, where this one and every other would fail.
+pub(super) async fn load(
+    data_dir: &Path,
+    cluster_id: &str,
+    config: ReplicaConfig,
+    start: ReplicaStart,
+    ledger: &LedgerReader,
+) -> Result<Loaded, NodeError> {
+    let loaded = build(data_dir, cluster_id, config, start, ledger).await;
+    if let Err(NodeError::Ledger(LedgerError::Damaged(reason))) = &loaded {
+        tracing::error!(%reason, "the ledger is damaged; the next start begins a new one, as a learner");
+        ledger::condemn(data_dir, reason)?;
+    }
+    loaded
+}
+
+async fn build(
+    data_dir: &Path,
+    cluster_id: &str,
+    config: ReplicaConfig,
+    mut start: ReplicaStart,
+    ledger: &LedgerReader,
+) -> Result<Loaded, NodeError> {
+    let mut views = views::open(data_dir, cluster_id, start.store_id).await?;
+    let place = ledger.position(views.projected.index).await?;
+    if place.is_none() {
+        // Nothing is projected before it is committed and durable in this very ledger.
+        let index = views.projected.index;
+        return Err(LedgerError::Damaged(format!("it ends below entry {index}, which its views have from it")).into());
+    }
+    if place != Some(views.projected) {
+        tracing::warn!(projected = %views.projected.index, "the views do not match the ledger; they are rebuilt");
+        views.writer.reset().await?;
+    }
+    let (mut projected, mut bank) = views.reader.load_bank().await?;
+    if let Some((currency, sum)) = bank.unbalanced() {
+        tracing::error!(%currency, %sum, "the balances in the views do not add up to zero; the views are rebuilt");
+        views.writer.reset().await?;
+        (projected, bank) = views.reader.load_bank().await?;
+    }
+    // Only committed entries are ever projected, so the views may know a higher commit index than the ledger.
+    start.commit_index = start.commit_index.max(projected.index);
+    let replayed = replay(ledger, &mut bank, projected.index, start.commit_index).await?;
+    if let Some((currency, sum)) = bank.unbalanced() {
+        return Err(NodeError::Halted(format!("all accounts together hold {sum} {currency}")));
+    }
+    let (recent_keys, projected_index) = (replayed.keys, projected.index);
+    let mut engine = Engine::new(config, EngineStart { replica: start, bank, projected_index, recent_keys });
+    views.reader.each_digest(|digest| engine.remember_projected_key(digest)).await?;
+    views.reader.each_order(|digest| engine.remember_order(digest)).await?;
+    replayed.orders.into_iter().for_each(|digest| engine.remember_order(digest));
+    Ok(Loaded { engine, views })
+}
+
+/// What the entries between the views and the commit index add to what the views know.
+#[derive(Default)]
+struct Replayed {
+    keys: Vec<(KeyDigest, LogIndex)>,
+    orders: Vec<OrderDigest>,
+}
+
+/// Applies the entries after `from` up to `to` to the bank; says which keys they hold and which orders they pay.
+async fn replay(ledger: &LedgerReader, bank: &mut Bank, from: LogIndex, to: LogIndex) -> Result<Replayed, NodeError> {
+    let mut replayed = Replayed::default();
+    let mut done = from;
+    while done < to {
+        let (_, entries) = read_chain(ledger, done, to, REPLAY_ENTRIES).await?;
+        let Some(last) = entries.last() else {
+            return Err(LedgerError::Damaged(format!("entry {} is missing", done.next())).into());
+        };
+        done = last.index;
+        for entry in &entries {
+            let Some(operation) = entry.operation() else { continue };
+            bank.apply(entry.stamp(), operation)
+                .map_err(|divergence| NodeError::Diverged { index: entry.index, divergence })?;
+            replayed.keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
+            let orders = operation.payments().filter_map(|payment| payment.request.order.as_ref());
+            replayed.orders.extend(orders.map(|order| order.id.digest()));
+        }
+    }
+    Ok(replayed)
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

@@ -1,0 +1,69 @@
+//! Ledgers whose damage shows only while they are read: at a start, or for a peer.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use tempfile::TempDir;
+
+use super::super::executor::read_for_peer;
+use super::*;
+use crate::stored::{opened, stored, tamper};
+use quorapay_core::domain::Currency;
+use quorapay_core::replication::sample::{Chain, node};
+use quorapay_core::replication::{Limits, StoreId, Timing};
+
+fn config() -> ReplicaConfig {
+    let peers = BTreeMap::from([(node("node1"), "http://node1".to_owned())]);
+    ReplicaConfig { node_id: node("node1"), peers, timing: Timing::default(), limits: Limits::default() }
+}
+
+/// Starts twice: the first start finds the damage, the second one begins anew.
+async fn assert_begins_anew(dir: &TempDir) {
+    let opened_first = opened(dir, StoreId(2)).await;
+    assert_eq!(opened_first.damaged, None, "the damage does not show at once");
+    let loaded = load(dir.path(), "test", config(), opened_first.start, &opened_first.reader).await;
+    assert!(matches!(loaded.err(), Some(NodeError::Ledger(LedgerError::Damaged(_)))));
+    opened_first.reader.close().await;
+    opened_first.writer.close().await.unwrap();
+    drop(opened_first.lock);
+    let again = opened(dir, StoreId(2)).await;
+    assert!(again.damaged.is_some());
+    assert_eq!((again.start.store_id, again.start.last.index), (StoreId(2), LogIndex(0)));
+}
+
+#[tokio::test]
+async fn a_rotten_row_below_the_verified_end_does_not_keep_a_node_down_for_ever() {
+    let dir = stored(&Chain::of_payments(9_000), 0).await;
+    tamper(&dir, "ledger.db", "UPDATE entries SET timestamp_ms = timestamp_ms + 1 WHERE log_index = 100").await;
+    assert_begins_anew(&dir).await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_ends_below_what_its_own_views_hold_begins_anew() {
+    let dir = stored(&Chain::of_payments(500), 400).await;
+    tamper(&dir, "ledger.db", "DELETE FROM entries WHERE log_index > 300; UPDATE meta SET commit_index = 200").await;
+    assert_begins_anew(&dir).await;
+}
+
+#[tokio::test]
+async fn views_whose_balances_do_not_add_up_to_zero_are_rebuilt() {
+    let dir = stored(&Chain::of_payments(50), 40).await;
+    tamper(&dir, "views.db", "UPDATE balances SET posted = posted + 1 WHERE account = 1").await;
+    let opened = opened(&dir, StoreId(2)).await;
+    let loaded = load(dir.path(), "test", config(), opened.start, &opened.reader).await.unwrap();
+    assert_eq!(loaded.engine.projected_index(), LogIndex(0));
+    assert_eq!(loaded.engine.bank().unbalanced(), None);
+    assert!(loaded.engine.bank().sums().contains_key(&Currency::parse("EUR").unwrap()));
+}
+
+#[tokio::test]
+async fn what_a_new_leader_has_truncated_is_no_damage() {
+    let dir = stored(&Chain::of_payments(50), 0).await;
+    let ledger = opened(&dir, StoreId(2)).await.reader;
+    let read = read_for_peer(&ledger, LogIndex(60), LogIndex(70), 10).await;
+    assert!(matches!(read, Ok(None)), "{read:?}");
+    tamper(&dir, "ledger.db", "UPDATE entries SET timestamp_ms = timestamp_ms + 1 WHERE log_index = 20").await;
+    let read = read_for_peer(&ledger, LogIndex(10), LogIndex(30), 30).await;
+    assert!(matches!(read, Err(LedgerError::Damaged(_))), "{read:?}");
+}

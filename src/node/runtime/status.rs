@@ -1,0 +1,157 @@
+//! What a node says of itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use quorapay_core::engine::Engine;
+use quorapay_core::replication::{Configuration, Epoch, LogIndex, NodeId, Now, Replica, StoreId, Timestamp};
+
+/// What a node is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Leads and takes payments.
+    Leader,
+    /// Won an epoch and is recovering the log; takes no payments yet.
+    Recovering,
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Receives entries but does not vote: its store is not in the configuration.
+    Learner,
+    /// Its ledger is damaged: it neither votes nor answers.
+    Quarantined,
+}
+
+/// A node's account of itself, replaced whenever something in it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node.
+    pub node_id: NodeId,
+    /// Its ledger file.
+    pub store_id: StoreId,
+    /// The cluster that it belongs to.
+    pub cluster_id: String,
+    /// What it is doing.
+    pub role: Role,
+    /// The epoch that it leads or follows; 0 before the first.
+    pub epoch: Epoch,
+    /// The highest epoch that it has promised.
+    pub promised_epoch: Epoch,
+    /// The leader, as far as it knows, if one was heard within the heartbeat timeout.
+    pub leader: Option<NodeId>,
+    /// End of its log.
+    pub last_index: LogIndex,
+    /// Highest index known to be on a quorum.
+    pub commit_index: LogIndex,
+    /// Highest index that reads here show: committed and in this node's ledger.
+    pub applied_index: LogIndex,
+    /// Timestamp of the entry at `applied_index`.
+    pub applied_timestamp: Timestamp,
+    /// Highest index in the views; younger entries are answered from memory and the ledger.
+    pub projected_index: LogIndex,
+    /// Milliseconds since a leader confirmed this node's commit index: how old a local read may be. 0 at the leader.
+    pub staleness_ms: u64,
+    /// Whether the ZooKeeper session is connected.
+    pub zookeeper_connected: bool,
+    /// Elections that this node has won since it started.
+    pub elections_won: u64,
+    /// Why the node quarantined itself, if it did.
+    pub quarantine: Option<String>,
+    /// At the leader: each peer's progress.
+    pub followers: BTreeMap<NodeId, FollowerStatus>,
+    /// Who votes, as this node's log says; `None` before the first configuration.
+    pub configuration: Option<Configuration>,
+    /// What its wall clock said at that moment.
+    #[serde(default)]
+    pub wall_clock: Timestamp,
+    /// Where clients reach the node.
+    pub client_url: String,
+    /// Where its peers reach the node.
+    pub peer_url: String,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// What the leader knows of one peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowerStatus {
+    /// Highest index known to be durable there and equal to the leader's.
+    pub matched_index: LogIndex,
+    /// How many entries it is behind.
+    pub lag: u64,
+    /// Whether it answered within the heartbeat timeout.
+    pub reachable: bool,
+    /// Whether its store is in the configuration.
+    pub voter: bool,
+}
+
+/// One row of `GET /v1/cluster`: a node as it answered, or why it did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// The node.
+    pub node_id: NodeId,
+    /// Where its peers reach it.
+    pub peer_url: String,
+    /// Its own account, if it answered in time.
+    pub status: Option<NodeStatus>,
+}
+
+/// What of a node's account the engine does not know.
+#[derive(Clone, Debug)]
+pub(super) struct StatusBase {
+    pub(super) node_id: NodeId,
+    pub(super) cluster_id: String,
+    pub(super) client_url: String,
+    pub(super) peer_url: String,
+    pub(super) zookeeper_connected: bool,
+}
+
+/// A node's account of itself as of now.
+pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStatus {
+    let replica = engine.replica();
+    let applied_index = engine.applied_index();
+    let last_index = replica.last().index;
+    let follower = |(node, matched_index, reachable, voter): (NodeId, LogIndex, bool, bool)| {
+        (node, FollowerStatus { matched_index, lag: last_index.0.saturating_sub(matched_index.0), reachable, voter })
+    };
+    let heard_ago = |heard: u64| now.monotonic_ms.saturating_sub(heard);
+    NodeStatus {
+        node_id: base.node_id.clone(),
+        store_id: replica.store_id(),
+        cluster_id: base.cluster_id.clone(),
+        role: role(replica),
+        epoch: replica.promised_epoch(),
+        promised_epoch: replica.promised_epoch(),
+        leader: replica.leader(now).cloned(),
+        last_index,
+        commit_index: replica.commit_index(),
+        applied_index,
+        applied_timestamp: replica.cached_entry(applied_index).map_or(Timestamp(0), |entry| entry.timestamp),
+        projected_index: engine.projected_index(),
+        staleness_ms: if replica.is_open() { 0 } else { replica.confirmed_ms().map_or(now.monotonic_ms, heard_ago) },
+        zookeeper_connected: base.zookeeper_connected,
+        elections_won: replica.elections_won(),
+        quarantine: replica.quarantine().map(str::to_owned),
+        followers: replica.peers(now).into_iter().map(follower).collect(),
+        configuration: replica.configuration().cloned(),
+        wall_clock: Timestamp(now.unix_ms),
+        client_url: base.client_url.clone(),
+        peer_url: base.peer_url.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn role(replica: &Replica) -> Role {
+    if replica.quarantine().is_some() {
+        Role::Quarantined
+    } else if replica.is_open() {
+        Role::Leader
+    } else if replica.is_leader() || replica.is_candidate() {
+        Role::Recovering
+    } else if replica.configuration().is_some() && replica.is_voter() {
+        Role::Follower
+    } else {
+        Role::Learner
+    }
+}

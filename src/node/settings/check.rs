@@ -1,0 +1,232 @@
+//! From texts to typed settings, each checked by itself and then against the others.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use quorapay_core::replication::{NodeId, Timing};
+
+use super::layers::{KNOWN, Layers};
+use super::{LogFormat, Secret, Settings, SettingsError, ZooKeeperCredential};
+
+const SESSION_TIMEOUT_MS: RangeInclusive<u64> = 400..=60_000;
+const WAIT_MS: RangeInclusive<u64> = 5..=60_000;
+const QUEUE: RangeInclusive<u64> = 1..=1 << 20;
+const MIN_SECRET_CHARS: usize = 16;
+const MAX_CLUSTER_ID_CHARS: usize = 64;
+
+const PEERS_HINT: &str = "a table of node ids and peer URLs, in the environment node1=http://host:7201,node2=…";
+const URL_HINT: &str = "a URL such as http://host:7101, without a path";
+const ADDRESS_HINT: &str = "an address and a port such as 127.0.0.1:7101";
+
+/// Makes settings of the layers.
+pub(super) fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
+    let layers = &mut layers;
+    let node_id = node_id(layers)?;
+    let peers = peers(layers, &node_id)?;
+    let peer_url = peer_url(layers, &node_id, &peers)?;
+    let listen = address(layers, "listen")?;
+    let peer_listen = address(layers, "peer_listen")?;
+    let loopback = listen.ip().is_loopback() && peer_listen.ip().is_loopback();
+    Ok(Settings {
+        cluster_id: cluster_id(layers)?,
+        client_url: client_url(layers, listen)?,
+        zookeeper: zookeeper(layers)?,
+        zookeeper_session_timeout_ms: number(layers, "zookeeper_session_timeout_ms", SESSION_TIMEOUT_MS)?,
+        zookeeper_credential: zookeeper_credential(layers)?,
+        cluster_secret: cluster_secret(layers, loopback)?,
+        data_dir: PathBuf::from(layers.required("data_dir", "the directory of this node's ledger")?),
+        log: log(layers)?,
+        log_format: log_format(layers)?,
+        timing: timing(layers)?,
+        request_queue: queue(layers, "request_queue")?,
+        chaos_mode: switch(layers, "chaos_mode")?,
+        node_id,
+        listen,
+        peer_listen,
+        peer_url,
+        peers,
+    })
+}
+
+fn invalid(name: &'static str, value: impl Display, wanted: impl Into<String>) -> SettingsError {
+    debug_assert!(KNOWN.iter().any(|known| known.name == name && !known.secret), "{name} may be shown");
+    SettingsError::Invalid { name, value: value.to_string(), wanted: wanted.into() }
+}
+
+/// A setting that has a default.
+fn text(layers: &mut Layers, name: &'static str) -> Result<String, SettingsError> {
+    layers.required(name, "a value")
+}
+
+fn number(layers: &mut Layers, name: &'static str, range: RangeInclusive<u64>) -> Result<u64, SettingsError> {
+    let value = text(layers, name)?;
+    let wanted = || format!("a whole number from {} to {}", range.start(), range.end());
+    value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| invalid(name, &value, wanted()))
+}
+
+fn queue(layers: &mut Layers, name: &'static str) -> Result<usize, SettingsError> {
+    Ok(usize::try_from(number(layers, name, QUEUE)?).expect("a queue's bound fits any machine's word"))
+}
+
+fn switch(layers: &mut Layers, name: &'static str) -> Result<bool, SettingsError> {
+    let value = text(layers, name)?;
+    value.parse().map_err(|_| invalid(name, &value, "true or false"))
+}
+
+fn address(layers: &mut Layers, name: &'static str) -> Result<SocketAddr, SettingsError> {
+    let value = text(layers, name)?;
+    value.parse().map_err(|_| invalid(name, &value, ADDRESS_HINT))
+}
+
+fn node_id(layers: &mut Layers) -> Result<NodeId, SettingsError> {
+    let value = layers.required("node_id", "this node's name, such as node1")?;
+    NodeId::parse(&value).map_err(|error| invalid("node_id", &value, format!("a valid one: {error}")))
+}
+
+fn cluster_id(layers: &mut Layers) -> Result<String, SettingsError> {
+    let value = text(layers, "cluster_id")?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if (1..=MAX_CLUSTER_ID_CHARS).contains(&value.len()) && value.bytes().all(allowed) {
+        return Ok(value);
+    }
+    let wanted = format!("1 to {MAX_CLUSTER_ID_CHARS} characters, each one of A-Z a-z 0-9 _ -");
+    Err(invalid("cluster_id", value, wanted))
+}
+
+/// A URL as it is compared and written: scheme, host and port.
+fn url(name: &'static str, value: &str) -> Result<String, SettingsError> {
+    let refused = || invalid(name, without_user(value), URL_HINT);
+    let url = Url::parse(value).map_err(|_| refused())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    if url.scheme() != "http" || !bare || !anonymous {
+        return Err(refused());
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Somebody may have put a password into a URL. It is refused, and must not be shown for that.
+fn without_user(value: &str) -> String {
+    value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, host)| format!("***@{host}"))
+}
+
+fn peers(layers: &mut Layers, node_id: &NodeId) -> Result<BTreeMap<NodeId, String>, SettingsError> {
+    let mut peers = BTreeMap::new();
+    for (key, value) in layers.table("peers", PEERS_HINT)? {
+        let id = NodeId::parse(&key).map_err(|error| invalid("peers", &key, format!("node ids as keys: {error}")))?;
+        let url = url("peers", &value)?;
+        if peers.values().any(|other| *other == url) {
+            return Err(invalid("peers", &url, "a different URL for each node"));
+        }
+        if peers.insert(id, url).is_some() {
+            return Err(invalid("peers", &key, "every node once"));
+        }
+    }
+    if peers.contains_key(node_id) {
+        return Ok(peers);
+    }
+    let names: Vec<&str> = peers.keys().map(NodeId::as_str).collect();
+    Err(invalid("peers", names.join(","), format!("all nodes of the cluster, this one ({node_id}) included")))
+}
+
+fn peer_url(layers: &mut Layers, node_id: &NodeId, peers: &BTreeMap<NodeId, String>) -> Result<String, SettingsError> {
+    let listed = peers[node_id].clone();
+    let Some(value) = layers.text("peer_url")? else {
+        return Ok(listed);
+    };
+    if url("peer_url", &value)? == listed {
+        return Ok(listed);
+    }
+    Err(invalid("peer_url", &value, format!("what peers says of {node_id}, {listed}, or leave it out")))
+}
+
+fn client_url(layers: &mut Layers, listen: SocketAddr) -> Result<String, SettingsError> {
+    match layers.text("client_url")? {
+        Some(value) => url("client_url", &value),
+        None if listen.ip().is_unspecified() => {
+            let wanted = "one address, or set client_url to how clients reach this node, such as http://host:7101";
+            Err(invalid("listen", listen, wanted))
+        }
+        None => Ok(format!("http://{listen}")),
+    }
+}
+
+fn zookeeper(layers: &mut Layers) -> Result<String, SettingsError> {
+    let value = text(layers, "zookeeper")?;
+    let server = |server: &str| {
+        let (host, port) = server.rsplit_once(':')?;
+        let named = !host.is_empty() && !host.contains(['/', ' ', '@']);
+        (named && port.parse::<u16>().is_ok_and(|port| port > 0)).then_some(())
+    };
+    let servers: Vec<&str> = value.split(',').map(str::trim).collect();
+    if servers.iter().all(|text| server(text).is_some()) {
+        return Ok(servers.join(","));
+    }
+    Err(invalid("zookeeper", without_user(&value), "servers such as host1:2181,host2:2181,host3:2181"))
+}
+
+fn zookeeper_credential(layers: &mut Layers) -> Result<Option<ZooKeeperCredential>, SettingsError> {
+    let user = layers.text("zookeeper_user")?;
+    let password = layers.text("zookeeper_password")?;
+    match (user, password) {
+        (None, None) => Ok(None),
+        (Some(user), Some(_)) if user.contains(':') => Err(invalid("zookeeper_user", user, "a name without a colon")),
+        (Some(user), Some(password)) => Ok(Some(ZooKeeperCredential { user, password: Secret::new(password) })),
+        (Some(user), None) => {
+            Err(invalid("zookeeper_user", user, "a user whose zookeeper_password is set too, or leave it out"))
+        }
+        (None, Some(_)) => {
+            let wanted = "a password whose zookeeper_user is set too, or leave it out";
+            Err(SettingsError::InvalidSecret { name: "zookeeper_password", wanted })
+        }
+    }
+}
+
+fn cluster_secret(layers: &mut Layers, loopback: bool) -> Result<Option<Secret>, SettingsError> {
+    let wanted =
+        "at least 16 characters, the same on every node; only a node that listens on loopback alone needs none";
+    match layers.text("cluster_secret")? {
+        Some(text) if text.chars().count() >= MIN_SECRET_CHARS => Ok(Some(Secret::new(text))),
+        None if loopback => Ok(None),
+        Some(_) | None => Err(SettingsError::InvalidSecret { name: "cluster_secret", wanted }),
+    }
+}
+
+fn log(layers: &mut Layers) -> Result<String, SettingsError> {
+    let value = text(layers, "log")?;
+    match EnvFilter::try_new(&value) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(invalid("log", value, "error, warn, info, debug or trace, or a filter such as info,sqlx=warn")),
+    }
+}
+
+fn log_format(layers: &mut Layers) -> Result<LogFormat, SettingsError> {
+    let value = text(layers, "log_format")?;
+    match value.as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(invalid("log_format", value, "text or json")),
+    }
+}
+
+/// A follower must not take one late heartbeat for silence, and a leader must not give up before its followers do.
+fn timing(layers: &mut Layers) -> Result<Timing, SettingsError> {
+    let heartbeat_ms = number(layers, "heartbeat_ms", WAIT_MS)?;
+    let heartbeat_timeout_ms = number(layers, "heartbeat_timeout_ms", WAIT_MS)?;
+    let step_down_ms = number(layers, "step_down_ms", WAIT_MS)?;
+    if heartbeat_timeout_ms < 2 * heartbeat_ms {
+        let wanted = format!("at least twice heartbeat_ms, {}", 2 * heartbeat_ms);
+        return Err(invalid("heartbeat_timeout_ms", heartbeat_timeout_ms, wanted));
+    }
+    if step_down_ms < heartbeat_timeout_ms {
+        let wanted = format!("at least heartbeat_timeout_ms, {heartbeat_timeout_ms}");
+        return Err(invalid("step_down_ms", step_down_ms, wanted));
+    }
+    Ok(Timing { heartbeat_ms, heartbeat_timeout_ms, step_down_ms, ..Timing::default() })
+}

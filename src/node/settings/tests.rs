@@ -1,0 +1,220 @@
+use std::fs;
+
+use super::layers::{KNOWN, variable};
+use super::*;
+
+const PEERS: &str = "node1=http://127.0.0.1:7201,node2=http://127.0.0.1:7202,node3=http://127.0.0.1:7203";
+const SECRET: &str = "0123456789abcdef";
+
+fn environment(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let base = [("QUORAPAY_NODE_ID", "node1"), ("QUORAPAY_PEERS", PEERS), ("QUORAPAY_DATA_DIR", "/data")];
+    let both = base.iter().chain(changes);
+    both.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn load(changes: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    Settings::load(None, &environment(changes))
+}
+
+fn load_file(text: &str, changes: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("node.toml");
+    fs::write(&path, text).expect("written");
+    let environment = changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Settings::load(Some(&path), &environment)
+}
+
+/// The refusal of one changed variable, checked to be one line that names the setting.
+fn refusal(name: &str, value: &str) -> String {
+    let text = load(&[(&variable(name), value)]).expect_err(value).to_string();
+    assert!(text.contains(name) && !text.contains('\n'), "{text}");
+    text
+}
+
+#[test]
+fn three_settings_are_enough_on_one_machine() {
+    let settings = load(&[]).expect("valid");
+    assert_eq!(settings.cluster_id, "quorapay");
+    assert_eq!(settings.client_url, "http://127.0.0.1:7101");
+    assert_eq!(settings.peer_url, "http://127.0.0.1:7201");
+    assert_eq!(settings.zookeeper_session_timeout_ms, 6_000);
+    assert_eq!(settings.timing, Timing::default());
+    assert_eq!((settings.cluster_secret.as_ref(), settings.log_format), (None, LogFormat::Text));
+    assert!(settings.warnings().is_empty());
+}
+
+#[test]
+fn the_environment_is_stronger_than_the_file_and_the_file_than_the_defaults() {
+    let file = r#"
+        node_id = "node1"
+        data_dir = "/data"
+        heartbeat_ms = 20
+        log = "debug"
+        [peers]
+        node1 = "http://127.0.0.1:7201/"
+    "#;
+    let settings = load_file(file, &[("QUORAPAY_LOG", "warn"), ("QUORAPAY_LOG_FORMAT", "json"), ("OTHER", "x")]);
+    let settings = settings.expect("valid");
+    assert_eq!((settings.log.as_str(), settings.log_format), ("warn", LogFormat::Json));
+    assert_eq!(settings.timing.heartbeat_ms, 20);
+    assert_eq!(settings.peers.len(), 1);
+    let settings = load_file(file, &[("QUORAPAY_PEERS", PEERS)]).expect("valid");
+    assert_eq!(settings.peers.len(), 3);
+}
+
+#[test]
+fn an_unknown_setting_is_refused_by_name() {
+    let text = load(&[("QUORAPAY_HARTBEAT_MS", "1")]).expect_err("unknown").to_string();
+    assert!(text.contains("QUORAPAY_HARTBEAT_MS"), "{text}");
+    let text = load_file("hartbeat_ms = 1", &[]).expect_err("unknown").to_string();
+    assert!(text.contains("no setting hartbeat_ms"), "{text}");
+}
+
+#[test]
+fn a_missing_setting_is_named_with_its_variable() {
+    for name in ["node_id", "peers", "data_dir"] {
+        let text = refusal(name, "");
+        assert!(text.contains(&variable(name)), "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_shown_with_its_setting() {
+    for (name, value) in [
+        ("node_id", "node 1"),
+        ("cluster_id", "a/b"),
+        ("listen", "localhost"),
+        ("peer_listen", "7201"),
+        ("client_url", "ftp://127.0.0.1:7101"),
+        ("client_url", "http://127.0.0.1:7101/api"),
+        ("peer_url", "http://127.0.0.1:9999"),
+        ("zookeeper", "localhost"),
+        ("zookeeper", "a:2181,,b:2181"),
+        ("zookeeper", "a:2181/chroot"),
+        ("zookeeper_session_timeout_ms", "399"),
+        ("zookeeper_session_timeout_ms", "60001"),
+        ("zookeeper_session_timeout_ms", "6s"),
+        ("log", "loud=very"),
+        ("log_format", "xml"),
+        ("heartbeat_ms", "0"),
+        ("heartbeat_timeout_ms", "99"),
+        ("step_down_ms", "399"),
+        ("request_queue", "0"),
+    ] {
+        let text = refusal(name, value);
+        assert!(text.contains(value), "{text}");
+    }
+}
+
+#[test]
+fn peers_name_every_node_once_and_this_one_too() {
+    for bad in [
+        "node2=http://b:7201",
+        "node1",
+        "node1=http://a:7201,node1=http://b:7201",
+        "node1=http://a:7201,node2=http://a:7201/",
+        "node 1=http://a:7201",
+        "node1=a:7201",
+    ] {
+        refusal("peers", bad);
+    }
+    let text = load_file("node_id = \"node1\"\npeers = [\"node1\"]", &[]).expect_err("a list").to_string();
+    assert!(text.contains("peers"), "{text}");
+}
+
+#[test]
+fn an_even_number_of_nodes_is_warned_about() {
+    let settings = load(&[("QUORAPAY_PEERS", "node1=http://a:1,node2=http://b:2")]).expect("allowed");
+    assert_eq!(settings.warnings().len(), 1);
+}
+
+#[test]
+fn a_node_that_others_can_reach_needs_a_secret_of_16_characters() {
+    for address in ["QUORAPAY_LISTEN", "QUORAPAY_PEER_LISTEN"] {
+        let open = [(address, "10.0.0.1:7000")];
+        let text = load(&open).expect_err("no secret").to_string();
+        assert!(text.contains("cluster_secret"), "{text}");
+        assert!(load(&[open[0], ("QUORAPAY_CLUSTER_SECRET", SECRET)]).is_ok());
+    }
+}
+
+#[test]
+fn a_node_that_listens_everywhere_says_how_clients_reach_it() {
+    let everywhere = [("QUORAPAY_LISTEN", "0.0.0.0:7101"), ("QUORAPAY_CLUSTER_SECRET", SECRET)];
+    let text = load(&everywhere).expect_err("no URL").to_string();
+    assert!(text.contains("client_url"), "{text}");
+    let named = [everywhere[0], everywhere[1], ("QUORAPAY_CLIENT_URL", "http://node1:7101")];
+    assert_eq!(load(&named).expect("valid").client_url, "http://node1:7101");
+}
+
+#[test]
+fn user_and_password_of_zookeeper_come_together() {
+    let user = ("QUORAPAY_ZOOKEEPER_USER", "quorapay");
+    let password = ("QUORAPAY_ZOOKEEPER_PASSWORD", "hunter2");
+    let credential = load(&[user, password]).expect("valid").zookeeper_credential.expect("given");
+    assert_eq!((credential.user.as_str(), credential.password.expose()), ("quorapay", "hunter2"));
+    assert!(load(&[user]).is_err());
+    assert!(!load(&[password]).expect_err("no user").to_string().contains("hunter2"));
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let short = load(&[("QUORAPAY_CLUSTER_SECRET", "too-short")]).expect_err("too short");
+    assert!(!format!("{short} {short:?}").contains("too-short"));
+    let settings = load(&[("QUORAPAY_CLUSTER_SECRET", SECRET)]).expect("valid");
+    assert!(!format!("{settings:?}").contains(SECRET));
+    let broken = load_file("cluster_secret = \"hunter2\" x", &[]).expect_err("no TOML").to_string();
+    assert!(broken.contains("line 1") && !broken.contains("hunter2"), "{broken}");
+    let url = refusal("client_url", "http://user:hunter2@a:7101");
+    assert!(!url.contains("hunter2"), "{url}");
+    let table =
+        load_file("cluster_secret = { a = \"hunter2\" }", &[("QUORAPAY_NODE_ID", "node1"), ("QUORAPAY_PEERS", PEERS)]);
+    assert!(!format!("{:?}", table.expect_err("a table")).contains("hunter2"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let text = Settings::load(Some(Path::new("/no/such.toml")), &environment(&[])).expect_err("missing").to_string();
+    assert!(text.contains("/no/such.toml"), "{text}");
+}
+
+#[test]
+fn every_setting_and_its_default_are_documented() {
+    let document = include_str!("../../../docs/CONFIGURATION.md");
+    for known in KNOWN {
+        let row = format!("| `{}` | `{}` | ", known.name, variable(known.name));
+        let line = document.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("{row} is missing"));
+        if let Some(default) = known.default {
+            assert!(line[row.len()..].starts_with(&format!("`{default}` |")), "{line}");
+        }
+    }
+}
+
+#[test]
+fn settings_are_shown_whole_with_every_secret_masked() {
+    let settings = load(&[
+        ("QUORAPAY_CLUSTER_SECRET", SECRET),
+        ("QUORAPAY_ZOOKEEPER_USER", "quorapay"),
+        ("QUORAPAY_ZOOKEEPER_PASSWORD", "hidden from all"),
+        ("QUORAPAY_CHAOS_MODE", "true"),
+    ]);
+    let shown = settings.expect("valid").shown();
+    let mut names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+    names.sort_unstable();
+    let mut given: Vec<&str> = shown.keys().map(String::as_str).collect();
+    given.sort_unstable();
+    assert_eq!(given, names);
+    for known in KNOWN.iter().filter(|known| known.secret) {
+        assert_eq!(shown[known.name], "***", "{}", known.name);
+    }
+    assert_eq!((&shown["zookeeper_user"], &shown["chaos_mode"]), (&"quorapay".into(), &true.into()));
+    let text = serde_json::to_string(&shown).expect("JSON");
+    assert!(!text.contains(SECRET) && !text.contains("hidden from all"), "{text}");
+    assert_eq!(load(&[]).expect("valid").shown()["cluster_secret"], serde_json::Value::Null);
+}
+
+#[test]
+fn chaos_mode_is_off_unless_it_is_switched_on() {
+    assert!(!load(&[]).expect("valid").chaos_mode);
+    assert!(refusal("chaos_mode", "perhaps").contains("true or false"));
+}

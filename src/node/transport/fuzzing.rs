@@ -1,0 +1,60 @@
+//! Peers' bytes, for [`crate::fuzzing`].
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::wire::{ForwardedAnswer, ForwardedEntry, decode, decode_request, encode, encode_request};
+use quorapay_core::domain::Proposal;
+use quorapay_core::replication::{Entry, Hash, NodeId, Outgoing, Request, Response};
+
+/// The body of `/peer/rpc`.
+pub(crate) fn request(bytes: &[u8]) {
+    let Ok(request) = decode_request(bytes) else { return };
+    let again = decode_request(&encode_request(&outgoing(request.clone())));
+    assert_eq!(again.expect("what was written here is readable"), request);
+}
+
+/// The request as its sender has it.
+fn outgoing(request: Request) -> Outgoing {
+    let Request::Append(mut head) = request else { return Outgoing::Plain(request) };
+    let mut previous = Hash::default();
+    let unchained = head.log.as_mut().map(|batch| std::mem::take(&mut batch.entries)).unwrap_or_default();
+    let chain = |entry: quorapay_core::replication::UnchainedEntry| {
+        let entry = entry.chain(&previous);
+        previous = entry.hash;
+        Arc::new(entry)
+    };
+    Outgoing::Append { entries: unchained.into_iter().map(chain).collect(), head }
+}
+
+/// The other bodies, and the answers to all of them. The first byte says which.
+pub(crate) fn answers(bytes: &[u8]) {
+    let Some((which, bytes)) = bytes.split_first() else { return };
+    match which % 4 {
+        0 => settles::<Response>(bytes),
+        1 => settles::<(u64, Vec<Proposal>)>(bytes),
+        2 => settles::<Vec<ForwardedAnswer>>(bytes),
+        _ => settles::<Option<NodeId>>(bytes),
+    }
+}
+
+/// What was read is written in a form that reads back the same, and that form is its only one.
+fn settles<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
+    let Ok(value) = decode::<T>(bytes) else { return };
+    let written = encode(&value, bytes.len());
+    let again: T = decode(&written).expect("what was written here is readable");
+    assert_eq!(again, value);
+    assert_eq!(encode(&again, 0), written);
+}
+
+/// An entry reaches a follower, and whoever forwarded its proposal, as the leader has it.
+pub(crate) fn entry(entry: &Arc<Entry>, previous: &Hash) {
+    let unchained: quorapay_core::replication::UnchainedEntry =
+        decode(&encode(&entry.unchained(), 0)).expect("an entry is readable");
+    assert_eq!(unchained.chain(previous), **entry);
+    let forwarded: ForwardedEntry = decode(&encode(&ForwardedEntry::new(entry), 0)).expect("an entry is readable");
+    assert_eq!(forwarded.into_entry(), *entry);
+}
