@@ -14,8 +14,8 @@ use super::pay::{parse_account, parse_currency};
 use super::payment::TimeArguments;
 use super::progress::{counting_bar, endless_bar};
 use quorapay_client::{ClientError, Export, ExportFormat, StatementFilter};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, Currency};
-use quorapay_core::replication::LogIndex;
 
 const EXAMPLES: &str = "\
 Examples:

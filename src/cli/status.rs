@@ -98,7 +98,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use quorapay_core::replication::{Epoch, LogIndex, NodeId, StoreId, Timestamp};
+    use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+    use quorapay_core::replication::{NodeId, StoreId};
     use quorapay_node::runtime::{FollowerStatus, NodeStatus, Role};
 
     fn leader_status() -> NodeStatus {

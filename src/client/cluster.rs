@@ -6,7 +6,7 @@ use super::call::Call;
 use super::error::ClientError;
 use super::model::{ClusterView, LedgerEntry, LedgerPage, Readiness};
 use super::send::Client;
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 /// Entries that are fetched at a time when all are wanted.
 const ENTRIES_AT_A_TIME: u32 = 500;

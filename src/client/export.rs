@@ -14,7 +14,7 @@ use super::model::StatementFilter;
 use super::retry::Budget;
 use super::send::Client;
 use quorapay_core::domain::AccountId;
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

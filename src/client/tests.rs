@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::fake::{FakeNode, Received, Reply, nobody, payment_for, problem};
 use super::*;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, MinorUnits};
-use quorapay_core::replication::LogIndex;
 
 const SHORT: Duration = Duration::from_millis(800);
 const LONG: Duration = Duration::from_secs(20);

@@ -8,8 +8,9 @@ use tempfile::TempDir;
 
 use crate::ledger::{self, Identity, OpenLedger};
 use crate::views;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::sample::{Chain, node};
-use quorapay_core::replication::{LogIndex, Persist, StoreId};
+use quorapay_core::replication::{Persist, StoreId};
 
 /// Opens the ledger in a data directory, as a store with this id if there is none yet.
 pub(crate) async fn opened(dir: &TempDir, new_store: StoreId) -> OpenLedger {

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, IdempotencyKey, OperationRequest, PaymentId, PaymentOutcome, Proposal};
 use quorapay_core::engine::{Answer, CallerId, Input};
-use quorapay_core::replication::{LogIndex, ReadId};
+use quorapay_core::replication::ReadId;
 
 use super::knobs::{Knobs, MILLI, SECOND};
 use super::workload::{Known, a_request, a_whole_capture, an_account};

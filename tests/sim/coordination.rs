@@ -1,8 +1,9 @@
 //! Each node's ZooKeeper client: what it believes, how late it believes it, and how its commands reach the servers.
 //! Everything here may be slow, stale or lost; nothing of it may matter to safety.
 
+use quorapay_core::domain::Epoch;
 use quorapay_core::engine::Input;
-use quorapay_core::replication::{CoordinationCommand, CoordinationEvent, Epoch, Event, Place};
+use quorapay_core::replication::{CoordinationCommand, CoordinationEvent, Event, QueueRank};
 
 use super::knobs::MILLI;
 use super::world::{Happening, World};
@@ -17,7 +18,7 @@ pub(crate) struct Client {
     session: Option<SessionId>,
     /// Since when the servers have not been heard, if they are not.
     silent_since: Option<u64>,
-    told: Place,
+    told: QueueRank,
     /// News arrive in the order in which the servers sent them.
     last_news: u64,
 }
@@ -68,7 +69,7 @@ impl World {
             Some(session) if self.zookeeper.touch(session, now) => self.send_errand(node, Errand::Look),
             Some(_) => {
                 client.session = None;
-                self.tell_place(node, Place::Absent);
+                self.tell_place(node, QueueRank::Absent);
             }
             None => {
                 let rivals = self.rivals_of(node);
@@ -105,7 +106,7 @@ impl World {
         }
         let since = *process.coordination.silent_since.get_or_insert(now);
         if now >= since + patience {
-            self.tell_place(node, Place::Absent);
+            self.tell_place(node, QueueRank::Absent);
         }
     }
 
@@ -126,13 +127,13 @@ impl World {
         }
     }
 
-    fn tell_place(&mut self, node: usize, place: Place) {
+    fn tell_place(&mut self, node: usize, place: QueueRank) {
         let Some(process) = &mut self.nodes[node].process else { return };
         if process.coordination.told == place {
             return;
         }
         process.coordination.told = place;
-        self.tell(node, CoordinationEvent::Place(place));
+        self.tell(node, CoordinationEvent::QueueRank(place));
     }
 
     fn tell(&mut self, node: usize, event: CoordinationEvent) {
@@ -208,7 +209,7 @@ impl World {
         }
         let place = self.zookeeper.place(session);
         self.tell_place(node, place);
-        if place == Place::Absent {
+        if place == QueueRank::Absent {
             self.zookeeper.go_to_back(node, session);
             self.fire_watches();
         }

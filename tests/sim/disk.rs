@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorapay_core::domain::{KeyDigest, OrderDigest};
+use quorapay_core::domain::{LogIndex, Timestamp};
 use quorapay_core::engine::{self, Engine, EngineStart, Wanted};
 use quorapay_core::replication::{
-    Body, Configuration, Entry, EpochSpan, LogIndex, Persist, PersistId, Position, Promise, ReplicaConfig,
-    ReplicaStart, StoreId, Timestamp,
+    Configuration, Entry, EntryBody, EpochSpan, Persist, PersistId, Position, Promise, ReplicaConfig, ReplicaStart,
+    StoreId,
 };
 
 use super::random::Random;
@@ -305,8 +306,8 @@ impl Disk {
     /// Every configuration in the log with its index, oldest first.
     pub(crate) fn configurations(&self) -> Vec<(LogIndex, Configuration)> {
         let found = self.rows.iter().filter_map(|entry| match &entry.body {
-            Body::Configuration(configuration) => Some((entry.index, configuration.clone())),
-            Body::EpochStart { .. } | Body::Operation(_) => None,
+            EntryBody::Configuration(configuration) => Some((entry.index, configuration.clone())),
+            EntryBody::EpochStart { .. } | EntryBody::Operation(_) => None,
         });
         found.collect()
     }

@@ -1,8 +1,9 @@
 //! What goes wrong with disks, and what a process does about it: it ends when a write fails, quarantines itself when it
 //! finds its ledger damaged, and begins anew as a learner when it starts on one.
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
-use quorapay_core::replication::{Event, LogIndex, Persist};
+use quorapay_core::replication::{Event, Persist};
 
 use super::disk::{Damaged, Found, Start};
 use super::knobs::{MILLI, SECOND};

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use quorapay_core::domain::{Epoch, LogIndex};
 use quorapay_core::engine::Input;
 use quorapay_core::replication::{
-    Append, Batch, Entry, Epoch, Event, LogIndex, NodeId, Outgoing, Request, RequestId, Response, RpcId, UnchainedEntry,
+    Append, Entry, EntryBatch, Event, NodeId, Outgoing, Request, RequestId, Response, RpcId, UnchainedEntry,
 };
 
 use super::knobs::{MILLI, SECOND};
@@ -58,7 +59,7 @@ fn on_the_wire(outgoing: Outgoing) -> Request {
         Outgoing::Plain(request) => request,
         Outgoing::Append { head, entries } => {
             let empty = head.log.expect("an append with entries names the place before them");
-            let log = Some(Batch { previous: empty.previous, entries: unchained(&entries) });
+            let log = Some(EntryBatch { previous: empty.previous, entries: unchained(&entries) });
             Request::Append(Append { log, ..head })
         }
     }
@@ -68,8 +69,8 @@ fn on_the_wire(outgoing: Outgoing) -> Request {
 const fn epoch_of(request: &Request) -> Epoch {
     match request {
         Request::Append(append) => append.epoch,
-        Request::Fence { epoch, .. } | Request::Fetch { epoch, .. } | Request::Yield { epoch, .. } => *epoch,
-        Request::HearLeader | Request::ReadIndex => Epoch(0),
+        Request::Fence { epoch, .. } | Request::Fetch { epoch, .. } | Request::Transfer { epoch, .. } => *epoch,
+        Request::PreVote | Request::ReadIndex => Epoch(0),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::engine::{Engine, Input};
-use quorapay_core::replication::{Epoch, LogIndex, NodeId, Now, Persist, ReadId, RequestId, RpcId, Timestamp};
+use quorapay_core::replication::{NodeId, Now, Persist, ReadId, RequestId, RpcId};
 
 use super::coordination;
 use super::disk::Disk;

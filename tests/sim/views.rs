@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Bank, KeyDigest, OrderDigest, PaymentId, PaymentState};
 use quorapay_core::engine::{Found, Wanted};
-use quorapay_core::replication::{Entry, LogIndex};
+use quorapay_core::replication::Entry;
 
 use super::disk::row;
 use super::random::Random;
@@ -78,7 +79,7 @@ impl Views {
             let digest = key.digest();
             if let Some(index) = known.or_else(|| self.keys.get(&digest).copied()) {
                 let operation = rows[row(index)].operation().expect("keys are held by operations");
-                found.keys.insert(digest, operation.holder_of(key, index.0));
+                found.keys.insert(digest, operation.holder_of(key, index));
             }
         }
         for id in &wanted.payments {
@@ -94,7 +95,7 @@ impl Views {
 
 /// A payment that was never changed, from its own entry.
 fn as_created(id: PaymentId, rows: &[Arc<Entry>]) -> Option<PaymentState> {
-    let place = id.index().checked_sub(1)?;
+    let place = id.index().0.checked_sub(1)?;
     let entry = rows.get(usize::try_from(place).ok()?)?;
     let payment = entry.operation()?.payments().find(|payment| payment.item == id.item())?;
     let state = PaymentState::decided(payment.request, payment.outcome)?;

@@ -1,6 +1,7 @@
 //! What the clients ask for: payments at once or by holds, captures, voids, refunds, orders, batches, fences, accounts
 //! opened, frozen and closed. Few of each thing, so that they get in each other's way.
 
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use std::collections::BTreeSet;
 
 use quorapay_core::domain::{
@@ -107,7 +108,8 @@ fn a_payment(random: &mut Random, accounts: u64) -> PaymentRequest {
 }
 
 fn a_payment_change(random: &mut Random, known: &Known) -> OperationRequest {
-    let nowhere = PaymentId::derive(Stamp { timestamp_ms: 1, epoch: 1, index: random.between(1, 9) }, 0);
+    let nowhere =
+        PaymentId::derive(Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: LogIndex(random.between(1, 9)) }, 0);
     let payment = if known.payments.is_empty() || random.chance(30) {
         nowhere
     } else {
@@ -151,7 +153,7 @@ pub(crate) fn a_request(random: &mut Random, accounts: u64, known: &Known, name:
         0..=9 => OperationRequest::Account { account: an_account(random, accounts), change: an_account_change(random) },
         10..=29 => a_payment_change(random, known),
         30..=36 => a_batch(random, accounts, known, name),
-        37..=38 => OperationRequest::Fence,
+        37..=38 => OperationRequest::KeyFence,
         _ => OperationRequest::Payment(a_payment(random, accounts)),
     }
 }

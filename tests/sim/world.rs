@@ -4,8 +4,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Effect, Input, SearchId, Wanted};
-use quorapay_core::replication::{self, Event, LogIndex, NodeId, ReplicaConfig, Request, Response, StoreId};
+use quorapay_core::replication::{self, Event, NodeId, ReplicaConfig, Request, Response, StoreId};
 
 use super::clients::{ClientEvent, Clients};
 use super::coordination::Errand;
@@ -291,7 +292,7 @@ impl World {
         }
         match happening {
             Happening::Tick { .. } => self.tick(node, life),
-            Happening::Poll { .. } => self.poll(node),
+            Happening::Poll { .. } => self.take_effects(node),
             Happening::Input { input, .. } => {
                 self.trace.note(self.now, node, "input", [life, 0]);
                 self.trace.show("input", &input);
@@ -342,7 +343,7 @@ impl World {
         }
         process.engine.step(now, input);
         if !lazy {
-            return self.poll(number);
+            return self.take_effects(number);
         }
         let life = process.life;
         if !std::mem::replace(&mut process.poll_due, true) {
@@ -351,7 +352,7 @@ impl World {
         }
     }
 
-    fn poll(&mut self, number: usize) {
+    fn take_effects(&mut self, number: usize) {
         let node = &mut self.nodes[number];
         let now = node.now(self.now);
         let Some(process) = &mut node.process else { return };
@@ -360,7 +361,7 @@ impl World {
             return;
         }
         let mut effects = Vec::new();
-        process.engine.poll(now, &mut effects);
+        process.engine.take_effects(now, &mut effects);
         for effect in effects {
             self.trace.show("effect", &effect);
             self.carry_out(number, effect);

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use quorapay_core::replication::{Epoch, Place};
+use quorapay_core::domain::Epoch;
+use quorapay_core::replication::QueueRank;
 
 /// Names a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,12 +112,12 @@ impl ZooKeeper {
     }
 
     /// Where a session stands in the queue.
-    pub(crate) fn place(&self, session: SessionId) -> Place {
+    pub(crate) fn place(&self, session: SessionId) -> QueueRank {
         let found = self.queue.values().position(|(_, holder)| *holder == session);
         match found {
-            None => Place::Absent,
-            Some(0) => Place::First,
-            Some(_) => Place::Behind,
+            None => QueueRank::Absent,
+            Some(0) => QueueRank::First,
+            Some(_) => QueueRank::Behind,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, AccountStatus, Currency, MinorUnits, Overdraft};
-use quorapay_core::replication::LogIndex;
 
 /// What an account holds of one currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{NewPayment, Payment};
+use quorapay_core::domain::{Epoch, LogIndex};
 use quorapay_core::domain::{IdempotencyKey, MAX_BATCH_ITEMS};
-use quorapay_core::replication::{Epoch, LogIndex};
 
 /// Longest body of a batch, in bytes.
 const MAX_BATCH_BYTES: usize = 16 << 20;

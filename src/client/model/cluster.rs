@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use quorapay_core::replication::{Epoch, LogIndex, NodeId};
+use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::replication::NodeId;
 
 /// What a node is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AccountChanged, Payment};
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 /// What is known of an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

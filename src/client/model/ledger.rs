@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use quorapay_core::replication::{Epoch, LogIndex};
+use quorapay_core::domain::{Epoch, LogIndex};
 
 /// One entry. What it holds differs from kind to kind, so it is kept as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

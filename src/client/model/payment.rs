@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use quorapay_core::domain::{AccountId, Currency, MinorUnits, OrderId};
-use quorapay_core::replication::{Epoch, LogIndex};
+use quorapay_core::domain::{Epoch, LogIndex};
 
 /// When the money is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! What callers ask for, and what the ledger says of it: every decision is an [`Operation`] with its outcome inside,
 //! refusals included, so that a retry is answered from the ledger and never decided again.
 
+use crate::domain::LogIndex;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -34,7 +35,9 @@ pub enum OperationRequest {
     /// Make many payments at once.
     Batch(BatchRequest),
     /// See to it that nothing can ever apply under the key, unless something has already.
-    Fence,
+    // Histories of clients name it so.
+    #[serde(rename = "Fence")]
+    KeyFence,
 }
 
 /// A write under its idempotency key.
@@ -48,7 +51,7 @@ pub struct Proposal {
 
 /// A tombstone: the key is used up, and nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fence {
+pub struct KeyFence {
     /// The key that it uses up.
     pub key: IdempotencyKey,
     /// Fingerprint of a request for a fence.
@@ -69,7 +72,7 @@ pub enum Operation {
     /// Many payments, each made or refused.
     Batch(Batch),
     /// A key that was used up for nothing.
-    Fence(Fence),
+    KeyFence(KeyFence),
 }
 
 impl Operation {
@@ -81,7 +84,7 @@ impl Operation {
             Self::Account(change) => Some(&change.key),
             Self::PaymentChange(change) => Some(&change.key),
             Self::Batch(batch) => Some(&batch.key),
-            Self::Fence(fence) => Some(&fence.key),
+            Self::KeyFence(fence) => Some(&fence.key),
             Self::Expiry(_) => None,
         }
     }
@@ -103,7 +106,7 @@ impl Operation {
             Self::Account(change) => Some(change.fingerprint),
             Self::PaymentChange(change) => Some(change.fingerprint),
             Self::Batch(batch) => Some(batch.fingerprint),
-            Self::Fence(fence) => Some(fence.fingerprint),
+            Self::KeyFence(fence) => Some(fence.fingerprint),
             Self::Expiry(_) => None,
         }
     }
@@ -121,8 +124,8 @@ impl Operation {
 
     /// What the key that it uses up is held by. `index` is that of its entry.
     #[must_use]
-    pub fn holder_of(&self, key: &IdempotencyKey, index: u64) -> KeyHolder {
-        let fenced = matches!(self, Self::Fence(_));
+    pub fn holder_of(&self, key: &IdempotencyKey, index: LogIndex) -> KeyHolder {
+        let fenced = matches!(self, Self::KeyFence(_));
         KeyHolder { index, fingerprint: self.fingerprint_under(key).filter(|_| !fenced) }
     }
 
@@ -135,7 +138,7 @@ impl Operation {
             | Self::PaymentChange(PaymentChange { outcome: PaymentChangeOutcome::Rejected(rejection), .. }) => {
                 Some(*rejection)
             }
-            Self::Account(_) | Self::PaymentChange(_) | Self::Expiry(_) | Self::Batch(_) | Self::Fence(_) => None,
+            Self::Account(_) | Self::PaymentChange(_) | Self::Expiry(_) | Self::Batch(_) | Self::KeyFence(_) => None,
         }
     }
 }
@@ -149,17 +152,17 @@ impl OperationRequest {
             Self::Account { account, change } => change.fingerprint(account),
             Self::PaymentChange { payment, change } => change.fingerprint(*payment),
             Self::Batch(batch) => batch.fingerprint(),
-            Self::Fence => FingerprintBuilder::new("fence").finish(),
+            Self::KeyFence => FingerprintBuilder::new("fence").finish(),
         }
     }
 
     /// About how many bytes it takes in memory and on the wire.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn encoded_len(&self) -> usize {
         match self {
             Self::Payment(payment) => PLAIN_REQUEST_BYTES + payment.text_bytes(),
             Self::Batch(batch) => batch.items.iter().map(|item| PLAIN_REQUEST_BYTES + item.request.text_bytes()).sum(),
-            Self::Account { .. } | Self::PaymentChange { .. } | Self::Fence => PLAIN_REQUEST_BYTES,
+            Self::Account { .. } | Self::PaymentChange { .. } | Self::KeyFence => PLAIN_REQUEST_BYTES,
         }
     }
 }

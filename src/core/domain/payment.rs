@@ -1,5 +1,6 @@
 //! Payments: what is asked for, and the decision.
 
+use crate::domain::LogIndex;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +138,7 @@ pub enum PaymentOutcome {
     /// In a batch only: the item's key held the same payment already; the answer is that one's, and nothing moved now.
     Repeated {
         /// Index of the ledger entry that holds the key.
-        index: u64,
+        index: LogIndex,
     },
 }
 

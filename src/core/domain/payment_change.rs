@@ -1,5 +1,6 @@
 //! What happens to a payment after it was made: captures, voids, refunds, and the expiry of its hold.
 
+use crate::domain::LogIndex;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -117,7 +118,7 @@ impl PaymentState {
     ///
     /// The arithmetic cannot leave its range: the bank allows nothing that exceeds what is held or captured.
     #[must_use]
-    pub(super) fn changed(&self, change: PaymentChangeKind, amount: MinorUnits, index: u64) -> Self {
+    pub(super) fn changed(&self, change: PaymentChangeKind, amount: MinorUnits, index: LogIndex) -> Self {
         let mut state = Self { changes: self.changes + 1, last_change: index, ..self.clone() };
         match change {
             PaymentChangeKind::Capture(_) => {
@@ -135,7 +136,7 @@ impl PaymentState {
 
     /// The state after its hold expired.
     #[must_use]
-    pub(super) fn expired(&self, index: u64) -> Self {
+    pub(super) fn expired(&self, index: LogIndex) -> Self {
         Self {
             changes: self.changes + 1,
             last_change: index,

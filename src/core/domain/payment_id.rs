@@ -10,13 +10,13 @@
 //! 14 bits  number of the payment within its entry: zero, but for batches
 //! 48 bits  index
 //! ```
-//!
-//! Positions come in as plain numbers: this layer knows no log.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, Variant};
+
+use super::{LogIndex, Stamp};
 
 const INDEX_BITS: u32 = 48;
 const ITEM_BITS: u32 = 14;
@@ -34,17 +34,6 @@ const VERSION: u128 = 7;
 const VARIANT: u128 = 0b10;
 const TEXT_CHARS: usize = 36;
 
-/// When and where the ledger takes an operation: what an entry has besides what it says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stamp {
-    /// Milliseconds since the Unix epoch, never smaller than the entry before.
-    pub timestamp_ms: u64,
-    /// The leadership that appends it.
-    pub epoch: u64,
-    /// Its place in the ledger.
-    pub index: u64,
-}
-
 /// Names a payment. Derived from its entry; the index in it finds the entry again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PaymentId(u128);
@@ -60,10 +49,10 @@ impl PaymentId {
     /// at 30,000 payments a second.
     #[must_use]
     pub fn derive(stamp: Stamp, item: u16) -> Self {
-        let time = low_bits(u128::from(stamp.timestamp_ms), 48) << TIME_SHIFT;
-        let epoch = low_bits(u128::from(stamp.epoch), EPOCH_BITS) << EPOCH_SHIFT;
+        let time = low_bits(u128::from(stamp.timestamp.0), 48) << TIME_SHIFT;
+        let epoch = low_bits(u128::from(stamp.epoch.0), EPOCH_BITS) << EPOCH_SHIFT;
         let item = low_bits(u128::from(item), ITEM_BITS) << ITEM_SHIFT;
-        let index = low_bits(u128::from(stamp.index), INDEX_BITS);
+        let index = low_bits(u128::from(stamp.index.0), INDEX_BITS);
         let fixed = (VERSION << VERSION_SHIFT) | (VARIANT << VARIANT_SHIFT);
         Self(time | epoch | item | index | fixed)
     }
@@ -84,8 +73,8 @@ impl PaymentId {
 
     /// The index of the entry that it names.
     #[must_use]
-    pub fn index(self) -> u64 {
-        u64::try_from(low_bits(self.0, INDEX_BITS)).expect("48 bits fit 64")
+    pub fn index(self) -> LogIndex {
+        LogIndex(u64::try_from(low_bits(self.0, INDEX_BITS)).expect("48 bits fit 64"))
     }
 
     /// Its number within that entry.
@@ -109,10 +98,11 @@ impl fmt::Display for PaymentId {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::{Epoch, Timestamp};
     use super::*;
 
     fn stamp((timestamp_ms, epoch, index): (u64, u64, u64)) -> Stamp {
-        Stamp { timestamp_ms, epoch, index }
+        Stamp { timestamp: Timestamp(timestamp_ms), epoch: Epoch(epoch), index: LogIndex(index) }
     }
 
     proptest! {
@@ -122,7 +112,7 @@ mod tests {
         ) {
             let id = PaymentId::derive(stamp(place), item);
             prop_assert_eq!(PaymentId::parse(&id.to_string()), Ok(id));
-            prop_assert_eq!((id.index(), id.item()), (place.2, item));
+            prop_assert_eq!((id.index(), id.item()), (LogIndex(place.2), item));
         }
 
         #[test]

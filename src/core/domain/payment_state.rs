@@ -1,5 +1,6 @@
 //! Where a payment stands after its captures and refunds.
 
+use crate::domain::LogIndex;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub struct PaymentState {
     pub changes: u32,
     /// Index of the entry with its latest change; each names the one before, so the history can be walked back. Zero if
     /// there was none.
-    pub last_change: u64,
+    pub last_change: LogIndex,
 }
 
 /// Where a payment stands, in one word. The words are part of the API.
@@ -145,7 +146,7 @@ impl PaymentState {
             end,
             order: request.order.as_ref().map(|order| order.id.clone()),
             changes: 0,
-            last_change: 0,
+            last_change: LogIndex(0),
         })
     }
 

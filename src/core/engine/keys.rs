@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::KeyDigest;
-use crate::replication::LogIndex;
+use crate::domain::LogIndex;
 
 use super::filter::Filter;
 

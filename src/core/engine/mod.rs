@@ -9,11 +9,12 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::domain::LogIndex;
 use crate::domain::{
     AccountId, AccountState, Bank, Fingerprint, KeyDigest, Operation, OrderDigest, PaymentId, PaymentState, Stamp, Undo,
 };
 use crate::planted::{Bug, planted};
-use crate::replication::{Entry, LogChange, LogIndex, Now, Replica, ReplicaConfig, ReplicaStart};
+use crate::replication::{Entry, LogChange, Now, Replica, ReplicaConfig, ReplicaStart};
 
 pub use words::{Answer, CallerId, Effect, Found, Input, SearchId, Wanted};
 
@@ -124,14 +125,14 @@ impl Engine {
 
     /// Takes out everything that is now to be done. Called after one `step` or after many: what came in between two
     /// calls travels and is persisted as one batch.
-    pub fn poll(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub fn take_effects(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.expire_holds(now);
         let mut protocol = Vec::new();
-        self.replica.poll(now, &mut protocol);
+        self.replica.take_effects(now, &mut protocol);
         // A leader may have appended a configuration of its own accord.
         self.follow_log();
         self.keys.move_some();
-        self.bank.forget_up_to(self.keys.projected().0, FORGOTTEN_AT_ONCE);
+        self.bank.forget_up_to(self.keys.projected(), FORGOTTEN_AT_ONCE);
         effects.append(&mut self.effects);
         effects.extend(protocol.into_iter().map(Effect::Replication));
     }
@@ -229,7 +230,7 @@ impl Engine {
     fn apply(&mut self, entry: &Entry) {
         let Some(operation) = entry.operation() else { return };
         let forgotten = planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()
-            || planted(Bug::FencesForgotten) && matches!(operation, Operation::Fence(_));
+            || planted(Bug::FencesForgotten) && matches!(operation, Operation::KeyFence(_));
         if !forgotten {
             operation.keys().for_each(|key| self.keys.appended(key.digest(), entry.index));
         }
@@ -264,7 +265,7 @@ impl Engine {
                 return;
             }
             let stamp = self.replica.next_stamp(now);
-            if expires_at_ms > stamp.timestamp_ms {
+            if expires_at_ms > stamp.timestamp.0 {
                 return;
             }
             let Some((operation, undo)) = self.bank.expire(stamp, payment) else { return };
@@ -274,7 +275,7 @@ impl Engine {
 
     /// Appends an operation that the bank has executed under the stamp of the next entry.
     fn append_executed(&mut self, stamp: Stamp, operation: Operation, undo: Undo) -> LogIndex {
-        let index = LogIndex(stamp.index);
+        let index = stamp.index;
         self.executed = Some((index, undo));
         self.replica.propose(stamp, operation);
         self.follow_log();

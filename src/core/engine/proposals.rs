@@ -1,12 +1,13 @@
 //! A proposal's way to its entry: is its key used up, is everything in memory that the decision needs, and if not, a
 //! question to the disk while the proposal is parked.
 
+use crate::domain::LogIndex;
 use crate::domain::{
     BatchRequest, IdempotencyKey, KeyDigest, KeyHolder, KeyHolders, OperationRequest, OrderCap, PaymentId,
     PaymentState, Proposal,
 };
 use crate::planted::{Bug, planted};
-use crate::replication::{LogIndex, Now};
+use crate::replication::Now;
 
 use super::keys::Seen;
 use super::{Answer, CallerId, Effect, Engine, Found, SearchId, Waiter, Wanted};
@@ -89,7 +90,7 @@ impl Engine {
             OperationRequest::Payment(payment) => self.want_order(payment.order.as_deref(), &evidence, &mut wanted),
             OperationRequest::PaymentChange { payment, .. } => self.want_payment(*payment, &evidence, &mut wanted),
             OperationRequest::Batch(batch) => self.want_for_batch(batch, &evidence, &mut holders, &mut wanted),
-            OperationRequest::Account { .. } | OperationRequest::Fence => {}
+            OperationRequest::Account { .. } | OperationRequest::KeyFence => {}
         }
         if wanted == Wanted::default() {
             self.append(now, caller, proposal, &holders);
@@ -130,7 +131,7 @@ impl Engine {
             Seen::Never => KeyUse::Nobody,
             Seen::Maybe if planted(Bug::KeysInMemoryOnly) => KeyUse::Nobody,
             Seen::Maybe => match evidence.holder(digest) {
-                Some(holder) => KeyUse::By(LogIndex(holder.index)),
+                Some(holder) => KeyUse::By(holder.index),
                 None if evidence.asked_for(key) => KeyUse::Nobody,
                 None => KeyUse::AskTheDisk,
             },
@@ -151,7 +152,7 @@ impl Engine {
     }
 
     fn want_payment(&mut self, id: PaymentId, evidence: &Evidence, wanted: &mut Wanted) {
-        if self.bank.payment(id).is_some() || id.index() > self.replica.commit_index().0 {
+        if self.bank.payment(id).is_some() || id.index() > self.replica.commit_index() {
             return;
         }
         let found = evidence.found.payments.get(&id).cloned();
@@ -164,8 +165,8 @@ impl Engine {
 
     /// A payment that is younger than the views and that memory does not hold was never changed: its entry tells all.
     fn payment_in_cache(&self, id: PaymentId) -> Option<PaymentState> {
-        let young = id.index() > self.keys.projected().0 || planted(Bug::ChangesInMemoryOnly);
-        let entry = self.replica.cached_entry(LogIndex(id.index())).filter(|_| young)?;
+        let young = id.index() > self.keys.projected() || planted(Bug::ChangesInMemoryOnly);
+        let entry = self.replica.cached_entry(id.index()).filter(|_| young)?;
         let payment = entry.operation()?.payments().find(|payment| payment.item == id.item())?;
         let state = PaymentState::decided(payment.request, payment.outcome)?;
         (PaymentId::derive(entry.stamp(), id.item()) == id).then_some(state)
@@ -200,7 +201,7 @@ impl Engine {
 
     fn holder_in_cache(&self, key: &IdempotencyKey, index: LogIndex) -> Option<KeyHolder> {
         let operation = self.replica.cached_entry(index)?.operation()?;
-        Some(operation.holder_of(key, index.0))
+        Some(operation.holder_of(key, index))
     }
 
     fn park(&mut self, caller: CallerId, proposal: Proposal, wanted: Wanted, evidence: Evidence) {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::domain::LogIndex;
 use crate::domain::{
     Fingerprint, IdempotencyKey, KeyDigest, KeyHolder, OrderId, OrderState, PaymentId, PaymentState, Proposal,
 };
-use crate::replication::{self, Entry, Event, LogIndex, NodeId, ReadId};
+use crate::replication::{self, Entry, Event, NodeId, ReadId};
 
 /// Names a caller that waits for an answer. Chosen by the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

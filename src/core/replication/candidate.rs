@@ -6,23 +6,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::effect::{CoordinationCommand, Outgoing, Place, RequestId, RpcId};
+use super::effect::{CoordinationCommand, Outgoing, QueueRank, RequestId, RpcId};
 use super::message::{FenceAnswer, Request, Response};
 use super::recovery::Fetching;
 use super::replica::{Replica, Role};
 use super::time::Clocks;
-use super::types::{Epoch, LogIndex, NodeId, Now};
+use super::types::{NodeId, Now};
+use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
 
 /// How long a poll waits for the slow before it is over.
 const POLL_MS: u64 = 150;
 
 /// How long a named successor is given to take over.
-pub(super) const YIELD_MS: u64 = 1_000;
+pub(super) const TRANSFER_GRACE_MS: u64 = 1_000;
 
 /// "Do you hear a leader?", asked of everybody.
 #[derive(Debug)]
-pub(super) struct Poll {
+pub(super) struct PreVote {
     started_ms: u64,
     requests: BTreeMap<NodeId, RequestId>,
     hearing: BTreeSet<NodeId>,
@@ -64,18 +65,18 @@ const FENCE_RETRY_MS: u64 = 50;
 impl Replica {
     /// Asks around or stands, if it is time to.
     pub(super) fn consider_standing(&mut self, now: Now) {
-        if self.hears_leader(now) || now.monotonic_ms < self.stand_not_before_ms || self.place == Place::Absent {
+        if self.hears_leader(now) || now.monotonic_ms < self.stand_not_before_ms || self.place == QueueRank::Absent {
             return;
         }
         if !self.is_voter() || self.quarantine.is_some() {
             self.pass_turn(now);
             return;
         }
-        if self.place == Place::First && now.monotonic_ms < self.silence_confirmed_until_ms {
+        if self.place == QueueRank::First && now.monotonic_ms < self.silence_confirmed_until_ms {
             self.stand(now);
             return;
         }
-        match &self.poll {
+        match &self.pre_vote {
             None => self.start_poll(now),
             Some(poll) if now.monotonic_ms >= poll.started_ms + POLL_MS => self.end_poll(now),
             Some(_) => {}
@@ -84,29 +85,29 @@ impl Replica {
 
     /// A node that may not lead lets the next one have its turn.
     fn pass_turn(&mut self, now: Now) {
-        if self.place == Place::First {
+        if self.place == QueueRank::First {
             self.stand_not_before_ms = now.monotonic_ms + self.config.timing.backoff_ms;
             self.coordinate(CoordinationCommand::GoToBack);
         }
     }
 
     fn start_poll(&mut self, now: Now) {
-        let mut poll = Poll {
+        let mut poll = PreVote {
             started_ms: now.monotonic_ms,
             requests: BTreeMap::new(),
             hearing: BTreeSet::new(),
             silent: BTreeMap::from([(self.config.node_id.clone(), self.log.last().index)]),
         };
         for node in self.others() {
-            let id = self.send(&node, Outgoing::Plain(Request::HearLeader));
+            let id = self.send(&node, Outgoing::Plain(Request::PreVote));
             poll.requests.insert(node, id);
         }
-        self.poll = Some(poll);
+        self.pre_vote = Some(poll);
         self.count_poll(now);
     }
 
-    pub(super) fn on_hearing(&mut self, now: Now, id: RequestId, from: &NodeId, hears: bool, last_index: LogIndex) {
-        let Some(poll) = &mut self.poll else { return };
+    pub(super) fn on_pre_vote(&mut self, now: Now, id: RequestId, from: &NodeId, hears: bool, last_index: LogIndex) {
+        let Some(poll) = &mut self.pre_vote else { return };
         if poll.requests.get(from) != Some(&id) {
             return;
         }
@@ -120,7 +121,7 @@ impl Replica {
 
     /// A majority that hears nobody confirms the silence.
     fn count_poll(&mut self, now: Now) {
-        let Some(poll) = &self.poll else { return };
+        let Some(poll) = &self.pre_vote else { return };
         let voters = self.voter_ids();
         let silent = poll.silent.keys().filter(|node| voters.contains(node)).count();
         if silent < self.quorum() || !matches!(self.role, Role::Follower(_)) || self.hears_leader(now) {
@@ -135,13 +136,13 @@ impl Replica {
 
     /// An empty log may only stand when every node of a new cluster has answered and every log is empty.
     fn may_found_cluster(&self) -> bool {
-        let Some(poll) = &self.poll else { return false };
+        let Some(poll) = &self.pre_vote else { return false };
         self.config.peers.keys().all(|node| poll.silent.get(node) == Some(&LogIndex(0)))
     }
 
     /// Stands if it is this node's turn; otherwise takes the dead leader out of the queue.
     fn claim_turn(&mut self, now: Now) {
-        if self.place == Place::First {
+        if self.place == QueueRank::First {
             self.stand(now);
         } else if let Role::Follower(follower) = &self.role
             && let Some(leader) = follower.leader.clone()
@@ -156,7 +157,7 @@ impl Replica {
 
     /// The poll is over: whoever did not answer it must not hold up the queue, if a majority hears no leader.
     fn end_poll(&mut self, now: Now) {
-        let Some(poll) = self.poll.take() else { return };
+        let Some(poll) = self.pre_vote.take() else { return };
         let confirmed = now.monotonic_ms < self.silence_confirmed_until_ms;
         if confirmed {
             let unanswered = |node: &&NodeId| !poll.hearing.contains(*node) && !poll.silent.contains_key(*node);
@@ -191,58 +192,58 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_place(&mut self, now: Now, place: Place) {
+    pub(super) fn on_place(&mut self, now: Now, place: QueueRank) {
         self.place = place;
         match self.role {
             Role::Follower(_) => {
                 self.pass_turn_to_successor(now);
                 self.consider_standing(now);
             }
-            Role::Candidate(_) if place != Place::First => self.abandon_candidacy(now),
+            Role::Candidate(_) if place != QueueRank::First => self.abandon_candidacy(now),
             // A sitting leader goes on while a majority answers, whatever ZooKeeper says.
             Role::Candidate(_) | Role::Leader(_) => {}
         }
     }
 
     /// The leader hands over to `successor`: it stands as soon as it is its turn, everybody else lets it pass.
-    pub(super) fn on_yield(&mut self, now: Now, rpc: RpcId, epoch: Epoch, successor: &NodeId) {
+    pub(super) fn on_transfer(&mut self, now: Now, rpc: RpcId, epoch: Epoch, successor: &NodeId) {
         if epoch == self.promised_epoch() && matches!(self.role, Role::Follower(_)) {
             self.last_heard_ms = None;
             self.become_follower(None);
             if *successor == self.config.node_id {
-                self.silence_confirmed_until_ms = now.monotonic_ms + YIELD_MS;
+                self.silence_confirmed_until_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
                 self.stand_not_before_ms = now.monotonic_ms;
                 // An earlier hand-over may have asked this node to let another pass; now it is its own turn.
-                self.yield_until_ms = now.monotonic_ms;
+                self.transfer_until_ms = now.monotonic_ms;
                 self.consider_standing(now);
             } else {
                 // Heard as of now: a pre-vote by a third node fails for as long as the successor has time.
                 self.last_heard_ms = Some(now.monotonic_ms);
-                self.stand_not_before_ms = now.monotonic_ms + YIELD_MS;
-                self.yield_until_ms = now.monotonic_ms + YIELD_MS;
+                self.stand_not_before_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
+                self.transfer_until_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
                 self.pass_turn_to_successor(now);
             }
         }
-        self.effects.push(super::effect::Effect::Respond { rpc, response: Response::Yielding });
+        self.effects.push(super::effect::Effect::Respond { rpc, response: Response::Transferring });
     }
 
     /// First in line while another node is to lead next: goes to the back at once.
     pub(super) fn pass_turn_to_successor(&mut self, now: Now) {
-        if self.place == Place::First && now.monotonic_ms < self.yield_until_ms {
+        if self.place == QueueRank::First && now.monotonic_ms < self.transfer_until_ms {
             self.coordinate(CoordinationCommand::GoToBack);
         }
     }
 
     /// Somebody leads, so nobody has to be let pass any more: should this leader die, its successor need not wait.
     pub(super) fn end_yielding(&mut self, now: Now) {
-        if now.monotonic_ms < self.yield_until_ms {
-            self.yield_until_ms = now.monotonic_ms;
+        if now.monotonic_ms < self.transfer_until_ms {
+            self.transfer_until_ms = now.monotonic_ms;
             self.stand_not_before_ms = now.monotonic_ms;
         }
     }
 
     fn stand(&mut self, now: Now) {
-        self.poll = None;
+        self.pre_vote = None;
         self.role = Role::Candidate(Candidate { started_ms: now.monotonic_ms, stage: Stage::TakingEpoch });
         self.take_epoch();
     }

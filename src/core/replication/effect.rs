@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::entry::Entry;
 use super::message::{Request, Response};
-use super::types::{Epoch, LogIndex, NodeId, Promise};
+use super::types::{NodeId, Promise};
+use crate::domain::{Epoch, LogIndex};
 
 /// Numbers the requests that a replica sends, so that an answer finds its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,7 +74,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoordinationEvent {
     /// This node's place in the election queue changed.
-    Place(Place),
+    QueueRank(QueueRank),
     /// The epoch asked for was taken: nobody else ever gets it.
     EpochTaken(Epoch),
     /// The epoch could not be taken. Ask again if it is still wanted.
@@ -82,7 +83,7 @@ pub enum CoordinationEvent {
 
 /// Where this node stands in the election queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Place {
+pub enum QueueRank {
     /// Not connected, or without an election znode: it is no candidate.
     #[default]
     Absent,

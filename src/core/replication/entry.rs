@@ -3,15 +3,16 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::types::{Configuration, Epoch, Hash, LogIndex, NodeId, Position, Timestamp};
+use super::types::{Configuration, Hash, NodeId, Position};
 use crate::domain::{DecidedItem, Operation, Stamp};
+use crate::domain::{Epoch, LogIndex, Timestamp};
 
 /// About what a payment without free text takes.
 const PLAIN_ENTRY_BYTES: usize = 256;
 
 /// What an entry says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Body {
+pub enum EntryBody {
     /// The first entry of every epoch: once it is committed, everything before it is.
     EpochStart {
         /// The leader of the epoch.
@@ -33,7 +34,7 @@ pub struct Entry {
     /// When the leader appended it; never smaller than the entry before.
     pub timestamp: Timestamp,
     /// What it says.
-    pub body: Body,
+    pub body: EntryBody,
     /// The chain's hash up to and including this entry.
     pub hash: Hash,
 }
@@ -48,14 +49,14 @@ pub struct UnchainedEntry {
     /// When the leader appended it.
     pub timestamp: Timestamp,
     /// What it says.
-    pub body: Body,
+    pub body: EntryBody,
 }
 
 impl UnchainedEntry {
     /// Joins the entry to the chain that ends in `previous`.
     ///
     /// The canonical bytes are the postcard encoding (a documented, stable format) of index, epoch, timestamp and body
-    /// in this order; variants of [`Body`] may be added at the end, never reordered.
+    /// in this order; variants of [`EntryBody`] may be added at the end, never reordered.
     #[must_use]
     pub fn chain(self, previous: &Hash) -> Entry {
         let Self { index, epoch, timestamp, body } = self;
@@ -74,7 +75,7 @@ impl Entry {
     /// When and where the ledger took it, as the domain knows it.
     #[must_use]
     pub const fn stamp(&self) -> Stamp {
-        Stamp { timestamp_ms: self.timestamp.0, epoch: self.epoch.0, index: self.index.0 }
+        Stamp { timestamp: self.timestamp, epoch: self.epoch, index: self.index }
     }
 
     /// Whether the entry follows `previous` in an unbroken chain: next index, epoch not smaller, hash as computed.
@@ -94,15 +95,15 @@ impl Entry {
 
     /// About how many bytes the entry takes in memory and on the wire: what batches are bounded by.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn encoded_len(&self) -> usize {
         match &self.body {
-            Body::Operation(Operation::Payment(payment)) => PLAIN_ENTRY_BYTES + payment.request.text_bytes(),
-            Body::Operation(Operation::Batch(batch)) => {
+            EntryBody::Operation(Operation::Payment(payment)) => PLAIN_ENTRY_BYTES + payment.request.text_bytes(),
+            EntryBody::Operation(Operation::Batch(batch)) => {
                 let item = |item: &DecidedItem| PLAIN_ENTRY_BYTES + item.request.text_bytes();
                 PLAIN_ENTRY_BYTES + batch.items.iter().map(item).sum::<usize>()
             }
-            Body::Operation(_) | Body::EpochStart { .. } => PLAIN_ENTRY_BYTES,
-            Body::Configuration(configuration) => PLAIN_ENTRY_BYTES * (1 + configuration.voters.len()),
+            EntryBody::Operation(_) | EntryBody::EpochStart { .. } => PLAIN_ENTRY_BYTES,
+            EntryBody::Configuration(configuration) => PLAIN_ENTRY_BYTES * (1 + configuration.voters.len()),
         }
     }
 
@@ -110,13 +111,13 @@ impl Entry {
     #[must_use]
     pub const fn operation(&self) -> Option<&Operation> {
         match &self.body {
-            Body::Operation(operation) => Some(operation),
-            Body::EpochStart { .. } | Body::Configuration(_) => None,
+            EntryBody::Operation(operation) => Some(operation),
+            EntryBody::EpochStart { .. } | EntryBody::Configuration(_) => None,
         }
     }
 }
 
-fn chained_hash(previous: &Hash, index: LogIndex, epoch: Epoch, timestamp: Timestamp, body: &Body) -> Hash {
+fn chained_hash(previous: &Hash, index: LogIndex, epoch: Epoch, timestamp: Timestamp, body: &EntryBody) -> Hash {
     let canonical = postcard::to_extend(&(index, epoch, timestamp, body), Vec::with_capacity(256))
         .expect("entries are made of types that postcard can always encode");
     let mut hasher = Sha256::new();
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     fn entry(index: u64, previous: &Hash) -> Entry {
-        let body = Body::EpochStart { leader: NodeId::parse("node1").expect("valid") };
+        let body = EntryBody::EpochStart { leader: NodeId::parse("node1").expect("valid") };
         UnchainedEntry { index: LogIndex(index), epoch: Epoch(1), timestamp: Timestamp(5), body }.chain(previous)
     }
 

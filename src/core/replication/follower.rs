@@ -2,9 +2,10 @@
 
 use super::effect::{Effect, RpcId};
 use super::entry::UnchainedEntry;
-use super::message::{Append, Batch, FenceAnswer, Response};
+use super::message::{Append, EntryBatch, FenceAnswer, Response};
 use super::replica::{Replica, Role};
-use super::types::{Epoch, Hash, LogIndex, NodeId, Now, Position, Timestamp};
+use super::types::{Hash, NodeId, Now, Position};
+use crate::domain::{Epoch, LogIndex, Timestamp};
 use crate::planted::{Bug, planted};
 
 impl Replica {
@@ -69,7 +70,7 @@ impl Replica {
         }
         self.last_heard_ms = Some(now.monotonic_ms);
         self.silence_confirmed_until_ms = 0;
-        self.poll = None;
+        self.pre_vote = None;
     }
 
     /// The leader's word: promise its epoch, match the chains, store, follow its commit index.
@@ -133,8 +134,8 @@ impl Replica {
 
     /// Stores what is new in a batch, after removing what contradicts it. Says up to where this log now equals the
     /// leader's.
-    fn store_batch(&mut self, batch: Batch) -> Result<LogIndex, Refused> {
-        let Batch { previous, entries } = batch;
+    fn store_batch(&mut self, batch: EntryBatch) -> Result<LogIndex, Refused> {
+        let EntryBatch { previous, entries } = batch;
         let last = self.log.last().index;
         if self.log.epoch_at(previous.index) != Some(previous.epoch) {
             return Err(Refused::Mismatch { index: previous.index.min(last) });
@@ -236,13 +237,13 @@ mod tests {
     /// The follower's answer to the leader's entries after `after`, and what it made durable before it.
     fn answer(follower: &mut Replica, leader: &Chain, after: usize) -> (Response, Vec<Persist>) {
         let entries = leader.entries[after..].iter().map(|entry| entry.unchained()).collect();
-        let log = Some(Batch { previous: leader.entries[after - 1].position(), entries });
+        let log = Some(EntryBatch { previous: leader.entries[after - 1].position(), entries });
         let append = Append { epoch: leader.last().epoch, round: 1, log, commit_index: LogIndex(0), commit_hash: None };
         let request = Request::Append(append);
         follower.step(Now::default(), Event::Request { rpc: RpcId(1), from: node("node1"), request });
         let (mut effects, mut writes) = (Vec::new(), Vec::new());
         loop {
-            follower.poll(Now::default(), &mut effects);
+            follower.take_effects(Now::default(), &mut effects);
             for effect in std::mem::take(&mut effects) {
                 match effect {
                     Effect::Persist(write) => {

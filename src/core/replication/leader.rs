@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::candidate::YIELD_MS;
+use super::candidate::TRANSFER_GRACE_MS;
 use super::effect::{CoordinationCommand, Effect, Outgoing, RequestId};
 use super::entry::Entry;
-use super::message::{Append, Batch, Request};
+use super::message::{Append, EntryBatch, Request};
 use super::reads::PendingRead;
 use super::replica::{MAX_BATCH_BYTES, Replica, Role};
 use super::time::reached_by;
-use super::types::{Epoch, LogIndex, NodeId, Now, Position, StoreId};
+use super::types::{NodeId, Now, Position, StoreId};
+use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
 
 /// How soon followers learn of a commit when nothing else is said to them.
@@ -240,7 +241,7 @@ impl Replica {
         let outgoing = match entries {
             None => Outgoing::Plain(Request::Append(head(None))),
             Some((previous, entries)) => {
-                Outgoing::Append { head: head(Some(Batch { previous, entries: Vec::new() })), entries }
+                Outgoing::Append { head: head(Some(EntryBatch { previous, entries: Vec::new() })), entries }
             }
         };
         let id = self.send(peer, outgoing);
@@ -445,12 +446,12 @@ impl Replica {
         };
         let Some(successor) = leader.peers.iter().find(ready).map(|(node, _)| node.clone()) else { return };
         for node in self.others() {
-            self.send(&node, Outgoing::Plain(Request::Yield { epoch, successor: successor.clone() }));
+            self.send(&node, Outgoing::Plain(Request::Transfer { epoch, successor: successor.clone() }));
         }
         self.become_follower(None);
         self.last_heard_ms = Some(now.monotonic_ms);
-        self.stand_not_before_ms = now.monotonic_ms + YIELD_MS;
-        self.yield_until_ms = now.monotonic_ms + YIELD_MS;
+        self.stand_not_before_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
+        self.transfer_until_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
         self.coordinate(CoordinationCommand::GoToBack);
     }
 

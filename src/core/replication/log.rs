@@ -7,10 +7,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::entry::{Body, Entry, UnchainedEntry};
+use super::entry::{Entry, EntryBody, UnchainedEntry};
 use super::message::EpochSpan;
 use super::start::ReplicaStart;
-use super::types::{Configuration, Epoch, LogIndex, Position, Timestamp};
+use super::types::{Configuration, Position};
+use crate::domain::{Epoch, LogIndex, Timestamp};
 
 /// Bytes of committed entries kept in memory, at most, however few entries that is.
 const CACHED_BYTES: u64 = 32 * 1024 * 1024;
@@ -58,7 +59,7 @@ impl Log {
             tail.pop_front().expect("a tail that does not begin at 1 is not empty").position()
         };
         let weighed = |up_to_here: &mut u64, entry: Arc<Entry>| {
-            *up_to_here += entry.weight() as u64;
+            *up_to_here += entry.encoded_len() as u64;
             Some(Cached { entry, up_to_here: *up_to_here })
         };
         Self {
@@ -171,12 +172,13 @@ impl Log {
         if self.last.epoch != entry.epoch {
             self.spans.push(EpochSpan { epoch: entry.epoch, start: entry.index });
         }
-        if let Body::Configuration(configuration) = &entry.body {
+        if let EntryBody::Configuration(configuration) = &entry.body {
             self.configurations.push((entry.index, configuration.clone()));
         }
         self.last = entry.position();
         self.last_timestamp = entry.timestamp;
-        let up_to_here = self.cache.back().map_or(self.base_weight, |cached| cached.up_to_here) + entry.weight() as u64;
+        let up_to_here =
+            self.cache.back().map_or(self.base_weight, |cached| cached.up_to_here) + entry.encoded_len() as u64;
         self.cache.push_back(Cached { entry: Arc::clone(&entry), up_to_here });
         entry
     }

@@ -1,6 +1,6 @@
 //! Who votes: a node whose disk was replaced is readmitted by itself, one step at a time.
 
-use super::entry::Body;
+use super::entry::EntryBody;
 use super::replica::{Replica, Role};
 use super::types::{Configuration, NodeId, Now, Voter};
 use crate::planted::{Bug, planted};
@@ -13,7 +13,7 @@ impl Replica {
             return;
         }
         if let Some(configuration) = self.next_configuration(now) {
-            self.append(now, Body::Configuration(configuration));
+            self.append(now, EntryBody::Configuration(configuration));
         }
     }
 

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::UnchainedEntry;
-use super::types::{Epoch, Hash, LogIndex, NodeId, Position, StoreId, Timestamp};
+use super::types::{Hash, NodeId, Position, StoreId};
+use crate::domain::{Epoch, LogIndex, Timestamp};
 
 /// From one node to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Pre-vote: "do you hear a leader?" Changes nothing at the receiver.
-    HearLeader,
+    PreVote,
     /// "Promise this epoch to me": the candidate's first step.
     Fence {
         /// The epoch that ZooKeeper gave the candidate.
@@ -31,7 +32,7 @@ pub enum Request {
     /// "Up to which index must I have applied to answer a linearizable read?"
     ReadIndex,
     /// "Stay out of the next election until it is over": the leader hands over to one particular node.
-    Yield {
+    Transfer {
         /// The leader's epoch.
         epoch: Epoch,
         /// The node that is to lead next.
@@ -47,7 +48,7 @@ pub struct Append {
     /// Number of the quorum round in which it was sent: an answer confirms the leadership as of that round.
     pub round: u64,
     /// The entries and the place that they follow, or `None` for a heartbeat that says nothing of the log.
-    pub log: Option<Batch>,
+    pub log: Option<EntryBatch>,
     /// The leader's commit index.
     pub commit_index: LogIndex,
     /// The chain's hash at `commit_index`, if the leader has it at hand: the follower compares.
@@ -56,7 +57,7 @@ pub struct Append {
 
 /// Consecutive entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
+pub struct EntryBatch {
     /// The place before the first entry.
     pub previous: Position,
     /// The entries; may be empty, to ask only whether `previous` matches.
@@ -75,8 +76,8 @@ pub struct EpochSpan {
 /// The answer to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
-    /// To `HearLeader`.
-    Hearing {
+    /// To `PreVote`.
+    PreVote {
         /// Whether a leader was heard within the heartbeat timeout.
         hears_leader: bool,
         /// The highest epoch that the node has promised.
@@ -132,7 +133,7 @@ pub enum Response {
         commit_index: LogIndex,
     },
     /// To `Yield`.
-    Yielding,
+    Transferring,
     /// The receiver cannot answer now: it does not lead, is quarantined or could not read its ledger.
     Unable,
 }

@@ -21,7 +21,7 @@
 //! - The caller carries out [`Effect::Persist`] in the order of the ids, each in one durable transaction, and says so. A
 //!   failed write ends the process.
 //! - Requests may be lost, delayed, doubled and reordered, and `Unanswered` may be said of one that arrived.
-//! - [`Replica::poll`] is called after one `step` or many: what came in between is one batch.
+//! - [`Replica::take_effects`] is called after one `step` or many: what came in between is one batch.
 //! - ZooKeeper may lie, be late or be gone. It suggests who stands; it never decides what is true.
 //!
 //! # Invariants
@@ -56,13 +56,11 @@ mod time;
 mod types;
 
 pub use effect::{
-    CoordinationCommand, CoordinationEvent, Effect, Event, Outgoing, Persist, PersistId, Place, ReadId, RequestId,
+    CoordinationCommand, CoordinationEvent, Effect, Event, Outgoing, Persist, PersistId, QueueRank, ReadId, RequestId,
     RpcId,
 };
-pub use entry::{Body, Entry, UnchainedEntry};
-pub use message::{Append, Batch, EpochSpan, FenceAnswer, Request, Response};
+pub use entry::{Entry, EntryBody, UnchainedEntry};
+pub use message::{Append, EntryBatch, EpochSpan, FenceAnswer, Request, Response};
 pub use replica::{LogChange, Replica};
 pub use start::{Limits, ReplicaConfig, ReplicaStart, Timing};
-pub use types::{
-    Configuration, Epoch, Hash, LogIndex, NodeId, NodeIdError, Now, Position, Promise, StoreId, Timestamp, Voter,
-};
+pub use types::{Configuration, Hash, NodeId, NodeIdError, Now, Position, Promise, StoreId, Voter};

@@ -5,7 +5,8 @@ use super::effect::{Effect, Outgoing, ReadId, RequestId, RpcId};
 use super::leader::Leader;
 use super::message::{Request, Response};
 use super::replica::{Replica, Role};
-use super::types::{Epoch, LogIndex, NodeId};
+use super::types::NodeId;
+use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
 
 /// Most reads that may wait for one read index.

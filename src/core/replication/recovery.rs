@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use super::candidate::{Candidate, Fencing, Stage};
 use super::effect::{CoordinationCommand, Outgoing, RequestId};
-use super::entry::{Body, UnchainedEntry};
+use super::entry::{EntryBody, UnchainedEntry};
 use super::leader::Leader;
 use super::message::{FenceAnswer, Request};
 use super::replica::{Replica, Role};
-use super::types::{Configuration, Hash, LogIndex, NodeId, Now, Position, Voter};
+use super::types::{Configuration, Hash, NodeId, Now, Position, Voter};
+use crate::domain::LogIndex;
 use crate::planted::{Bug, planted};
 
 /// A candidate copying the best log of its majority.
@@ -215,9 +216,9 @@ impl Replica {
         let epoch = self.promised_epoch();
         self.role = Role::Leader(Box::new(Leader::new(epoch, start, now)));
         self.last_heard_ms = None;
-        self.append(now, Body::EpochStart { leader: self.config.node_id.clone() });
+        self.append(now, EntryBody::EpochStart { leader: self.config.node_id.clone() });
         if let Some(configuration) = founding {
-            self.append(now, Body::Configuration(configuration));
+            self.append(now, EntryBody::Configuration(configuration));
         }
     }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::candidate::{Candidate, Poll};
-use super::effect::{CoordinationCommand, CoordinationEvent, Effect, Event, Outgoing, Place, ReadId, RequestId};
+use super::candidate::{Candidate, PreVote};
+use super::effect::{CoordinationCommand, CoordinationEvent, Effect, Event, Outgoing, QueueRank, ReadId, RequestId};
 use super::entry::{Entry, UnchainedEntry};
 use super::leader::Leader;
 use super::log::Log;
@@ -14,7 +14,8 @@ use super::reads::FollowerReads;
 use super::start::{ReplicaConfig, ReplicaStart};
 use super::storage::Storage;
 use super::time::Clocks;
-use super::types::{Configuration, Epoch, LogIndex, NodeId, Now, Position, Promise, StoreId};
+use super::types::{Configuration, NodeId, Now, Position, Promise, StoreId};
+use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
 
 /// What a batch weighs at most on the wire and in one transaction.
@@ -61,7 +62,7 @@ pub struct Replica {
     pub(super) commit_index: LogIndex,
     pub(super) storage: Storage,
     pub(super) role: Role,
-    pub(super) place: Place,
+    pub(super) place: QueueRank,
     /// When a leader or candidate of the promised epoch was last heard.
     pub(super) last_heard_ms: Option<u64>,
     /// When a leader's word, or a quorum of answers to this leader, last confirmed what this node knows.
@@ -71,8 +72,8 @@ pub struct Replica {
     /// No candidacy before this moment: after a false alarm, a failed one, or for the sake of a named successor.
     pub(super) stand_not_before_ms: u64,
     /// Until when a named successor is let pass in the queue.
-    pub(super) yield_until_ms: u64,
-    pub(super) poll: Option<Poll>,
+    pub(super) transfer_until_ms: u64,
+    pub(super) pre_vote: Option<PreVote>,
     /// The highest epoch that this node has heard of.
     pub(super) highest_epoch: Epoch,
     pub(super) reads: FollowerReads,
@@ -99,13 +100,13 @@ impl Replica {
             commit_index,
             log,
             role: Role::Follower(Follower::default()),
-            place: Place::Absent,
+            place: QueueRank::Absent,
             last_heard_ms: None,
             confirmed_ms: None,
             silence_confirmed_until_ms: 0,
             stand_not_before_ms: 0,
-            yield_until_ms: 0,
-            poll: None,
+            transfer_until_ms: 0,
+            pre_vote: None,
             highest_epoch,
             reads: FollowerReads::default(),
             quarantine: None,
@@ -144,7 +145,7 @@ impl Replica {
     }
 
     /// Takes out everything that is now to be done.
-    pub fn poll(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub fn take_effects(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if !self.halted {
             self.replicate(now);
             let most = self.config.limits.batch_entries;
@@ -176,8 +177,8 @@ impl Replica {
             return;
         }
         match request {
-            Request::HearLeader => {
-                let response = Response::Hearing {
+            Request::PreVote => {
+                let response = Response::PreVote {
                     hears_leader: self.hears_leader(now),
                     promised: self.promised_epoch(),
                     last_index: self.log.last().index,
@@ -188,15 +189,15 @@ impl Replica {
             Request::Fetch { epoch, from_index, to_index } => self.on_fetch(rpc, epoch, from_index, to_index),
             Request::Append(append) => self.on_append(now, rpc, from, append),
             Request::ReadIndex => self.on_read_index(rpc),
-            Request::Yield { epoch, successor } => self.on_yield(now, rpc, epoch, &successor),
+            Request::Transfer { epoch, successor } => self.on_transfer(now, rpc, epoch, &successor),
         }
     }
 
     fn on_response(&mut self, now: Now, id: RequestId, from: &NodeId, response: Response) {
         match response {
-            Response::Hearing { hears_leader, promised, last_index } => {
+            Response::PreVote { hears_leader, promised, last_index } => {
                 self.hear_of(promised);
-                self.on_hearing(now, id, from, hears_leader, last_index);
+                self.on_pre_vote(now, id, from, hears_leader, last_index);
             }
             Response::Promised(answer) => self.on_promised(now, from, *answer),
             Response::Entries { previous, entries, last_hash } => {
@@ -218,7 +219,7 @@ impl Replica {
                 self.on_fenced(now, promised, of_this_leadership);
             }
             Response::ReadIndex { epoch, commit_index } => self.on_read_index_answer(id, epoch, commit_index),
-            Response::Yielding => {}
+            Response::Transferring => {}
             Response::Unable => self.on_unanswered(now, id, from),
         }
     }
@@ -231,7 +232,7 @@ impl Replica {
 
     fn on_coordination(&mut self, now: Now, event: &CoordinationEvent) {
         match event {
-            CoordinationEvent::Place(place) => self.on_place(now, *place),
+            CoordinationEvent::QueueRank(place) => self.on_place(now, *place),
             CoordinationEvent::EpochTaken(epoch) => self.on_epoch_taken(now, *epoch),
             CoordinationEvent::EpochRefused => self.abandon_candidacy(now),
         }

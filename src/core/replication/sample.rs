@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{
-    Body, Configuration, Entry, Epoch, LogIndex, NodeId, Persist, Position, StoreId, Timestamp, UnchainedEntry, Voter,
-};
+use super::{Configuration, Entry, EntryBody, NodeId, Persist, Position, StoreId, UnchainedEntry, Voter};
 use crate::domain::{
-    AccountChangeKind, AccountId, AccountStatus, Bank, BatchItem, BatchRequest, Capture, Currency, IdempotencyKey,
-    KeyHolders, MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentId,
-    PaymentRequest, PaymentState, Proposal, Stamp,
+    AccountChangeKind, AccountId, AccountStatus, Bank, BatchItem, BatchRequest, Capture, Currency, Epoch,
+    IdempotencyKey, KeyHolders, LogIndex, MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft,
+    PaymentChangeKind, PaymentId, PaymentRequest, PaymentState, Proposal, Stamp, Timestamp,
 };
 
 /// A growing log with the bank that decides it.
@@ -31,7 +29,7 @@ impl Chain {
         chain.start_epoch(1);
         let voter = Voter { store_id: StoreId(7), peer_url: "http://127.0.0.1:7201".to_owned() };
         let voters = [(node("node1"), voter)].into_iter().collect();
-        chain.append(Body::Configuration(Configuration { voters }));
+        chain.append(EntryBody::Configuration(Configuration { voters }));
         chain
     }
 
@@ -52,7 +50,7 @@ impl Chain {
     /// Appends the `EpochStart` of an epoch; what follows is of that epoch.
     pub fn start_epoch(&mut self, epoch: u64) {
         self.last.epoch = Epoch(epoch);
-        self.append(Body::EpochStart { leader: node("node1") });
+        self.append(EntryBody::EpochStart { leader: node("node1") });
     }
 
     /// Appends a payment that succeeds.
@@ -75,12 +73,12 @@ impl Chain {
         }
         let holders = self.holders(&request);
         let (operation, _) = self.bank.execute(self.next_stamp(), Proposal { key: self::key(key), request }, &holders);
-        self.append(Body::Operation(operation));
+        self.append(EntryBody::Operation(operation));
     }
 
     /// Brings a payment into the bank that was decided and never changed.
     fn recall(&mut self, payment: PaymentId) {
-        let decided_at = usize::try_from(payment.index()).expect("an index of a test").checked_sub(1);
+        let decided_at = usize::try_from(payment.index().0).expect("an index of a test").checked_sub(1);
         let entry = decided_at.and_then(|at| self.entries.get(at));
         let entry = entry.filter(|entry| PaymentId::derive(entry.stamp(), payment.item()) == payment);
         let decided = entry.and_then(|entry| entry.operation()?.payments().nth(usize::from(payment.item())));
@@ -95,7 +93,7 @@ impl Chain {
         let mut holders = KeyHolders::new();
         for (entry, operation) in self.entries.iter().filter_map(|entry| Some((entry, entry.operation()?))) {
             for key in operation.keys().filter(|key| wanted.contains(key)) {
-                holders.insert(key.digest(), operation.holder_of(key, entry.index.0));
+                holders.insert(key.digest(), operation.holder_of(key, entry.index));
             }
         }
         holders
@@ -114,9 +112,9 @@ impl Chain {
     /// Appends the expiry of the hold that is the first to expire, when its time is up.
     pub fn expire_first(&mut self) {
         let (expires_at_ms, id) = self.bank.first_expiry().expect("something is on hold");
-        self.waited_ms += expires_at_ms.saturating_sub(self.next_stamp().timestamp_ms);
+        self.waited_ms += expires_at_ms.saturating_sub(self.next_stamp().timestamp.0);
         let (operation, _) = self.bank.expire(self.next_stamp(), id).expect("its time is up");
-        self.append(Body::Operation(operation));
+        self.append(EntryBody::Operation(operation));
     }
 
     /// Appends one entry of every kind and outcome.
@@ -128,7 +126,7 @@ impl Chain {
         self.request(payment("a", "b", 2, Some("ein \u{1F600} \"Satz\"\n\0"), Some(r#"{"a":[1,2.50,null]}"#)));
         self.changes_of_each();
         self.batches_of_each();
-        self.request(OperationRequest::Fence);
+        self.request(OperationRequest::KeyFence);
         self.request(payment("nobody", "b", 3, Some("refused"), Some("{}")));
     }
 
@@ -167,7 +165,7 @@ impl Chain {
         let plain = self.last_payment(0);
         self.change(plain, PaymentChangeKind::Refund(Some(MinorUnits::new(4))));
         self.change(plain, PaymentChangeKind::Refund(Some(MinorUnits::new(6))));
-        let unknown = PaymentId::derive(Stamp { timestamp_ms: 1, epoch: 1, index: 3 }, 0);
+        let unknown = PaymentId::derive(Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: LogIndex(3) }, 0);
         self.change(unknown, PaymentChangeKind::Refund(None));
     }
 
@@ -179,7 +177,7 @@ impl Chain {
         self.request(batch(true, items(1..5).collect()));
         let keyed = || vec![item("a", "c", 5, Some("item-1")), item("a", "d", 6, Some("item-2"))];
         self.request(batch(false, keyed()));
-        self.request_under("item-3", OperationRequest::Fence);
+        self.request_under("item-3", OperationRequest::KeyFence);
         let others = [item("a", "d", 7, Some("item-2")), item("a", "d", 8, Some("item-3"))];
         self.request(batch(false, keyed().into_iter().chain(others).collect()));
         let OperationRequest::Payment(held) = hold("a", "c", 30, Some(("#3", 100))) else { unreachable!() };
@@ -193,13 +191,17 @@ impl Chain {
 
     fn next_stamp(&self) -> Stamp {
         let index = self.last.index.0 + 1;
-        Stamp { timestamp_ms: 1_700_000_000_000 + index * 10 + self.waited_ms, epoch: self.last.epoch.0, index }
+        Stamp {
+            timestamp: Timestamp(1_700_000_000_000 + index * 10 + self.waited_ms),
+            epoch: self.last.epoch,
+            index: LogIndex(index),
+        }
     }
 
     /// Appends whatever it is.
-    pub fn append(&mut self, body: Body) {
-        let Stamp { timestamp_ms, .. } = self.next_stamp();
-        let (index, timestamp) = (self.last.index.next(), Timestamp(timestamp_ms));
+    pub fn append(&mut self, body: EntryBody) {
+        let Stamp { timestamp, .. } = self.next_stamp();
+        let (index, timestamp) = (self.last.index.next(), timestamp);
         let entry = UnchainedEntry { index, epoch: self.last.epoch, timestamp, body }.chain(&self.last.hash);
         self.last = entry.position();
         self.entries.push(Arc::new(entry));

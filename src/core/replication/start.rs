@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::entry::Entry;
 use super::message::EpochSpan;
-use super::types::{Configuration, LogIndex, NodeId, Position, Promise, StoreId};
+use super::types::{Configuration, NodeId, Position, Promise, StoreId};
+use crate::domain::LogIndex;
 
 /// Who a replica is and how it behaves.
 #[derive(Clone, Debug)]

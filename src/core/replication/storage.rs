@@ -7,7 +7,8 @@ use super::effect::{Effect, Persist, PersistId, RpcId};
 use super::entry::Entry;
 use super::message::Response;
 use super::replica::Replica;
-use super::types::{Epoch, LogIndex, Promise};
+use super::types::Promise;
+use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
 
 use std::sync::Arc;

@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::entry::{Body, Entry, UnchainedEntry};
+use super::entry::{Entry, EntryBody, UnchainedEntry};
 use super::replica::Replica;
-use super::types::{NodeId, Now, Timestamp};
+use super::types::{NodeId, Now};
+use crate::domain::Timestamp;
 use crate::domain::{Operation, Stamp};
 use crate::planted::{Bug, planted};
 
@@ -50,12 +51,12 @@ impl Replica {
     /// When and where the next entry will be appended by this leader.
     #[must_use]
     pub fn next_stamp(&self, now: Now) -> Stamp {
-        let Timestamp(timestamp_ms) = if planted(Bug::WallClockTimestamps) {
+        let timestamp = if planted(Bug::WallClockTimestamps) {
             Timestamp(now.unix_ms)
         } else {
             self.log.last_timestamp().max(self.time_of_quorum(now))
         };
-        Stamp { timestamp_ms, epoch: self.promised_epoch().0, index: self.log.last().index.next().0 }
+        Stamp { timestamp, epoch: self.promised_epoch(), index: self.log.last().index.next() }
     }
 
     /// Appends an operation as the leader, under the stamp for which it was decided. Call only while
@@ -64,18 +65,18 @@ impl Replica {
     /// # Panics
     /// If the stamp is not that of the next entry.
     pub fn propose(&mut self, stamp: Stamp, operation: Operation) -> Arc<Entry> {
-        self.append_stamped(stamp, Body::Operation(operation))
+        self.append_stamped(stamp, EntryBody::Operation(operation))
     }
 
     /// Appends as the leader, here and now.
-    pub(super) fn append(&mut self, now: Now, body: Body) -> Arc<Entry> {
+    pub(super) fn append(&mut self, now: Now, body: EntryBody) -> Arc<Entry> {
         self.append_stamped(self.next_stamp(now), body)
     }
 
-    fn append_stamped(&mut self, stamp: Stamp, body: Body) -> Arc<Entry> {
+    fn append_stamped(&mut self, stamp: Stamp, body: EntryBody) -> Arc<Entry> {
         let (index, epoch) = (self.log.last().index.next(), self.promised_epoch());
-        assert_eq!((stamp.index, stamp.epoch), (index.0, epoch.0), "an entry has the place for which it was decided");
-        self.push(UnchainedEntry { index, epoch, timestamp: Timestamp(stamp.timestamp_ms), body })
+        assert_eq!((stamp.index, stamp.epoch), (index, epoch), "an entry has the place for which it was decided");
+        self.push(UnchainedEntry { index, epoch, timestamp: stamp.timestamp, body })
     }
 
     /// The latest moment that the clocks of a quorum have passed, as far as this node knows.

@@ -6,41 +6,7 @@ use std::fmt;
 use compact_str::CompactString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Number of a leadership: unique, only grows, allocated by compare-and-set in ZooKeeper. Zero is "none yet".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Epoch(pub u64);
-
-/// Place of an entry in the log, dense from 1. Zero is the place before the first entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LogIndex(pub u64);
-
-impl LogIndex {
-    /// The place after this one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-
-    /// The place before this one; zero stays zero.
-    #[must_use]
-    pub const fn previous(self) -> Self {
-        Self(self.0.saturating_sub(1))
-    }
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for LogIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::domain::{Epoch, LogIndex};
 
 /// Names a node for good: 1 to 32 characters of `a-z A-Z 0-9 _ -`. A node keeps its id when its disk is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -203,12 +169,6 @@ impl Configuration {
         self.voters.get(node).is_some_and(|voter| voter.store_id == store)
     }
 }
-
-/// Milliseconds since the Unix epoch as the ledger counts them: never smaller than the entry before, whatever the
-/// clocks did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Timestamp(pub u64);
 
 /// A moment as the runtime sees it. The protocol decides by `monotonic_ms` alone; `unix_ms` is one of the clocks from which
 /// the ledger's time is taken.

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use super::fact::{AccountFact, BatchFact, ChangeFact};
 use super::model::{Known, Model, Standing};
 use super::truth::Truth;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     AccountChangeKind, AccountStatus, Currency, Overdraft, PaymentChangeOutcome, PaymentId, PaymentOutcome,
     PaymentStatus,
 };
-use quorapay_core::replication::LogIndex;
 
 /// A payment, as it was decided or where it stands.
 #[derive(Debug, Deserialize)]

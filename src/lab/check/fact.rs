@@ -1,11 +1,11 @@
 //! What committed entries say, small enough to be kept by the million.
 
 use super::model::AccountNumber;
+use quorapay_core::domain::Epoch;
 use quorapay_core::domain::{
     AccountChangeKind, AccountOutcome, Fingerprint, IdempotencyKey, PaymentChangeKind, PaymentChangeOutcome, PaymentId,
     PaymentOutcome, Rejection,
 };
-use quorapay_core::replication::Epoch;
 
 /// What a committed entry says.
 #[derive(Clone, Debug)]

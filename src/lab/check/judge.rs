@@ -8,8 +8,8 @@ use super::order::{Order, Reference};
 use super::report::{Breach, Place, Report};
 use super::truth::Truth;
 use crate::history::{Ask, Ending, Event, FaultPhase, HistoryReader, Micros, Operation, OperationId, Operations};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, OperationRequest};
-use quorapay_core::replication::LogIndex;
 
 /// What was asked under a key, all attempts at the same request together.
 #[derive(Debug)]
@@ -226,7 +226,7 @@ impl Judge<'_> {
         }
         let Some(index) = index else { return };
         let held = self.truth.held_by(key);
-        let fence = OperationRequest::Fence.fingerprint();
+        let fence = OperationRequest::KeyFence.fingerprint();
         let stands = held.map(|held| held.fingerprint().unwrap_or(fence));
         match asked.iter().find(|asked| Some(asked.fingerprint) == stands) {
             None => self.wrong_request(key, index, asked),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::error::CheckError;
 use super::report::{Breach, LedgerSummary, Report};
 use super::truth::Truth;
-use quorapay_core::replication::{Entry, LogIndex, Position};
+use quorapay_core::domain::LogIndex;
+use quorapay_core::replication::{Entry, Position};
 use quorapay_node::ledger::{InspectedLedger, LedgerError, LedgerReader, inspect};
 
 /// Entries read at a time.

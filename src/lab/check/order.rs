@@ -1,7 +1,7 @@
 //! Real time within one history: what clients knew at any moment.
 
 use crate::history::{Micros, OperationId};
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 /// An operation, small enough to be kept by the million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

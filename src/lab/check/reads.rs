@@ -7,8 +7,8 @@ use super::model::Shown;
 use super::order::Reference;
 use super::report::Breach;
 use crate::history::{Consistency, Micros, Operation, Read, Subject, Told};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, IdempotencyKey, PaymentId};
-use quorapay_core::replication::LogIndex;
 
 const NOT_FOUND: u16 = 404;
 
@@ -142,7 +142,7 @@ impl Judge<'_> {
 
     fn payment(&self, id: &str, as_of: LogIndex, told: &Told) -> Result<(), Wrong> {
         let parsed = PaymentId::parse(id).ok();
-        let index = parsed.map(|id| LogIndex(id.index())).unwrap_or_default();
+        let index = parsed.map(|id| id.index()).unwrap_or_default();
         let stands = parsed.filter(|id| index <= as_of && self.truth.model.payment(*id).is_some());
         if told.status == NOT_FOUND {
             let Some(_) = stands else { return Ok(()) };
@@ -172,7 +172,7 @@ impl Judge<'_> {
             }
         }
         match newest.next().filter(|_| body.next_cursor.is_none()) {
-            Some(id) => Err(wrong(format!("the list ends without {}", self.truth.describe(LogIndex(id.index()))))),
+            Some(id) => Err(wrong(format!("the list ends without {}", self.truth.describe(id.index())))),
             None => Ok(()),
         }
     }

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use quorapay_core::replication::{Hash, LogIndex};
+use quorapay_core::domain::LogIndex;
+use quorapay_core::replication::Hash;
 
 /// Violations of one kind that are told in full; all are counted.
 const TOLD_IN_FULL: u64 = 20;

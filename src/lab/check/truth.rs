@@ -11,7 +11,8 @@ use quorapay_core::domain::{
     OperationRequest, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome,
     PaymentRequest, Rejection, Stamp,
 };
-use quorapay_core::replication::{Entry, LogIndex, Timestamp};
+use quorapay_core::domain::{LogIndex, Timestamp};
+use quorapay_core::replication::Entry;
 
 /// Where a key stands: in which entry, and as which item of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +84,8 @@ impl Truth {
                 What::Expiry(expiry.payment)
             }
             Some(Operation::Batch(batch)) => What::Batch(self.batch(stamp, batch, report)),
-            Some(Operation::Fence(fence)) => {
-                let asked = OperationRequest::Fence.fingerprint();
+            Some(Operation::KeyFence(fence)) => {
+                let asked = OperationRequest::KeyFence.fingerprint();
                 What::Fence(keyed(index, &fence.key, fence.fingerprint, asked, report))
             }
         };
@@ -116,7 +117,7 @@ impl Truth {
 
     fn payment(&mut self, stamp: Stamp, payment: &Payment, report: &mut Report) -> PaymentFact {
         let Payment { key, fingerprint, request, outcome, .. } = payment;
-        let index = LogIndex(stamp.index);
+        let index = stamp.index;
         let keyed = keyed(index, key, *fingerprint, request.fingerprint(), report);
         let demanded = self.model.pay(stamp, 0, request);
         compare(index, key, || words::payment(request), (&demanded, outcome), words::outcome, report);
@@ -134,7 +135,7 @@ impl Truth {
 
     fn account_change(&mut self, stamp: Stamp, change: &AccountChange, report: &mut Report) -> What {
         let AccountChange { key, fingerprint, account, change, outcome } = change;
-        let index = LogIndex(stamp.index);
+        let index = stamp.index;
         let keyed = keyed(index, key, *fingerprint, change.fingerprint(account), report);
         let demanded = self.model.change_account(stamp, account, *change);
         compare(index, key, || words::change(account, *change), (&demanded, outcome), words::account_outcome, report);
@@ -143,7 +144,7 @@ impl Truth {
 
     fn payment_change(&mut self, stamp: Stamp, change: &PaymentChange, report: &mut Report) -> ChangeFact {
         let PaymentChange { key, fingerprint, payment, change, outcome, .. } = change;
-        let index = LogIndex(stamp.index);
+        let index = stamp.index;
         let keyed = keyed(index, key, *fingerprint, change.fingerprint(*payment), report);
         let demanded = self.model.change_payment(stamp, *payment, *change);
         let told = || words::payment_change(*payment, *change);
@@ -161,7 +162,7 @@ impl Truth {
 
     /// What becomes of an item whose key is used up is for the keys to say; the bank decides the others, in order.
     fn batch(&mut self, stamp: Stamp, batch: &Batch, report: &mut Report) -> BatchFact {
-        let index = LogIndex(stamp.index);
+        let index = stamp.index;
         let items = batch.items.iter();
         let asked = items.map(|item| BatchItem {
             key: item.key.as_ref().map(|(key, _)| key.clone()),
@@ -212,7 +213,7 @@ impl Truth {
         Some(match self.held_by(key)? {
             Held::Fence => PaymentOutcome::Rejected(Rejection::IdempotencyKeyFenced),
             held if held.fingerprint() == Some(item.request.fingerprint()) => {
-                PaymentOutcome::Repeated { index: place.index.0 }
+                PaymentOutcome::Repeated { index: place.index }
             }
             _ => PaymentOutcome::Rejected(Rejection::IdempotencyKeyReused),
         })

@@ -2,11 +2,11 @@
 
 use super::fact::{Fact, PaymentFact, What};
 use super::model::Model;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     AccountChangeKind, AccountId, AccountOutcome, Capture, OperationRequest, PaymentChangeKind, PaymentChangeOutcome,
     PaymentId, PaymentOutcome, PaymentRequest,
 };
-use quorapay_core::replication::LogIndex;
 
 /// A payment that was asked for.
 pub(super) fn payment(request: &PaymentRequest) -> String {
@@ -40,7 +40,7 @@ pub(super) fn request(request: &OperationRequest) -> String {
         OperationRequest::Account { account, change: asked } => change(account, *asked),
         OperationRequest::PaymentChange { payment, change } => payment_change(*payment, *change),
         OperationRequest::Batch(batch) => format!("a batch of {} payments", batch.items.len()),
-        OperationRequest::Fence => "a fence of its key".to_owned(),
+        OperationRequest::KeyFence => "a fence of its key".to_owned(),
     }
 }
 

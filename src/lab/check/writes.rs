@@ -9,8 +9,8 @@ use super::order::Reference;
 use super::report::Breach;
 use super::words;
 use crate::history::{Ending, Micros, Operation, Told};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{IdempotencyKey, OperationRequest, Proposal, Rejection};
-use quorapay_core::replication::LogIndex;
 
 /// What a key is answered with that stands for another request, or for none ever again.
 const KEY_REUSED: &str = "idempotency_key_reused";
@@ -35,7 +35,7 @@ impl Judge<'_> {
             Ending::Unknown { .. } | Ending::Never => (asked.may_apply, asked.unknown) = (true, true),
             Ending::Ok { at, told } => {
                 let decision = Decision { proposal, told, rejection: None, at: *at, by };
-                if *request == OperationRequest::Fence
+                if *request == OperationRequest::KeyFence
                     && let Some(body) = late_fence(told)
                 {
                     asked.refused.get_or_insert_with(|| (by, "its key had been used".into()));
@@ -125,7 +125,7 @@ impl Judge<'_> {
             return Some((Breach::LostAck, format!("but {}, and {elsewhere}", self.truth.describe(index))));
         };
         let is_request = match (&held, request) {
-            (Held::Fence, OperationRequest::Fence) => true,
+            (Held::Fence, OperationRequest::KeyFence) => true,
             _ => held.fingerprint() == Some(request.fingerprint()),
         };
         if !is_request {

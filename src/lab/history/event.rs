@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use quorapay_core::domain::{AccountId, IdempotencyKey, Proposal};
-use quorapay_core::replication::{Epoch, LogIndex};
+use quorapay_core::domain::{Epoch, LogIndex};
 
 /// The format that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;

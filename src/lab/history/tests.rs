@@ -9,7 +9,7 @@ use super::*;
 use quorapay_core::domain::{
     AccountId, Capture, Currency, IdempotencyKey, MinorUnits, OperationRequest, PaymentRequest, Proposal,
 };
-use quorapay_core::replication::{Epoch, LogIndex};
+use quorapay_core::domain::{Epoch, LogIndex};
 
 fn header() -> Header {
     Header::new("test", 7, 1_767_225_600_000, 2)

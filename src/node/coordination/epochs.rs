@@ -9,7 +9,7 @@ use zookeeper_client::Error;
 use super::CoordinationConfig;
 use super::layout::{self, EpochRecord, Layout, LeaderRecord};
 use super::session::{Session, is_refusal};
-use quorapay_core::replication::Epoch;
+use quorapay_core::domain::Epoch;
 
 /// How often a lost race or an unknown outcome is tried again. Three to five nodes rarely meet at all.
 const ATTEMPTS: u32 = 16;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zookeeper_client::{Acl, AuthId, Permission};
 
-use quorapay_core::replication::{Epoch, NodeId, StoreId};
+use quorapay_core::domain::Epoch;
+use quorapay_core::replication::{NodeId, StoreId};
 
 /// Above all clusters that share a ZooKeeper.
 const ROOT: &str = "/quorapay";

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! connect ──► session ──► live/<node> held ──► place in the queue ──► watch own znode and the one ahead
-//!    ▲           │ Disconnected: Place::Absent, no operation is issued until SyncConnected, then look again
+//!    ▲           │ Disconnected: QueueRank::Absent, no operation is issued until SyncConnected, then look again
 //!    └───────────┘ Expired: a new session with new znodes
 //! ```
 //!

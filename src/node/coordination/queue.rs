@@ -8,7 +8,7 @@ use zookeeper_client::Error;
 use super::CoordinationConfig;
 use super::layout::{self, ElectionRecord, Layout, Ticket};
 use super::session::{Alarm, Session, ring};
-use quorapay_core::replication::{NodeId, Place};
+use quorapay_core::replication::{NodeId, QueueRank};
 
 /// A queue that changes between every two looks is looked at again after a pause.
 const ATTEMPTS: u32 = 16;
@@ -17,7 +17,7 @@ const ATTEMPTS: u32 = 16;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// This node's place.
-    At(Place),
+    At(QueueRank),
     /// This node's place is gone: another node removed it. Look again to get a new one at the end.
     Removed,
 }
@@ -143,11 +143,11 @@ impl Queue {
         let Ok(position) = queue.binary_search(&own) else { return Ok(Some(self.removed())) };
         if position == 0 {
             self.ahead = None;
-            return Ok(Some(Standing::At(Place::First)));
+            return Ok(Some(Standing::At(QueueRank::First)));
         }
         let watched = queue.swap_remove(position - 1);
         if self.ahead.as_ref().is_some_and(|ahead| ahead.ticket == watched && ahead.alarm.is_some()) {
-            return Ok(Some(Standing::At(Place::Behind)));
+            return Ok(Some(Standing::At(QueueRank::Behind)));
         }
         self.watch_ahead(session, layout, watched).await
     }
@@ -166,7 +166,7 @@ impl Queue {
             Ok(((data, _), alarm)) => {
                 let node = layout::decode::<ElectionRecord>(&data).map(|record| record.node);
                 self.ahead = Some(Ahead { ticket, node, alarm: Some(alarm) });
-                Ok(Some(Standing::At(Place::Behind)))
+                Ok(Some(Standing::At(QueueRank::Behind)))
             }
             Err(Error::NoNode) => Ok(None),
             Err(error) => Err(error),

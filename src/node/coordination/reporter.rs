@@ -5,25 +5,26 @@
 use tokio::sync::mpsc;
 
 use super::{CoordinationError, CoordinationNotice};
-use quorapay_core::replication::{CoordinationEvent, Epoch, Place};
+use quorapay_core::domain::Epoch;
+use quorapay_core::replication::{CoordinationEvent, QueueRank};
 
 /// The way to the runtime.
 pub(super) struct Reporter {
     notices: mpsc::Sender<CoordinationNotice>,
-    place: Place,
+    place: QueueRank,
     connected: Option<bool>,
 }
 
 impl Reporter {
     pub(super) fn new(notices: mpsc::Sender<CoordinationNotice>) -> Self {
-        Self { notices, place: Place::Absent, connected: None }
+        Self { notices, place: QueueRank::Absent, connected: None }
     }
 
     /// Says where this node stands, if that is news.
-    pub(super) async fn place(&mut self, place: Place) {
+    pub(super) async fn place(&mut self, place: QueueRank) {
         if self.place != place {
             self.place = place;
-            self.tell(CoordinationNotice::Event(CoordinationEvent::Place(place))).await;
+            self.tell(CoordinationNotice::Event(CoordinationEvent::QueueRank(place))).await;
         }
     }
 
@@ -44,7 +45,7 @@ impl Reporter {
 
     /// Says that there is no connected session, and so no candidate, if that is news.
     pub(super) async fn disconnected(&mut self, reason: &str) {
-        self.place(Place::Absent).await;
+        self.place(QueueRank::Absent).await;
         if self.connected != Some(false) {
             self.connected = Some(false);
             tracing::warn!(reason, "no connection to ZooKeeper: this node cannot be elected until it is back");
@@ -54,7 +55,7 @@ impl Reporter {
 
     /// Says why this is the end.
     pub(super) async fn fatal(&mut self, error: CoordinationError) {
-        self.place(Place::Absent).await;
+        self.place(QueueRank::Absent).await;
         self.tell(CoordinationNotice::Fatal(error)).await;
     }
 

@@ -16,7 +16,8 @@ use super::queue::{Queue, Standing};
 use super::reporter::Reporter;
 use super::session::{Session, is_refusal, ring};
 use super::{CoordinationConfig, CoordinationError, CoordinationNotice, epochs};
-use quorapay_core::replication::{CoordinationCommand, Epoch, Place};
+use quorapay_core::domain::Epoch;
+use quorapay_core::replication::{CoordinationCommand, QueueRank};
 
 /// Pauses between attempts to reach ZooKeeper grow from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -230,7 +231,7 @@ impl Task {
             },
             CoordinationCommand::GoToBack => {
                 seat.queue.leave();
-                self.reporter.place(Place::Absent).await;
+                self.reporter.place(QueueRank::Absent).await;
                 seat.look_at = Some(Instant::now());
                 Ok(())
             }
@@ -285,7 +286,7 @@ impl Task {
         match held.map_err(|error| self.obstacle(error, &self.layout.live(&self.config.node_id)))? {
             Hold::Held => {}
             Hold::Waiting(until) => {
-                self.reporter.place(Place::Absent).await;
+                self.reporter.place(QueueRank::Absent).await;
                 seat.queue.give_up(&seat.session, &self.layout).await.map_err(Obstacle::Failed)?;
                 return Ok(Some(until));
             }
@@ -294,7 +295,7 @@ impl Task {
         loop {
             let standing = seat.queue.look(&seat.session, &self.layout, &self.config).await;
             match standing.map_err(|error| self.obstacle(error, &self.layout.election()))? {
-                Standing::Removed => self.reporter.place(Place::Absent).await,
+                Standing::Removed => self.reporter.place(QueueRank::Absent).await,
                 Standing::At(place) => {
                     self.admitted = true;
                     self.reporter.place(place).await;

@@ -11,7 +11,8 @@ use quorapay_core::domain::{
     KeyHolders, MinorUnits, Operation, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentId,
     PaymentRequest, Proposal, Stamp, Undo,
 };
-use quorapay_core::replication::{Body, Epoch, LogIndex, Position, Timestamp, UnchainedEntry};
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::replication::{EntryBody, Position, UnchainedEntry};
 
 /// Requests of one history. More find nothing that these do not, and slow the fuzzer down.
 const MAX_REQUESTS: usize = 40;
@@ -68,7 +69,7 @@ impl Script<'_> {
             3 | 4 => OperationRequest::PaymentChange { payment: self.payment_made(), change: self.change() },
             5 => OperationRequest::Account { account: self.account(), change: self.account_change() },
             6 => self.batch(),
-            _ => OperationRequest::Fence,
+            _ => OperationRequest::KeyFence,
         }
     }
 
@@ -97,7 +98,7 @@ impl Script<'_> {
     /// One of the payments asked for, or one that nobody asked for.
     fn payment_made(&mut self) -> PaymentId {
         let at = usize::from(self.byte());
-        let nobody = PaymentId::derive(Stamp { timestamp_ms: 1, epoch: 1, index: 9_999 }, 0);
+        let nobody = PaymentId::derive(Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: LogIndex(9_999) }, 0);
         if at == 255 || self.made.is_empty() { nobody } else { self.made[at % self.made.len()] }
     }
 
@@ -148,7 +149,7 @@ struct History {
 
 impl History {
     fn stamp(&self) -> Stamp {
-        Stamp { timestamp_ms: self.now_ms, epoch: 1, index: self.last.index.0 + 1 }
+        Stamp { timestamp: Timestamp(self.now_ms), epoch: Epoch(1), index: LogIndex(self.last.index.0 + 1) }
     }
 
     /// Ends the holds whose time is up, as a leader does of its own accord.
@@ -174,9 +175,9 @@ impl History {
         let stamp = self.stamp();
         let applied = self.follower.apply(stamp, &operation).expect("every bank decides the same");
         self.done.push((undo, applied));
-        let (epoch, timestamp) = (Epoch(stamp.epoch), Timestamp(stamp.timestamp_ms));
-        let body = Body::Operation(operation);
-        let entry = UnchainedEntry { index: LogIndex(stamp.index), epoch, timestamp, body }.chain(&self.last.hash);
+        let (epoch, timestamp) = (stamp.epoch, stamp.timestamp);
+        let body = EntryBody::Operation(operation);
+        let entry = UnchainedEntry { index: stamp.index, epoch, timestamp, body }.chain(&self.last.hash);
         let entry = Arc::new(entry);
         transport::fuzzing::entry(&entry, &self.last.hash);
         ledger::fuzzing::entry(&entry);

@@ -5,7 +5,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::runtime::{Committed, NodeStatus, ReadPoint};
-use quorapay_core::replication::{Epoch, LogIndex, NodeId};
+use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::replication::NodeId;
 
 const INDEX: HeaderName = HeaderName::from_static("quorapay-index");
 const EPOCH: HeaderName = HeaderName::from_static("quorapay-epoch");

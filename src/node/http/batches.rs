@@ -11,10 +11,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::runtime::{Committed, Consistency, SubmitError};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     Batch, BatchOutcome, IdempotencyKey, Operation, OperationRequest, PaymentOutcome, Rejection,
 };
-use quorapay_core::replication::{Entry, LogIndex};
+use quorapay_core::replication::Entry;
 
 use super::answer::{Answer, Mark};
 use super::batch_body::{BatchReader, Form};
@@ -178,7 +179,7 @@ impl Originals {
     /// Reads them from the ledger, entry by entry: many of them may stand in one large batch. `None` if this node
     /// cannot.
     async fn fetch(api: &Api, batch: &Batch, deadline: Instant) -> Option<Self> {
-        let mut wanted: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
+        let mut wanted: BTreeMap<LogIndex, Vec<u16>> = BTreeMap::new();
         for (item, decided) in batch.numbered() {
             if let PaymentOutcome::Repeated { index } = decided.outcome {
                 wanted.entry(index).or_default().push(item);
@@ -187,9 +188,9 @@ impl Originals {
         let mut originals = Self::default();
         let Some((newest, _)) = wanted.last_key_value() else { return Some(originals) };
         // Whoever answers may be a follower that is a moment behind.
-        api.node.read_point(Consistency::Local, Some(LogIndex(*newest)), deadline).await.ok()?;
+        api.node.read_point(Consistency::Local, Some(*newest), deadline).await.ok()?;
         for (index, items) in wanted {
-            let read = tokio::time::timeout_at(deadline.into(), api.node.entry(LogIndex(index)));
+            let read = tokio::time::timeout_at(deadline.into(), api.node.entry(index));
             let entry = read.await.ok()?.ok()??;
             originals.add(&entry, batch, &items)?;
         }
@@ -227,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::http::samples;
-    use quorapay_core::replication::Epoch;
+    use quorapay_core::domain::Epoch;
 
     fn committed(entry: Entry) -> Committed {
         Committed { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) }
@@ -258,7 +259,7 @@ mod tests {
     async fn a_repeated_payment_is_shown_as_its_original_and_said_to_be_one() {
         // The second payment of an earlier batch has the key that the first one of this batch repeats.
         let original = samples::batch_entry(false, &[FROZEN, samples::succeeded()]);
-        let later = samples::batch_entry(false, &[FROZEN, PaymentOutcome::Repeated { index: 7 }]);
+        let later = samples::batch_entry(false, &[FROZEN, PaymentOutcome::Repeated { index: LogIndex(7) }]);
         let committed = committed(later);
         let batch = batch_of(&committed.entry);
         let mut originals = Originals::default();

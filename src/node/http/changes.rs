@@ -116,8 +116,9 @@ mod tests {
 
     use super::*;
     use crate::http::samples;
+    use quorapay_core::domain::Epoch;
     use quorapay_core::domain::{MinorUnits, PaymentChangeKind, PaymentChangeOutcome, Rejection};
-    use quorapay_core::replication::{Entry, Epoch};
+    use quorapay_core::replication::Entry;
 
     fn answered(entry: Entry) -> (u16, Value) {
         let committed =
@@ -149,7 +150,7 @@ mod tests {
     fn a_change_of_a_payment_that_is_not_there_is_not_found() {
         let (mut entry, _) =
             samples::change_entry(PaymentChangeKind::Void, PaymentChangeOutcome::Rejected(Rejection::PaymentNotFound));
-        let quorapay_core::replication::Body::Operation(Operation::PaymentChange(change)) = &mut entry.body else {
+        let quorapay_core::replication::EntryBody::Operation(Operation::PaymentChange(change)) = &mut entry.body else {
             panic!("no change")
         };
         change.before = None;

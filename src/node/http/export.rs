@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use futures_util::stream::{self, Stream, StreamExt};
 
 use crate::runtime::ReadError;
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 use super::answer::{Answer, ExportFormat, Mark};
 use super::json::write_object;
@@ -126,7 +126,7 @@ mod tests {
     use crate::http::answer::NodeName;
     use crate::http::samples;
     use crate::runtime::ReadPoint;
-    use quorapay_core::replication::Epoch;
+    use quorapay_core::domain::Epoch;
 
     fn export(format: ExportFormat, pages: Vec<Result<Vec<u32>, ReadError>>) -> axum::response::Response {
         let export =

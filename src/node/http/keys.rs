@@ -7,8 +7,9 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Batch, IdempotencyKey, Operation, OperationRequest};
-use quorapay_core::replication::{Entry, LogIndex};
+use quorapay_core::replication::Entry;
 
 use super::answer::{Answer, Mark};
 use super::json::{ObjectWriter, write_object};
@@ -65,7 +66,7 @@ async fn fence(State(api): State<Api>, key: Result<Path<String>, PathRejection>,
         Query::new(parts.uri.query()).finish()?;
         let deadline = request::deadline(&parts.headers)?;
         let write = writes::Write { deadline, key: key.clone() };
-        let committed = write.submit(&api, OperationRequest::Fence).await?;
+        let committed = write.submit(&api, OperationRequest::KeyFence).await?;
         // If something has applied under the key already, that is its entry.
         let mut body = Vec::with_capacity(512);
         write_object(&mut body, |object| held_by(object, &committed.entry, &key));
@@ -100,7 +101,7 @@ async fn state_of(api: &Api, read: &Read<'_>, key: &IdempotencyKey) -> Result<An
 
 /// Writes what holds a key: as its call was answered, so that nothing has to be guessed from where things stand now.
 fn held_by(object: &mut ObjectWriter<'_>, entry: &Entry, key: &IdempotencyKey) {
-    let state = if matches!(entry.operation(), Some(Operation::Fence(_))) { "fenced" } else { "committed" };
+    let state = if matches!(entry.operation(), Some(Operation::KeyFence(_))) { "fenced" } else { "committed" };
     object.field("state", state);
     match entry.operation() {
         Some(Operation::Batch(batch)) if batch.key == *key => {
@@ -121,7 +122,7 @@ fn held_by(object: &mut ObjectWriter<'_>, entry: &Entry, key: &IdempotencyKey) {
             render::account_change(&mut json, entry, change);
             object.raw("account", &json);
         }
-        Some(Operation::Fence(_)) => {
+        Some(Operation::KeyFence(_)) => {
             object.field("index", &entry.index);
         }
         Some(Operation::Expiry(_)) | None => {}

@@ -6,7 +6,7 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 use super::answer::{Answer, ExportFormat};
 use super::export::{self, Export};

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use crate::runtime::{Committed, PaymentFilter, PaymentView};
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, OperationRequest, OrderId, PaymentStatus};
-use quorapay_core::replication::{LogIndex, Timestamp};
+use quorapay_core::domain::{LogIndex, Timestamp};
 
 use super::answer::{Answer, Mark};
 use super::json::write_object;
@@ -81,7 +81,7 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
         let (parts, _) = request.into_parts();
         let id = path_payment_id(id)?;
         let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
-        let index = LogIndex(id.index());
+        let index = id.index();
         let known = index > LogIndex(0) && index <= read.applied_index();
         let view = if known { read.fetch(api.node.payment(id, read.applied_index())).await? } else { None };
         // An id of another history may have an index that this ledger has too: the whole id must agree.

@@ -262,7 +262,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use quorapay_core::replication::LogIndex;
+    use quorapay_core::domain::LogIndex;
 
     fn body(problem: Problem) -> Value {
         serde_json::from_slice(problem.into_answer().body()).expect("JSON")

@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, StatusCode};
 
 use crate::runtime::{Consistency, NodeHandle, Place, ReadPoint};
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 use super::answer::{Answer, Mark};
 use super::json::{ObjectWriter, write_object};

@@ -2,11 +2,12 @@
 
 use crate::runtime::{FollowerStatus, NodeStatus, Role};
 use quorapay_core::domain::{
-    AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, Capture, Currency, DecidedItem, Expiry, Fence,
-    IdempotencyKey, MinorUnits, Operation, OperationRequest, OrderCap, OrderId, Payment, PaymentChange,
+    AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, Capture, Currency, DecidedItem, Expiry,
+    IdempotencyKey, KeyFence, MinorUnits, Operation, OperationRequest, OrderCap, OrderId, Payment, PaymentChange,
     PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome, PaymentRequest, PaymentState,
 };
-use quorapay_core::replication::{Body, Entry, Epoch, Hash, LogIndex, NodeId, StoreId, Timestamp, UnchainedEntry};
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::replication::{Entry, EntryBody, Hash, NodeId, StoreId, UnchainedEntry};
 
 pub(super) fn node(id: &str) -> NodeId {
     NodeId::parse(id).expect("valid")
@@ -28,13 +29,13 @@ pub(super) fn rendered(write: impl FnOnce(&mut Vec<u8>)) -> serde_json::Value {
 }
 
 /// An entry at index 7 of epoch 2.
-pub(super) fn entry(body: Body) -> Entry {
+pub(super) fn entry(body: EntryBody) -> Entry {
     let timestamp = Timestamp(1_700_000_000_005);
     UnchainedEntry { index: LogIndex(7), epoch: Epoch(2), timestamp, body }.chain(&Hash::default())
 }
 
 pub(super) fn start_entry() -> Entry {
-    entry(Body::EpochStart { leader: node("node1") })
+    entry(EntryBody::EpochStart { leader: node("node1") })
 }
 
 /// 12.50 euros from a card to a shop, with everything that a payment may have.
@@ -69,7 +70,7 @@ pub(super) fn authorized() -> PaymentOutcome {
 pub(super) fn payment_entry(request: PaymentRequest, outcome: PaymentOutcome) -> Entry {
     let fingerprint = request.fingerprint();
     let payment = Payment { key: key("order \"42\""), fingerprint, request, order_before: None, outcome };
-    entry(Body::Operation(Operation::Payment(payment)))
+    entry(EntryBody::Operation(Operation::Payment(payment)))
 }
 
 /// The change that an applied capture or refund of so much leaves.
@@ -87,16 +88,19 @@ pub(super) fn change_entry(change: PaymentChangeKind, outcome: PaymentChangeOutc
     let before = PaymentState::decided(&held_request(), authorized()).map(Box::new);
     let fingerprint = change.fingerprint(payment);
     let change = PaymentChange { key: key("change"), fingerprint, payment, change, before, outcome };
-    (entry(Body::Operation(Operation::PaymentChange(change))), payment)
+    (entry(EntryBody::Operation(Operation::PaymentChange(change))), payment)
 }
 
 fn held_id() -> PaymentId {
-    PaymentId::derive(quorapay_core::domain::Stamp { timestamp_ms: 1_700_000_000_001, epoch: 2, index: 5 }, 0)
+    PaymentId::derive(
+        quorapay_core::domain::Stamp { timestamp: Timestamp(1_700_000_000_001), epoch: Epoch(2), index: LogIndex(5) },
+        0,
+    )
 }
 
 pub(super) fn expiry_entry() -> Entry {
     let before = PaymentState::decided(&held_request(), authorized()).expect("no repeat");
-    entry(Body::Operation(Operation::Expiry(Expiry { payment: held_id(), before })))
+    entry(EntryBody::Operation(Operation::Expiry(Expiry { payment: held_id(), before })))
 }
 
 /// A batch of equal payments with these outcomes. Their keys are `item 0` and so on.
@@ -107,20 +111,20 @@ pub(super) fn batch_entry(atomic: bool, outcomes: &[PaymentOutcome]) -> Entry {
         DecidedItem { key: Some((key, request.fingerprint())), request, order_before: None, outcome: *outcome }
     };
     let items: Vec<DecidedItem> = outcomes.iter().enumerate().map(item).collect();
-    let fingerprint = OperationRequest::Fence.fingerprint();
-    entry(Body::Operation(Operation::Batch(Batch { key: key("batch"), fingerprint, atomic, items })))
+    let fingerprint = OperationRequest::KeyFence.fingerprint();
+    entry(EntryBody::Operation(Operation::Batch(Batch { key: key("batch"), fingerprint, atomic, items })))
 }
 
 pub(super) fn account_entry(id: &str, change: AccountChangeKind) -> Entry {
     let account = account(id);
     let fingerprint = change.fingerprint(&account);
     let change = AccountChange { key: key("account"), fingerprint, account, change, outcome: AccountOutcome::Applied };
-    entry(Body::Operation(Operation::Account(change)))
+    entry(EntryBody::Operation(Operation::Account(change)))
 }
 
 pub(super) fn fence_entry(text: &str) -> Entry {
-    let fingerprint = OperationRequest::Fence.fingerprint();
-    entry(Body::Operation(Operation::Fence(Fence { key: key(text), fingerprint })))
+    let fingerprint = OperationRequest::KeyFence.fingerprint();
+    entry(EntryBody::Operation(Operation::KeyFence(KeyFence { key: key(text), fingerprint })))
 }
 
 pub(super) fn account_change_of(entry: &Entry) -> &AccountChange {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::error::LedgerError;
 use quorapay_core::domain::{
     AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountStatus, Batch, Capture, Currency, DecidedItem,
-    Fingerprint, HoldEnd, IdempotencyKey, MinorUnits, OrderCap, OrderId, OrderState, Overdraft, PaymentId,
+    Fingerprint, HoldEnd, IdempotencyKey, LogIndex, MinorUnits, OrderCap, OrderId, OrderState, Overdraft, PaymentId,
     PaymentOutcome, PaymentRequest, PaymentState, Rejection,
 };
 use quorapay_core::replication::NodeId;
@@ -37,7 +37,7 @@ pub(super) struct PaymentDetail<'a> {
     expires_at_ms: Option<u64>,
     /// In a batch: the index of the entry that holds the payment's key.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    repeats: Option<u64>,
+    repeats: Option<LogIndex>,
     /// Of a payment that is not captured at once: how long its hold was to live.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     expires_in_s: Option<u32>,
@@ -127,7 +127,7 @@ impl<'a> PaymentDetail<'a> {
             (None, Some((from_held, expires_at_ms)), None, (None, None)) => {
                 PaymentOutcome::Authorized { from_held, expires_at_ms }
             }
-            (None, None, Some(index), (None, None)) => PaymentOutcome::Repeated { index },
+            (None, None, Some(index), (None, None)) => PaymentOutcome::Repeated { index: index },
             _ => return Err(LedgerError::Damaged("its outcome contradicts itself".to_owned())),
         };
         let capture = self.expires_in_s.map_or(Capture::Automatic, |expires_in_s| Capture::Manual { expires_in_s });
@@ -259,7 +259,7 @@ pub(super) struct StateDetail<'a> {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     order: Option<Cow<'a, OrderId>>,
     changes: u32,
-    last_change: u64,
+    last_change: LogIndex,
 }
 
 impl<'a> StateDetail<'a> {

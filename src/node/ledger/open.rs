@@ -12,7 +12,8 @@ use super::reader::LedgerReader;
 use super::start::{Meta, last_index, load, read_meta};
 use super::watermark::Watermark;
 use super::writer::LedgerWriter;
-use quorapay_core::replication::{LogIndex, NodeId, ReplicaStart, StoreId};
+use quorapay_core::domain::LogIndex;
+use quorapay_core::replication::{NodeId, ReplicaStart, StoreId};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/ledger");
 

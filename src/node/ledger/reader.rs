@@ -15,7 +15,8 @@ use super::row::{
     COLUMNS, LIGHT_COLUMNS, column, from_sql, index_of, is_heavy, is_left_out, parsed, read_entry, to_sql,
 };
 use quorapay_core::domain::PaymentId;
-use quorapay_core::replication::{Body, Entry, Epoch, Hash, LogIndex, NodeId, Position, Timestamp};
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::replication::{Entry, EntryBody, Hash, NodeId, Position};
 
 /// Most indexes looked up by one statement.
 const LOOKUP_ROWS: usize = 256;
@@ -44,7 +45,7 @@ impl Gathered {
     }
 
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
-        self.weight += entry.weight();
+        self.weight += entry.encoded_len();
         self.entries.push(entry);
     }
 
@@ -234,7 +235,7 @@ impl LedgerReader {
         let mut leaders = BTreeMap::new();
         while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
             let entry = read_entry(&row)?;
-            if let Body::EpochStart { leader } = &entry.body {
+            if let EntryBody::EpochStart { leader } = &entry.body {
                 leaders.insert(entry.epoch, leader.clone());
             }
         }

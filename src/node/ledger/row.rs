@@ -13,10 +13,11 @@ use super::detail::{
 };
 use super::error::LedgerError;
 use quorapay_core::domain::{
-    AccountChange, AccountId, Batch, Currency, Expiry, Fence, Fingerprint, IdempotencyKey, MinorUnits, Operation,
+    AccountChange, AccountId, Batch, Currency, Expiry, Fingerprint, IdempotencyKey, KeyFence, MinorUnits, Operation,
     Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentState,
 };
-use quorapay_core::replication::{Body, Entry, Epoch, Hash, LogIndex, Timestamp};
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::replication::{Entry, EntryBody, Hash};
 
 /// The columns in the order in which rows are bound and read.
 pub(super) const COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, \
@@ -69,11 +70,11 @@ kinds!(
 );
 
 /// The name of the kind of an entry that says this.
-fn kind(body: &Body) -> &'static Arc<str> {
+fn kind(body: &EntryBody) -> &'static Arc<str> {
     let operation = match body {
-        Body::EpochStart { .. } => return &KINDS.epoch_start,
-        Body::Configuration(_) => return &KINDS.configuration,
-        Body::Operation(operation) => operation,
+        EntryBody::EpochStart { .. } => return &KINDS.epoch_start,
+        EntryBody::Configuration(_) => return &KINDS.configuration,
+        EntryBody::Operation(operation) => operation,
     };
     let rejected = operation.rejection().is_some();
     match operation {
@@ -92,7 +93,7 @@ fn kind(body: &Body) -> &'static Arc<str> {
         Operation::Batch(_) => &KINDS.batch,
         Operation::Account(_) if rejected => &KINDS.account_rejected,
         Operation::Account(_) => &KINDS.account,
-        Operation::Fence(_) => &KINDS.fence,
+        Operation::KeyFence(_) => &KINDS.fence,
     }
 }
 
@@ -174,8 +175,8 @@ pub(super) fn bind_entry(arguments: &mut SqliteArguments, entry: &Entry) -> Resu
     bind.integer(Some(to_sql(entry.timestamp.0)?));
     bind.shared(kind(&entry.body));
     let (key, fingerprint) = match &entry.body {
-        Body::Operation(operation) => (operation.key(), operation.fingerprint()),
-        Body::EpochStart { .. } | Body::Configuration(_) => (None, None),
+        EntryBody::Operation(operation) => (operation.key(), operation.fingerprint()),
+        EntryBody::EpochStart { .. } | EntryBody::Configuration(_) => (None, None),
     };
     bind.text(key.map(IdempotencyKey::as_str));
     bind.blob(fingerprint.as_ref().map(|fingerprint| &fingerprint.0[..]));
@@ -195,13 +196,13 @@ pub(super) fn bind_entry(arguments: &mut SqliteArguments, entry: &Entry) -> Resu
     Ok(ROW_BYTES + u64::try_from(text_bytes).unwrap_or(u64::MAX / 2))
 }
 
-fn movement_and_detail(body: &Body) -> (Movement<'_>, Option<String>) {
+fn movement_and_detail(body: &EntryBody) -> (Movement<'_>, Option<String>) {
     let operation = match body {
-        Body::EpochStart { leader } => {
+        EntryBody::EpochStart { leader } => {
             return (Movement::default(), Some(to_json(&EpochStartDetail { leader: leader.clone() })));
         }
-        Body::Configuration(configuration) => return (Movement::default(), Some(to_json(configuration))),
-        Body::Operation(operation) => operation,
+        EntryBody::Configuration(configuration) => return (Movement::default(), Some(to_json(configuration))),
+        EntryBody::Operation(operation) => operation,
     };
     match operation {
         Operation::Payment(payment) => {
@@ -224,7 +225,7 @@ fn movement_and_detail(body: &Body) -> (Movement<'_>, Option<String>) {
         }
         Operation::Batch(batch) => (Movement::default(), Some(to_json(&BatchDetail::of(batch)))),
         Operation::Account(change) => (Movement::default(), Some(to_json(&AccountDetail::of(change)))),
-        Operation::Fence(_) => (Movement::default(), None),
+        Operation::KeyFence(_) => (Movement::default(), None),
     }
 }
 
@@ -273,9 +274,9 @@ pub(super) fn read_entry(row: &SqliteRow) -> Result<Arc<Entry>, LedgerError> {
 fn read_at(row: &SqliteRow, index: LogIndex) -> Result<Entry, LedgerError> {
     let name: &str = column(row, 3)?;
     let body = match name {
-        "epoch_start" => Body::EpochStart { leader: from_json::<EpochStartDetail>(column(row, 13)?)?.leader },
-        "configuration" => Body::Configuration(from_json(column(row, 13)?)?),
-        _ => Body::Operation(read_operation(row, name)?),
+        "epoch_start" => EntryBody::EpochStart { leader: from_json::<EpochStartDetail>(column(row, 13)?)?.leader },
+        "configuration" => EntryBody::Configuration(from_json(column(row, 13)?)?),
+        _ => EntryBody::Operation(read_operation(row, name)?),
     };
     if **kind(&body) != *name {
         // The hash does not cover the name of the kind, but lists select by it.
@@ -307,7 +308,7 @@ fn read_operation(row: &SqliteRow, name: &str) -> Result<Operation, LedgerError>
             let (key, fingerprint) = (read_key(row)?, read_fingerprint(row)?);
             Operation::Account(AccountChange { key, fingerprint, account, change, outcome })
         }
-        "fence" => Operation::Fence(Fence { key: read_key(row)?, fingerprint: read_fingerprint(row)? }),
+        "fence" => Operation::KeyFence(KeyFence { key: read_key(row)?, fingerprint: read_fingerprint(row)? }),
         other => return Err(LedgerError::Damaged(format!("no kind of entry is called {other:?}"))),
     })
 }

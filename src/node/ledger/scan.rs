@@ -7,8 +7,9 @@ use sqlx::AssertSqlSafe;
 use super::error::LedgerError;
 use super::reader::{Gathered, LedgerReader};
 use super::row::{LIGHT_COLUMNS, to_sql};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, Currency, OrderId};
-use quorapay_core::replication::{Entry, LogIndex};
+use quorapay_core::replication::Entry;
 
 /// What an entry is wanted for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::error::LedgerError;
 use super::reader::decode_position;
 use super::row::{COLUMNS, column, from_sql, read_entry, to_sql};
+use quorapay_core::domain::{Epoch, LogIndex};
 use quorapay_core::replication::{
-    Body, Configuration, Entry, Epoch, EpochSpan, LogIndex, NodeId, Position, Promise, ReplicaStart, StoreId,
+    Configuration, Entry, EntryBody, EpochSpan, NodeId, Position, Promise, ReplicaStart, StoreId,
 };
 
 /// At least this many entries are loaded and verified, if there are as many: what repeated requests and followers that
@@ -181,7 +182,7 @@ async fn configurations(connection: &mut SqliteConnection) -> Result<Vec<(LogInd
     let mut configurations = Vec::with_capacity(rows.len());
     for row in rows {
         let entry = read_entry(&row)?;
-        if let Body::Configuration(configuration) = &entry.body {
+        if let EntryBody::Configuration(configuration) = &entry.body {
             configurations.push((entry.index, configuration.clone()));
         }
     }

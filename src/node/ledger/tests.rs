@@ -14,8 +14,9 @@ use super::*;
 use quorapay_core::domain::{
     AccountId, Currency, DecidedPayment, Operation, OperationRequest, OrderId, PaymentId, PaymentOutcome,
 };
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::replication::sample::{Chain, account, batch, item, node, payment};
-use quorapay_core::replication::{Entry, Epoch, Hash, LogIndex, Persist, Position, Promise, StoreId, Timestamp};
+use quorapay_core::replication::{Entry, Hash, Persist, Position, Promise, StoreId};
 
 mod any_entry;
 mod cost;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::error::LedgerError;
-use quorapay_core::replication::{Epoch, Hash, LogIndex, Position};
+use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::replication::{Hash, Position};
 
 const FILE_NAME: &str = "watermark";
 const HEADING: &str = "quorapay-watermark-1";

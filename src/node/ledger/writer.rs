@@ -13,7 +13,8 @@ use super::error::LedgerError;
 use super::files::checkpoint_options;
 use super::row::{COLUMN_COUNT, bind_entry, to_sql};
 use super::statements::{MAX_ROWS, Shape, Statements};
-use quorapay_core::replication::{Entry, LogIndex, Persist, Promise, ReplicaStart};
+use quorapay_core::domain::LogIndex;
+use quorapay_core::replication::{Entry, Persist, Promise, ReplicaStart};
 
 /// SQLite's page, and about what a page costs in the WAL.
 const PAGE_BYTES: u64 = 4096;

@@ -13,8 +13,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use quorapay_core::domain::Proposal;
+use quorapay_core::domain::{Epoch, LogIndex};
 use quorapay_core::engine::{Answer, CallerId, Effect, Engine, Input};
-use quorapay_core::replication::{self, Epoch, Event, LogIndex, NodeId, Now, ReadId, Request, Response, RpcId};
+use quorapay_core::replication::{self, Event, NodeId, Now, ReadId, Request, Response, RpcId};
 
 use super::executor::Executor;
 use super::metrics::Metrics;
@@ -131,7 +132,7 @@ impl EventLoop {
             for message in lot.drain(..) {
                 self.take(now, message);
             }
-            self.engine.poll(now, &mut effects);
+            self.engine.take_effects(now, &mut effects);
             for effect in effects.drain(..) {
                 self.execute(effect)?;
             }

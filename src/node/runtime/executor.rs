@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::transport::{PeerClient, PeerError};
 use crate::views::ViewsReader;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Input, SearchId, Wanted};
 use quorapay_core::replication::{
-    CoordinationCommand, Entry, Event, LogIndex, NodeId, Outgoing, Persist, Position, Request, RequestId, Response,
+    CoordinationCommand, Entry, Event, NodeId, Outgoing, Persist, Position, Request, RequestId, Response,
 };
 
 use super::event_loop::Message;
@@ -138,7 +139,7 @@ fn time_limit(request: &Outgoing) -> Duration {
     match request {
         Outgoing::Append { .. } | Outgoing::Plain(Request::Fence { .. }) => APPEND_TIMEOUT,
         Outgoing::Plain(Request::Fetch { .. }) => FETCH_TIMEOUT,
-        Outgoing::Plain(Request::Append(_) | Request::HearLeader | Request::ReadIndex | Request::Yield { .. }) => {
+        Outgoing::Plain(Request::Append(_) | Request::PreVote | Request::ReadIndex | Request::Transfer { .. }) => {
             QUICK_TIMEOUT
         }
     }
@@ -167,7 +168,7 @@ fn fitting(mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
     let mut bytes = 0;
     let fits = |entry: &&Arc<Entry>| {
         let first = bytes == 0;
-        bytes += entry.weight();
+        bytes += entry.encoded_len();
         first || bytes <= MESSAGE_BYTES
     };
     let fitting = entries.iter().take_while(fits).count();
@@ -233,7 +234,7 @@ pub(super) async fn read_chain_within(
     let entries = ledger.entries_within(previous.next(), to, most, most_bytes).await?;
     let (mut end, mut hashed) = (place, 0);
     for entry in &entries {
-        hashed += entry.weight();
+        hashed += entry.encoded_len();
         if hashed >= HASHED_AT_ONCE {
             // The event loop shares this thread; a few batches take longer than it may be kept waiting.
             tokio::task::yield_now().await;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::ledger::{LedgerError, LedgerReader};
 use crate::views::{ViewsError, ViewsReader};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{IdempotencyKey, KeyDigest, KeyHolder, Operation, PaymentId, PaymentState};
 use quorapay_core::engine::{Found, Wanted};
-use quorapay_core::replication::{Entry, LogIndex};
+use quorapay_core::replication::Entry;
 
 /// Why something could not be looked up.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +62,8 @@ async fn find_keys(
     each_entry(ledger, by_index.keys().copied().collect(), |entry| {
         let operation = entry.operation().ok_or(FindError::Contradiction(entry.index))?;
         for digest in &by_index[&entry.index] {
-            let holder = operation.holder_of(by_digest[digest], entry.index.0);
-            if holder.fingerprint.is_none() && !matches!(operation, Operation::Fence(_)) {
+            let holder = operation.holder_of(by_digest[digest], entry.index);
+            if holder.fingerprint.is_none() && !matches!(operation, Operation::KeyFence(_)) {
                 return Err(FindError::Contradiction(entry.index));
             }
             holders.insert(*digest, holder);
@@ -81,7 +82,7 @@ async fn find_payments(
 ) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
     let mut states = changed_states(views, ledger, wanted.iter().copied()).await?;
     let unchanged = wanted.iter().filter(|id| !states.contains_key(id));
-    let decided = states_at(ledger, unchanged.map(|id| (*id, LogIndex(id.index())))).await?;
+    let decided = states_at(ledger, unchanged.map(|id| (*id, id.index()))).await?;
     states.extend(decided);
     Ok(states)
 }

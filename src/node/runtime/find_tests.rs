@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::ledger::{self, Identity, OpenLedger};
 use crate::views::{self, OpenViews};
-use quorapay_core::domain::{OrderId, Stamp};
+use quorapay_core::domain::{Epoch, OrderId, Stamp, Timestamp};
 use quorapay_core::replication::sample::{Chain, node};
 use quorapay_core::replication::{Persist, StoreId};
 
@@ -38,7 +38,7 @@ async fn every_key_is_found_with_the_request_that_it_holds_and_no_other_is() {
     let mut wanted = Wanted::default();
     for entry in &files.chain.entries {
         for key in entry.operation().into_iter().flat_map(Operation::keys) {
-            expected.insert(key.digest(), entry.operation().unwrap().holder_of(key, entry.index.0));
+            expected.insert(key.digest(), entry.operation().unwrap().holder_of(key, entry.index));
             wanted.keys.insert(key.clone(), None);
         }
     }
@@ -68,8 +68,13 @@ async fn payments_are_found_as_they_stand_and_only_by_their_whole_id() {
     }
     let mut wanted = Wanted { payments: expected.keys().copied().collect(), ..Wanted::default() };
     let some = *expected.keys().next().unwrap();
-    wanted.payments.insert(PaymentId::derive(Stamp { timestamp_ms: 1, epoch: 1, index: some.index() }, some.item()));
-    wanted.payments.insert(PaymentId::derive(Stamp { timestamp_ms: 1, epoch: 1, index: 99_999 }, 0));
+    wanted.payments.insert(PaymentId::derive(
+        Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: some.index() },
+        some.item(),
+    ));
+    wanted
+        .payments
+        .insert(PaymentId::derive(Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: LogIndex(99_999) }, 0));
     let found = find(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
     assert_eq!(found.payments, expected);
 }

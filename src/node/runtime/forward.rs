@@ -104,12 +104,12 @@ fn gather(
     waiting: &mut mpsc::Receiver<Forwarded>,
     left_over: &mut Option<Forwarded>,
 ) -> Vec<Forwarded> {
-    let mut weight = first.proposal.request.weight();
+    let mut weight = first.proposal.request.encoded_len();
     let mut batch = vec![first];
     while batch.len() < BATCH
         && let Ok(write) = waiting.try_recv()
     {
-        weight += write.proposal.request.weight();
+        weight += write.proposal.request.encoded_len();
         if weight > BATCH_BYTES {
             *left_over = Some(write);
             break;

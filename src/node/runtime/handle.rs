@@ -13,8 +13,9 @@ use crate::ledger::LedgerReader;
 use crate::transport::PeerClient;
 use crate::views::ViewsReader;
 use quorapay_core::domain::{AccountId, AccountState, Currency, KeyDigest};
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::engine::{Engine, Input};
-use quorapay_core::replication::{Entry, Epoch, LogIndex, NodeId, Now, Timestamp};
+use quorapay_core::replication::{Entry, NodeId, Now};
 
 use super::event_loop::{Message, Pulse};
 use super::forward::Forwarder;

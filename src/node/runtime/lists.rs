@@ -10,7 +10,8 @@ use crate::ledger::{ScanFilter, ScanFor};
 use quorapay_core::domain::{
     AccountId, DecidedPayment, MinorUnits, OrderId, PaymentId, PaymentOutcome, PaymentState, PaymentStatus,
 };
-use quorapay_core::replication::{Entry, LogIndex, Timestamp};
+use quorapay_core::domain::{LogIndex, Timestamp};
+use quorapay_core::replication::Entry;
 
 use super::handle::{NodeHandle, ReadError};
 use super::reads::{Page, PaymentFilter, PaymentView, Place, StatementFilter, StatementLine, unreadable};
@@ -228,7 +229,7 @@ impl NodeHandle {
         let known = self.shared.views.changed_to(status, floor, (scan.below, 0), most).await.map_err(unreadable)?;
         let reached = known.last().map(|(index, _)| *index).filter(|_| known.len() == most).unwrap_or(floor);
         let young = self.shared.ledger.changed_payments(projected, at).await.map_err(unreadable)?;
-        let young = young.into_iter().map(|id| LogIndex(id.index()));
+        let young = young.into_iter().map(|id| id.index());
         let indexes: BTreeSet<LogIndex> = known.into_iter().map(|(index, _)| index).chain(young).collect();
         let indexes = indexes.range(reached..scan.below).rev().copied().collect();
         self.fetch(indexes, scan.at_least, (reached > scan.at_least).then_some(reached)).await
@@ -341,7 +342,7 @@ fn lines(entry: &Arc<Entry>, account: &AccountId) -> Vec<StatementLine> {
     let mut lines = Vec::new();
     for posting in operation.postings(entry.stamp()) {
         // A capture or a refund stands in an entry of its own, whatever the number of its payment is.
-        let item = if LogIndex(posting.payment.index()) == entry.index { posting.payment.item() } else { 0 };
+        let item = if posting.payment.index() == entry.index { posting.payment.item() } else { 0 };
         let (amount, balance, counterparty) = if posting.from == account {
             (MinorUnits::new(-posting.amount.get()), posting.from_balance, posting.to)
         } else if posting.to == account {

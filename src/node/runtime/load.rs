@@ -5,9 +5,10 @@ use std::path::Path;
 
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::views::{self, OpenViews};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Bank, KeyDigest, OrderDigest};
 use quorapay_core::engine::{Engine, EngineStart};
-use quorapay_core::replication::{LogIndex, ReplicaConfig, ReplicaStart};
+use quorapay_core::replication::{ReplicaConfig, ReplicaStart};
 
 use super::executor::read_chain;
 use super::node::NodeError;

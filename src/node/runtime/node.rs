@@ -16,8 +16,9 @@ use crate::ledger::{self, Identity, LedgerError, OpenLedger};
 use crate::transport::{Inbound, PeerClient, PeerIdentity, PeerServer, peer_router, watch_presence};
 use crate::views::ViewsError;
 use quorapay_core::domain::Divergence;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
-use quorapay_core::replication::{Event, Limits, LogIndex, NodeId, ReplicaConfig, StoreId, Timing};
+use quorapay_core::replication::{Event, Limits, NodeId, ReplicaConfig, StoreId, Timing};
 
 use super::event_loop::{EventLoop, Message, Publishing, Waiting};
 use super::executor::Executor;

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::ledger::LedgerReader;
 use crate::views::ViewsWriter;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
-use quorapay_core::replication::LogIndex;
 
 use super::event_loop::{Message, Pulse};
 use super::executor::{read_chain, tell};

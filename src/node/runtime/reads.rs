@@ -12,7 +12,8 @@ use futures_util::Stream;
 use quorapay_core::domain::{
     AccountId, Currency, MinorUnits, Operation, OrderId, PaymentId, PaymentState, PaymentStatus, PostingKind,
 };
-use quorapay_core::replication::{Entry, Epoch, LogIndex, NodeId, Timestamp};
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::replication::{Entry, NodeId};
 
 use super::find::{changed_states, state_after};
 use super::handle::{NodeHandle, ReadError};
@@ -151,7 +152,7 @@ impl NodeHandle {
     /// [`ReadError::Storage`] if the ledger or the views cannot be read, [`ReadError::Overloaded`] if the loop's queue is
     /// full.
     pub async fn payment(&self, id: PaymentId, at: LogIndex) -> Result<Option<PaymentView>, ReadError> {
-        let index = LogIndex(id.index());
+        let index = id.index();
         if index == LogIndex(0) || index > at {
             return Ok(None);
         }
@@ -167,17 +168,17 @@ impl NodeHandle {
     async fn history(&self, state: &PaymentState) -> Result<Vec<Arc<Entry>>, ReadError> {
         let mut history = Vec::new();
         let mut last = state.last_change;
-        while last > 0 {
+        while last > LogIndex(0) {
             let entry = self.changing_entry(last).await?;
-            last = before(&entry).map_or(0, |before| before.last_change);
+            last = before(&entry).map_or(LogIndex(0), |before| before.last_change);
             history.push(entry);
         }
         history.reverse();
         Ok(history)
     }
 
-    async fn changing_entry(&self, index: u64) -> Result<Arc<Entry>, ReadError> {
-        let entry = self.entry(LogIndex(index)).await?;
+    async fn changing_entry(&self, index: LogIndex) -> Result<Arc<Entry>, ReadError> {
+        let entry = self.entry(index).await?;
         entry.ok_or_else(|| unreadable(format!("entry {index}, which changed a payment, is missing")))
     }
 
@@ -196,7 +197,7 @@ impl NodeHandle {
         let mut states = Vec::with_capacity(decided.len());
         for (id, decided) in decided {
             let mut state = in_memory.remove(&id).or_else(|| on_disk.get(&id).cloned()).unwrap_or(decided);
-            while state.last_change > at.0 {
+            while state.last_change > at {
                 let entry = self.changing_entry(state.last_change).await?;
                 state = before(&entry).cloned().ok_or_else(|| unreadable(format!("{id} changed out of nothing")))?;
             }
@@ -253,7 +254,7 @@ fn before(entry: &Entry) -> Option<&PaymentState> {
     match entry.operation()? {
         Operation::PaymentChange(change) => change.before.as_deref(),
         Operation::Expiry(expiry) => Some(&expiry.before),
-        Operation::Payment(_) | Operation::Account(_) | Operation::Batch(_) | Operation::Fence(_) => None,
+        Operation::Payment(_) | Operation::Account(_) | Operation::Batch(_) | Operation::KeyFence(_) => None,
     }
 }
 

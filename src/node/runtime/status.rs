@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::engine::Engine;
-use quorapay_core::replication::{Configuration, Epoch, LogIndex, NodeId, Now, Replica, StoreId, Timestamp};
+use quorapay_core::replication::{Configuration, NodeId, Now, Replica, StoreId};
 
 /// What a node is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -40,7 +40,7 @@ struct Asked {
 
 impl Asked {
     fn of(proposal: &Proposal) -> Self {
-        Self { key: proposal.key.clone(), is_fence: proposal.request == OperationRequest::Fence }
+        Self { key: proposal.key.clone(), is_fence: proposal.request == OperationRequest::KeyFence }
     }
 }
 
@@ -115,7 +115,7 @@ impl NodeHandle {
         match operation.fingerprint_under(&asked.key) {
             None => Attempt::Unknown,
             Some(held) if held == fingerprint || asked.is_fence => Attempt::Committed(self.committed(entry, true)),
-            Some(_) if matches!(operation, Operation::Fence(_)) => Attempt::Fenced,
+            Some(_) if matches!(operation, Operation::KeyFence(_)) => Attempt::Fenced,
             Some(_) => Attempt::KeyReused,
         }
     }
@@ -185,7 +185,7 @@ impl NodeHandle {
                     Attempt::Unknown
                 }
                 Attempt::Committed(committed) => {
-                    bytes += committed.entry.weight();
+                    bytes += committed.entry.encoded_len();
                     Attempt::Committed(committed)
                 }
                 other => other,

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::ledger::{LedgerError, LedgerReader, Watermark};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
-use quorapay_core::replication::{Event, LogIndex};
+use quorapay_core::replication::Event;
 
 use super::event_loop::{Message, Pulse};
 use super::executor::{read_chain_within, tell};

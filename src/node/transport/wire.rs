@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use quorapay_core::replication::{
-    Append, Body, Entry, Epoch, Hash, LogIndex, NodeId, Outgoing, Request, Timestamp, UnchainedEntry,
-};
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::replication::{Append, Entry, EntryBody, Hash, NodeId, Outgoing, Request, UnchainedEntry};
 
 /// What went wrong with a peer's bytes.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +33,7 @@ struct EntryRef<'a> {
     index: LogIndex,
     epoch: Epoch,
     timestamp: Timestamp,
-    body: &'a Body,
+    body: &'a EntryBody,
 }
 
 pub(super) fn encode_request(outgoing: &Outgoing) -> Vec<u8> {
@@ -122,16 +121,16 @@ pub enum ForwardedAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorapay_core::replication::{Batch, Position};
+    use quorapay_core::replication::{EntryBatch, Position};
 
     #[test]
     fn an_append_written_from_shared_entries_reads_back_whole() {
-        let body = Body::EpochStart { leader: NodeId::parse("node1").expect("valid") };
+        let body = EntryBody::EpochStart { leader: NodeId::parse("node1").expect("valid") };
         let entry = UnchainedEntry { index: LogIndex(7), epoch: Epoch(3), timestamp: Timestamp(9), body };
         let head = |entries| Append {
             epoch: Epoch(3),
             round: 4,
-            log: Some(Batch { previous: Position::default(), entries }),
+            log: Some(EntryBatch { previous: Position::default(), entries }),
             commit_index: LogIndex(5),
             commit_hash: Some(Hash([7; 32])),
         };

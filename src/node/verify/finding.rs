@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]

@@ -18,7 +18,8 @@ use quorapay_core::domain::{
     AccountId, Bank, MinorUnits, Operation, OrderDigest, OrderId, OrderState, PaymentId, PaymentOutcome,
     PaymentRequest, PaymentStatus, Rejection,
 };
-use quorapay_core::replication::{Entry, LogIndex, Position, Timestamp};
+use quorapay_core::domain::{LogIndex, Timestamp};
+use quorapay_core::replication::{Entry, Position};
 
 use crate::runtime::state_after;
 
@@ -211,7 +212,7 @@ impl Audit {
         let diverged = |reason: String| Ok(Err(Finding::Diverged { index: entry.index, reason }));
         match entry.operation() {
             Some(Operation::PaymentChange(change)) if self.bank.payment(change.payment).is_none() => {
-                let decided_at = LogIndex(change.payment.index());
+                let decided_at = change.payment.index();
                 let decided = if decided_at < entry.index { read_entry(ledger, decided_at).await? } else { None };
                 match decided.and_then(|decided| state_after(&decided, change.payment)) {
                     Some(truth) => self.bank.recall_payment(change.payment, truth),
@@ -227,9 +228,9 @@ impl Audit {
                     else {
                         continue;
                     };
-                    let original = read_entry(ledger, LogIndex(index)).await?;
+                    let original = read_entry(ledger, index).await?;
                     let held = original.and_then(|original| original.operation()?.fingerprint_under(key));
-                    if LogIndex(index) >= entry.index || held != Some(*fingerprint) {
+                    if index >= entry.index || held != Some(*fingerprint) {
                         return diverged(format!("entry {index} does not hold the payment under {key:?}"));
                     }
                 }
@@ -297,8 +298,8 @@ impl Audit {
             _ => None,
         };
         if let Some((id, state)) = changed.and_then(|id| Some((id, self.bank.payment(id)?))) {
-            let change = (LogIndex(state.last_change), state.status());
-            self.changed.insert((LogIndex(id.index()), id.item()), change);
+            let change = (state.last_change, state.status());
+            self.changed.insert((id.index(), id.item()), change);
         }
         if self.report.projected.is_some_and(|projected| entry.index <= projected) {
             expected.keys.append(&mut found.keys);
@@ -383,7 +384,9 @@ fn check_orders(bank: &Bank, operation: &Operation) -> Result<(), String> {
         Operation::Batch(batch) => {
             batch.items.iter().map(|item| (&item.request, item.order_before, item.outcome)).collect()
         }
-        Operation::Account(_) | Operation::PaymentChange(_) | Operation::Expiry(_) | Operation::Fence(_) => Vec::new(),
+        Operation::Account(_) | Operation::PaymentChange(_) | Operation::Expiry(_) | Operation::KeyFence(_) => {
+            Vec::new()
+        }
     };
     let mut here: BTreeMap<&OrderId, OrderState> = BTreeMap::new();
     for (request, said, outcome) in payments {

@@ -12,7 +12,7 @@ use quorapay_core::domain::{
     IdempotencyKey, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentState,
 };
 use quorapay_core::replication::sample::{Chain, assert_same_money, hold, payment};
-use quorapay_core::replication::{Body, StoreId};
+use quorapay_core::replication::{EntryBody, StoreId};
 
 fn chain() -> Chain {
     let mut chain = Chain::of_payments(9_000);
@@ -135,7 +135,7 @@ async fn views_that_differ_in_what_became_of_payments_are_found() {
 
 /// A ledger whose chain is whole, and whose last entry says something that is not so.
 async fn with_a_lie(mut chain: Chain, lie: Operation) -> (LogIndex, Vec<Finding>) {
-    chain.append(Body::Operation(lie));
+    chain.append(EntryBody::Operation(lie));
     let dir = stored(&chain, 0).await;
     (chain.last().index, findings(&dir).await)
 }

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountStatus, Currency, DecidedPayment, KeyDigest,
     MinorUnits, Operation, OrderDigest, OrderId, Overdraft, PaymentChange, PaymentChangeKind, PaymentChangeOutcome,
     PaymentId, PaymentOutcome, PaymentState, PaymentStatus, Posting, Stamp,
 };
-use quorapay_core::replication::{Entry, LogIndex};
+use quorapay_core::replication::Entry;
 
 /// What happened to one account.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl Chunk {
                 touched.overdraft = overdraft.or(touched.overdraft);
                 touched.status = status.or(touched.status);
             }
-            Operation::Account(_) | Operation::Payment(_) | Operation::Batch(_) | Operation::Fence(_) => {}
+            Operation::Account(_) | Operation::Payment(_) | Operation::Batch(_) | Operation::KeyFence(_) => {}
         }
     }
 
@@ -128,7 +129,7 @@ impl Chunk {
             self.touched(&request.to, Overdraft::Unlimited);
         }
         if let Some(posting) = payment.posting(stamp) {
-            self.post(&posting, LogIndex(stamp.index));
+            self.post(&posting, stamp.index);
         }
         if let (PaymentOutcome::Authorized { .. }, Some(state)) =
             (payment.outcome, PaymentState::decided(request, payment.outcome))
@@ -140,7 +141,7 @@ impl Chunk {
         if !payment.is_decided() {
             return;
         }
-        self.order_payments.push((order.id.digest(), LogIndex(stamp.index), payment.item));
+        self.order_payments.push((order.id.digest(), stamp.index, payment.item));
         if applied {
             let ordered = self.ordered(&order.id, request.currency);
             ordered.total = Some(order.total);
@@ -154,7 +155,7 @@ impl Chunk {
             return;
         };
         if let Some(posting) = change.posting() {
-            self.post(&posting, LogIndex(stamp.index));
+            self.post(&posting, stamp.index);
         }
         match change.change {
             PaymentChangeKind::Capture(_) => self.hold(&before.from, before.currency, -amount.get()),
@@ -190,7 +191,7 @@ impl Chunk {
 
     fn set_payment(&mut self, id: PaymentId, before: &PaymentState, after: PaymentState) {
         let changed = self.payments.entry(id).or_default();
-        changed.last = Some((LogIndex(after.last_change), after.status()));
+        changed.last = Some((after.last_change, after.status()));
         if after.is_held() {
             changed.hold = Hold::Open(Box::new(after));
         } else if before.is_held() {

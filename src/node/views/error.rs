@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 /// Why the views could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,8 @@ use super::error::{ViewsError, damaged};
 use quorapay_core::domain::{
     AccountId, Currency, KeyDigest, MinorUnits, OrderDigest, OrderId, OrderState, PaymentId, PaymentStatus,
 };
-use quorapay_core::replication::{Epoch, Hash, LogIndex, Position};
+use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::replication::{Hash, Position};
 
 /// A handle on the read connections; clones share them.
 #[derive(Clone, Debug)]

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use sqlx::ConnectOptions;
 
 use super::*;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{KeyDigest, Operation, PaymentId, PaymentOutcome, PaymentStatus};
 use quorapay_core::replication::sample::{Chain, account, assert_same_money, payment};
-use quorapay_core::replication::{Entry, LogIndex, Position, StoreId};
+use quorapay_core::replication::{Entry, Position, StoreId};
 
 async fn opened(dir: &Path) -> OpenViews {
     open(dir, "test", StoreId(1)).await.unwrap()
@@ -105,7 +106,7 @@ async fn assert_shows_payments(reader: &ViewsReader, chain: &Chain) {
     );
     for status in PaymentStatus::all() {
         let of_status = changed.iter().filter(|(_, (_, now))| *now == status);
-        let mut expected: Vec<_> = of_status.map(|(id, _)| (LogIndex(id.index()), id.item())).collect();
+        let mut expected: Vec<_> = of_status.map(|(id, _)| (id.index(), id.item())).collect();
         expected.sort_unstable_by(|one, other| other.cmp(one));
         let end = (LogIndex(u64::MAX), 0);
         assert_eq!(reader.changed_to(status, LogIndex(1), end, 1_000).await.unwrap(), expected, "{status}");

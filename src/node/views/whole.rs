@@ -8,11 +8,12 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::{ViewsError, damaged};
 use super::reader::{ViewsReader, amount, find_orders, from_sql, hex, parsed, read_order, read_place, read_projected};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     AccountId, AccountState, AccountStatus, Balance, Balances, Bank, Currency, HoldEnd, KeyDigest, OrderDigest,
     OrderId, OrderState, Overdraft, PaymentId, PaymentState, PaymentStatus,
 };
-use quorapay_core::replication::{LogIndex, Position};
+use quorapay_core::replication::Position;
 
 /// Digests fetched by one statement. One row holds them all: a row each would cost ten times as much.
 const DIGESTS_PER_PAGE: i64 = 4_096;
@@ -183,7 +184,7 @@ fn read_hold(row: &SqliteRow) -> Result<PaymentState, ViewsError> {
         end: HoldEnd::None,
         order: order.map(|order| parsed(order, OrderId::parse)).transpose()?,
         changes: u32::try_from(row.try_get::<i64, _>(10)?).map_err(|_| damaged("a number of changes is none"))?,
-        last_change: from_sql(row.try_get(11)?)?,
+        last_change: LogIndex(from_sql(row.try_get(11)?)?),
     })
 }
 

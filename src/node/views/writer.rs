@@ -263,7 +263,7 @@ async fn store_payments(connection: &mut SqliteConnection, chunk: &Chunk) -> Res
     for (id, payment) in &chunk.payments {
         if let Some((index, status)) = payment.last {
             let row = changed.next();
-            row.add(to_sql(id.index())?).expect(NEVER_FAILS);
+            row.add(to_sql(id.index().0)?).expect(NEVER_FAILS);
             row.add(i64::from(id.item())).expect(NEVER_FAILS);
             row.add(to_sql(index.0)?).expect(NEVER_FAILS);
             row.add(status.as_str()).expect(NEVER_FAILS);
@@ -285,7 +285,7 @@ async fn store_payments(connection: &mut SqliteConnection, chunk: &Chunk) -> Res
 }
 
 fn bind_hold(row: &mut SqliteArguments, id: PaymentId, state: &PaymentState) -> Result<(), ViewsError> {
-    row.add(to_sql(id.index())?).expect(NEVER_FAILS);
+    row.add(to_sql(id.index().0)?).expect(NEVER_FAILS);
     row.add(i64::from(id.item())).expect(NEVER_FAILS);
     row.add(id.to_string()).expect(NEVER_FAILS);
     row.add(state.from.as_str()).expect(NEVER_FAILS);
@@ -297,7 +297,7 @@ fn bind_hold(row: &mut SqliteArguments, id: PaymentId, state: &PaymentState) -> 
     row.add(state.expires_at_ms.map(to_sql).transpose()?).expect(NEVER_FAILS);
     row.add(state.order.as_ref().map(OrderId::as_str)).expect(NEVER_FAILS);
     row.add(i64::from(state.changes)).expect(NEVER_FAILS);
-    row.add(to_sql(state.last_change)?).expect(NEVER_FAILS);
+    row.add(to_sql(state.last_change.0)?).expect(NEVER_FAILS);
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Invariant: what a caller was told is in the committed history for ever, at the index told, under the caller's key.
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Fingerprint, IdempotencyKey};
-use quorapay_core::replication::{Entry, LogIndex};
+use quorapay_core::replication::Entry;
 
 use super::committed_history::CommittedHistory;
 use crate::clients::Intent;

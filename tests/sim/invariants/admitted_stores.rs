@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use quorapay_core::replication::{Configuration, LogIndex, StoreId};
+use quorapay_core::domain::LogIndex;
+use quorapay_core::replication::{Configuration, StoreId};
 
 use super::committed_history::CommittedHistory;
 use crate::node::Node;

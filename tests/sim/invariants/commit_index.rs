@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use quorapay_core::replication::{Body, Configuration, Entry, Epoch, LogIndex, StoreId};
+use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::replication::{Configuration, Entry, EntryBody, StoreId};
 
 use crate::node::Node;
 
@@ -59,7 +60,7 @@ impl DurableCopies {
         let (_, bit) = self.stores[&store];
         let copies = self.copies.entry((entry.index, entry.epoch)).or_default();
         if *copies == 0
-            && let Body::Configuration(configuration) = &entry.body
+            && let EntryBody::Configuration(configuration) = &entry.body
         {
             self.configurations.push((entry.index, configuration.clone()));
         }
@@ -71,7 +72,7 @@ impl DurableCopies {
     /// The entry is being committed for the first time.
     pub(super) fn check_commit(&mut self, entry: &Entry, nodes: &[Node]) {
         self.check_quorum(entry, nodes);
-        if matches!(entry.body, Body::Configuration(_)) {
+        if matches!(entry.body, EntryBody::Configuration(_)) {
             self.committed_configuration = entry.index;
         }
     }

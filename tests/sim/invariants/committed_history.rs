@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorapay_core::domain::Operation;
-use quorapay_core::replication::{Body, Configuration, Entry, Epoch, Hash, LogIndex, Position};
+use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::replication::{Configuration, Entry, EntryBody, Hash, Position};
 
 use crate::disk::{index_of_last, row};
 
@@ -72,8 +73,8 @@ impl CommittedHistory {
     /// The newest committed configuration.
     pub(super) fn configuration(&self) -> Option<&Configuration> {
         self.entries.iter().rev().find_map(|entry| match &entry.body {
-            Body::Configuration(configuration) => Some(configuration),
-            Body::EpochStart { .. } | Body::Operation(_) => None,
+            EntryBody::Configuration(configuration) => Some(configuration),
+            EntryBody::EpochStart { .. } | EntryBody::Operation(_) => None,
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Invariant: what a node tells a peer of its promise and its log is durable before it is told, so that no crash makes
 //! it untrue.
 
-use quorapay_core::replication::{Epoch, Response};
+use quorapay_core::domain::Epoch;
+use quorapay_core::replication::Response;
 
 use crate::disk::Disk;
 

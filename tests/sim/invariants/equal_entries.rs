@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use quorapay_core::replication::{Entry, Epoch, Hash, LogIndex, Position};
+use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::replication::{Entry, Hash, Position};
 
 /// Every entry that ever was durable anywhere: its hash and the hash before it.
 #[derive(Default)]

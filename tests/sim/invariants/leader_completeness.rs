@@ -1,7 +1,7 @@
 //! Invariant: whoever leads an epoch has in its log, from its first word on, everything that was committed in the epochs
 //! before it. So an acknowledged payment is in every later leader's log.
 
-use quorapay_core::replication::{Epoch, LogIndex};
+use quorapay_core::domain::{Epoch, LogIndex};
 
 use super::committed_history::CommittedHistory;
 use crate::node::Node;

@@ -1,8 +1,9 @@
 //! Invariant: a linearizable read shows what the committed history says as of the index at which it was answered, and
 //! that index is not below anything that was answered before the read began.
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, AccountState};
-use quorapay_core::replication::{LogIndex, ReadId};
+use quorapay_core::replication::ReadId;
 
 use super::money::{self, Money};
 

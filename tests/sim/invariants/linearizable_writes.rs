@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use quorapay_core::domain::IdempotencyKey;
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 /// What is known of each key that was ever used.
 #[derive(Default)]

@@ -23,8 +23,9 @@ mod timestamps;
 mod unique_keys;
 
 use quorapay_core::domain::{AccountId, AccountState, IdempotencyKey};
+use quorapay_core::domain::{Epoch, LogIndex};
 use quorapay_core::engine::{Answer, Engine};
-use quorapay_core::replication::{Append, Body, Epoch, LogIndex, NodeId, ReadId, Response, StoreId};
+use quorapay_core::replication::{Append, EntryBody, NodeId, ReadId, Response, StoreId};
 
 use super::clients::Intent;
 use super::disk::{Disk, row};
@@ -125,10 +126,11 @@ impl Oracle {
         commit_index::advanced(node, before, now, disk.last_index());
         let mut newest = None;
         for entry in &disk.rows[row(before.next())..row(now.next())] {
-            let voters = matches!(entry.body, Body::Configuration(_)).then(|| self.history.configuration().cloned());
+            let voters =
+                matches!(entry.body, EntryBody::Configuration(_)).then(|| self.history.configuration().cloned());
             if self.history.confirm(entry) {
                 self.copies.check_commit(entry, nodes);
-                if let (Some(Some(before)), Body::Configuration(voters)) = (voters, &entry.body) {
+                if let (Some(Some(before)), EntryBody::Configuration(voters)) = (voters, &entry.body) {
                     self.admitted.check(&before, voters, &self.history, nodes);
                 }
                 newest = Some(entry);

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     AccountChangeKind, AccountId, AccountOutcome, AccountState, AccountStatus, Batch, Currency, Operation, OrderId,
     Overdraft, PaymentId, Rejection,
 };
-use quorapay_core::replication::{Entry, LogIndex};
+use quorapay_core::replication::Entry;
 
 use super::charges::{self, Charge};
 
@@ -134,7 +135,7 @@ impl Money {
                 let expected = expected.map_or_else(AccountOutcome::Rejected, |()| AccountOutcome::Applied);
                 assert_eq!(change.outcome, expected, "the outcome at {index} is not what the books demand: {change:?}");
             }
-            Operation::Fence(_) => {}
+            Operation::KeyFence(_) => {}
         }
     }
 
@@ -147,7 +148,7 @@ impl Money {
         }
         if batch.atomic && expected.iter().any(|outcome| outcome.rejection().is_some()) {
             self.orders = orders;
-            self.charges.retain(|id, _| id.index() != entry.index.0);
+            self.charges.retain(|id, _| id.index() != entry.index);
             for history in self.accounts.values_mut() {
                 history.retain(|(since, _)| *since != entry.index);
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorapay_core::replication::Epoch;
+use quorapay_core::domain::Epoch;
 
 /// How long ago a leader may have spoken and still count as one, in virtual microseconds.
 const STILL_LEADING: u64 = 200_000;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use quorapay_core::replication::{Body, Configuration, Entry, NodeId, StoreId};
+use quorapay_core::replication::{Configuration, Entry, EntryBody, NodeId, StoreId};
 
 use crate::disk::{Disk, row};
 
@@ -14,10 +14,10 @@ fn voters(configuration: &Configuration) -> BTreeSet<(&NodeId, StoreId)> {
 /// Compares a configuration that has just become durable for the first time with the one before it, which it returns:
 /// a quorum must have that one.
 pub(super) fn check<'disk>(disk: &'disk Disk, entry: &Entry) -> Option<&'disk Entry> {
-    let Body::Configuration(next) = &entry.body else { return None };
+    let EntryBody::Configuration(next) = &entry.body else { return None };
     let (before, entry) = disk.rows[..row(entry.index)].iter().rev().find_map(|entry| match &entry.body {
-        Body::Configuration(configuration) => Some((configuration, entry)),
-        Body::EpochStart { .. } | Body::Operation(_) => None,
+        EntryBody::Configuration(configuration) => Some((configuration, entry)),
+        EntryBody::EpochStart { .. } | EntryBody::Operation(_) => None,
     })?;
     let changed = voters(before).symmetric_difference(&voters(next)).count();
     assert!(changed <= 1, "two steps at once, from {before:?} to {next:?}");

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{IdempotencyKey, Operation};
-use quorapay_core::replication::LogIndex;
 
 /// The keys that somebody was told are refused.
 #[derive(Default)]

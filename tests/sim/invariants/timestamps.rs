@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorapay_core::replication::{Entry, NodeId, Timestamp};
+use quorapay_core::domain::Timestamp;
+use quorapay_core::replication::{Entry, NodeId};
 
 use super::Node;
 

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Batch, DecidedItem, Fingerprint, IdempotencyKey, Operation, PaymentOutcome, Rejection};
-use quorapay_core::replication::LogIndex;
 
 use crate::clients::Intent;
 
@@ -26,7 +26,7 @@ impl UniqueKeys {
             batch.items.iter().for_each(|item| self.check_item(index, item));
             self.check_aborted(batch);
         }
-        let fenced = matches!(operation, Operation::Fence(_));
+        let fenced = matches!(operation, Operation::KeyFence(_));
         for key in operation.keys() {
             let fingerprint = operation.fingerprint_under(key).filter(|_| !fenced);
             if let Some(first) = self.0.insert(key.clone(), Holder { index, fingerprint }) {
@@ -40,9 +40,7 @@ impl UniqueKeys {
         let Some((key, asked)) = &item.key else { return };
         let holder = self.0.get(key);
         let fits = match item.outcome {
-            PaymentOutcome::Repeated { index: at } => {
-                holder == Some(&Holder { index: LogIndex(at), fingerprint: Some(*asked) })
-            }
+            PaymentOutcome::Repeated { index: at } => holder == Some(&Holder { index: at, fingerprint: Some(*asked) }),
             PaymentOutcome::Rejected(Rejection::IdempotencyKeyFenced) => {
                 holder.is_some_and(|holder| holder.fingerprint.is_none())
             }

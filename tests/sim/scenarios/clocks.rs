@@ -1,7 +1,7 @@
 //! Wall clocks that are wrong.
 
+use quorapay_core::domain::Timestamp;
 use quorapay_core::domain::{Operation, PaymentId};
-use quorapay_core::replication::Timestamp;
 
 use super::*;
 

@@ -1,8 +1,9 @@
 //! ZooKeeper away, wiped, restored, or not keeping a second process of one node out.
 
 use super::*;
+use quorapay_core::domain::Epoch;
 use quorapay_core::engine::Input;
-use quorapay_core::replication::{CoordinationEvent, Epoch, Event, Place};
+use quorapay_core::replication::{CoordinationEvent, Event, QueueRank};
 
 #[test]
 fn without_zookeeper_payments_go_on() {
@@ -50,7 +51,7 @@ fn a_wiped_zookeeper_gives_no_epoch_that_was_promised_before() {
 /// Makes a node a candidate and gives it this epoch, whatever ZooKeeper says.
 fn give_epoch(world: &mut World, node: usize, dead_leader: usize, epoch: Epoch) {
     let gone = Event::PeerGone(world.nodes[dead_leader].id.clone());
-    let first = Event::Coordination(CoordinationEvent::Place(Place::First));
+    let first = Event::Coordination(CoordinationEvent::QueueRank(QueueRank::First));
     let taken = Event::Coordination(CoordinationEvent::EpochTaken(epoch));
     for event in [gone, first, taken] {
         world.feed(node, Input::Replication(event));

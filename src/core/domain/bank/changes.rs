@@ -76,7 +76,7 @@ impl Bank {
         let payment = self.payments.get(&id).filter(|payment| payment.is_held()).cloned();
         let Some(payment) = payment else { return Err(format!("{id} is not on hold here")) };
         same(&payment, &expiry.before)?;
-        if payment.expires_at_ms.is_none_or(|expires_at_ms| expires_at_ms > stamp.timestamp_ms) {
+        if payment.expires_at_ms.is_none_or(|expires_at_ms| expires_at_ms > stamp.timestamp.0) {
             return Err(format!("{id} expires later"));
         }
         let after = payment.expired(stamp.index);
@@ -97,7 +97,7 @@ impl Bank {
         if !payment.is_held() {
             return Err(payment.why_not_held());
         }
-        let over = payment.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= stamp.timestamp_ms);
+        let over = payment.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= stamp.timestamp.0);
         if over && !planted(Bug::LateCapture) {
             return Err(Rejection::PaymentExpired);
         }

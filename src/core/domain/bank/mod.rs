@@ -17,6 +17,7 @@ mod state;
 mod tests;
 mod undo;
 
+use crate::domain::LogIndex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
@@ -43,7 +44,7 @@ pub struct Bank {
     /// Every order with a live hold, and others whose last change the disk may not know yet.
     orders: BTreeMap<OrderId, OrderRecord>,
     /// What may be forgotten, once the disk knows the entry at the index given.
-    forgettable: VecDeque<(u64, Forgettable)>,
+    forgettable: VecDeque<(LogIndex, Forgettable)>,
 }
 
 /// An order, and for how long it must be kept in memory.
@@ -52,7 +53,7 @@ pub(super) struct OrderRecord {
     state: OrderState,
     live_holds: u32,
     /// Index of the last entry that changed it.
-    touched: u64,
+    touched: LogIndex,
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +72,7 @@ pub struct Divergence(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHolder {
     /// The entry that holds it.
-    pub index: u64,
+    pub index: LogIndex,
     /// Fingerprint of the request that it holds under the key; `None` if that is a fence.
     pub fingerprint: Option<Fingerprint>,
 }
@@ -173,7 +174,8 @@ impl Bank {
     /// balance holds the amount already.
     pub fn restore_hold(&mut self, id: PaymentId, state: PaymentState, order: Option<OrderState>) {
         if let Some((order_id, state)) = state.order.clone().zip(order) {
-            let record = self.orders.entry(order_id).or_insert(OrderRecord { state, live_holds: 0, touched: 0 });
+            let record =
+                self.orders.entry(order_id).or_insert(OrderRecord { state, live_holds: 0, touched: LogIndex(0) });
             record.live_holds += 1;
         }
         self.put_payment(id, Some(state));
@@ -189,13 +191,13 @@ impl Bank {
     /// Brings an order into memory as the disk knows it, unless memory knows better.
     pub fn recall_order(&mut self, id: &OrderId, state: OrderState) {
         if !self.orders.contains_key(id) {
-            self.put_order(id, Some(OrderRecord { state, live_holds: 0, touched: 0 }));
+            self.put_order(id, Some(OrderRecord { state, live_holds: 0, touched: LogIndex(0) }));
         }
     }
 
     /// Forgets payments and orders that are at rest and whose last change is not above `index`: up to `most`, or more
     /// where so many wait that memory would grow.
-    pub fn forget_up_to(&mut self, index: u64, most: usize) {
+    pub fn forget_up_to(&mut self, index: LogIndex, most: usize) {
         for _ in 0..most.max(self.forgettable.len() / 16) {
             let Some((_, forgettable)) = self.forgettable.pop_front_if(|(since, _)| *since <= index) else { return };
             match forgettable {
@@ -241,7 +243,7 @@ impl Bank {
             OperationRequest::Batch(request) => {
                 Operation::Batch(self.execute_batch(stamp, key, fingerprint, request, holders, &mut undo))
             }
-            OperationRequest::Fence => Operation::Fence(super::Fence { key, fingerprint }),
+            OperationRequest::KeyFence => Operation::KeyFence(super::KeyFence { key, fingerprint }),
         };
         (operation, undo)
     }
@@ -261,7 +263,7 @@ impl Bank {
             Operation::PaymentChange(change) => self.apply_payment_change(stamp, change, &mut undo),
             Operation::Expiry(expiry) => self.apply_expiry(stamp, expiry, &mut undo),
             Operation::Batch(batch) => self.apply_batch(stamp, batch, &mut undo),
-            Operation::Fence(_) => Ok(()),
+            Operation::KeyFence(_) => Ok(()),
         };
         match applied {
             Ok(()) => Ok(undo),

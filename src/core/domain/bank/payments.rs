@@ -6,6 +6,7 @@ use super::super::{
 };
 use super::state::{AccountState, Balance, floor};
 use super::{Bank, OrderRecord, Undo, same};
+use crate::domain::LogIndex;
 use crate::planted::{Bug, planted};
 
 impl Bank {
@@ -43,7 +44,7 @@ impl Bank {
                 PaymentOutcome::Succeeded { from_balance: paid.posted, to_balance: received.posted }
             }
             Capture::Manual { expires_in_s } => {
-                let expires_at_ms = stamp.timestamp_ms + 1_000 * u64::from(expires_in_s);
+                let expires_at_ms = stamp.timestamp.0 + 1_000 * u64::from(expires_in_s);
                 let outcome = PaymentOutcome::Authorized { from_held: paid.held, expires_at_ms };
                 if let Some(state) = PaymentState::decided(request, outcome) {
                     self.set_payment(PaymentId::derive(stamp, item), state, undo);
@@ -131,7 +132,7 @@ impl Bank {
         let charged = if planted(Bug::HoldsOutsideOrders) && holds > 0 { MinorUnits::ZERO } else { request.amount };
         let new = OrderState { currency: request.currency, total: order.total, used: MinorUnits::ZERO };
         let record = self.orders.get(&order.id).copied();
-        let mut record = record.unwrap_or(OrderRecord { state: new, live_holds: 0, touched: 0 });
+        let mut record = record.unwrap_or(OrderRecord { state: new, live_holds: 0, touched: LogIndex(0) });
         record.state.used = record.state.used.plus(charged);
         record.live_holds += holds;
         record.touched = stamp.index;

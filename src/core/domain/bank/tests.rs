@@ -1,5 +1,6 @@
 //! Tests of the bank: the rules one by one, and that whatever was executed can be applied elsewhere and taken back.
 
+use crate::domain::{Epoch, LogIndex, Timestamp};
 use proptest::prelude::*;
 
 use super::super::{
@@ -43,7 +44,7 @@ struct Pair {
 impl Pair {
     fn stamp(&mut self) -> Stamp {
         self.index += 1;
-        Stamp { timestamp_ms: self.now_ms, epoch: 1, index: self.index }
+        Stamp { timestamp: Timestamp(self.now_ms), epoch: Epoch(1), index: LogIndex(self.index) }
     }
 
     fn submit(&mut self, request: OperationRequest) -> Operation {
@@ -75,7 +76,7 @@ impl Pair {
     }
 
     fn last_id(&self) -> PaymentId {
-        PaymentId::derive(Stamp { timestamp_ms: self.now_ms, epoch: 1, index: self.index }, 0)
+        PaymentId::derive(Stamp { timestamp: Timestamp(self.now_ms), epoch: Epoch(1), index: LogIndex(self.index) }, 0)
     }
 
     fn change(&mut self, payment: PaymentId, change: PaymentChangeKind) -> Result<PaymentStatus, Rejection> {
@@ -284,10 +285,10 @@ fn an_operation_that_does_not_fit_is_told_and_changes_nothing() {
 fn what_is_at_rest_is_forgotten_and_recalled_with_its_next_change() {
     let mut pair = Pair::with_a_customer();
     let (id, _) = pair.pay(for_order(hold("customer", "shop", 100), "o", 100));
-    pair.follower.forget_up_to(pair.index, 100);
+    pair.follower.forget_up_to(LogIndex(pair.index), 100);
     assert!(pair.follower.payment(id).is_some(), "an open hold is never forgotten");
     pair.change(id, PaymentChangeKind::Capture(None)).expect("held");
-    pair.follower.forget_up_to(pair.index, 100);
+    pair.follower.forget_up_to(LogIndex(pair.index), 100);
     assert_eq!((pair.follower.payment(id), pair.follower.orders.len()), (None, 0));
     assert_eq!(pair.change(id, PaymentChangeKind::Refund(some(40))), Ok(PaymentStatus::PartiallyRefunded));
     assert_eq!(pair.follower.payment(id), pair.leader.payment(id));
@@ -314,7 +315,7 @@ fn any_request() -> impl Strategy<Value = OperationRequest> {
     prop_oneof![
         6 => any_payment.prop_map(OperationRequest::Payment),
         4 => (1_u64..40, change).prop_map(|(index, change)| {
-            let payment = PaymentId::derive(Stamp { timestamp_ms: 0, epoch: 1, index }, 0);
+            let payment = PaymentId::derive(Stamp { timestamp: Timestamp(0), epoch: Epoch(1), index: LogIndex(index) }, 0);
             OperationRequest::PaymentChange { payment, change }
         }),
         1 => (name(), status).prop_map(|(id, status)| OperationRequest::Account {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::{Arena, Node};
 use quorapay_client::{ClusterView, NodeReport, NodeRole, Readiness};
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 /// How long a cluster may take to be whole again once everything is healed.
 pub(in crate::chaos) const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use super::request::HttpRequest;
 use crate::history::{Answer, Ask, Body, Event, Invoke, Micros, OperationId, Recorder, Refused, Told, Unknown};
 use quorapay_client::{Problem, ReportedOutcome};
 use quorapay_core::domain::Rejection;
-use quorapay_core::replication::{Epoch, LogIndex};
+use quorapay_core::domain::{Epoch, LogIndex};
 
 /// A node on this or a near machine accepts a connection at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -70,7 +70,7 @@ fn write(key: &IdempotencyKey, request: &OperationRequest) -> (Method, Vec<Strin
             let payments: Vec<Value> = batch.items.iter().map(item_body).collect();
             (Method::POST, path(&["payments", "batch"]), json!({ "atomic": batch.atomic, "payments": payments }))
         }
-        OperationRequest::Fence => (Method::POST, path(&["payments", "by-key", key.as_str(), "fence"]), json!({})),
+        OperationRequest::KeyFence => (Method::POST, path(&["payments", "by-key", key.as_str(), "fence"]), json!({})),
     }
 }
 

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use super::exchange::{Ended, Exchange, Node};
 use super::plan::{LoadPlan, LoadProgress};
 use crate::history::{Ask, Event, Late, Micros, OperationId};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Capture, IdempotencyKey, OperationRequest, PaymentId, Proposal};
-use quorapay_core::replication::LogIndex;
 
 /// Writes and payment ids remembered for repeats and reads: enough to reach back over a fault.
 const REMEMBERED: usize = 4_096;

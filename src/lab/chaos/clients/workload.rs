@@ -178,7 +178,7 @@ impl Workload {
         let mut second = first.clone();
         match self.chance.below(6) {
             0 => second.request = OperationRequest::Payment(self.payment_request()),
-            1 => second.request = OperationRequest::Fence,
+            1 => second.request = OperationRequest::KeyFence,
             _ => {}
         }
         let rival = (self.process + 1) % self.shared.plan.processes;
@@ -193,7 +193,7 @@ impl Workload {
             _ => None,
         };
         let key = key.unwrap_or_else(|| self.new_key());
-        Step::Write { proposal: Proposal { key, request: OperationRequest::Fence }, node }
+        Step::Write { proposal: Proposal { key, request: OperationRequest::KeyFence }, node }
     }
 
     /// A few payments in one entry, some under keys of their own.

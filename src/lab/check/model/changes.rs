@@ -104,7 +104,7 @@ impl Model {
         if standing.held == 0 {
             return Err(format!("nothing of payment {id} is held"));
         }
-        if payment.expires_at_ms.is_none_or(|at| at > stamp.timestamp_ms) {
+        if payment.expires_at_ms.is_none_or(|at| at > stamp.timestamp.0) {
             return Err(format!("the hold of payment {id} has not expired by then"));
         }
         let (from, currency) = (payment.from, payment.currency);
@@ -140,7 +140,7 @@ impl Model {
         if standing.held == 0 {
             return Err(why_not_held(standing));
         }
-        if payment.expires_at_ms.is_some_and(|at| at <= stamp.timestamp_ms) {
+        if payment.expires_at_ms.is_some_and(|at| at <= stamp.timestamp.0) {
             return Err(Rejection::PaymentExpired);
         }
         let amount = amount.map_or(standing.held, MinorUnits::get);

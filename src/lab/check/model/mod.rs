@@ -7,10 +7,10 @@ mod steps;
 
 use std::collections::{BTreeMap, HashMap};
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     AccountId, AccountStatus, Currency, HoldEnd, OrderId, Overdraft, PaymentId, PaymentStatus, Rejection, Stamp,
 };
-use quorapay_core::replication::LogIndex;
 
 use steps::Steps;
 
@@ -293,7 +293,7 @@ impl Known {
 
 /// Where an entry stands, for what depends on its time.
 pub(super) const fn index_of(stamp: Stamp) -> LogIndex {
-    LogIndex(stamp.index)
+    stamp.index
 }
 
 /// What is not set aside, if it is not below the floor.

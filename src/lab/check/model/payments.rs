@@ -108,7 +108,7 @@ impl Model {
             }
             Capture::Manual { expires_in_s } => PaymentOutcome::Authorized {
                 from_held: MinorUnits::new(paid.held),
-                expires_at_ms: stamp.timestamp_ms + 1_000 * u64::from(expires_in_s),
+                expires_at_ms: stamp.timestamp.0 + 1_000 * u64::from(expires_in_s),
             },
         }
     }

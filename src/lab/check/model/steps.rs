@@ -1,6 +1,6 @@
 //! A value's whole history.
 
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 /// Each step holds from its index on.
 #[derive(Clone, Debug)]

@@ -30,7 +30,7 @@ fn a_write_that_was_acknowledged_and_is_in_no_ledger_is_lost() {
     world.write("kept", payment("external:card", "a", 100));
     let operation = world.ask("gone", payment("external:card", "a", 5));
     let mut told = world.told(2);
-    told.index = Some(quorapay_core::replication::LogIndex(3));
+    told.index = Some(quorapay_core::domain::LogIndex(3));
     world.answered(operation, told);
     world.assert_broken(
         Breach::LostAck,
@@ -56,7 +56,7 @@ fn a_write_whose_entry_is_another_ones_is_lost() {
 fn a_refusal_of_the_bank_that_is_in_no_ledger_is_lost_too() {
     let mut world = World::new();
     world.write("poor", payment("a", "b", 1));
-    last_told(&mut world).index = Some(quorapay_core::replication::LogIndex(1));
+    last_told(&mut world).index = Some(quorapay_core::domain::LogIndex(1));
     world.assert_broken(Breach::LostAck, &["is refused as account_not_found, as entry 1", "stands at entry 2 instead"]);
 }
 

@@ -105,7 +105,7 @@ async fn an_uncommitted_end_of_one_ledger_is_no_history() {
     let stored = world.stored().await;
     let committed = world.last();
     world.apply("tail", payment("external:card", "a", 2));
-    stored.add_ledger(3, &world.entries, quorapay_core::replication::LogIndex(committed)).await;
+    stored.add_ledger(3, &world.entries, quorapay_core::domain::LogIndex(committed)).await;
     let report = stored.check().await;
     assert_kept(&report);
     assert_eq!(report.counts.entries, committed);

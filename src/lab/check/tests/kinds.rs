@@ -6,8 +6,8 @@ use super::world::{World, account, hold, key, opening, payment, plain};
 use crate::check::{Breach, Verdict};
 use crate::history::{Body, Event, Subject};
 use quorapay_core::domain::{
-    AccountChangeKind, AccountStatus, BatchItem, BatchRequest, MinorUnits, Operation, OperationRequest, OrderCap,
-    OrderId, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentRequest, Rejection,
+    AccountChangeKind, AccountStatus, BatchItem, BatchRequest, LogIndex, MinorUnits, Operation, OperationRequest,
+    OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentRequest, Rejection,
 };
 
 fn change(world: &World, payment: u64, change: PaymentChangeKind) -> OperationRequest {
@@ -71,8 +71,8 @@ fn good() -> World {
     world.write("atomic", batch(true, items));
     let items = vec![(None, plain("b", "nobody", 1_000)), (None, plain("nobody", "b", 1))];
     world.write("atomic-all-refused", batch(true, items));
-    world.write("fence", OperationRequest::Fence);
-    let late = world.ask("in", OperationRequest::Fence);
+    world.write("fence", OperationRequest::KeyFence);
+    let late = world.ask("in", OperationRequest::KeyFence);
     let held = json!({ "state": "committed", "payment": world.shown(2) });
     world.answered(late, super::world::answer(200, 2, None, &held));
     let late = world.ask("fence", payment("external:card", "a", 1));
@@ -173,7 +173,7 @@ fn a_payment_of_a_batch_under_a_key_that_was_used_is_applied_twice() {
     let again = batch(false, vec![(Some("k"), plain("external:card", "a", 100))]);
     let mut wrong = world.decided("batch", again);
     let Operation::Batch(batch) = &mut wrong else { panic!("it is a batch") };
-    assert_eq!(batch.items[0].outcome, PaymentOutcome::Repeated { index: 2 });
+    assert_eq!(batch.items[0].outcome, PaymentOutcome::Repeated { index: LogIndex(2) });
     let (from_balance, to_balance) = (MinorUnits::new(-200), MinorUnits::new(200));
     batch.items[0].outcome = PaymentOutcome::Succeeded { from_balance, to_balance };
     world.force(wrong);
@@ -187,7 +187,7 @@ fn a_payment_of_a_batch_under_a_key_that_was_used_is_applied_twice() {
 fn a_fence_that_is_answered_for_a_key_that_was_used_is_found() {
     let mut world = World::new();
     let index = world.write("k", payment("external:card", "a", 100));
-    let operation = world.ask("k", OperationRequest::Fence);
+    let operation = world.ask("k", OperationRequest::KeyFence);
     let told = super::world::answer(200, index, None, &json!({ "state": "fenced", "index": index }));
     world.answered(operation, told);
     world.assert_broken(Breach::WrongRequest, &["a fence of its key is done, as entry 2; but entry 2 is a payment"]);
@@ -197,7 +197,7 @@ fn a_fence_that_is_answered_for_a_key_that_was_used_is_found() {
 fn a_fence_that_came_too_late_and_is_told_something_else_than_its_key_holds_is_found() {
     let mut world = World::new();
     world.write("k", payment("external:card", "a", 100));
-    let operation = world.ask("k", OperationRequest::Fence);
+    let operation = world.ask("k", OperationRequest::KeyFence);
     let mut payment = world.shown(2);
     payment["amount"] = json!(99);
     let held = json!({ "state": "committed", "payment": payment });

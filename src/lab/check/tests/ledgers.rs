@@ -2,7 +2,7 @@
 
 use super::world::{Stored, World, payment};
 use crate::check::{Breach, CheckError, Report, Subjects, check};
-use quorapay_core::replication::LogIndex;
+use quorapay_core::domain::LogIndex;
 
 fn world() -> World {
     let mut world = World::new();

@@ -18,9 +18,8 @@ use quorapay_core::domain::{
     KeyHolder, KeyHolders, MinorUnits, Operation, OperationRequest, Overdraft, PaymentChange, PaymentChangeOutcome,
     PaymentId, PaymentOutcome, PaymentRequest, PaymentState, Proposal, Rejection, Stamp,
 };
-use quorapay_core::replication::{
-    Body as EntryBody, Entry, Epoch, LogIndex, NodeId, Persist, Position, StoreId, Timestamp, UnchainedEntry,
-};
+use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::replication::{Entry, EntryBody, NodeId, Persist, Position, StoreId, UnchainedEntry};
 use quorapay_node::ledger::{Identity, open};
 
 /// The ledger's time begins here, and goes on by a second with every entry.
@@ -82,7 +81,7 @@ impl World {
 
     fn append(&mut self, body: EntryBody) -> u64 {
         let index = self.last.index.next();
-        let timestamp = Timestamp(self.next_stamp().timestamp_ms);
+        let timestamp = self.next_stamp().timestamp;
         let entry = UnchainedEntry { index, epoch: self.last.epoch, timestamp, body }.chain(&self.last.hash);
         self.last = entry.position();
         self.entries.push(Arc::new(entry));
@@ -92,7 +91,7 @@ impl World {
     /// When the next entry is made.
     fn next_stamp(&self) -> Stamp {
         let index = self.last.index.next().0;
-        Stamp { timestamp_ms: FIRST_MS + 1_000 * index, epoch: self.last.epoch.0, index }
+        Stamp { timestamp: Timestamp(FIRST_MS + 1_000 * index), epoch: self.last.epoch, index: LogIndex(index) }
     }
 
     /// What the bank decides on a request, without anything happening.
@@ -106,7 +105,7 @@ impl World {
     /// The bank keeps only payments with open holds; any other is for the ledger to remember.
     fn recall(&self, bank: &mut Bank, request: &OperationRequest) {
         let OperationRequest::PaymentChange { payment, .. } = request else { return };
-        let Some(entry) = usize::try_from(payment.index()).ok().and_then(|index| self.entries.get(index - 1)) else {
+        let Some(entry) = usize::try_from(payment.index().0).ok().and_then(|index| self.entries.get(index - 1)) else {
             return;
         };
         let decided = entry.operation().unwrap().payments().next().unwrap();
@@ -120,9 +119,9 @@ impl World {
         for operation in self.entries.iter().filter_map(|entry| Some((entry.index.0, entry.operation()?))) {
             let (index, operation) = operation;
             for key in operation.keys() {
-                let is_fence = matches!(operation, Operation::Fence(_));
+                let is_fence = matches!(operation, Operation::KeyFence(_));
                 let fingerprint = operation.fingerprint_under(key).filter(|_| !is_fence);
-                holders.insert(key.digest(), KeyHolder { index, fingerprint });
+                holders.insert(key.digest(), KeyHolder { index: LogIndex(index), fingerprint });
             }
         }
         holders
@@ -236,7 +235,7 @@ impl World {
                 let results: Vec<Value> = batch.numbered().map(|(item, _)| decided_json(entry, item)).collect();
                 (rejection.map_or(200, |_| 409), json!({ "code": rejection, "results": results }))
             }
-            (Operation::Fence(_), _) => (200, json!({ "state": "fenced", "index": index })),
+            (Operation::KeyFence(_), _) => (200, json!({ "state": "fenced", "index": index })),
             (Operation::Expiry(_), _) => panic!("nobody asked for an expiry"),
         };
         answer(status, index, None, &body)

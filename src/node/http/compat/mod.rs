@@ -24,8 +24,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::runtime::Committed;
+use quorapay_core::domain::Timestamp;
 use quorapay_core::domain::{Currency, DecidedPayment, IdempotencyKey, MinorUnits, OperationRequest, PaymentRequest};
-use quorapay_core::replication::{NodeId, Timestamp};
+use quorapay_core::replication::NodeId;
 
 use super::answer::{Answer, Mark};
 use super::json::ObjectWriter;

@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::runtime::{Committed, Consistency, PaymentFilter, PaymentView};
+use quorapay_core::domain::Epoch;
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, PaymentRequest, PaymentStatus};
-use quorapay_core::replication::{Epoch, NodeId};
+use quorapay_core::replication::NodeId;
 
 use super::super::answer::{Answer, Mark};
 use super::super::json::{ObjectWriter, RequestBody, read_object, write_object};
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn a_payment_of_a_batch_without_a_key_is_listed_by_its_payment_id() {
         let mut entry = samples::batch_entry(false, &[samples::succeeded()]);
-        if let quorapay_core::replication::Body::Operation(quorapay_core::domain::Operation::Batch(batch)) =
+        if let quorapay_core::replication::EntryBody::Operation(quorapay_core::domain::Operation::Batch(batch)) =
             &mut entry.body
         {
             batch.items[0].key = None;

@@ -11,10 +11,10 @@ use super::super::{docs, render, samples};
 use super::*;
 use crate::runtime::AccountSnapshot;
 use quorapay_core::domain::{
-    AccountChangeKind, AccountState, AccountStatus, MinorUnits, Overdraft, PaymentChangeKind, PaymentChangeOutcome,
-    PaymentOutcome, Rejection,
+    AccountChangeKind, AccountState, AccountStatus, LogIndex, MinorUnits, Overdraft, PaymentChangeKind,
+    PaymentChangeOutcome, PaymentOutcome, Rejection,
 };
-use quorapay_core::replication::{Body, Configuration, Entry};
+use quorapay_core::replication::{Configuration, Entry, EntryBody};
 
 fn description() -> Value {
     serde_json::from_slice(&docs::DESCRIPTION).expect("JSON")
@@ -102,13 +102,13 @@ fn fits<T: DeserializeOwned + Serialize>(written: &Value) {
 
 fn every_kind_of_entry() -> Vec<Entry> {
     let refused = PaymentOutcome::Rejected(Rejection::AccountFrozen);
-    let outcomes = [samples::succeeded(), refused, PaymentOutcome::Repeated { index: 3 }];
+    let outcomes = [samples::succeeded(), refused, PaymentOutcome::Repeated { index: LogIndex(3) }];
     let capture = PaymentChangeKind::Capture(Some(MinorUnits::new(1_000)));
     let not_applied = PaymentChangeOutcome::Rejected(Rejection::AmountExceedsHeld);
     let status = AccountChangeKind::Change { overdraft: None, status: Some(AccountStatus::Frozen) };
     vec![
         samples::start_entry(),
-        samples::entry(Body::Configuration(Configuration::default())),
+        samples::entry(EntryBody::Configuration(Configuration::default())),
         samples::payment_entry(samples::request(), samples::succeeded()),
         samples::payment_entry(samples::held_request(), samples::authorized()),
         samples::payment_entry(samples::request(), refused),

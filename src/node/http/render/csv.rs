@@ -4,11 +4,12 @@ use std::fmt::Display;
 use std::io::Write;
 
 use crate::runtime::StatementLine;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     AccountChangeKind, Capture, DecidedPayment, Expiry, IdempotencyKey, MinorUnits, Operation, PaymentChange,
     PaymentChangeOutcome, PaymentId, Rejection,
 };
-use quorapay_core::replication::{Body, Entry, LogIndex};
+use quorapay_core::replication::{Entry, EntryBody};
 
 use super::Rfc3339;
 use super::entry::{account_outcome_word, change_outcome_word, kind, outcome_word};
@@ -95,7 +96,7 @@ struct LedgerRow<'entry> {
 
 /// Writes the rows of an entry: one, or of a batch one per payment. Says how many.
 pub(in crate::http) fn ledger_rows(out: &mut Vec<u8>, entry: &Entry) -> u64 {
-    let Body::Operation(operation) = &entry.body else {
+    let EntryBody::Operation(operation) = &entry.body else {
         write_ledger_row(out, entry, &LedgerRow::default());
         return 1;
     };
@@ -169,7 +170,7 @@ fn other_row(operation: &Operation) -> LedgerRow<'_> {
         },
         Operation::PaymentChange(change) => change_row(change),
         Operation::Expiry(expiry) => expiry_row(expiry),
-        Operation::Payment(_) | Operation::Batch(_) | Operation::Fence(_) => LedgerRow::default(),
+        Operation::Payment(_) | Operation::Batch(_) | Operation::KeyFence(_) => LedgerRow::default(),
     };
     LedgerRow { key, rejection, ..row }
 }

@@ -4,7 +4,7 @@ use quorapay_core::domain::{
     AccountChange, AccountChangeKind, AccountOutcome, Batch, BatchOutcome, DecidedPayment, Expiry, Operation,
     PaymentChange, PaymentChangeOutcome, PaymentId, PaymentOutcome, Rejection,
 };
-use quorapay_core::replication::{Body, Configuration, Entry};
+use quorapay_core::replication::{Configuration, Entry, EntryBody};
 
 use super::super::json::{ObjectWriter, write_object};
 use super::Hex;
@@ -15,11 +15,11 @@ pub(in crate::http) fn ledger_entry(out: &mut Vec<u8>, entry: &Entry) {
     write_object(out, |object| {
         object.field("index", &entry.index).field("epoch", &entry.epoch).field("timestamp", &entry.timestamp);
         match &entry.body {
-            Body::EpochStart { leader } => {
+            EntryBody::EpochStart { leader } => {
                 object.text("kind", kind(entry)).text("leader", leader);
             }
-            Body::Configuration(configuration) => configuration_fields(object, entry, configuration),
-            Body::Operation(operation) => {
+            EntryBody::Configuration(configuration) => configuration_fields(object, entry, configuration),
+            EntryBody::Operation(operation) => {
                 object.text("kind", kind(entry));
                 operation_fields(object, entry, operation);
             }
@@ -31,14 +31,14 @@ pub(in crate::http) fn ledger_entry(out: &mut Vec<u8>, entry: &Entry) {
 /// The word for what an entry holds.
 pub(super) const fn kind(entry: &Entry) -> &'static str {
     match &entry.body {
-        Body::EpochStart { .. } => "epoch_start",
-        Body::Configuration(_) => "configuration",
-        Body::Operation(Operation::Payment(_)) => "payment",
-        Body::Operation(Operation::Account(_)) => "account",
-        Body::Operation(Operation::PaymentChange(_)) => "payment_change",
-        Body::Operation(Operation::Expiry(_)) => "expiry",
-        Body::Operation(Operation::Batch(_)) => "batch",
-        Body::Operation(Operation::Fence(_)) => "fence",
+        EntryBody::EpochStart { .. } => "epoch_start",
+        EntryBody::Configuration(_) => "configuration",
+        EntryBody::Operation(Operation::Payment(_)) => "payment",
+        EntryBody::Operation(Operation::Account(_)) => "account",
+        EntryBody::Operation(Operation::PaymentChange(_)) => "payment_change",
+        EntryBody::Operation(Operation::Expiry(_)) => "expiry",
+        EntryBody::Operation(Operation::Batch(_)) => "batch",
+        EntryBody::Operation(Operation::KeyFence(_)) => "fence",
     }
 }
 
@@ -62,7 +62,7 @@ fn operation_fields(object: &mut ObjectWriter<'_>, entry: &Entry, operation: &Op
         Operation::PaymentChange(change) => change_fields(object, change),
         Operation::Expiry(expiry) => expiry_fields(object, expiry),
         Operation::Batch(batch) => batch_fields(object, entry, batch, operation),
-        Operation::Fence(_) => {}
+        Operation::KeyFence(_) => {}
     }
     object.optional("rejection", operation.rejection().map(Rejection::code));
     object.optional("idempotency_key", operation.key());
@@ -166,6 +166,7 @@ mod tests {
 
     use super::*;
     use crate::http::samples;
+    use quorapay_core::domain::LogIndex;
     use quorapay_core::domain::{MinorUnits, Overdraft, PaymentChangeKind};
 
     fn shown(entry: &Entry) -> Value {
@@ -180,7 +181,7 @@ mod tests {
     fn a_raw_entry_shows_its_kind_and_its_hash_whatever_it_holds() {
         let start = shown(&samples::start_entry());
         assert_eq!((&start["kind"], &start["leader"]), (&json!("epoch_start"), &json!("node1")));
-        let configuration = shown(&samples::entry(Body::Configuration(Configuration::default())));
+        let configuration = shown(&samples::entry(EntryBody::Configuration(Configuration::default())));
         assert_eq!((&configuration["kind"], &configuration["voters"]), (&json!("configuration"), &json!([])));
         let opened = shown(&samples::account_entry("shop", AccountChangeKind::Open(Overdraft::None)));
         assert_eq!((&opened["kind"], &opened["change"]), (&json!("account"), &json!("open")));
@@ -214,7 +215,7 @@ mod tests {
         let outcomes = [
             samples::succeeded(),
             PaymentOutcome::Rejected(Rejection::AccountFrozen),
-            PaymentOutcome::Repeated { index: 3 },
+            PaymentOutcome::Repeated { index: LogIndex(3) },
         ];
         let batch = shown(&samples::batch_entry(false, &outcomes));
         assert_eq!(

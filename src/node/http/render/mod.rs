@@ -13,7 +13,7 @@ mod statement;
 use std::fmt;
 
 use quorapay_core::domain::Rejection;
-use quorapay_core::replication::Timestamp;
+use quorapay_core::domain::Timestamp;
 
 pub(super) use account::{account, account_change, account_fields, applied_overdraft};
 pub(super) use change::{change, history_step, payment_after};

@@ -1,11 +1,12 @@
 //! Payments as JSON.
 
 use crate::runtime::PaymentView;
+use quorapay_core::domain::Timestamp;
 use quorapay_core::domain::{
     Batch, Capture, DecidedPayment, IdempotencyKey, MinorUnits, Operation, PaymentId, PaymentOutcome, PaymentState,
     PaymentStatus, Rejection,
 };
-use quorapay_core::replication::{Entry, Timestamp};
+use quorapay_core::replication::Entry;
 
 use super::super::json::{ObjectWriter, write_object};
 use super::Rfc3339;
@@ -188,6 +189,7 @@ mod tests {
 
     use super::*;
     use crate::http::samples;
+    use quorapay_core::domain::LogIndex;
 
     fn shown(entry: &Entry, state: Option<&PaymentState>) -> serde_json::Value {
         let decided = entry.operation().and_then(|operation| operation.payments().next()).expect("a payment");
@@ -249,8 +251,12 @@ mod tests {
     #[test]
     fn a_repeated_payment_of_a_batch_has_no_view_of_its_own() {
         let request = samples::request();
-        let repeated =
-            DecidedPayment { item: 0, key: None, request: &request, outcome: PaymentOutcome::Repeated { index: 3 } };
+        let repeated = DecidedPayment {
+            item: 0,
+            key: None,
+            request: &request,
+            outcome: PaymentOutcome::Repeated { index: LogIndex(3) },
+        };
         assert!(ShownPayment::decided(&samples::start_entry(), repeated).is_none());
     }
 }

@@ -8,12 +8,13 @@ use proptest::prelude::*;
 use super::opened;
 use quorapay_core::domain::{
     AccountChange, AccountChangeKind, AccountOutcome, AccountStatus, Batch, Capture, Currency, DecidedItem, Expiry,
-    Fence, Fingerprint, HoldEnd, IdempotencyKey, MinorUnits, Operation, OrderCap, OrderId, OrderState, Overdraft,
-    Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome, PaymentRequest,
-    PaymentState, Rejection, Stamp,
+    Fingerprint, HoldEnd, IdempotencyKey, KeyFence, LogIndex, MinorUnits, Operation, OrderCap, OrderId, OrderState,
+    Overdraft, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome,
+    PaymentRequest, PaymentState, Rejection, Stamp,
 };
+use quorapay_core::domain::{Epoch, Timestamp};
 use quorapay_core::replication::sample::account;
-use quorapay_core::replication::{Body, Epoch, Persist, Position, Timestamp, UnchainedEntry};
+use quorapay_core::replication::{EntryBody, Persist, Position, UnchainedEntry};
 
 fn any_text() -> impl Strategy<Value = Option<compact_str::CompactString>> {
     option::of(any::<String>().prop_map(Into::into))
@@ -54,8 +55,12 @@ fn any_order_state() -> impl Strategy<Value = OrderState> {
 
 fn any_payment_id() -> impl Strategy<Value = PaymentId> {
     let stamp = (0_u64..1 << 48, 0_u64..1 << 12, 0_u64..1 << 48);
-    (stamp, 0_u16..1 << 14)
-        .prop_map(|((timestamp_ms, epoch, index), item)| PaymentId::derive(Stamp { timestamp_ms, epoch, index }, item))
+    (stamp, 0_u16..1 << 14).prop_map(|((timestamp_ms, epoch, index), item)| {
+        PaymentId::derive(
+            Stamp { timestamp: Timestamp(timestamp_ms), epoch: Epoch(epoch), index: LogIndex(index) },
+            item,
+        )
+    })
 }
 
 fn any_capture() -> impl Strategy<Value = Capture> {
@@ -70,7 +75,7 @@ fn any_outcome() -> impl Strategy<Value = PaymentOutcome> {
         any_rejection().prop_map(PaymentOutcome::Rejected),
         (any_units(), any::<u64>())
             .prop_map(|(from_held, expires_at_ms)| PaymentOutcome::Authorized { from_held, expires_at_ms }),
-        any::<u64>().prop_map(|index| PaymentOutcome::Repeated { index }),
+        any::<u64>().prop_map(|index| PaymentOutcome::Repeated { index: LogIndex(index) }),
     ]
 }
 
@@ -113,7 +118,7 @@ prop_compose! {
     ) -> PaymentState {
         let (from, to) = (account(&from), account(&to));
         PaymentState {
-            from, to, currency, amount, held, captured, refunded, expires_at_ms, end, order, changes, last_change,
+            from, to, currency, amount, held, captured, refunded, expires_at_ms, end, order, changes, last_change: LogIndex(last_change),
         }
     }
 }
@@ -172,7 +177,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
         1 => any_account_change(),
         1 => (any_payment_id(), any_state())
             .prop_map(|(payment, before)| Operation::Expiry(Expiry { payment, before })),
-        1 => (any_key(), any_fingerprint()).prop_map(|(key, fingerprint)| Operation::Fence(Fence { key, fingerprint })),
+        1 => (any_key(), any_fingerprint()).prop_map(|(key, fingerprint)| Operation::KeyFence(KeyFence { key, fingerprint })),
     ]
 }
 
@@ -185,7 +190,7 @@ proptest! {
         let mut entries = Vec::new();
         for operation in operations {
             let index = last.index.next();
-            let body = Body::Operation(operation);
+            let body = EntryBody::Operation(operation);
             let entry = UnchainedEntry { index, epoch: last.epoch, timestamp: Timestamp(index.0), body };
             let entry = entry.chain(&last.hash);
             last = entry.position();

@@ -11,7 +11,8 @@ use axum::routing::get;
 use serde_json::Value;
 
 use crate::runtime::{NodeStatus, PeerView, Role};
-use quorapay_core::replication::{NodeId, Timestamp};
+use quorapay_core::domain::Timestamp;
+use quorapay_core::replication::NodeId;
 
 use super::super::super::answer::{Answer, Mark};
 use super::super::super::json::{ObjectWriter, write_object};
