@@ -144,7 +144,7 @@ fn check_overdraft(account: &AccountId, overdraft: Option<Overdraft>) -> Result<
     Ok(())
 }
 
-fn changed(status: StatusCode, committed: &Committed) -> Result<Answer, Problem> {
+pub(super) fn changed(status: StatusCode, committed: &Committed) -> Result<Answer, Problem> {
     let Some(Operation::Account(change)) = committed.entry.operation() else {
         unreachable!("an account change's key and fingerprint lead to an account change's entry");
     };

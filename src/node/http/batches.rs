@@ -121,7 +121,7 @@ pub(super) fn summary_fields(object: &mut ObjectWriter<'_>, batch: &Batch) {
     object.field("replayed", &replayed);
 }
 
-async fn decided(committed: &Committed, batch: &Batch, originals: &Originals) -> Result<Answer, Problem> {
+pub(super) async fn decided(committed: &Committed, batch: &Batch, originals: &Originals) -> Result<Answer, Problem> {
     let entry = &committed.entry;
     let mut body = Vec::with_capacity(256 + estimated_bytes(entry, batch, originals));
     let mut object = ObjectWriter::open(&mut body);
@@ -133,7 +133,7 @@ async fn decided(committed: &Committed, batch: &Batch, originals: &Originals) ->
     Ok(Answer::json(StatusCode::OK, body, Mark::of_write(committed)))
 }
 
-async fn aborted(committed: &Committed, batch: &Batch, originals: &Originals) -> Problem {
+pub(super) async fn aborted(committed: &Committed, batch: &Batch, originals: &Originals) -> Problem {
     let is_to_blame = |rejection| !matches!(rejection, None | Some(Rejection::BatchAborted));
     let items = batch.items.iter().enumerate();
     let failed: Vec<usize> =
@@ -169,7 +169,7 @@ async fn write_results(out: &mut Vec<u8>, entry: &Entry, batch: &Batch, original
 
 /// The payments that stand in the results in place of those that repeat them, as JSON.
 #[derive(Debug, Default)]
-struct Originals {
+pub(super) struct Originals {
     json: Vec<u8>,
     /// Where in `json` the one for an item stands.
     places: HashMap<u16, Range<usize>>,
@@ -198,7 +198,7 @@ impl Originals {
     }
 
     /// Renders those that stand in one entry.
-    fn add(&mut self, entry: &Entry, batch: &Batch, items: &[u16]) -> Option<()> {
+    pub(super) fn add(&mut self, entry: &Entry, batch: &Batch, items: &[u16]) -> Option<()> {
         let held: HashMap<&IdempotencyKey, u16> =
             entry.operation()?.payments().filter_map(|payment| Some((payment.key?, payment.item))).collect();
         for item in items {

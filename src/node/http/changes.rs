@@ -91,7 +91,7 @@ async fn change(api: &Api, name: ChangeName, id: PathId, request: Request) -> Re
     }
 }
 
-fn changed(committed: &Committed, change: &PaymentChange) -> Result<Answer, Problem> {
+pub(super) fn changed(committed: &Committed, change: &PaymentChange) -> Result<Answer, Problem> {
     let entry = &committed.entry;
     let mut body = Vec::with_capacity(USUAL_CHANGE_BYTES);
     let Some(rejection) = entry.operation().and_then(Operation::rejection) else {

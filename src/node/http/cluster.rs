@@ -19,7 +19,7 @@ use super::{Api, openapi};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TransferBody {
+pub(super) struct TransferBody {
     to: Option<NodeId>,
 }
 
@@ -54,7 +54,7 @@ async fn cluster(State(api): State<Api>, request: Request) -> Response {
     .await
 }
 
-fn cluster_json(status: &NodeStatus, peers: &[PeerView]) -> Vec<u8> {
+pub(super) fn cluster_json(status: &NodeStatus, peers: &[PeerView]) -> Vec<u8> {
     let mut body = Vec::with_capacity(2_048);
     write_object(&mut body, |object| {
         object.text("node_id", &status.node_id).field("leader", &status.leader).field("epoch", &status.epoch);

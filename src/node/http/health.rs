@@ -54,7 +54,7 @@ async fn readyz(State(api): State<Api>, _request: Request) -> Response {
 
 /// Able to serve: a write or a linearizable read sent to this node now would be answered. ZooKeeper is shown and does
 /// not count: without it elections stop, payments do not.
-fn readiness(status: &NodeStatus) -> Result<Answer, Problem> {
+pub(super) fn readiness(status: &NodeStatus) -> Result<Answer, Problem> {
     let zookeeper = if status.zookeeper_connected { "connected" } else { "disconnected" };
     let reasons = obstacles(status);
     if !reasons.is_empty() {

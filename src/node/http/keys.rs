@@ -100,7 +100,7 @@ async fn state_of(api: &Api, read: &Read<'_>, key: &IdempotencyKey) -> Result<An
 }
 
 /// Writes what holds a key: as its call was answered, so that nothing has to be guessed from where things stand now.
-fn held_by(object: &mut ObjectWriter<'_>, entry: &Entry, key: &IdempotencyKey) {
+pub(super) fn held_by(object: &mut ObjectWriter<'_>, entry: &Entry, key: &IdempotencyKey) {
     let state = if matches!(entry.operation(), Some(Operation::KeyFence(_))) { "fenced" } else { "committed" };
     object.field("state", state);
     match entry.operation() {

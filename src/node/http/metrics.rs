@@ -2,6 +2,8 @@
 //!
 //! Requests are counted in atomics found by position, never by looking a label up.
 
+#[cfg(test)]
+pub(super) mod golden;
 mod numbers;
 
 use std::fmt;

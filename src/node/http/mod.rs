@@ -18,6 +18,8 @@ mod docs;
 mod export;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+#[cfg(test)]
+mod golden;
 mod health;
 mod json;
 mod keys;

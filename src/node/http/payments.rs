@@ -53,7 +53,7 @@ async fn make_payment(api: &Api, request: Request) -> Result<Answer, Problem> {
 }
 
 /// The answer to a payment. Under its key it may have been one of a batch.
-fn created(committed: &Committed, key: &IdempotencyKey) -> Result<Answer, Problem> {
+pub(super) fn created(committed: &Committed, key: &IdempotencyKey) -> Result<Answer, Problem> {
     let shown = ShownPayment::decided_under(&committed.entry, key)
         .expect("a payment's key and fingerprint lead to that payment's entry");
     let mut body = Vec::with_capacity(shown.estimated_bytes());

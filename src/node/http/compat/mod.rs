@@ -7,6 +7,8 @@
 mod amount;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzzing;
+#[cfg(test)]
+pub(super) mod golden;
 mod syncpay;
 mod transfer;
 

@@ -1,6 +1,6 @@
 //! SyncPay's payments and its list of them, and what it says of its nodes (in `nodes`).
 
-mod nodes;
+pub(super) mod nodes;
 
 use std::time::Instant;
 
@@ -108,7 +108,7 @@ async fn processed_by(compatible: &Compatible, committed: &Committed, deadline: 
     leader.unwrap_or_else(|| committed.leader.clone())
 }
 
-fn made(committed: &Committed, key: &IdempotencyKey, processed_by: &NodeId) -> Vec<u8> {
+pub(super) fn made(committed: &Committed, key: &IdempotencyKey, processed_by: &NodeId) -> Vec<u8> {
     let request = payment_of(committed, key).request;
     let mut body = Vec::with_capacity(256);
     write_object(&mut body, |object| {
@@ -159,7 +159,7 @@ fn take_limit(query: &mut Query<'_>) -> Result<usize, Problem> {
     Ok(query.parse("limit", "invalid_limit", &wanted, parse)?.unwrap_or(MAX_LIMIT))
 }
 
-fn transaction(out: &mut Vec<u8>, view: &PaymentView, shown: &ShownPayment<'_>, leader: Option<&NodeId>) {
+pub(super) fn transaction(out: &mut Vec<u8>, view: &PaymentView, shown: &ShownPayment<'_>, leader: Option<&NodeId>) {
     write_object(out, |object| {
         match shown.payment().key {
             Some(key) => object.field("id", key),

@@ -47,7 +47,7 @@ async fn health(State(compatible): State<Compatible>, request: Request) -> Respo
         .await
 }
 
-fn health_answer(status: &NodeStatus, now: Timestamp, transactions: u64) -> Answer {
+pub(in crate::http::compat) fn health_answer(status: &NodeStatus, now: Timestamp, transactions: u64) -> Answer {
     let healthy = status.role != Role::Quarantined;
     let mut body = Vec::with_capacity(160);
     write_object(&mut body, |object| {
@@ -85,7 +85,7 @@ impl Own {
     }
 }
 
-fn status_json(
+pub(in crate::http::compat) fn status_json(
     status: &NodeStatus,
     peers: &[PeerView],
     seen: &BTreeMap<NodeId, Timestamp>,
