@@ -53,7 +53,7 @@ pub(super) enum Message {
 
 /// What request handlers watch: small, and renewed with every lot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pulse {
+pub struct NodeProgress {
     /// Highest index that reads here show.
     pub applied_index: LogIndex,
     /// The epoch that this node has promised.
@@ -68,7 +68,7 @@ pub struct Pulse {
 
 /// What the loop publishes.
 pub(super) struct Publishing {
-    pub(super) pulse: watch::Sender<Pulse>,
+    pub(super) progress: watch::Sender<NodeProgress>,
     pub(super) status: watch::Sender<Arc<NodeStatus>>,
 }
 
@@ -246,12 +246,13 @@ impl EventLoop {
         let epoch = replica.promised_epoch();
         let leader = replica.leader(now);
         let (mut leadership_changed, mut quarantine_begins) = (false, false);
-        self.publishing.pulse.send_if_modified(|pulse| {
-            leadership_changed = pulse.leader.as_ref() != leader;
-            quarantine_begins = quarantined && !pulse.quarantined;
+        self.publishing.progress.send_if_modified(|progress| {
+            leadership_changed = progress.leader.as_ref() != leader;
+            quarantine_begins = quarantined && !progress.quarantined;
             let news = leadership_changed || quarantine_begins;
-            let changed = news || pulse.applied_index != applied || pulse.epoch != epoch;
-            *pulse = Pulse { applied_index: applied, epoch, leader: leader.cloned(), confirmed_ms, quarantined };
+            let changed = news || progress.applied_index != applied || progress.epoch != epoch;
+            *progress =
+                NodeProgress { applied_index: applied, epoch, leader: leader.cloned(), confirmed_ms, quarantined };
             changed
         });
         if leadership_changed {
