@@ -400,6 +400,7 @@ impl World {
 
     fn carry_out_replication(&mut self, node: usize, effect: replication::Effect) {
         use replication::Effect;
+        self.trace.note_effect(&effect);
         match effect {
             Effect::Persist(write) => self.begin_write(node, write),
             Effect::Send { id, to, request } => self.send_request(node, id, &to, request),
