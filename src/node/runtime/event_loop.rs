@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::Clock;
 use quorapay_core::domain::Proposal;
 use quorapay_core::domain::{Epoch, LogIndex};
-use quorapay_core::engine::{Answer, CallerId, Effect, Engine, Input};
+use quorapay_core::engine::{CallerId, Effect, Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{self, Event, NodeId, Now, ReadId, Request, Response, RpcId};
 
 use super::executor::Executor;
@@ -34,7 +34,7 @@ pub(super) type Look = Box<dyn FnOnce(&Engine, Now) + Send>;
 /// What the loop takes in.
 pub(super) enum Message {
     /// A write, for this node as the leader.
-    Propose { proposal: Proposal, reply: oneshot::Sender<Answer> },
+    Propose { proposal: Proposal, reply: oneshot::Sender<ProposalOutcome> },
     /// A read wants to know from where it may be answered.
     Read { reply: oneshot::Sender<Option<LogIndex>> },
     /// Somebody waits until an index is applied.
@@ -91,7 +91,7 @@ pub(super) struct EventLoop {
 #[derive(Default)]
 pub(super) struct Waiting {
     last_id: u64,
-    callers: HashMap<CallerId, (oneshot::Sender<Answer>, Instant)>,
+    callers: HashMap<CallerId, (oneshot::Sender<ProposalOutcome>, Instant)>,
     reads: HashMap<ReadId, oneshot::Sender<Option<LogIndex>>>,
     rpcs: HashMap<RpcId, oneshot::Sender<Response>>,
     applied: BTreeMap<LogIndex, Vec<oneshot::Sender<()>>>,
@@ -182,15 +182,15 @@ impl EventLoop {
     fn execute(&mut self, effect: Effect) -> Result<(), String> {
         // An answer whose receiver has given up is dropped, here and below: its deadline has passed.
         match effect {
-            Effect::Answer { caller, answer } => {
+            Effect::Answer { caller, outcome } => {
                 if let Some((reply, since)) = self.waiting.callers.remove(&caller) {
-                    if matches!(answer, Answer::Decided(_)) {
+                    if matches!(outcome, ProposalOutcome::Decided(_)) {
                         self.metrics.commit_latency(since.elapsed());
                     }
-                    let _ = reply.send(answer);
+                    let _ = reply.send(outcome);
                 }
             }
-            Effect::Find { search, wanted } => self.executor.find(search, wanted),
+            Effect::Lookup { id, request } => self.executor.look_up(id, request),
             Effect::Replication(effect) => self.execute_protocol(effect)?,
         }
         Ok(())

@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 
 use crate::transport::{ForwardedAnswer, ForwardedEntry};
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
-use quorapay_core::engine::Answer;
+use quorapay_core::engine::ProposalOutcome;
 use quorapay_core::replication::{Entry, NodeId};
 
 use super::event_loop::Message;
@@ -92,19 +92,19 @@ impl NodeHandle {
         }
     }
 
-    async fn settle(&self, asked: &Asked, answer: Answer) -> Attempt {
-        match answer {
-            Answer::Decided(entry) => Attempt::Committed(self.committed(entry, false)),
-            Answer::Repeated { index, entry, fingerprint } => {
+    async fn settle(&self, asked: &Asked, outcome: ProposalOutcome) -> Attempt {
+        match outcome {
+            ProposalOutcome::Decided(entry) => Attempt::Committed(self.committed(entry, false)),
+            ProposalOutcome::Repeated { index, entry, fingerprint } => {
                 let entry = match entry {
                     Some(entry) => Some(entry),
                     None => self.shared.ledger.entry(index).await.ok().flatten(),
                 };
                 entry.map_or(Attempt::Unknown, |entry| self.settle_repeated(asked, entry, fingerprint))
             }
-            Answer::NotLeading => Attempt::NotLeading,
-            Answer::Overloaded => Attempt::Overloaded,
-            Answer::Lost => Attempt::Unknown,
+            ProposalOutcome::NotLeading => Attempt::NotLeading,
+            ProposalOutcome::Overloaded => Attempt::Overloaded,
+            ProposalOutcome::Unknown => Attempt::Unknown,
         }
     }
 
