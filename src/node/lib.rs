@@ -15,6 +15,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod ledger;
 pub mod runtime;
+mod schema;
 pub mod settings;
 #[cfg(test)]
 mod stored;

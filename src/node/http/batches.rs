@@ -10,7 +10,7 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::{Committed, Consistency, SubmitError};
+use crate::runtime::{CommittedWrite, Consistency, SubmitError};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     Batch, BatchOutcome, IdempotencyKey, Operation, OperationRequest, PaymentOutcome, Rejection,
@@ -121,7 +121,11 @@ pub(super) fn summary_fields(object: &mut ObjectWriter<'_>, batch: &Batch) {
     object.field("replayed", &replayed);
 }
 
-pub(super) async fn decided(committed: &Committed, batch: &Batch, originals: &Originals) -> Result<Answer, Problem> {
+pub(super) async fn decided(
+    committed: &CommittedWrite,
+    batch: &Batch,
+    originals: &Originals,
+) -> Result<Answer, Problem> {
     let entry = &committed.entry;
     let mut body = Vec::with_capacity(256 + estimated_bytes(entry, batch, originals));
     let mut object = ObjectWriter::open(&mut body);
@@ -133,7 +137,7 @@ pub(super) async fn decided(committed: &Committed, batch: &Batch, originals: &Or
     Ok(Answer::json(StatusCode::OK, body, Mark::of_write(committed)))
 }
 
-pub(super) async fn aborted(committed: &Committed, batch: &Batch, originals: &Originals) -> Problem {
+pub(super) async fn aborted(committed: &CommittedWrite, batch: &Batch, originals: &Originals) -> Problem {
     let is_to_blame = |rejection| !matches!(rejection, None | Some(Rejection::BatchAborted));
     let items = batch.items.iter().enumerate();
     let failed: Vec<usize> =
@@ -230,8 +234,8 @@ mod tests {
     use crate::http::samples;
     use quorapay_core::domain::Epoch;
 
-    fn committed(entry: Entry) -> Committed {
-        Committed { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) }
+    fn committed(entry: Entry) -> CommittedWrite {
+        CommittedWrite { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) }
     }
 
     fn batch_of(entry: &Entry) -> &Batch {

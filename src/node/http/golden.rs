@@ -14,8 +14,8 @@ use super::read::List;
 use super::render::{self, Rfc3339, ShownPayment};
 use super::{batches, changes, cluster, compat, health, keys, samples};
 use crate::runtime::{
-    AccountSnapshot, Committed, NodeStatus, PaymentView, PeerView, Place, ReadError, Role, StatementLine, SubmitError,
-    TransferError,
+    AccountSnapshot, CommittedWrite, Cursor, NodeStatus, PaymentRecord, PeerStatus, ReadError, Role, StatementLine,
+    SubmitError, TransferError,
 };
 use quorapay_core::domain::{
     AccountChangeKind, AccountOutcome, AccountState, AccountStatus, Balance, Currency, Epoch, LogIndex, MinorUnits,
@@ -24,7 +24,7 @@ use quorapay_core::domain::{
 };
 use quorapay_core::replication::{Configuration, Entry, EntryBody, StoreId, Voter};
 
-const PLACE: Place = Place { index: LogIndex(7), item: 3 };
+const CURSOR: Cursor = Cursor { index: LogIndex(7), item: 3 };
 const FROZEN: PaymentOutcome = PaymentOutcome::Rejected(Rejection::AccountFrozen);
 
 /// What is shown, by name.
@@ -36,8 +36,8 @@ fn add(shapes: &mut Shapes, name: impl Into<String>, write: impl FnOnce(&mut Vec
     shapes.push((name.into(), out));
 }
 
-fn committed(entry: Entry) -> Committed {
-    Committed { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) }
+fn committed(entry: Entry) -> CommittedWrite {
+    CommittedWrite { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) }
 }
 
 fn plain_request() -> PaymentRequest {
@@ -137,14 +137,14 @@ fn every_entry() -> Vec<(String, Entry)> {
         .collect()
 }
 
-fn view() -> PaymentView {
+fn view() -> PaymentRecord {
     let entry = Arc::new(samples::payment_entry(samples::held_request(), samples::authorized()));
     let mut state = PaymentState::decided(&samples::held_request(), samples::authorized()).expect("no repeat");
     (state.held, state.captured, state.refunded) = (MinorUnits::new(250), MinorUnits::new(1_000), MinorUnits::new(5));
     let mut history: Vec<Arc<Entry>> =
         payment_changes().into_iter().take(4).map(|(_, entry)| Arc::new(entry)).collect();
     history.push(Arc::new(samples::expiry_entry()));
-    PaymentView { entry, item: 0, state, history }
+    PaymentRecord { entry, item: 0, state, history }
 }
 
 fn payments(shapes: &mut Shapes) {
@@ -167,11 +167,11 @@ fn payments(shapes: &mut Shapes) {
             object.array("history", Vec::<Arc<Entry>>::new(), |out, entry| render::history_step(out, &entry));
         });
     });
-    for next in [None, Some(PLACE)] {
+    for next in [None, Some(CURSOR)] {
         add(shapes, format!("payment page {}", next.is_some()), |out| {
             write_object(out, |object| {
                 object.array("payments", [&shown, &shown], |out, shown| render::payment(out, shown));
-                object.field("next_cursor", &next.map(|place| List::Payments.cursor_before(place)));
+                object.field("next_cursor", &next.map(|cursor| List::Payments.cursor_before(cursor)));
             });
         });
     }
@@ -248,7 +248,7 @@ fn accounts(shapes: &mut Shapes) {
 fn statements(shapes: &mut Shapes) {
     let (entry, payment) = samples::change_entry(PaymentChangeKind::Capture(None), samples::applied(1));
     let line = |kind, amount| StatementLine {
-        place: PLACE,
+        cursor: CURSOR,
         timestamp: entry.timestamp,
         payment,
         kind,
@@ -261,12 +261,12 @@ fn statements(shapes: &mut Shapes) {
     for (line, name) in lines.iter().zip(["payment", "capture", "refund"]) {
         add(shapes, format!("statement line {name}"), |out| render::statement_line(out, line));
     }
-    for next in [None, Some(PLACE)] {
+    for next in [None, Some(CURSOR)] {
         add(shapes, format!("statement {}", next.is_some()), |out| {
             write_object(out, |object| {
                 object.text("account", samples::account("shop"));
                 object.array("entries", &lines, render::statement_line);
-                object.field("next_cursor", &next.map(|place| List::Statement.cursor_before(place)));
+                object.field("next_cursor", &next.map(|cursor| List::Statement.cursor_before(cursor)));
             });
         });
     }
@@ -382,8 +382,12 @@ fn statuses() -> Vec<(&'static str, NodeStatus)> {
 fn nodes(shapes: &mut Shapes) {
     for (name, status) in statuses() {
         let peers = [
-            PeerView { node_id: status.node_id.clone(), peer_url: "http://a".to_owned(), status: Some(status.clone()) },
-            PeerView { node_id: samples::node("node2"), peer_url: "http://\"b".to_owned(), status: None },
+            PeerStatus {
+                node_id: status.node_id.clone(),
+                peer_url: "http://a".to_owned(),
+                status: Some(status.clone()),
+            },
+            PeerStatus { node_id: samples::node("node2"), peer_url: "http://\"b".to_owned(), status: None },
         ];
         add(shapes, format!("cluster {name}"), |out| out.extend(cluster::cluster_json(&status, &peers)));
         answered(shapes, format!("ready {name}"), health::readiness(&status));

@@ -7,7 +7,7 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::{Committed, PaymentFilter, PaymentView};
+use crate::runtime::{CommittedWrite, PaymentFilter, PaymentRecord};
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, OperationRequest, OrderId, PaymentStatus};
 use quorapay_core::domain::{LogIndex, Timestamp};
 
@@ -53,7 +53,7 @@ async fn make_payment(api: &Api, request: Request) -> Result<Answer, Problem> {
 }
 
 /// The answer to a payment. Under its key it may have been one of a batch.
-pub(super) fn created(committed: &Committed, key: &IdempotencyKey) -> Result<Answer, Problem> {
+pub(super) fn created(committed: &CommittedWrite, key: &IdempotencyKey) -> Result<Answer, Problem> {
     let shown = ShownPayment::decided_under(&committed.entry, key)
         .expect("a payment's key and fingerprint lead to that payment's entry");
     let mut body = Vec::with_capacity(shown.estimated_bytes());
@@ -94,7 +94,7 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
     .await
 }
 
-fn with_history(view: &PaymentView, shown: &ShownPayment<'_>) -> Vec<u8> {
+fn with_history(view: &PaymentRecord, shown: &ShownPayment<'_>) -> Vec<u8> {
     let mut body = Vec::with_capacity(shown.estimated_bytes() + 256 * view.history.len());
     write_object(&mut body, |object| {
         render::payment_fields(object, shown);

@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::Clock;
 use quorapay_core::domain::Proposal;
 use quorapay_core::domain::{Epoch, LogIndex};
-use quorapay_core::engine::{Answer, CallerId, Effect, Engine, Input};
+use quorapay_core::engine::{CallerId, Effect, Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{self, Event, NodeId, Now, ReadId, Request, Response, RpcId};
 
 use super::executor::Executor;
@@ -34,7 +34,7 @@ pub(super) type Look = Box<dyn FnOnce(&Engine, Now) + Send>;
 /// What the loop takes in.
 pub(super) enum Message {
     /// A write, for this node as the leader.
-    Propose { proposal: Proposal, reply: oneshot::Sender<Answer> },
+    Propose { proposal: Proposal, reply: oneshot::Sender<ProposalOutcome> },
     /// A read wants to know from where it may be answered.
     Read { reply: oneshot::Sender<Option<LogIndex>> },
     /// Somebody waits until an index is applied.
@@ -53,7 +53,7 @@ pub(super) enum Message {
 
 /// What request handlers watch: small, and renewed with every lot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pulse {
+pub struct NodeProgress {
     /// Highest index that reads here show.
     pub applied_index: LogIndex,
     /// The epoch that this node has promised.
@@ -68,7 +68,7 @@ pub struct Pulse {
 
 /// What the loop publishes.
 pub(super) struct Publishing {
-    pub(super) pulse: watch::Sender<Pulse>,
+    pub(super) progress: watch::Sender<NodeProgress>,
     pub(super) status: watch::Sender<Arc<NodeStatus>>,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct EventLoop {
 #[derive(Default)]
 pub(super) struct Waiting {
     last_id: u64,
-    callers: HashMap<CallerId, (oneshot::Sender<Answer>, Instant)>,
+    callers: HashMap<CallerId, (oneshot::Sender<ProposalOutcome>, Instant)>,
     reads: HashMap<ReadId, oneshot::Sender<Option<LogIndex>>>,
     rpcs: HashMap<RpcId, oneshot::Sender<Response>>,
     applied: BTreeMap<LogIndex, Vec<oneshot::Sender<()>>>,
@@ -182,15 +182,15 @@ impl EventLoop {
     fn execute(&mut self, effect: Effect) -> Result<(), String> {
         // An answer whose receiver has given up is dropped, here and below: its deadline has passed.
         match effect {
-            Effect::Answer { caller, answer } => {
+            Effect::Answer { caller, outcome } => {
                 if let Some((reply, since)) = self.waiting.callers.remove(&caller) {
-                    if matches!(answer, Answer::Decided(_)) {
+                    if matches!(outcome, ProposalOutcome::Decided(_)) {
                         self.metrics.commit_latency(since.elapsed());
                     }
-                    let _ = reply.send(answer);
+                    let _ = reply.send(outcome);
                 }
             }
-            Effect::Find { search, wanted } => self.executor.find(search, wanted),
+            Effect::Lookup { id, request } => self.executor.look_up(id, request),
             Effect::Replication(effect) => self.execute_protocol(effect)?,
         }
         Ok(())
@@ -246,12 +246,13 @@ impl EventLoop {
         let epoch = replica.promised_epoch();
         let leader = replica.leader(now);
         let (mut leadership_changed, mut quarantine_begins) = (false, false);
-        self.publishing.pulse.send_if_modified(|pulse| {
-            leadership_changed = pulse.leader.as_ref() != leader;
-            quarantine_begins = quarantined && !pulse.quarantined;
+        self.publishing.progress.send_if_modified(|progress| {
+            leadership_changed = progress.leader.as_ref() != leader;
+            quarantine_begins = quarantined && !progress.quarantined;
             let news = leadership_changed || quarantine_begins;
-            let changed = news || pulse.applied_index != applied || pulse.epoch != epoch;
-            *pulse = Pulse { applied_index: applied, epoch, leader: leader.cloned(), confirmed_ms, quarantined };
+            let changed = news || progress.applied_index != applied || progress.epoch != epoch;
+            *progress =
+                NodeProgress { applied_index: applied, epoch, leader: leader.cloned(), confirmed_ms, quarantined };
             changed
         });
         if leadership_changed {

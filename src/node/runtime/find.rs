@@ -7,7 +7,7 @@ use crate::ledger::{LedgerError, LedgerReader};
 use crate::views::{ViewsError, ViewsReader};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{IdempotencyKey, KeyDigest, KeyHolder, Operation, PaymentId, PaymentState};
-use quorapay_core::engine::{Found, Wanted};
+use quorapay_core::engine::{LookupRequest, LookupResult};
 use quorapay_core::replication::Entry;
 
 /// Why something could not be looked up.
@@ -25,8 +25,12 @@ pub(super) enum FindError {
 }
 
 /// Finds what of the wanted is there, as of the projected index at least.
-pub(super) async fn find(views: &ViewsReader, ledger: &LedgerReader, wanted: &Wanted) -> Result<Found, FindError> {
-    let mut found = Found::default();
+pub(super) async fn find(
+    views: &ViewsReader,
+    ledger: &LedgerReader,
+    wanted: &LookupRequest,
+) -> Result<LookupResult, FindError> {
+    let mut found = LookupResult::default();
     if !wanted.keys.is_empty() {
         found.keys = find_keys(views, ledger, &wanted.keys).await?;
     }

@@ -17,10 +17,10 @@ use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Entry, NodeId, Now};
 
-use super::event_loop::{Message, Pulse};
+use super::event_loop::{Message, NodeProgress};
 use super::forward::Forwarder;
 use super::metrics::Metrics;
-use super::status::{NodeStatus, PeerView};
+use super::status::{NodeStatus, PeerStatus};
 
 /// How long a peer may take to say how it is.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// Into the event loop, for clients. Bounded: a full queue is refused at once.
     pub(super) requests: mpsc::Sender<Message>,
-    pub(super) pulse: watch::Receiver<Pulse>,
+    pub(super) progress: watch::Receiver<NodeProgress>,
     pub(super) status: watch::Receiver<Arc<NodeStatus>>,
     pub(super) ledger: LedgerReader,
     pub(super) views: ViewsReader,
@@ -51,7 +51,7 @@ pub(super) struct Shared {
 
 /// A write that is committed.
 #[derive(Clone, Debug)]
-pub struct Committed {
+pub struct CommittedWrite {
     /// The ledger entry that decided it, refusals included.
     pub entry: Arc<Entry>,
     /// Whether the same request had been decided before under this key.
@@ -139,7 +139,7 @@ pub struct AccountSnapshot {
 
 /// What the bank holds altogether.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BankFigures {
+pub struct BankSummary {
     /// Payments on hold.
     pub open_holds: usize,
     /// The sum over all accounts, by currency. Zero, always: anything else is damage.
@@ -178,8 +178,8 @@ impl NodeHandle {
 
     /// Where the node stands at this moment.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        self.shared.pulse.borrow().clone()
+    pub fn progress(&self) -> NodeProgress {
+        self.shared.progress.borrow().clone()
     }
 
     /// The node's latest account of itself, at most a tenth of a second old.
@@ -207,7 +207,7 @@ impl NodeHandle {
         min_index: Option<LogIndex>,
         deadline: Instant,
     ) -> Result<ReadPoint, ReadError> {
-        if self.shared.pulse.borrow().quarantined {
+        if self.shared.progress.borrow().quarantined {
             return Err(ReadError::Quarantined);
         }
         if consistency == Consistency::Linearizable {
@@ -217,25 +217,25 @@ impl NodeHandle {
         if let Some(index) = min_index {
             self.await_applied(index, deadline).await?;
         }
-        let pulse = self.shared.pulse.borrow();
+        let progress = self.shared.progress.borrow();
         let staleness_ms = match consistency {
             Consistency::Linearizable => 0,
-            Consistency::Local => self.staleness_ms(&pulse),
+            Consistency::Local => self.staleness_ms(&progress),
         };
-        Ok(ReadPoint { applied_index: pulse.applied_index, epoch: pulse.epoch, staleness_ms })
+        Ok(ReadPoint { applied_index: progress.applied_index, epoch: progress.epoch, staleness_ms })
     }
 
-    fn staleness_ms(&self, pulse: &Pulse) -> u64 {
-        if pulse.leader.as_ref() == Some(&self.shared.node_id) {
+    fn staleness_ms(&self, progress: &NodeProgress) -> u64 {
+        if progress.leader.as_ref() == Some(&self.shared.node_id) {
             return 0;
         }
-        self.shared.clock.now().monotonic_ms.saturating_sub(pulse.confirmed_ms.unwrap_or(0))
+        self.shared.clock.now().monotonic_ms.saturating_sub(progress.confirmed_ms.unwrap_or(0))
     }
 
     /// Asks for a read index until there is a leader to give one.
     async fn read_index(&self, deadline: Instant) -> Result<LogIndex, ReadError> {
         loop {
-            let asked = self.shared.pulse.borrow().leader.clone();
+            let asked = self.shared.progress.borrow().leader.clone();
             let (reply, index) = oneshot::channel();
             self.request(Message::Read { reply })?;
             match timeout_at(deadline.into(), index).await {
@@ -250,7 +250,7 @@ impl NodeHandle {
     }
 
     async fn await_applied(&self, wanted: LogIndex, deadline: Instant) -> Result<(), ReadError> {
-        if self.shared.pulse.borrow().applied_index >= wanted {
+        if self.shared.progress.borrow().applied_index >= wanted {
             return Ok(());
         }
         let (reply, applied) = oneshot::channel();
@@ -258,7 +258,7 @@ impl NodeHandle {
         match timeout_at(deadline.into(), applied).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => {
-                Err(ReadError::NotApplied { wanted, reached: self.shared.pulse.borrow().applied_index })
+                Err(ReadError::NotApplied { wanted, reached: self.shared.progress.borrow().applied_index })
             }
         }
     }
@@ -266,8 +266,8 @@ impl NodeHandle {
     /// Waits a moment, but no longer than until somebody else than `tried` leads.
     pub(super) async fn await_other_leader(&self, tried: Option<&NodeId>, deadline: Instant) -> Result<(), ()> {
         let again = deadline.min(Instant::now() + ASK_AGAIN);
-        let mut pulse = self.shared.pulse.clone();
-        let changed = pulse.wait_for(|pulse| pulse.leader.is_some() && pulse.leader.as_ref() != tried);
+        let mut progress = self.shared.progress.clone();
+        let changed = progress.wait_for(|progress| progress.leader.is_some() && progress.leader.as_ref() != tried);
         // Neither the time that has passed nor a node that stops is news to the caller.
         let _ = timeout_at(again.into(), changed).await;
         if Instant::now() >= deadline { Err(()) } else { Ok(()) }
@@ -282,7 +282,7 @@ impl NodeHandle {
     /// By how many milliseconds this node's wall clock is ahead of the leader's, to within half the time that asking
     /// takes; `None` if no leader answered within half a second.
     pub async fn clock_offset_ms(&self) -> Option<i64> {
-        let leader = self.shared.pulse.borrow().leader.clone()?;
+        let leader = self.shared.progress.borrow().leader.clone()?;
         if leader == self.shared.node_id {
             return Some(0);
         }
@@ -293,17 +293,17 @@ impl NodeHandle {
     }
 
     /// Every node's account of itself; peers that do not answer within half a second are shown without one.
-    pub async fn cluster(&self) -> Vec<PeerView> {
+    pub async fn cluster(&self) -> Vec<PeerStatus> {
         let ask = |(node_id, peer_url): &(NodeId, String)| {
             let (peers, node_id, peer_url) = (self.shared.peers.clone(), node_id.clone(), peer_url.clone());
             async move {
                 let status = peers.status(&node_id, STATUS_TIMEOUT).await.ok();
-                PeerView { node_id, peer_url, status }
+                PeerStatus { node_id, peer_url, status }
             }
         };
         let own = self.fresh_status().await;
         let mut views = join_all(self.shared.others.iter().map(ask)).await;
-        views.push(PeerView {
+        views.push(PeerStatus {
             node_id: own.node_id.clone(),
             peer_url: own.peer_url.clone(),
             status: Some((*own).clone()),
@@ -345,10 +345,10 @@ impl NodeHandle {
     ///
     /// # Errors
     /// [`ReadError::Overloaded`] if the loop's queue is full.
-    pub async fn bank_figures(&self) -> Result<BankFigures, ReadError> {
+    pub async fn bank_summary(&self) -> Result<BankSummary, ReadError> {
         self.query(|engine, _| {
             let bank = engine.bank();
-            BankFigures { open_holds: bank.open_hold_count(), sums: bank.sums().clone() }
+            BankSummary { open_holds: bank.open_hold_count(), sums: bank.sums().clone() }
         })
         .await
     }
@@ -373,7 +373,7 @@ impl NodeHandle {
     /// # Errors
     /// [`TransferError`] says why not.
     pub async fn transfer_leadership(&self, to: Option<NodeId>, deadline: Instant) -> Result<NodeId, TransferError> {
-        let leader = self.shared.pulse.borrow().leader.clone().ok_or(TransferError::NoLeader)?;
+        let leader = self.shared.progress.borrow().leader.clone().ok_or(TransferError::NoLeader)?;
         if to.as_ref() == Some(&leader) {
             return Ok(leader);
         }
@@ -390,10 +390,10 @@ impl NodeHandle {
         if !begun {
             return Err(TransferError::NoSuccessor);
         }
-        let mut pulse = self.shared.pulse.clone();
-        let other = pulse.wait_for(|pulse| pulse.leader.as_ref().is_some_and(|now| *now != leader));
+        let mut progress = self.shared.progress.clone();
+        let other = progress.wait_for(|progress| progress.leader.as_ref().is_some_and(|now| *now != leader));
         match timeout_at(deadline.into(), other).await {
-            Ok(Ok(pulse)) => pulse.leader.clone().ok_or(TransferError::NoLeader),
+            Ok(Ok(progress)) => progress.leader.clone().ok_or(TransferError::NoLeader),
             Ok(Err(_)) | Err(_) => Err(TransferError::TimedOut),
         }
     }
@@ -403,9 +403,8 @@ impl NodeHandle {
         let wanted = to.clone();
         let can = self.query(move |engine, now| {
             let fits = |node: &NodeId| wanted.as_ref().is_none_or(|wanted| wanted == node);
-            let peers = engine.replica().peers(now);
-            engine.replica().is_open()
-                && peers.iter().any(|(node, _, reachable, voter)| fits(node) && *reachable && *voter)
+            let followers = engine.replica().followers(now);
+            engine.replica().is_open() && followers.iter().any(|peer| fits(&peer.node) && peer.reachable && peer.votes)
         });
         can.await.unwrap_or(false) && self.request(Message::Input(Input::Transfer(to))).is_ok()
     }

@@ -14,7 +14,7 @@ use quorapay_core::domain::{LogIndex, Timestamp};
 use quorapay_core::replication::Entry;
 
 use super::handle::{NodeHandle, ReadError};
-use super::reads::{Page, PaymentFilter, PaymentView, Place, StatementFilter, StatementLine, unreadable};
+use super::reads::{Cursor, Page, PaymentFilter, PaymentRecord, StatementFilter, StatementLine, unreadable};
 
 /// Most ledger entries that the work for one page looks through.
 const MAX_SCANNED: u64 = 100_000;
@@ -46,7 +46,7 @@ struct Found {
 
 /// A payment that may belong on the page.
 struct Candidate {
-    place: Place,
+    cursor: Cursor,
     id: PaymentId,
     entry: Arc<Entry>,
     decided: PaymentState,
@@ -63,9 +63,9 @@ impl NodeHandle {
         &self,
         filter: &PaymentFilter,
         at: LogIndex,
-        before: Option<Place>,
+        before: Option<Cursor>,
         limit: usize,
-    ) -> Result<Page<PaymentView>, ReadError> {
+    ) -> Result<Page<PaymentRecord>, ReadError> {
         let limit = limit.max(1);
         let (before, at_least) = self.range(at, before, (filter.from_time, filter.to_time)).await?;
         let scan = ScanFilter {
@@ -81,24 +81,25 @@ impl NodeHandle {
         let most = if filter.status.is_some() { MAX_CANDIDATES } else { limit };
         let matching = found.entries.iter().flat_map(|entry| candidates(entry, filter));
         let mut candidates: Vec<Candidate> =
-            matching.filter(|candidate| candidate.place < before).take(most + 1).collect();
-        let mut next_before = found.next_below.map(Place::at);
+            matching.filter(|candidate| candidate.cursor < before).take(most + 1).collect();
+        let mut next_before = found.next_below.map(Cursor::at);
         if candidates.len() > most {
             candidates.truncate(most);
-            next_before = candidates.last().map(|last| last.place);
+            next_before = candidates.last().map(|last| last.cursor);
         }
         let decided = candidates.iter().map(|candidate| (candidate.id, candidate.decided.clone())).collect();
         let states = self.current_states(decided, at).await?;
         let mut page = Vec::new();
-        for (Candidate { place, entry, .. }, state) in candidates.into_iter().zip(states) {
+        for (Candidate { cursor, entry, .. }, state) in candidates.into_iter().zip(states) {
             if filter.status.is_some_and(|wanted| wanted != state.status()) {
                 continue;
             }
             if page.len() == limit {
-                next_before = page.last().map(|last: &PaymentView| Place { index: last.entry.index, item: last.item });
+                next_before =
+                    page.last().map(|last: &PaymentRecord| Cursor { index: last.entry.index, item: last.item });
                 break;
             }
-            page.push(PaymentView { entry, item: place.item, state, history: Vec::new() });
+            page.push(PaymentRecord { entry, item: cursor.item, state, history: Vec::new() });
         }
         Ok(Page { found: page, next_before })
     }
@@ -113,7 +114,7 @@ impl NodeHandle {
         account: &AccountId,
         filter: StatementFilter,
         at: LogIndex,
-        before: Option<Place>,
+        before: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<StatementLine>, ReadError> {
         let limit = limit.max(1);
@@ -129,13 +130,13 @@ impl NodeHandle {
         let found = self.newest(&Source::Account(account.clone()), scan, at, limit).await?;
         let lines = found.entries.iter().flat_map(|entry| lines(entry, account));
         let wanted = |line: &StatementLine| {
-            line.place < before && filter.currency.is_none_or(|currency| currency == line.currency)
+            line.cursor < before && filter.currency.is_none_or(|currency| currency == line.currency)
         };
         let mut lines: Vec<StatementLine> = lines.filter(wanted).take(limit + 1).collect();
-        let mut next_before = found.next_below.map(Place::at);
+        let mut next_before = found.next_below.map(Cursor::at);
         if lines.len() > limit {
             lines.truncate(limit);
-            next_before = lines.last().map(|last| last.place);
+            next_before = lines.last().map(|last| last.cursor);
         }
         Ok(Page { found: lines, next_before })
     }
@@ -145,14 +146,14 @@ impl NodeHandle {
     async fn range(
         &self,
         at: LogIndex,
-        before: Option<Place>,
+        before: Option<Cursor>,
         (from, to): (Option<Timestamp>, Option<Timestamp>),
-    ) -> Result<(Place, LogIndex), ReadError> {
+    ) -> Result<(Cursor, LogIndex), ReadError> {
         let ledger = &self.shared.ledger;
-        let end = Place::at(at.next());
+        let end = Cursor::at(at.next());
         let mut before = before.map_or(end, |before| before.min(end));
         if let Some(to) = to {
-            before = before.min(Place::at(ledger.first_at_or_after(to, at).await.map_err(unreadable)?));
+            before = before.min(Cursor::at(ledger.first_at_or_after(to, at).await.map_err(unreadable)?));
         }
         let at_least = match from {
             Some(from) => ledger.first_at_or_after(from, at).await.map_err(unreadable)?,
@@ -256,7 +257,7 @@ impl NodeHandle {
     }
 }
 
-impl Place {
+impl Cursor {
     /// The first place of an entry.
     const fn at(index: LogIndex) -> Self {
         Self { index, item: 0 }
@@ -317,9 +318,9 @@ fn candidates(entry: &Arc<Entry>, filter: &PaymentFilter) -> Vec<Candidate> {
             && filter.order.as_ref().is_none_or(|wanted| order == Some(wanted))
             && filter.status.is_none_or(|status| may_become(payment.outcome, status));
         let decided = PaymentState::decided(request, payment.outcome).filter(|_| meets)?;
-        let place = Place { index: entry.index, item: payment.item };
+        let cursor = Cursor { index: entry.index, item: payment.item };
         let id = PaymentId::derive(entry.stamp(), payment.item);
-        Some(Candidate { place, id, entry: Arc::clone(entry), decided })
+        Some(Candidate { cursor, id, entry: Arc::clone(entry), decided })
     };
     let mut candidates: Vec<Candidate> = operation.payments().filter_map(candidate).collect();
     candidates.reverse();
@@ -351,7 +352,7 @@ fn lines(entry: &Arc<Entry>, account: &AccountId) -> Vec<StatementLine> {
             continue;
         };
         lines.push(StatementLine {
-            place: Place { index: entry.index, item },
+            cursor: Cursor { index: entry.index, item },
             timestamp: entry.timestamp,
             payment: posting.payment,
             kind: posting.kind,

@@ -18,12 +18,13 @@ mod submit;
 mod upkeep;
 mod writer;
 
-pub use event_loop::Pulse;
+pub use event_loop::NodeProgress;
 pub(crate) use find::state_after;
 pub use handle::{
-    AccountSnapshot, BankFigures, Committed, Consistency, NodeHandle, ReadError, ReadPoint, SubmitError, TransferError,
+    AccountSnapshot, BankSummary, CommittedWrite, Consistency, NodeHandle, ReadError, ReadPoint, SubmitError,
+    TransferError,
 };
 pub use metrics::Metrics;
 pub use node::{Node, NodeConfig, NodeError};
-pub use reads::{Page, PaymentFilter, PaymentView, Place, StatementFilter, StatementLine};
-pub use status::{FollowerStatus, NodeStatus, PeerView, Role};
+pub use reads::{Cursor, Page, PaymentFilter, PaymentRecord, StatementFilter, StatementLine};
+pub use status::{FollowerStatus, NodeStatus, PeerStatus, Role};

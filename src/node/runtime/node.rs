@@ -144,7 +144,7 @@ impl Node {
         let (requests, request_receiver) = mpsc::channel(config.request_queue);
         let (writes, write_receiver) = mpsc::channel(4);
         let (stop, stopping) = watch::channel(false);
-        let (pulse, pulse_receiver) = watch::channel(Default::default());
+        let (progress, progress_receiver) = watch::channel(Default::default());
         let peer_identity = Arc::new(PeerIdentity {
             node_id: config.node_id.clone(),
             cluster_id: config.cluster_id.clone(),
@@ -167,7 +167,7 @@ impl Node {
                 node_id: config.node_id.clone(),
                 clock,
                 requests,
-                pulse: pulse_receiver.clone(),
+                progress: progress_receiver.clone(),
                 status: status_receiver,
                 ledger: reader.clone(),
                 views: views.reader.clone(),
@@ -194,9 +194,9 @@ impl Node {
         tokio::spawn(take_gone(gone_receiver, events.clone()));
 
         let writer_task = tokio::spawn(write_ledger(writer, write_receiver, events.clone()));
-        tokio::spawn(project(views.writer, reader.clone(), pulse_receiver.clone(), events.clone()));
-        tokio::spawn(keep_watermark(watermark.clone(), reader.clone(), pulse_receiver.clone()));
-        tokio::spawn(scrub(reader.clone(), pulse_receiver, events.clone()));
+        tokio::spawn(project(views.writer, reader.clone(), progress_receiver.clone(), events.clone()));
+        tokio::spawn(keep_watermark(watermark.clone(), reader.clone(), progress_receiver.clone()));
+        tokio::spawn(scrub(reader.clone(), progress_receiver, events.clone()));
         let executor = Executor {
             events,
             writes,
@@ -212,7 +212,7 @@ impl Node {
             events: event_receiver,
             requests: request_receiver,
             executor,
-            publishing: Publishing { pulse, status },
+            publishing: Publishing { progress, status },
             base,
             metrics,
             waiting: Waiting::default(),
@@ -271,7 +271,7 @@ impl Node {
         // The loop ends on the signal; with it goes the last sender of writes, and the writer finishes.
         let _ = loop_task.await;
         let written = writer_task.await;
-        let applied = handle.pulse().applied_index;
+        let applied = handle.progress().applied_index;
         mark(&ledger.watermark, &handle.shared.ledger, applied).await;
         // Readers that are still busy go with the process.
         let _ = tokio::time::timeout(CLOSE_READERS, handle.shared.ledger.close()).await;

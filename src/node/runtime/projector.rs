@@ -10,7 +10,7 @@ use crate::views::ViewsWriter;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
 
-use super::event_loop::{Message, Pulse};
+use super::event_loop::{Message, NodeProgress};
 use super::executor::{read_chain, tell};
 
 /// Most entries in one chunk. A chunk's pages reach the disk together and keep the ledger's syncs waiting if both are on
@@ -31,13 +31,13 @@ const GATHER: Duration = Duration::from_millis(200);
 pub(super) async fn project(
     mut views: ViewsWriter,
     ledger: LedgerReader,
-    mut pulse: watch::Receiver<Pulse>,
+    mut progress: watch::Receiver<NodeProgress>,
     events: mpsc::Sender<Message>,
 ) {
     loop {
         let projected = views.projected().index;
-        let applied = match pulse.wait_for(|pulse| pulse.applied_index > projected).await {
-            Ok(pulse) => pulse.applied_index,
+        let applied = match progress.wait_for(|progress| progress.applied_index > projected).await {
+            Ok(progress) => progress.applied_index,
             Err(_) => break,
         };
         let began = Instant::now();

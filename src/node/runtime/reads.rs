@@ -23,7 +23,7 @@ const EXPORTED_AT_ONCE: usize = 1_000;
 
 /// A payment with what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PaymentView {
+pub struct PaymentRecord {
     /// The entry that decided it.
     pub entry: Arc<Entry>,
     /// Its number within the entry.
@@ -65,7 +65,7 @@ pub struct StatementFilter {
 /// A place in a list that is shown newest first: a payment or a posting within an entry. The next page holds what stands
 /// before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Cursor {
     /// The entry.
     pub index: LogIndex,
     /// The number within the entry: zero but for batches.
@@ -79,14 +79,14 @@ pub struct Page<T> {
     /// one page is bounded.
     pub found: Vec<T>,
     /// The next page holds what stands before this place; `None` at the end of the list.
-    pub next_before: Option<Place>,
+    pub next_before: Option<Cursor>,
 }
 
 /// Money that an account paid or received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementLine {
     /// Where it stands.
-    pub place: Place,
+    pub cursor: Cursor,
     /// When it was appended.
     pub timestamp: Timestamp,
     /// The payment that it belongs to.
@@ -151,7 +151,7 @@ impl NodeHandle {
     /// # Errors
     /// [`ReadError::Storage`] if the ledger or the views cannot be read, [`ReadError::Overloaded`] if the loop's queue is
     /// full.
-    pub async fn payment(&self, id: PaymentId, at: LogIndex) -> Result<Option<PaymentView>, ReadError> {
+    pub async fn payment(&self, id: PaymentId, at: LogIndex) -> Result<Option<PaymentRecord>, ReadError> {
         let index = id.index();
         if index == LogIndex(0) || index > at {
             return Ok(None);
@@ -161,7 +161,7 @@ impl NodeHandle {
         let mut states = self.current_states(vec![(id, decided)], at).await?;
         let state = states.pop().expect("one state was asked for");
         let history = self.history(&state).await?;
-        Ok(Some(PaymentView { entry, item: id.item(), state, history }))
+        Ok(Some(PaymentRecord { entry, item: id.item(), state, history }))
     }
 
     /// The entries that led to a state, oldest first. Each names the one before, and a payment has a bounded number.
@@ -237,7 +237,7 @@ impl NodeHandle {
         at: LogIndex,
     ) -> impl Stream<Item = Result<Vec<StatementLine>, ReadError>> + Send + use<> {
         let node = self.clone();
-        let newest = Place { index: at.next(), item: 0 };
+        let newest = Cursor { index: at.next(), item: 0 };
         futures_util::stream::try_unfold(Some(newest), move |before| {
             let (node, account) = (node.clone(), account.clone());
             async move {

@@ -9,19 +9,19 @@ use tokio::time::timeout_at;
 
 use crate::transport::{ForwardedAnswer, ForwardedEntry};
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
-use quorapay_core::engine::Answer;
+use quorapay_core::engine::ProposalOutcome;
 use quorapay_core::replication::{Entry, NodeId};
 
 use super::event_loop::Message;
 use super::forward::Forwarding;
-use super::handle::{Committed, NodeHandle, SubmitError};
+use super::handle::{CommittedWrite, NodeHandle, SubmitError};
 
 /// What the entries in the answer to a forwarded batch weigh at most, but for the last one.
 const ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
 /// What came of one attempt.
 enum Attempt {
-    Committed(Committed),
+    Committed(CommittedWrite),
     KeyReused,
     Fenced,
     /// Nothing was appended: no room.
@@ -50,7 +50,7 @@ impl NodeHandle {
     ///
     /// # Errors
     /// [`SubmitError`] says whether nothing moved or the outcome is unknown.
-    pub async fn submit(&self, proposal: Proposal, deadline: Instant) -> Result<Committed, SubmitError> {
+    pub async fn submit(&self, proposal: Proposal, deadline: Instant) -> Result<CommittedWrite, SubmitError> {
         let mut handed_over = false;
         while let Some(leader) = self.leader_by(deadline).await {
             let attempt = if leader == self.shared.node_id {
@@ -75,8 +75,8 @@ impl NodeHandle {
     }
 
     async fn leader_by(&self, deadline: Instant) -> Option<NodeId> {
-        let mut pulse = self.shared.pulse.clone();
-        let led = timeout_at(deadline.into(), pulse.wait_for(|pulse| pulse.leader.is_some())).await;
+        let mut progress = self.shared.progress.clone();
+        let led = timeout_at(deadline.into(), progress.wait_for(|progress| progress.leader.is_some())).await;
         led.ok()?.ok()?.leader.clone()
     }
 
@@ -92,19 +92,19 @@ impl NodeHandle {
         }
     }
 
-    async fn settle(&self, asked: &Asked, answer: Answer) -> Attempt {
-        match answer {
-            Answer::Decided(entry) => Attempt::Committed(self.committed(entry, false)),
-            Answer::Repeated { index, entry, fingerprint } => {
+    async fn settle(&self, asked: &Asked, outcome: ProposalOutcome) -> Attempt {
+        match outcome {
+            ProposalOutcome::Decided(entry) => Attempt::Committed(self.committed(entry, false)),
+            ProposalOutcome::Repeated { index, entry, fingerprint } => {
                 let entry = match entry {
                     Some(entry) => Some(entry),
                     None => self.shared.ledger.entry(index).await.ok().flatten(),
                 };
                 entry.map_or(Attempt::Unknown, |entry| self.settle_repeated(asked, entry, fingerprint))
             }
-            Answer::NotLeading => Attempt::NotLeading,
-            Answer::Overloaded => Attempt::Overloaded,
-            Answer::Lost => Attempt::Unknown,
+            ProposalOutcome::NotLeading => Attempt::NotLeading,
+            ProposalOutcome::Overloaded => Attempt::Overloaded,
+            ProposalOutcome::Unknown => Attempt::Unknown,
         }
     }
 
@@ -120,9 +120,9 @@ impl NodeHandle {
         }
     }
 
-    fn committed(&self, entry: Arc<Entry>, replayed: bool) -> Committed {
-        let epoch = self.shared.pulse.borrow().epoch;
-        Committed { entry, replayed, leader: self.shared.node_id.clone(), epoch }
+    fn committed(&self, entry: Arc<Entry>, replayed: bool) -> CommittedWrite {
+        let epoch = self.shared.progress.borrow().epoch;
+        CommittedWrite { entry, replayed, leader: self.shared.node_id.clone(), epoch }
     }
 
     async fn propose_there(&self, leader: &NodeId, proposal: Proposal, deadline: Instant) -> Attempt {
@@ -137,7 +137,7 @@ impl NodeHandle {
             Forwarding::QueueFull => Attempt::Overloaded,
             Forwarding::Answered(answer) => match answer {
                 ForwardedAnswer::Committed { entry, replayed, leader, epoch } => {
-                    Attempt::Committed(Committed { entry: entry.into_entry(), replayed, leader, epoch })
+                    Attempt::Committed(CommittedWrite { entry: entry.into_entry(), replayed, leader, epoch })
                 }
                 ForwardedAnswer::KeyReused => Attempt::KeyReused,
                 ForwardedAnswer::Fenced => Attempt::Fenced,
@@ -150,8 +150,8 @@ impl NodeHandle {
 
     /// Waits until somebody else than `leader` leads.
     async fn is_replaced(&self, leader: &NodeId) {
-        let mut pulse = self.shared.pulse.clone();
-        let replaced = pulse.wait_for(|pulse| pulse.leader.as_ref().is_some_and(|now| now != leader));
+        let mut progress = self.shared.progress.clone();
+        let replaced = progress.wait_for(|progress| progress.leader.as_ref().is_some_and(|now| now != leader));
         if replaced.await.is_err() {
             // The node is stopping; its callers have their deadlines.
             std::future::pending::<()>().await;
@@ -198,7 +198,7 @@ impl NodeHandle {
 
 fn forwarded_answer(attempt: Attempt) -> ForwardedAnswer {
     match attempt {
-        Attempt::Committed(Committed { entry, replayed, leader, epoch }) => {
+        Attempt::Committed(CommittedWrite { entry, replayed, leader, epoch }) => {
             ForwardedAnswer::Committed { entry: Box::new(ForwardedEntry::new(&entry)), replayed, leader, epoch }
         }
         Attempt::KeyReused => ForwardedAnswer::KeyReused,

@@ -10,16 +10,16 @@ use super::super::render::ShownPayment;
 use super::super::samples;
 use super::syncpay::{self, nodes};
 use super::transfer;
-use crate::runtime::{Committed, NodeStatus, PaymentView, PeerView, Place};
+use crate::runtime::{CommittedWrite, Cursor, NodeStatus, PaymentRecord, PeerStatus};
 use quorapay_core::domain::{Currency, Epoch, LogIndex, MinorUnits, PaymentRequest, PaymentState, Timestamp};
 
 type Shapes = Vec<(String, Vec<u8>)>;
 
-pub(in crate::http) fn nodes(shapes: &mut Shapes, name: &str, status: &NodeStatus, peers: &[PeerView]) {
+pub(in crate::http) fn nodes(shapes: &mut Shapes, name: &str, status: &NodeStatus, peers: &[PeerStatus]) {
     let now = Timestamp(1_700_000_001_250);
     let answer = nodes::health_answer(status, now, 7);
     shapes.push((format!("health {name} {}", answer.status().as_u16()), answer.body().to_vec()));
-    let third = PeerView { node_id: samples::node("node3"), peer_url: String::new(), status: Some(status.clone()) };
+    let third = PeerStatus { node_id: samples::node("node3"), peer_url: String::new(), status: Some(status.clone()) };
     let peers = [peers, &[third]].concat();
     let seen = BTreeMap::from([(samples::node("node3"), now)]);
     for offset_ms in [None, Some(0), Some(-20), Some(123_456)] {
@@ -42,27 +42,27 @@ pub(in crate::http) fn payments(shapes: &mut Shapes) {
             let entry = Arc::new(samples::payment_entry(request.clone(), outcome));
             for replayed in [false, true] {
                 let committed =
-                    Committed { entry: Arc::clone(&entry), replayed, leader: node.clone(), epoch: Epoch(2) };
+                    CommittedWrite { entry: Arc::clone(&entry), replayed, leader: node.clone(), epoch: Epoch(2) };
                 let made = syncpay::made(&committed, &samples::key("order \"42\""), &node);
                 shapes.push((format!("syncpay {name} {replayed}"), made));
                 shapes.push((format!("transfer {name} {replayed}"), transfer::complete(&committed, &request)));
             }
             let state = PaymentState::decided(&request, outcome).expect("no repeat");
-            let view = PaymentView { entry, item: 0, state, history: Vec::new() };
+            let view = PaymentRecord { entry, item: 0, state, history: Vec::new() };
             let shown = ShownPayment::now(&view).expect("a payment");
             for leader in [None, Some(&node)] {
                 out.clear();
                 syncpay::transaction(&mut out, &view, &shown, leader);
                 shapes.push((format!("transaction {name} {}", leader.is_some()), out.clone()));
             }
-            for next in [None, Some(Place { index: LogIndex(7), item: 3 })] {
+            for next in [None, Some(Cursor { index: LogIndex(7), item: 3 })] {
                 out.clear();
                 write_object(&mut out, |object| {
                     object.array("transactions", [(&view, &shown)], |out, (view, shown)| {
                         syncpay::transaction(out, view, shown, None);
                     });
                     object.field("total_count", &12_u64).text("node_id", &node);
-                    object.optional("next_cursor", next.map(|place| List::Payments.cursor_before(place)));
+                    object.optional("next_cursor", next.map(|cursor| List::Payments.cursor_before(cursor)));
                 });
                 shapes.push((format!("transactions {name} {}", next.is_some()), out.clone()));
             }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::runtime::{Committed, Consistency, PaymentFilter, PaymentView};
+use crate::runtime::{CommittedWrite, Consistency, PaymentFilter, PaymentRecord};
 use quorapay_core::domain::Epoch;
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, PaymentRequest, PaymentStatus};
 use quorapay_core::replication::NodeId;
@@ -93,7 +93,7 @@ fn key(headers: &HeaderMap, transaction_id: Option<IdempotencyKey>) -> Result<Id
 }
 
 /// Who led when the payment was decided: the same answer from any node at any later time.
-async fn processed_by(compatible: &Compatible, committed: &Committed, deadline: Instant) -> NodeId {
+async fn processed_by(compatible: &Compatible, committed: &CommittedWrite, deadline: Instant) -> NodeId {
     let epoch = committed.entry.epoch;
     if committed.epoch == epoch {
         return committed.leader.clone();
@@ -108,7 +108,7 @@ async fn processed_by(compatible: &Compatible, committed: &Committed, deadline: 
     leader.unwrap_or_else(|| committed.leader.clone())
 }
 
-pub(super) fn made(committed: &Committed, key: &IdempotencyKey, processed_by: &NodeId) -> Vec<u8> {
+pub(super) fn made(committed: &CommittedWrite, key: &IdempotencyKey, processed_by: &NodeId) -> Vec<u8> {
     let request = payment_of(committed, key).request;
     let mut body = Vec::with_capacity(256);
     write_object(&mut body, |object| {
@@ -159,7 +159,7 @@ fn take_limit(query: &mut Query<'_>) -> Result<usize, Problem> {
     Ok(query.parse("limit", "invalid_limit", &wanted, parse)?.unwrap_or(MAX_LIMIT))
 }
 
-pub(super) fn transaction(out: &mut Vec<u8>, view: &PaymentView, shown: &ShownPayment<'_>, leader: Option<&NodeId>) {
+pub(super) fn transaction(out: &mut Vec<u8>, view: &PaymentRecord, shown: &ShownPayment<'_>, leader: Option<&NodeId>) {
     write_object(out, |object| {
         match shown.payment().key {
             Some(key) => object.field("id", key),
@@ -251,7 +251,7 @@ mod tests {
     fn listed(outcome: PaymentOutcome) -> Value {
         let entry = Arc::new(samples::payment_entry(samples::request(), outcome));
         let state = PaymentState::decided(&samples::request(), outcome).expect("no repeat");
-        let view = PaymentView { entry, item: 0, state, history: Vec::new() };
+        let view = PaymentRecord { entry, item: 0, state, history: Vec::new() };
         let shown = ShownPayment::now(&view).expect("a payment");
         samples::rendered(|out| transaction(out, &view, &shown, Some(&samples::node("node1"))))
     }
@@ -275,7 +275,7 @@ mod tests {
             batch.items[0].key = None;
         }
         let state = PaymentState::decided(&samples::request(), samples::succeeded()).expect("no repeat");
-        let view = PaymentView { entry: Arc::new(entry), item: 0, state, history: Vec::new() };
+        let view = PaymentRecord { entry: Arc::new(entry), item: 0, state, history: Vec::new() };
         let shown = ShownPayment::now(&view).expect("a payment");
         let listed = samples::rendered(|out| transaction(out, &view, &shown, None));
         assert_eq!((&listed["id"], &listed["processed_by"]), (&json!(shown.id().to_string()), &Value::Null));

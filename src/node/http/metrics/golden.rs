@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 
 use super::super::samples;
 use super::{ApiMetrics, Bank, Batches, Requests, Route};
-use crate::runtime::BankFigures;
+use crate::runtime::BankSummary;
 
 pub(in crate::http) fn numbers(shapes: &mut Vec<(String, Vec<u8>)>) {
     let requests = Requests::default();
@@ -22,7 +22,7 @@ pub(in crate::http) fn numbers(shapes: &mut Vec<(String, Vec<u8>)>) {
         batches: Arc::new(Batches::default()),
         bank: Arc::new(Bank::default()),
     };
-    let figures = BankFigures { open_holds: 3, ..BankFigures::default() };
+    let figures = BankSummary { open_holds: 3, ..BankSummary::default() };
     shapes.push(("metrics json".to_owned(), metrics.json(&samples::status(), &figures)));
     shapes.push(("metrics summary".to_owned(), metrics.summary(&samples::status(), &figures)));
 }
