@@ -7,15 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use serde::Serialize;
 
-use super::json::write_object;
 use super::problem::Problem;
 use super::read::List;
-use super::render::{self, Rfc3339, ShownPayment};
-use super::{batches, changes, cluster, compat, health, keys, samples};
+use super::render;
+use super::write_json::append_json;
+use super::{batches, changes, cluster, compat, health, samples};
 use crate::runtime::{
-    AccountSnapshot, CommittedWrite, Cursor, NodeStatus, PaymentRecord, PeerStatus, ReadError, Role, StatementLine,
-    SubmitError, TransferError,
+    AccountSnapshot, CommittedWrite, Cursor, NodeStatus, Page, PaymentRecord, PeerStatus, ReadError, Role,
+    StatementLine, SubmitError, TransferError,
+};
+use quorapay_api::{
+    AccountAtIndex, AccountPage, Alive, Code, ExportTrailer, KeyLookup, KeyState, LeadershipTransfer, LedgerPage,
+    NewLeader, Rfc3339,
 };
 use quorapay_core::domain::{
     AccountChangeKind, AccountOutcome, AccountState, AccountStatus, Balance, Currency, Epoch, LogIndex, MinorUnits,
@@ -29,6 +34,10 @@ const FROZEN: PaymentOutcome = PaymentOutcome::Rejected(Rejection::AccountFrozen
 
 /// What is shown, by name.
 type Shapes = Vec<(String, Vec<u8>)>;
+
+fn show(shapes: &mut Shapes, name: impl Into<String>, value: &impl Serialize) {
+    add(shapes, name, |out| append_json(out, value));
+}
 
 fn add(shapes: &mut Shapes, name: impl Into<String>, write: impl FnOnce(&mut Vec<u8>)) {
     let mut out = Vec::new();
@@ -137,7 +146,7 @@ fn every_entry() -> Vec<(String, Entry)> {
         .collect()
 }
 
-fn view() -> PaymentRecord {
+fn record() -> PaymentRecord {
     let entry = Arc::new(samples::payment_entry(samples::held_request(), samples::authorized()));
     let mut state = PaymentState::decided(&samples::held_request(), samples::authorized()).expect("no repeat");
     (state.held, state.captured, state.refunded) = (MinorUnits::new(250), MinorUnits::new(1_000), MinorUnits::new(5));
@@ -149,46 +158,28 @@ fn view() -> PaymentRecord {
 
 fn payments(shapes: &mut Shapes) {
     for (name, entry) in payment_entries() {
-        let shown = ShownPayment::decided_at(&entry, 0).expect("a payment");
-        add(shapes, format!("payment {name}"), |out| render::payment(out, &shown));
+        show(shapes, format!("payment {name}"), &render::decided_at(&entry, 0).expect("a payment"));
     }
-    let view = view();
-    let shown = ShownPayment::now(&view).expect("a payment");
-    add(shapes, "payment now", |out| render::payment(out, &shown));
-    add(shapes, "payment with history", |out| {
-        write_object(out, |object| {
-            render::payment_fields(object, &shown);
-            object.array("history", &view.history, |out, entry| render::history_step(out, entry));
-        });
-    });
-    add(shapes, "payment without history", |out| {
-        write_object(out, |object| {
-            render::payment_fields(object, &shown);
-            object.array("history", Vec::<Arc<Entry>>::new(), |out, entry| render::history_step(out, &entry));
-        });
-    });
-    for next in [None, Some(CURSOR)] {
-        add(shapes, format!("payment page {}", next.is_some()), |out| {
-            write_object(out, |object| {
-                object.array("payments", [&shown, &shown], |out, shown| render::payment(out, shown));
-                object.field("next_cursor", &next.map(|cursor| List::Payments.cursor_before(cursor)));
-            });
-        });
+    let record = record();
+    let (_, payment) = render::payment_now(&record).expect("a payment");
+    show(shapes, "payment now", &payment);
+    show(shapes, "payment with history", &super::payments::with_history(&record, payment.clone()));
+    let unchanged = PaymentRecord { history: Vec::new(), ..record.clone() };
+    show(shapes, "payment without history", &super::payments::with_history(&unchanged, payment));
+    for next_before in [None, Some(CURSOR)] {
+        let page = Page { found: vec![record.clone(), record.clone()], next_before };
+        show(shapes, format!("payment page {}", next_before.is_some()), &super::payments::payment_page(&page));
     }
-    add(shapes, "payment page empty", |out| {
-        write_object(out, |object| {
-            object.array("payments", Vec::<ShownPayment<'_>>::new(), |out, shown| render::payment(out, &shown));
-            object.field("next_cursor", &None::<String>);
-        });
-    });
+    let page = Page { found: Vec::new(), next_before: None };
+    show(shapes, "payment page empty", &super::payments::payment_page(&page));
     for (name, entry) in payment_entries() {
         let committed = committed(entry);
         let answer = super::payments::created(&committed, &samples::key("order \"42\""));
-        answered(shapes, format!("made {name}"), answer);
+        answered(shapes, format!("made {name}"), Ok(answer));
     }
 }
 
-fn answered(shapes: &mut Shapes, name: String, answer: Result<super::answer::Answer, Problem>) {
+fn answered(shapes: &mut Shapes, name: String, answer: Result<super::answer::HttpAnswer, Problem>) {
     let answer = answer.unwrap_or_else(Problem::into_answer);
     shapes.push((format!("{name} {}", answer.status().as_u16()), answer.body().to_vec()));
 }
@@ -197,8 +188,8 @@ fn changes_of_payments(shapes: &mut Shapes) {
     for (name, entry) in payment_changes() {
         let committed = committed(entry);
         let change = samples::payment_change_of(&committed.entry);
-        add(shapes, format!("change {name}"), |out| render::change(out, &committed.entry, change));
-        answered(shapes, format!("changed {name}"), changes::changed(&committed, change));
+        show(shapes, format!("change {name}"), &render::change_by_key(&committed.entry, change));
+        answered(shapes, format!("changed {name}"), Ok(changes::changed(&committed, change)));
     }
 }
 
@@ -220,27 +211,20 @@ fn accounts(shapes: &mut Shapes) {
         snapshot("external:card", state(Overdraft::None, AccountStatus::Closed, &[("USD", balance(i64::MIN, 7))])),
         snapshot("all", state(Overdraft::Unlimited, AccountStatus::Active, &[("USD", balance(1, 0))])),
     ];
-    for account in &snapshots {
-        add(shapes, format!("account {}", account.id), |out| render::account(out, account));
-        add(shapes, format!("account {} at an index", account.id), |out| {
-            write_object(out, |object| {
-                render::account_fields(object, &account.id, &account.state);
-                object.field("index", &LogIndex(9));
-            });
-        });
+    let accounts: Vec<_> = snapshots.iter().map(|shown| render::account(shown.id.clone(), &shown.state)).collect();
+    for account in &accounts {
+        show(shapes, format!("account {}", account.id), account);
+        let at_index = AccountAtIndex { account: account.clone(), index: LogIndex(9) };
+        show(shapes, format!("account {} at an index", account.id), &at_index);
     }
-    for next in [None, Some(List::Accounts.cursor("shop"))] {
-        add(shapes, format!("account page {}", next.is_some()), |out| {
-            write_object(out, |object| {
-                object.array("accounts", &snapshots, render::account);
-                object.field("next_cursor", &next).field("index", &LogIndex(9));
-            });
-        });
+    for next_cursor in [None, Some(List::Accounts.cursor("shop"))] {
+        let name = format!("account page {}", next_cursor.is_some());
+        show(shapes, name, &AccountPage { accounts: accounts.clone(), next_cursor, index: LogIndex(9) });
     }
     for (name, entry) in account_changes() {
         let committed = committed(entry);
         let change = samples::account_change_of(&committed.entry);
-        add(shapes, format!("account change {name}"), |out| render::account_change(out, &committed.entry, change));
+        show(shapes, format!("account change {name}"), &render::changed_account(&committed.entry, change));
         answered(shapes, format!("account changed {name}"), super::accounts::changed(StatusCode::CREATED, &committed));
     }
 }
@@ -259,16 +243,13 @@ fn statements(shapes: &mut Shapes) {
     };
     let lines = [line(PostingKind::Payment, -5), line(PostingKind::Capture, 7), line(PostingKind::Refund, i64::MAX)];
     for (line, name) in lines.iter().zip(["payment", "capture", "refund"]) {
-        add(shapes, format!("statement line {name}"), |out| render::statement_line(out, line));
+        show(shapes, format!("statement line {name}"), &render::statement_entry(line));
     }
-    for next in [None, Some(CURSOR)] {
-        add(shapes, format!("statement {}", next.is_some()), |out| {
-            write_object(out, |object| {
-                object.text("account", samples::account("shop"));
-                object.array("entries", &lines, render::statement_line);
-                object.field("next_cursor", &next.map(|cursor| List::Statement.cursor_before(cursor)));
-            });
-        });
+    for next_before in [None, Some(CURSOR)] {
+        let page = Page { found: lines.to_vec(), next_before };
+        let account = samples::account("shop");
+        let shown = super::statements::statement_page(&account, &page);
+        show(shapes, format!("statement {}", next_before.is_some()), &shown);
     }
 }
 
@@ -280,25 +261,16 @@ fn keys_and_what_holds_them(shapes: &mut Shapes) {
                     || operation.payments().any(|payment| payment.key == Some(&samples::key(key)))
             });
             if held {
-                add(shapes, format!("key {key} of {name}"), |out| {
-                    write_object(out, |object| keys::held_by(object, &entry, &samples::key(key)));
-                });
-                add(shapes, format!("key {key} of {name} at an index"), |out| {
-                    write_object(out, |object| {
-                        keys::held_by(object, &entry, &samples::key(key));
-                        object.field("as_of_index", &LogIndex(9));
-                    });
-                });
+                let found = render::lookup(&entry, &samples::key(key));
+                show(shapes, format!("key {key} of {name}"), &found);
+                let found = KeyLookup { as_of_index: Some(LogIndex(9)), ..found };
+                show(shapes, format!("key {key} of {name} at an index"), &found);
             }
         }
     }
-    for state in ["in_flight", "unknown"] {
-        add(shapes, format!("key {state}"), |out| {
-            write_object(out, |object| {
-                object.field("state", state);
-                object.field("as_of_index", &LogIndex(9));
-            });
-        });
+    for (name, state) in [("in_flight", KeyState::InFlight), ("unknown", KeyState::Unknown)] {
+        let found = KeyLookup { as_of_index: Some(LogIndex(9)), ..KeyLookup::of_state(state) };
+        show(shapes, format!("key {name}"), &found);
     }
 }
 
@@ -316,38 +288,34 @@ async fn batches_of_payments(shapes: &mut Shapes) {
             originals.add(&original, batch, &[2]).expect("it is there");
         }
         let answer = match name {
-            "aborted" => Err(batches::aborted(&committed, batch, &originals).await),
+            "aborted" => batches::aborted(&committed, batch, &originals).await,
             _ => batches::decided(&committed, batch, &originals).await,
         };
-        answered(shapes, format!("batch {name}"), answer);
+        answered(shapes, format!("batch {name}"), Ok(answer));
     }
 }
 
 fn ledger(shapes: &mut Shapes) {
     let entries = every_entry();
     for (name, entry) in &entries {
-        add(shapes, format!("ledger {name}"), |out| render::ledger_entry(out, entry));
+        show(shapes, format!("ledger {name}"), &render::ledger_entry(entry));
     }
-    add(shapes, "ledger page", |out| {
-        write_object(out, |object| {
-            object.array("entries", entries.iter().take(2), |out, (_, entry)| render::ledger_entry(out, entry));
-            object.field("next_index", &LogIndex(8));
-        });
-    });
+    let page = LedgerPage {
+        entries: entries.iter().take(2).map(|(_, entry)| render::ledger_entry(entry)).collect(),
+        next_index: LogIndex(8),
+    };
+    show(shapes, "ledger page", &page);
     for (name, entry) in &entries {
         add(shapes, format!("csv {name}"), |out| {
             render::ledger_rows(out, entry);
         });
     }
+    let trailer = ExportTrailer { complete: true, rows: 12, as_of_index: LogIndex(9) };
     add(shapes, "csv header", |out| render::row(out, render::LEDGER_COLUMNS));
-    add(shapes, "csv end", |out| render::complete_row(out, 5, 12, LogIndex(9)));
+    add(shapes, "csv end", |out| render::complete_row(out, 5, &trailer));
     add(shapes, "csv strange", |out| render::row(out, ["", " a ", "a\rb", "\"", "a,b", "é\n"]));
     add(shapes, "csv empty", |out| render::row(out, [""]));
-    add(shapes, "ndjson end", |out| {
-        write_object(out, |object| {
-            object.field("complete", &true).field("rows", &12_u64).field("as_of_index", &LogIndex(9));
-        });
-    });
+    show(shapes, "ndjson end", &trailer);
 }
 
 fn statuses() -> Vec<(&'static str, NodeStatus)> {
@@ -389,30 +357,22 @@ fn nodes(shapes: &mut Shapes) {
             },
             PeerStatus { node_id: samples::node("node2"), peer_url: "http://\"b".to_owned(), status: None },
         ];
-        add(shapes, format!("cluster {name}"), |out| out.extend(cluster::cluster_json(&status, &peers)));
+        show(shapes, format!("cluster {name}"), &cluster::cluster_view(&status, peers.to_vec()));
         answered(shapes, format!("ready {name}"), health::readiness(&status));
         compat::golden::nodes(shapes, name, &status, &peers);
     }
-    add(shapes, "alive", |out| {
-        write_object(out, |object| {
-            object.field("status", "alive").text("node_id", samples::node("node1"));
-        });
-    });
-    add(shapes, "transferred", |out| {
-        write_object(out, |object| {
-            object.text("leader", samples::node("node2"));
-        });
-    });
+    show(shapes, "alive", &Alive { status: "alive".into(), node_id: samples::node("node1") });
+    show(shapes, "transferred", &NewLeader { leader: samples::node("node2") });
 }
 
 fn problems(shapes: &mut Shapes) {
     let key = samples::key("order 42/é?.~-_%".trim_end_matches("é?.~-_%"));
     let key_with_marks = samples::key("a.b~c-d_e%f+g&h=i j/k?l#m\"n");
     let all: Vec<(&str, Problem)> = vec![
-        ("field", Problem::bad_request("invalid_amount", "too \"small\"").field("amount")),
-        ("plain", Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at /x")),
-        ("item field", Problem::bad_request("invalid_amount", "x").field("amount").in_item(17)),
-        ("item", Problem::bad_request("invalid_json", "x").in_item(0)),
+        ("field", Problem::bad_request(Code::InvalidAmount, "too \"small\"").field("amount")),
+        ("plain", Problem::new(StatusCode::NOT_FOUND, Code::NotFound, "there is nothing at /x")),
+        ("item field", Problem::bad_request(Code::InvalidAmount, "x").field("amount").in_item(17)),
+        ("item", Problem::bad_request(Code::InvalidJson, "x").in_item(0)),
         ("key reused", Problem::from_submit(SubmitError::KeyReused, &key)),
         ("fenced", Problem::from_submit(SubmitError::Fenced, &key)),
         ("overloaded", Problem::from_submit(SubmitError::Overloaded, &key)),
@@ -436,7 +396,7 @@ fn problems(shapes: &mut Shapes) {
         answered(shapes, format!("problem {name}"), Err(problem));
     }
     for (name, problem) in [
-        ("field", Problem::bad_request("invalid_amount", "too \"small\"").field("amount")),
+        ("field", Problem::bad_request(Code::InvalidAmount, "too \"small\"").field("amount")),
         ("unknown", Problem::from_submit(SubmitError::Unknown, &key)),
         ("not applied", ReadError::NotApplied { wanted: LogIndex(9), reached: LogIndex(7) }.into()),
     ] {
@@ -540,7 +500,7 @@ fn bad_bodies(shapes: &mut Shapes) {
 
 fn every_reader(body: &[u8]) -> Vec<(&'static str, Option<Problem>)> {
     use super::change_body::{self, ChangeName};
-    use super::json::read_object;
+    use super::read_json::read_object;
     let account = samples::account("shop");
     vec![
         ("payment body", super::payment_body::parse(body).err()),
@@ -548,8 +508,8 @@ fn every_reader(body: &[u8]) -> Vec<(&'static str, Option<Problem>)> {
         ("capture body", change_body::parse(ChangeName::Capture, body).err()),
         ("void body", change_body::parse(ChangeName::Void, body).err()),
         ("account body", read_object(body).and_then(super::accounts::opening).err()),
-        ("patch body", read_object(body).and_then(|body| super::accounts::changing(&account, &body)).err()),
-        ("transfer body", read_object::<cluster::TransferBody>(body).err()),
+        ("patch body", read_object(body).and_then(|body| super::accounts::changing(&account, body)).err()),
+        ("transfer body", read_object::<LeadershipTransfer>(body).err()),
         ("syncpay body", compat::golden::syncpay_refusal(body)),
         ("ledger transfer body", compat::golden::transfer_refusal(body)),
     ]
@@ -573,11 +533,8 @@ fn fingerprints(shapes: &mut Shapes) {
 
 fn moments(shapes: &mut Shapes) {
     for moment in [0, 1, 999, 1_700_000_000_000, 1_700_000_000_050, 253_402_207_200_999, u64::MAX] {
-        add(shapes, format!("moment {moment}"), |out| {
-            write_object(out, |object| {
-                object.text("moment", Rfc3339(Timestamp(moment)));
-            });
-        });
+        let shown = BTreeMap::from([("moment", Rfc3339(Timestamp(moment)))]);
+        show(shapes, format!("moment {moment}"), &shown);
     }
 }
 

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use prometheus_client::registry::Registry;
 
 use super::super::samples;
+use super::super::write_json::to_json;
 use super::{ApiMetrics, Bank, Batches, Requests, Route};
 use crate::runtime::BankSummary;
 
@@ -22,7 +23,7 @@ pub(in crate::http) fn numbers(shapes: &mut Vec<(String, Vec<u8>)>) {
         batches: Arc::new(Batches::default()),
         bank: Arc::new(Bank::default()),
     };
-    let figures = BankSummary { open_holds: 3, ..BankSummary::default() };
-    shapes.push(("metrics json".to_owned(), metrics.json(&samples::status(), &figures)));
-    shapes.push(("metrics summary".to_owned(), metrics.summary(&samples::status(), &figures)));
+    let summary = BankSummary { open_holds: 3, ..BankSummary::default() };
+    shapes.push(("metrics json".to_owned(), to_json(&metrics.by_route(&samples::status(), &summary), 0)));
+    shapes.push(("metrics summary".to_owned(), to_json(&metrics.over_all_routes(&samples::status(), &summary), 0)));
 }
