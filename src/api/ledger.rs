@@ -310,7 +310,8 @@ pub struct LedgerEntry<'a> {
     /// Milliseconds since the Unix epoch; never smaller than the entry before.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub timestamp: Timestamp,
-    /// What it holds; `None` if a reader does not know its kind.
+    /// What it holds.
+    // `None` if a reader does not know its kind; nodes always write one.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(value_type = EntryContent))]
     pub content: Option<EntryContent<'a>>,

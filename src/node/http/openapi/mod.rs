@@ -152,9 +152,16 @@ fn close_answers(document: &mut Value) {
         let schema = &mut document["components"]["schemas"][name];
         if schema.get("allOf").is_some() {
             schema["unevaluatedProperties"] = json!(false);
-        } else if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
-            schema["additionalProperties"] = json!(false);
         }
+        close(schema);
+        schema["oneOf"].as_array_mut().into_iter().flatten().for_each(close);
+    }
+}
+
+/// Closes an object that does not say what other fields it may have.
+fn close(schema: &mut Value) {
+    if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
+        schema["additionalProperties"] = json!(false);
     }
 }
 
