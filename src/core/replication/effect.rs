@@ -148,6 +148,15 @@ pub enum Effect {
     Halt(String),
 }
 
+/// A change of the log, in the order in which it happened: the bank follows it.
+#[derive(Clone, Debug)]
+pub enum LogChange {
+    /// An entry was added at the end.
+    Appended(Arc<Entry>),
+    /// Every entry above this index was removed; none of them was committed.
+    TruncatedAfter(LogIndex),
+}
+
 /// A request to be sent: appends hold shared entries, so that a batch for several followers is encoded from one copy.
 #[derive(Clone, Debug)]
 pub enum Outgoing {

@@ -7,14 +7,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::config::MAX_CACHED_BYTES;
 use super::entry::{Entry, EntryBody, UnchainedEntry};
 use super::message::EpochSpan;
 use super::start::ReplicaStart;
 use super::types::{Configuration, Position};
 use crate::domain::{Epoch, LogIndex, Timestamp};
-
-/// Bytes of committed entries kept in memory, at most, however few entries that is.
-const CACHED_BYTES: u64 = 32 * 1024 * 1024;
 
 /// See the module.
 #[derive(Debug)]
@@ -22,7 +20,7 @@ pub(super) struct Log {
     /// The place before the first cached entry.
     base: Position,
     /// Weight of everything that was cached up to `base`.
-    base_weight: u64,
+    base_bytes: u64,
     /// Consecutive entries, from after `base` to the end of the log.
     cache: VecDeque<Cached>,
     last: Position,
@@ -39,7 +37,7 @@ struct Cached {
     entry: Arc<Entry>,
     /// Weight of everything that was cached up to and including this entry, so that the weight of any stretch is one
     /// subtraction.
-    up_to_here: u64,
+    bytes_up_to_here: u64,
 }
 
 impl Log {
@@ -58,13 +56,13 @@ impl Log {
         } else {
             tail.pop_front().expect("a tail that does not begin at 1 is not empty").position()
         };
-        let weighed = |up_to_here: &mut u64, entry: Arc<Entry>| {
-            *up_to_here += entry.encoded_len() as u64;
-            Some(Cached { entry, up_to_here: *up_to_here })
+        let weighed = |bytes_up_to_here: &mut u64, entry: Arc<Entry>| {
+            *bytes_up_to_here += entry.encoded_len() as u64;
+            Some(Cached { entry, bytes_up_to_here: *bytes_up_to_here })
         };
         Self {
             base,
-            base_weight: 0,
+            base_bytes: 0,
             last_timestamp,
             cache: tail.into_iter().scan(0, weighed).collect(),
             last: start.last,
@@ -101,12 +99,12 @@ impl Log {
     }
 
     /// About how many bytes the entries above an index take, as far as they are in memory.
-    pub(super) fn weight_above(&self, index: LogIndex) -> u64 {
-        self.weight_up_to(self.last.index) - self.weight_up_to(index)
+    pub(super) fn bytes_above(&self, index: LogIndex) -> u64 {
+        self.bytes_up_to(self.last.index) - self.bytes_up_to(index)
     }
 
-    fn weight_up_to(&self, index: LogIndex) -> u64 {
-        self.cached(index).map_or(self.base_weight, |cached| cached.up_to_here)
+    fn bytes_up_to(&self, index: LogIndex) -> u64 {
+        self.cached(index).map_or(self.base_bytes, |cached| cached.bytes_up_to_here)
     }
 
     /// The place at an index, if memory still knows its hash.
@@ -177,9 +175,9 @@ impl Log {
         }
         self.last = entry.position();
         self.last_timestamp = entry.timestamp;
-        let up_to_here =
-            self.cache.back().map_or(self.base_weight, |cached| cached.up_to_here) + entry.encoded_len() as u64;
-        self.cache.push_back(Cached { entry: Arc::clone(&entry), up_to_here });
+        let bytes_up_to_here =
+            self.cache.back().map_or(self.base_bytes, |cached| cached.bytes_up_to_here) + entry.encoded_len() as u64;
+        self.cache.push_back(Cached { entry: Arc::clone(&entry), bytes_up_to_here });
         entry
     }
 
@@ -204,13 +202,13 @@ impl Log {
     /// heavy.
     pub(super) fn trim(&mut self, needed: LogIndex, keep: usize) {
         let keep_from = needed.0.saturating_sub(keep as u64);
-        let all = self.weight_up_to(self.last.index);
+        let all = self.bytes_up_to(self.last.index);
         while let Some(oldest) = self.cache.pop_front_if(|oldest| {
             let index = oldest.entry.index;
-            index.0 < keep_from || (index < needed && all - oldest.up_to_here > CACHED_BYTES)
+            index.0 < keep_from || (index < needed && all - oldest.bytes_up_to_here > MAX_CACHED_BYTES)
         }) {
             self.base = oldest.entry.position();
-            self.base_weight = oldest.up_to_here;
+            self.base_bytes = oldest.bytes_up_to_here;
         }
     }
 
@@ -232,9 +230,9 @@ impl Log {
         }
         let previous = self.position(first.previous())?;
         let offset = usize::try_from(first.0 - self.base.index.0 - 1).ok()?;
-        let before = self.weight_up_to(first.previous());
+        let before = self.bytes_up_to(first.previous());
         // However heavy the first entry is, it travels.
-        let fits = |(at, cached): &(usize, &Cached)| *at == 0 || cached.up_to_here <= before + most_bytes as u64;
+        let fits = |(at, cached): &(usize, &Cached)| *at == 0 || cached.bytes_up_to_here <= before + most_bytes as u64;
         let range = self.cache.range(offset.min(self.cache.len())..).take(most).enumerate().take_while(fits);
         Some((previous, range.map(|(_, cached)| Arc::clone(&cached.entry)).collect()))
     }
