@@ -42,7 +42,7 @@ impl LeaderHandler<'_> {
         transition
     }
 
-    /// A follower's log differs from this one at the place before the batch. Its entry at `index` is of `epoch`, which
+    /// A follower's log differs from this one at the position before the batch. Its entry at `index` is of `epoch`, which
     /// begins there at `epoch_start`.
     pub(in crate::replication) fn on_mismatch(
         &mut self,
