@@ -194,7 +194,7 @@ impl Engine {
     }
 
     pub(super) fn answer(&mut self, caller: CallerId, outcome: ProposalOutcome) {
-        let hidden = planted(Bug::LostSaidNotTaken) && matches!(outcome, ProposalOutcome::Unknown);
+        let hidden = planted(Bug::UnknownReportedAsNotApplied) && matches!(outcome, ProposalOutcome::Unknown);
         let outcome = if hidden { ProposalOutcome::NotLeading } else { outcome };
         self.effects.push(Effect::Answer { caller, outcome });
     }

@@ -131,7 +131,8 @@ impl Bank {
     fn charge_order(&mut self, stamp: Stamp, request: &PaymentRequest, undo: &mut Undo) {
         let Some(order) = &request.order else { return };
         let holds = u32::from(matches!(request.capture, Capture::Manual { .. }));
-        let charged = if planted(Bug::HoldsOutsideOrders) && holds > 0 { MinorUnits::ZERO } else { request.amount };
+        let charged =
+            if planted(Bug::HoldsNotCountedInOrders) && holds > 0 { MinorUnits::ZERO } else { request.amount };
         let new = OrderState { currency: request.currency, total: order.total, used: MinorUnits::ZERO };
         let record = self.orders.get(&order.id).copied();
         let mut record = record.unwrap_or(OrderRecord { state: new, open_holds: 0, last_change: LogIndex(0) });
