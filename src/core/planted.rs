@@ -1,7 +1,7 @@
 //! Planted bugs: the simulation can be trusted only if it finds them.
 //!
-//! Each is one `planted(Bug::…)` in a condition. Without the feature `planted-bugs` that is the constant `false` and nothing
-//! of it is compiled; with it, the simulation selects one bug at a time. `make planted` sweeps them all.
+//! Each is one `planted(Bug::…)` in a condition. Without the feature `planted-bugs` that is the constant `false` and
+//! nothing of it is compiled; with it, the simulation selects one bug at a time. `make planted` sweeps them all.
 
 /// A plausible mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Each node's ZooKeeper client: what it knows, how late it learns it, and how its commands reach the servers. Everything
-//! here may be slow, stale or lost; safety must not depend on any of it.
+//! Each node's ZooKeeper client: what it knows, how late it learns it, and how its commands reach the servers.
+//! Everything here may be slow, stale or lost; safety must not depend on any of it.
 
 use quorapay_core::domain::Epoch;
 use quorapay_core::engine::Input;

@@ -1,6 +1,6 @@
-//! A model of a node's ledger file: what is durable survives a crash, anything else does not; the disk may be full, fail to
-//! sync, lose its end and rot. Damage is found as the real ledger finds it: the start verifies only the end of the chain, a
-//! scrubber reads the rest gradually, and every batch that is read for a peer is verified.
+//! A model of a node's ledger file: what is durable survives a crash, anything else does not; the disk may be full,
+//! fail to sync, lose its end and rot. Damage is found as the real ledger finds it: the start verifies only the end of
+//! the chain, a scrubber reads the rest gradually, and every batch that is read for a peer is verified.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -168,7 +168,8 @@ impl Disk {
         self.rotten.split_off(&kept.next());
     }
 
-    /// Brings the views up to date by some of the applied entries, unless those are damaged. Returns the projected index.
+    /// Brings the views up to date by some of the applied entries, unless those are damaged. Returns the projected
+    /// index.
     pub(crate) fn project(&mut self, applied: LogIndex, random: &mut Random) -> LogIndex {
         let projected = self.views.projected();
         let to = LogIndex(random.between(projected.0, applied.0.max(projected.0)));
@@ -214,8 +215,8 @@ impl Disk {
         true
     }
 
-    /// Loses the end of the file, as SQLite does after a flipped bit in the WAL. False if that would not be detectable: some
-    /// file beside the ledger must know an index above the new end.
+    /// Loses the end of the file, as SQLite does after a flipped bit in the WAL. False if that would not be detectable:
+    /// some file beside the ledger must know an index above the new end.
     pub(crate) fn tear(&mut self, random: &mut Random) -> bool {
         let known = self.known_committed();
         if known.0 == 0 {
@@ -227,8 +228,8 @@ impl Disk {
         true
     }
 
-    /// Opens the ledger for a starting process. Only the last `verified` entries, those above the commit index and those
-    /// missing in the views are verified.
+    /// Opens the ledger for a starting process. Only the last `verified` entries, those above the commit index and
+    /// those missing in the views are verified.
     pub(crate) fn start(&mut self, verified: u64, random: &mut Random) -> Opened {
         self.last_write = PersistId(0);
         let last = self.last_index();

@@ -53,7 +53,8 @@ impl World {
         self.members().iter().filter(is_lost).count()
     }
 
-    /// Whether one more disk may be lost: a majority must keep everything that it acknowledged. No protocol survives more.
+    /// Whether one more disk may be lost: a majority must keep everything that it acknowledged. No protocol survives
+    /// more.
     fn may_lose_a_disk(&self) -> bool {
         // A second process may vote in a node's place, and its store is lost when it leaves.
         self.nodes.len() == self.knobs.nodes && self.stores_lost() < (self.knobs.nodes - 1) / 2

@@ -1,5 +1,5 @@
-//! The faults of a run: crashes, pauses, partitions, clocks, ZooKeeper outages, wiped disks; and their end, after which the
-//! cluster must settle.
+//! The faults of a run: crashes, pauses, partitions, clocks, ZooKeeper outages, wiped disks; and their end, after which
+//! the cluster must settle.
 
 use quorapay_core::engine::Input;
 

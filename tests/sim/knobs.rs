@@ -1,5 +1,5 @@
-//! The settings of a run, drawn from its seed. Each kind of fault is absent from many runs, because a run with every fault
-//! at once makes little progress and so finds little.
+//! The settings of a run, drawn from its seed. Each kind of fault is absent from many runs, because a run with every
+//! fault at once makes little progress and so finds little.
 
 use quorapay_core::replication::{Limits, Timing};
 
@@ -10,8 +10,8 @@ pub(crate) const SECOND: u64 = 1_000_000;
 /// One millisecond in the simulation's unit of time.
 pub(crate) const MILLI: u64 = 1_000;
 
-/// The settings of one run. Times are in virtual microseconds, rates in thousandths; "every" is the mean time between two
-/// events, with zero for never.
+/// The settings of one run. Times are in virtual microseconds, rates in thousandths; "every" is the mean time between
+/// two events, with zero for never.
 #[derive(Clone, Debug)]
 pub(crate) struct Knobs {
     pub(crate) seed: u64,
@@ -210,8 +210,8 @@ impl Knobs {
         self.restored_epochs = random.pick(&[0, 0, 0, 50, 300]);
         self.twin_after = random.pick(&[0, 0, 0, 0, 0, 500, 2_000]) * MILLI;
         if self.twin_after > 0 {
-            // A promise names an epoch and a node. Two processes with one node id can get the same epoch only if ZooKeeper is
-            // also restored from a backup; no majority can distinguish them then.
+            // A promise names an epoch and a node. Two processes with one node id can get the same epoch only if
+            // ZooKeeper is also restored from a backup; no majority can distinguish them then.
             self.restored_epochs = 0;
             self.zookeeper_wipes = 0;
         }

@@ -1,5 +1,5 @@
-//! The simulation: whole clusters of real cores in one thread, from one seed, with every kind of fault; and the invariants
-//! that must hold throughout. `SEED=x` replays one run, `N=` sets the number of runs of a sweep.
+//! The simulation: whole clusters of real cores in one thread, from one seed, with every kind of fault; and the
+//! invariants that must hold throughout. `SEED=x` replays one run, `N=` sets the number of runs of a sweep.
 //!
 //! ```text
 //! random         the source of chance

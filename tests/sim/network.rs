@@ -100,8 +100,8 @@ impl World {
         }
     }
 
-    /// Delivers the messages that were held back, in any order, as if they had been delayed by minutes. The real length of
-    /// the delay does not matter: everything else has changed since.
+    /// Delivers the messages that were held back, in any order, as if they had been delayed by minutes. The real length
+    /// of the delay does not matter: everything else has changed since.
     pub(crate) fn release_held_back(&mut self) {
         for message in std::mem::take(&mut self.held_back) {
             let delay = self.random.below(SECOND);

@@ -93,7 +93,8 @@ impl Node {
         self.max_clock_ahead_ms = self.max_clock_ahead_ms.max(ahead_ms);
     }
 
-    /// The latest time that any node may still believe this node's clock shows: it may have been set back since it was read.
+    /// The latest time that any node may still believe this node's clock shows: it may have been set back since it was
+    /// read.
     pub(crate) const fn latest_clock(&self, now_us: u64) -> Timestamp {
         Timestamp(UNIX_START_MS + now_us / 1_000 + self.max_clock_ahead_ms)
     }

@@ -40,7 +40,7 @@ fn search_for(bug: Bug, max_seeds: u64) -> Catch {
 }
 
 /// `no catch up` for `NoCatchUp`.
-fn words(name: &str) -> String {
+fn spaced(name: &str) -> String {
     let mut words = String::new();
     for letter in name.chars() {
         if letter.is_uppercase() && !words.is_empty() {
@@ -58,9 +58,9 @@ fn table(catches: &[Catch]) -> String {
         let row = match first {
             Some(failure) => {
                 let (seed, check) = (failure.seed, failure.check());
-                format!("| {} | {seed} | `{check}` | `make planted PLANTED={name} SEED={seed}` |", words(&name))
+                format!("| {} | {seed} | `{check}` | `make planted PLANTED={name} SEED={seed}` |", spaced(&name))
             }
-            None => format!("| {} | not caught | | |", words(&name)),
+            None => format!("| {} | not caught | | |", spaced(&name)),
         };
         writeln!(table, "{row}").expect("writing to a string cannot fail");
     }

@@ -1,5 +1,5 @@
-//! The only source of chance in a run: SplitMix64 (Steele, Lea, Flood 2014), seeded with the run's seed. It is implemented
-//! here so that a seed replays the same run for ever, even if a library changes its generators.
+//! The only source of chance in a run: SplitMix64 (Steele, Lea, Flood 2014), seeded with the run's seed. It is
+//! implemented here so that a seed replays the same run for ever, even if a library changes its generators.
 
 /// A deterministic generator.
 pub(crate) struct Random(u64);

@@ -1,5 +1,5 @@
-//! Two processes with one node's id: a second machine with a copied configuration. The locks against it are assumed to have
-//! failed, and messages for the node reach either of them.
+//! Two processes with one node's id: a second machine with a copied configuration. The locks against it are assumed to
+//! have failed, and messages for the node reach either of them.
 
 use quorapay_core::replication::NodeId;
 
@@ -7,8 +7,8 @@ use super::node::Node;
 use super::world::World;
 
 impl World {
-    /// Starts a second process with some node's id, on its own disk. A run has at most one, and only while no disk is lost:
-    /// whatever it acknowledges in the node's place is lost when it leaves.
+    /// Starts a second process with some node's id, on its own disk. A run has at most one, and only while no disk is
+    /// lost: what it acknowledges instead of the node is lost when it leaves.
     pub(crate) fn start_twin(&mut self) {
         let twin = self.knobs.nodes;
         if self.nodes.len() > twin || twin < 3 || self.stores_lost() > 0 {

@@ -1,5 +1,5 @@
-//! What the clients request: payments with and without holds, captures, voids, refunds, orders, batches, fences, and accounts
-//! opened, frozen and closed. There are few accounts, orders and payments, so that requests conflict.
+//! What the clients request: payments with and without holds, captures, voids, refunds, orders, batches, fences, and
+//! accounts opened, frozen and closed. There are few accounts, orders and payments, so that requests conflict.
 
 use std::collections::BTreeSet;
 

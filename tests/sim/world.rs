@@ -1,5 +1,5 @@
-//! The world of one run: virtual time, the event queue, and the nodes, driven as the runtime drives them: one `step` for each
-//! input, `take_effects` after one or a few, and effects executed in their order.
+//! The world of one run: virtual time, the event queue, and the nodes, driven as the runtime drives them: one `step`
+//! for each input, `take_effects` after one or a few, and effects executed in their order.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};

@@ -1,5 +1,5 @@
-//! A model of the ZooKeeper ensemble as one consistent server: the epoch znode with its version, sessions, and the election
-//! queue of ephemeral sequential znodes. The nodes' view of it is in `coordination`.
+//! A model of the ZooKeeper ensemble as one consistent server: the epoch znode with its version, sessions, and the
+//! election queue of ephemeral sequential znodes. The nodes' view of it is in `coordination`.
 
 use std::collections::BTreeMap;
 
@@ -60,8 +60,8 @@ impl ZooKeeper {
         self.sessions.values().any(|session| nodes.contains(&session.node))
     }
 
-    /// Opens a session and joins the end of the queue. Removes what an older session of the node left behind, as the real
-    /// adapter removes znodes with its own id.
+    /// Opens a session and joins the end of the queue. Removes what an older session of the node left behind, as the
+    /// real adapter removes znodes with its own id.
     pub(crate) fn open_session(&mut self, node: usize, now: u64, timeout: u64) -> SessionId {
         self.sessions.retain(|_, session| session.node != node);
         self.queue.retain(|_, (holder, _)| *holder != node);

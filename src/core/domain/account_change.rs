@@ -19,7 +19,7 @@ pub enum AccountChangeKind {
 }
 
 impl AccountChangeKind {
-    /// The fingerprint that tells a repeated request from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(self, account: &AccountId) -> Fingerprint {
         match self {

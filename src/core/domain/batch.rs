@@ -26,7 +26,7 @@ pub struct BatchRequest {
 }
 
 impl BatchRequest {
-    /// The fingerprint that tells a repeated request from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let start = FingerprintBuilder::new("batch").number(i64::from(self.atomic));

@@ -45,8 +45,8 @@ const OTHER_EXPONENTS: &[(&str, u8)] = &[
     ("XPF", 0),
 ];
 
-/// Codes with two decimals (ISO 4217 list one), sorted. Metals, bond units and test codes are missing: they have no minor
-/// unit.
+/// Codes with two decimals (ISO 4217 list one), sorted. Metals, bond units and test codes are missing: they have no
+/// minor unit.
 const HUNDREDTHS: &[&str] = &[
     "AED", "AFN", "ALL", "AMD", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BMD", "BND", "BOB", "BOV",
     "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHE", "CHF", "CHW", "CNY", "COP", "COU", "CRC", "CUP",

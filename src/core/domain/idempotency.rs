@@ -41,7 +41,7 @@ impl IdempotencyKey {
         &self.0
     }
 
-    /// The key's digest, which indexes use in its place.
+    /// The key's digest, which indexes use instead of it.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(first_16_bytes(&Sha256::digest(self.0.as_bytes())))

@@ -1,7 +1,7 @@
 //! Money, accounts, payments, and the bank that decides on them.
 //!
-//! Pure and deterministic. This layer does not know nodes, logs, SQL, HTTP, clocks or randomness: the same operations in
-//! the same order give the same balances on every node, as replication requires.
+//! Pure and deterministic. This layer does not know nodes, logs, SQL, HTTP, clocks or randomness: the same operations
+//! in the same order give the same balances on every node, as replication requires.
 //!
 //! ```text
 //! money            amounts in minor units

@@ -1,5 +1,5 @@
-//! Requests and operations. An [`Operation`] is a decided request with its outcome, refusals included, so that a retry is
-//! answered from the ledger and never decided again.
+//! Requests and operations. An [`Operation`] is a decided request with its outcome, refusals included, so that a retry
+//! is answered from the ledger and never decided again.
 
 use serde::{Deserialize, Serialize};
 
@@ -143,7 +143,7 @@ impl Operation {
 }
 
 impl OperationRequest {
-    /// The fingerprint that tells a repeated request from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         match self {

@@ -43,7 +43,7 @@ impl OrderId {
         &self.0
     }
 
-    /// The id's digest, which indexes use in its place.
+    /// The id's digest, which indexes use instead of it.
     #[must_use]
     pub fn digest(&self) -> OrderDigest {
         OrderDigest(first_16_bytes(&Sha256::digest(self.0.as_bytes())))
@@ -64,8 +64,8 @@ impl<'de> Deserialize<'de> for OrderId {
     }
 }
 
-/// The first 16 bytes of the SHA-256 of an [`OrderId`]: fixed size for filters and index rows. Collisions are infeasible
-/// to construct, so equal digests mean equal orders.
+/// The first 16 bytes of the SHA-256 of an [`OrderId`]: fixed size for filters and index rows. Collisions are
+/// infeasible to construct, so equal digests mean equal orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OrderDigest(pub [u8; 16]);
 
@@ -75,8 +75,8 @@ pub struct OrderDigest(pub [u8; 16]);
 pub struct OrderCap {
     /// The order.
     pub id: OrderId,
-    /// The limit for the sum of all payments for the order, in the payment's currency. Every payment for an order names the
-    /// same total.
+    /// The limit for the sum of all payments for the order, in the payment's currency. Every payment for an order names
+    /// the same total.
     pub total: MinorUnits,
 }
 
@@ -87,7 +87,8 @@ pub struct OrderState {
     pub currency: Currency,
     /// The total that its first payment named.
     pub total: MinorUnits,
-    /// The sum of all open holds and captures. At most `total`. A refund does not lower it: the order cannot be paid again.
+    /// The sum of all open holds and captures. At most `total`. A refund does not lower it: the order cannot be paid
+    /// again.
     pub used: MinorUnits,
 }
 

@@ -42,8 +42,8 @@ pub struct PaymentRequest {
     pub capture: Capture,
     /// The order that it pays for. Boxed: most payments have none, and memory holds many payments.
     pub order: Option<Box<OrderCap>>,
-    /// Whether accounts that do not exist yet are opened with unlimited overdraft, as the APIs of earlier systems do on first
-    /// use.
+    /// Whether accounts that do not exist yet are opened with unlimited overdraft, as the APIs of earlier systems do on
+    /// first use.
     pub opens_accounts: bool,
     /// Free text, at most 500 characters.
     pub description: Option<CompactString>,
@@ -68,7 +68,7 @@ impl PaymentRequest {
         }
     }
 
-    /// The fingerprint that tells a repeated request from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.add_to(FingerprintBuilder::new("payment")).finish()
@@ -135,7 +135,8 @@ pub enum PaymentOutcome {
         /// When the hold expires, in milliseconds since the Unix epoch, on the ledger's own time.
         expires_at_ms: u64,
     },
-    /// Only in a batch: the item's key already belongs to the same payment. That payment is the answer, and nothing moved.
+    /// Only in a batch: the item's key already belongs to the same payment. That payment is the answer, and nothing
+    /// moved.
     Repeated {
         /// Index of the ledger entry that holds the key.
         index: LogIndex,

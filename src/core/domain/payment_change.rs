@@ -38,7 +38,7 @@ impl PaymentChangeKind {
         }
     }
 
-    /// The fingerprint that tells a repeated request from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(self, payment: PaymentId) -> Fingerprint {
         let builder = FingerprintBuilder::new(self.name()).text(&payment.to_string());
@@ -61,8 +61,8 @@ pub struct PaymentChange {
     pub payment: PaymentId,
     /// The requested change.
     pub change: PaymentChangeKind,
-    /// The payment's state before the change; `None` if there is no such payment. With it every node can check the decision
-    /// without holding all payments in memory.
+    /// The payment's state before the change; `None` if there is no such payment. With it every node can check the
+    /// decision without holding all payments in memory.
     pub before: Option<Box<PaymentState>>,
     /// The decision.
     pub outcome: PaymentChangeOutcome,

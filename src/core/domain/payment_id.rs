@@ -44,9 +44,9 @@ pub struct PaymentId(u128);
 pub struct PaymentIdError;
 
 impl PaymentId {
-    /// The id of a payment by its entry's stamp and its number within the entry, which is zero except in batches. Numbers
-    /// that are too large lose their upper bits; 48 bits of index last for almost three hundred years at 30,000 payments a
-    /// second.
+    /// The id of a payment by its entry's stamp and its number within the entry, which is zero except in batches.
+    /// Numbers that are too large lose their upper bits; 48 bits of index last for almost three hundred years at 30,000
+    /// payments a second.
     #[must_use]
     pub fn derive(stamp: Stamp, item: u16) -> Self {
         let time = low_bits(u128::from(stamp.timestamp.0), 48) << TIME_SHIFT;

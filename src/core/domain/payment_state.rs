@@ -45,8 +45,8 @@ pub struct PaymentState {
     pub order: Option<OrderId>,
     /// The number of captures, voids, refunds and expiries so far.
     pub changes: u32,
-    /// Index of the entry with its latest change, zero if there was none. Each change contains the state before it, so the
-    /// history can be followed backwards.
+    /// Index of the entry with its latest change, zero if there was none. Each change contains the state before it, so
+    /// the history can be followed backwards.
     pub last_change: LogIndex,
 }
 
@@ -200,7 +200,7 @@ mod tests {
             assert_eq!(PaymentStatus::parse(status.as_str()), Some(status));
             let json = serde_json::to_string(&status).expect("a text");
             assert_eq!(json, format!("\"{status}\""));
-            assert_eq!(serde_json::from_str::<PaymentStatus>(&json).expect("its own word"), status);
+            assert_eq!(serde_json::from_str::<PaymentStatus>(&json).expect("its own text"), status);
         }
         assert!(serde_json::from_str::<PaymentStatus>("\"paid\"").is_err());
     }

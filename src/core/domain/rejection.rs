@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The reason for which the bank refused. The codes are part of the API and never change; new ones are added at the end,
-/// because their numbers are in the hashes of the ledger.
+/// The reason for which the bank refused. The codes are part of the API and never change; new ones are added at the
+/// end, because their numbers are in the hashes of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {

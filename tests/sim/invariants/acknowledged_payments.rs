@@ -1,4 +1,5 @@
-//! Invariant: every acknowledged write stays in the committed history, at the acknowledged index, under the caller's key.
+//! Invariant: every acknowledged write stays in the committed history, at the acknowledged index, under the caller's
+//! key.
 
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, LogIndex};
 use quorapay_core::replication::Entry;

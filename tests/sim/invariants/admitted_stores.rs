@@ -1,5 +1,5 @@
-//! Invariant: a store that is admitted as a voter holds everything that was committed when it started, so that no quorum
-//! depends on a nearly empty store.
+//! Invariant: a store that is admitted as a voter holds everything that was committed when it started, so that no
+//! quorum depends on a nearly empty store.
 
 use std::collections::HashMap;
 

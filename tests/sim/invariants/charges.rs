@@ -1,5 +1,5 @@
-//! Invariants: no payment is captured beyond its hold or refunded beyond its captures, an expired or voided hold moves no
-//! money, and no order is charged beyond its total, whatever keys were used. This file models payments and orders,
+//! Invariants: no payment is captured beyond its hold or refunded beyond its captures, an expired or voided hold moves
+//! no money, and no order is charged beyond its total, whatever keys were used. This file models payments and orders,
 //! `money` models accounts.
 
 use quorapay_core::domain::{

@@ -17,8 +17,9 @@ pub(super) fn advanced(node: usize, before: LogIndex, now: LogIndex, last: LogIn
     assert!(now <= last, "node{} has applied {now}, but only {last} is durable there", node + 1);
 }
 
-/// Checks the newest of the entries that a node was the first to commit. If the node leads, that entry must be of its epoch:
-/// an older one can be on a quorum and still be overwritten. (If the leader's own disk is behind, there is nothing to check.)
+/// Checks the newest of the entries that a node was the first to commit. If the node leads, that entry must be of its
+/// epoch: an older one can be on a quorum and still be overwritten. (If the leader's own disk is behind, there is
+/// nothing to check.)
 pub(super) fn check_epoch(node: &Node, newest: &Entry) {
     let Some(replica) = node.process.as_ref().map(|process| process.engine.replica()) else { return };
     if replica.is_leader() && replica.commit_index() == newest.index {
@@ -27,8 +28,8 @@ pub(super) fn check_epoch(node: &Node, newest: &Entry) {
     }
 }
 
-/// Which stores ever had which entry on disk. A store whose disk was lost still counts: its copy was acknowledged, and a
-/// wiped disk gets another store id.
+/// Which stores ever had which entry on disk. A store whose disk was lost still counts: its copy was acknowledged, and
+/// a wiped disk gets another store id.
 pub(super) struct DurableCopies {
     nodes: usize,
     /// Each store's node and its bit in `copies`.
@@ -77,8 +78,8 @@ impl DurableCopies {
         }
     }
 
-    /// Checks that a quorum of some configuration in force holds the entry: the newest committed one, a later one, or one that
-    /// so far is only in a leader's memory, where it is in force as soon as it is appended.
+    /// Checks that a quorum of some configuration in force holds the entry: the newest committed one, a later one, or
+    /// one that so far is only in a leader's memory, where it is in force as soon as it is appended.
     pub(super) fn check_quorum(&self, entry: &Entry, nodes: &[Node]) {
         let copies = self.copies.get(&(entry.index, entry.epoch)).copied().unwrap_or_default();
         let later = self.configurations.iter().filter(|(index, _)| *index >= self.committed_configuration);

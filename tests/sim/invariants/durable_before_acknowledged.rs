@@ -1,4 +1,4 @@
-//! Invariant: whatever a node tells a peer about its promise and its log is durable before, so that no crash can make it
+//! Invariant: what a node tells a peer about its promise and its log is durable before, so that no crash can make it
 //! untrue.
 
 use quorapay_core::domain::Epoch;

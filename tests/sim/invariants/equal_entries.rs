@@ -1,5 +1,5 @@
-//! Invariants: two entries with the same index and epoch, on any two disks, are equal and follow the same history; and every
-//! hash chain is unbroken.
+//! Invariants: two entries with the same index and epoch, on any two disks, are equal and follow the same history; and
+//! every hash chain is unbroken.
 
 use std::collections::HashMap;
 

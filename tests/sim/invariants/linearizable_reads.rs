@@ -1,5 +1,5 @@
-//! Invariant: a linearizable read shows the committed history as of the index at which it is answered, and that index is not
-//! below anything that was answered before the read began.
+//! Invariant: a linearizable read shows the committed history as of the index at which it is answered, and that index
+//! is not below anything that was answered before the read began.
 
 use quorapay_core::domain::{AccountId, AccountState, LogIndex};
 use quorapay_core::replication::ReadId;

@@ -1,5 +1,5 @@
-//! Invariant: idempotent writes are linearizable, in the order of the ledger. All answers for a key name the same index, and
-//! that index is above every index that was answered before the key was first used.
+//! Invariant: idempotent writes are linearizable, in the order of the ledger. All answers for a key name the same
+//! index, and that index is above every index that was answered before the key was first used.
 
 use std::collections::HashMap;
 

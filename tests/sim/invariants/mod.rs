@@ -1,5 +1,5 @@
-//! The oracle: what must hold in every run. It observes all nodes from outside, so it knows the one committed history that no
-//! node may contradict. A broken invariant panics, and the panic's file names the check.
+//! The oracle: what must hold in every run. It observes all nodes from outside, so it knows the one committed history
+//! that no node may contradict. A broken invariant panics, and the panic's file names the check.
 //!
 //! ```text
 //! acknowledged_payments        every acknowledged write stays in the committed history
@@ -130,8 +130,8 @@ impl Oracle {
         }
     }
 
-    /// A node started. It may be the first to know that an entry is committed: its process died between the write of the
-    /// commit index and the next step.
+    /// A node started. It may be the first to know that an entry is committed: its process died between the write of
+    /// the commit index and the next step.
     pub(crate) fn restarted(&mut self, at: u64, node: usize, durable: LogIndex, applied: LogIndex, nodes: &[Node]) {
         commit_index::restarted(node, durable, applied);
         let known = self.history.last();

@@ -1,6 +1,6 @@
-//! Invariants: every currency sums to zero over all accounts, no account falls below its policy, no hold or refund exceeds its
-//! payment, no order its total, and every outcome in the ledger follows from the entries before it. Checked by a simple model
-//! that shares no code with the real bank except the types of requests.
+//! Invariants: every currency sums to zero over all accounts, no account falls below its policy, no hold or refund
+//! exceeds its payment, no order its total, and every outcome in the ledger follows from the entries before it. Checked
+//! by a simple model that shares no code with the real bank except the types of requests.
 
 use std::collections::BTreeMap;
 

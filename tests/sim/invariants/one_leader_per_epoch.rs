@@ -18,8 +18,8 @@ impl OneLeaderPerEpoch {
         Self { leaders: BTreeMap::new(), last_sent: vec![None; nodes] }
     }
 
-    /// True if this is the first append of its epoch, and of no earlier one than any before: a leader that was deposed before
-    /// its first append may lack what its successors committed.
+    /// True if this is the first append of its epoch, and of no earlier one than any before: a leader that was deposed
+    /// before its first append may lack what its successors committed.
     pub(super) fn append_sent(&mut self, now: u64, node: usize, epoch: Epoch) -> bool {
         let first = self.leaders.last_key_value().is_none_or(|(newest, _)| *newest < epoch);
         let leader = *self.leaders.entry(epoch).or_insert(node);

@@ -1,4 +1,5 @@
-//! Invariant: a key whose write was refused never applies, however often it is repeated and however the balances change.
+//! Invariant: a key whose write was refused never applies, however often it is repeated and however the balances
+//! change.
 
 use std::collections::HashMap;
 

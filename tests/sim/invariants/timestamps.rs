@@ -1,5 +1,5 @@
-//! Invariants: timestamps never decrease along the log, whatever the clocks do, and a single clock ahead of all others does
-//! not move them.
+//! Invariants: timestamps never decrease along the log, whatever the clocks do, and a single clock ahead of all others
+//! does not move them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ pub(super) fn check(at: u64, before: Option<&Arc<Entry>>, entry: &Entry, nodes: 
 /// What an extrapolated reading may gain by rounding to whole milliseconds.
 const ROUNDED_MS: u64 = 1;
 
-/// The latest time that two nodes' clocks may have passed; with a single node, its own. A quorum has at least two nodes, even
-/// while nodes that lost their disks do not vote.
+/// The latest time that two nodes' clocks may have passed; with a single node, its own. A quorum has at least two
+/// nodes, even while nodes that lost their disks do not vote.
 fn second_latest(at: u64, nodes: &[Node]) -> Timestamp {
     let mut clocks: BTreeMap<&NodeId, Timestamp> = BTreeMap::new();
     for node in nodes {

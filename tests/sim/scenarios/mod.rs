@@ -1,5 +1,5 @@
-//! Named hazards, each driven step by step while the oracle checks all invariants. `docs/TESTING.md` lists which scenarios
-//! cover which hazard of the protocol.
+//! Named hazards, each driven step by step while the oracle checks all invariants. `docs/TESTING.md` lists which
+//! scenarios cover which hazard of the protocol.
 //!
 //! ```text
 //! elections   who leads, and what a deposed leader can still do

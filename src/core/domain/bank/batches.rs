@@ -54,8 +54,8 @@ impl Bank {
         Batch { key, fingerprint, atomic, items }
     }
 
-    /// Applies a batch that the leader decided. The bank does not know which keys were used, so it accepts the outcomes that
-    /// follow from used keys as they are written.
+    /// Applies a batch that the leader decided. The bank does not know which keys were used, so it accepts the outcomes
+    /// that follow from used keys as they are written.
     pub(super) fn apply_batch(&mut self, stamp: Stamp, batch: &Batch, undo: &mut Undo) -> Result<(), String> {
         let mut outcomes = Vec::with_capacity(batch.items.len());
         for (item, number) in batch.items.iter().zip(0_u16..) {

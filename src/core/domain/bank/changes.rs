@@ -11,8 +11,8 @@ use super::store::Bank;
 use super::undo::Undo;
 use crate::planted::{Bug, planted};
 
-/// Captures and refunds of one payment: every answer about a payment contains its history. A void or an expiry may still
-/// follow.
+/// Captures and refunds of one payment: every answer about a payment contains its history. A void or an expiry may
+/// still follow.
 const MAX_CHANGES: u32 = 1_000;
 
 impl Bank {
@@ -155,8 +155,8 @@ impl Bank {
         self.check_usable(&payment.to)
     }
 
-    /// When a hold ends: the released amount no longer counts against the order, and the hold no longer keeps the order in
-    /// memory.
+    /// When a hold ends: the released amount no longer counts against the order, and the hold no longer keeps the order
+    /// in memory.
     fn close_hold(
         &mut self,
         stamp: Stamp,

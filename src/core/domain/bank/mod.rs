@@ -1,12 +1,12 @@
 //! The bank: a deterministic state machine over accounts, holds and orders.
 //!
 //! The leader *executes* requests. Every other node *applies* the decided operations: it decides each request again and
-//! compares the outcomes, so a bank that differs is found by the first operation that depends on the difference. Operations
-//! that are applied before they are committed can be undone, newest first.
+//! compares the outcomes, so a bank that differs is found by the first operation that depends on the difference.
+//! Operations that are applied before they are committed can be undone, newest first.
 //!
 //! All accounts, the open holds and their orders are always in memory. Any other payment or order is *recalled* when an
-//! operation needs it (by the leader from its disk, by the other nodes from the operation itself) and *forgotten* once the
-//! views hold its last change.
+//! operation needs it (by the leader from its disk, by the other nodes from the operation itself) and *forgotten* once
+//! the views hold its last change.
 //!
 //! ```text
 //! state      balances and accounts
@@ -41,7 +41,8 @@ pub use undo::Undo;
 use outcome::check_outcome;
 
 impl Bank {
-    /// Decides a request, and changes the bank accordingly. `holders` says which keys of a batch's items are used already.
+    /// Decides a request, and changes the bank accordingly. `holders` says which keys of a batch's items are used
+    /// already.
     ///
     /// A payment that memory does not hold counts as not existing, and an order as new: the caller recalls them first.
     pub fn execute(&mut self, stamp: Stamp, proposal: Proposal, holders: &KeyHolders) -> (Operation, Undo) {

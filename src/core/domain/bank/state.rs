@@ -25,8 +25,8 @@ impl Balance {
     }
 }
 
-/// Balances by currency, sorted. Nearly every account has one or two currencies, so a vector is smaller and faster than a
-/// map.
+/// Balances by currency, sorted. Nearly every account has one or two currencies, so a vector is smaller and faster than
+/// a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Balances(Vec<(Currency, Balance)>);
 

@@ -1,5 +1,5 @@
-//! The bank's state with its elementary operations. Every operation on accounts, payments and orders goes through them and
-//! can be undone.
+//! The bank's state with its elementary operations. Every operation on accounts, payments and orders goes through them
+//! and can be undone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -10,8 +10,8 @@ use crate::domain::{
     AccountId, Currency, LogIndex, MinorUnits, OrderId, OrderState, Overdraft, PaymentId, PaymentState,
 };
 
-/// All accounts, the open holds with their orders, and recently used payments and orders. Sorted maps, so that iteration
-/// has the same order on every node.
+/// All accounts, the open holds with their orders, and recently used payments and orders. Sorted maps, so that
+/// iteration has the same order on every node.
 #[derive(Clone, Debug, Default)]
 pub struct Bank {
     pub(super) accounts: BTreeMap<AccountId, AccountState>,
@@ -125,7 +125,8 @@ impl Bank {
         self.accounts.insert(id, state);
     }
 
-    /// Restores an open hold, with the state of its order. The restored account's balance already contains the held amount.
+    /// Restores an open hold, with the state of its order. The restored account's balance already contains the held
+    /// amount.
     pub fn restore_hold(&mut self, id: PaymentId, state: PaymentState, order: Option<OrderState>) {
         if let Some((order_id, state)) = state.order.clone().zip(order) {
             let record =
@@ -149,8 +150,8 @@ impl Bank {
         }
     }
 
-    /// Forgets closed payments and orders whose last change is not above `index`: up to `limit`, or more if the backlog is
-    /// large.
+    /// Forgets closed payments and orders whose last change is not above `index`: up to `limit`, or more if the backlog
+    /// is large.
     pub fn forget_up_to(&mut self, index: LogIndex, limit: usize) {
         for _ in 0..limit.max(self.forgettable.len() / BACKLOG_DIVISOR) {
             let Some((_, forgettable)) = self.forgettable.pop_front_if(|(since, _)| *since <= index) else { return };

@@ -60,8 +60,8 @@ impl Undo {
         }
     }
 
-    /// Turns the states of payments after the operation into those before it, for the given ids. A payment that memory did
-    /// not hold before the operation is removed.
+    /// Turns the states of payments after the operation into those before it, for the given ids. A payment that memory
+    /// did not hold before the operation is removed.
     pub fn rewind_payments(&self, ids: &BTreeSet<PaymentId>, states: &mut BTreeMap<PaymentId, PaymentState>) {
         for step in self.0.iter().rev() {
             match step {

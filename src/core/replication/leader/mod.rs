@@ -1,5 +1,5 @@
-//! The leader: sends every follower what it lacks, commits what a quorum has made durable, and steps down when no quorum
-//! answers.
+//! The leader: sends every follower what it lacks, commits what a quorum has made durable, and steps down when no
+//! quorum answers.
 //!
 //! ```text
 //! progress     what the leader knows about one follower
