@@ -14,6 +14,7 @@ pub mod coordination;
 pub mod fuzzing;
 pub mod http;
 pub mod ledger;
+pub mod query;
 pub mod runtime;
 pub mod settings;
 #[cfg(test)]

@@ -26,6 +26,6 @@ pub use error::LedgerError;
 pub use files::{DirectoryLock, condemn};
 pub use open::{Identity, InspectedLedger, OpenLedger, inspect, open};
 pub use reader::LedgerReader;
-pub use scan::{Scan, ScanFilter, ScanFor};
+pub use scan::{EntryPage, ScanFilter, ScanFor};
 pub use watermark::Watermark;
 pub use writer::LedgerWriter;

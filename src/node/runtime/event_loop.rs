@@ -12,13 +12,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
-use quorapay_core::domain::Proposal;
-use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Answer, CallerId, Effect, Engine, Input};
-use quorapay_core::replication::{self, Event, NodeId, Now, ReadId, Request, Response, RpcId};
+use quorapay_core::replication::{self, Event, NodeId, Now, ReadId, Response, RpcId};
 
 use super::executor::Executor;
+use super::message::Message;
 use super::metrics::Metrics;
+use super::progress::NodeProgress;
 use super::status::{NodeStatus, StatusBase, describe};
 
 /// How often the engine is told that time passes.
@@ -27,44 +28,6 @@ const TICK: Duration = Duration::from_millis(10);
 const STATUS_EVERY_TICKS: u32 = 10;
 /// Most messages that one lot takes from each queue.
 const LOT: usize = 4_096;
-
-/// Something that a caller wants to see of the engine.
-pub(super) type Look = Box<dyn FnOnce(&Engine, Now) + Send>;
-
-/// What the loop takes in.
-pub(super) enum Message {
-    /// A write, for this node as the leader.
-    Propose { proposal: Proposal, reply: oneshot::Sender<Answer> },
-    /// A read wants to know from where it may be answered.
-    Read { reply: oneshot::Sender<Option<LogIndex>> },
-    /// Somebody waits until an index is applied.
-    AwaitApplied { index: LogIndex, reply: oneshot::Sender<()> },
-    /// A look into the engine.
-    Query(Look),
-    /// A peer asks.
-    Rpc { from: NodeId, request: Request, reply: oneshot::Sender<Response> },
-    /// Something for the engine.
-    Input(Input),
-    /// The ZooKeeper session came or went.
-    ZooKeeper { connected: bool },
-    /// Somebody wants the node's account of itself as of now.
-    Status { reply: oneshot::Sender<Arc<NodeStatus>> },
-}
-
-/// What request handlers watch: small, and renewed with every lot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeProgress {
-    /// Highest index that reads here show.
-    pub applied_index: LogIndex,
-    /// The epoch that this node has promised.
-    pub epoch: Epoch,
-    /// The leader, if it takes proposals as far as this node knows.
-    pub leader: Option<NodeId>,
-    /// When a leader's word last confirmed what this node knows, in the clock's milliseconds.
-    pub confirmed_ms: Option<u64>,
-    /// Whether the node is quarantined.
-    pub quarantined: bool,
-}
 
 /// What the loop publishes.
 pub(super) struct Publishing {

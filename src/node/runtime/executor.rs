@@ -15,8 +15,8 @@ use quorapay_core::replication::{
     CoordinationCommand, Entry, Event, NodeId, Outgoing, Persist, Position, Request, RequestId, Response,
 };
 
-use super::event_loop::Message;
-use super::find::find;
+use super::message::{Message, send_input};
+use crate::query;
 
 /// How long a follower may take to store a batch.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,7 +71,7 @@ impl Executor {
                     Event::Unanswered { id, to }
                 }
             };
-            tell(&events, Input::Replication(event)).await;
+            send_input(&events, Input::Replication(event)).await;
         });
     }
 
@@ -111,7 +111,7 @@ impl Executor {
                     Vec::new()
                 }
             };
-            tell(&events, Input::Replication(Event::Loaded { peer, entries })).await;
+            send_input(&events, Input::Replication(Event::Loaded { peer, entries })).await;
         });
     }
 
@@ -128,9 +128,9 @@ impl Executor {
     pub(super) fn find(&self, search: SearchId, wanted: Wanted) {
         let (views, ledger, events) = (self.views.clone(), self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
-            let found = find(&views, &ledger, &wanted).await;
+            let found = query::find(&views, &ledger, &wanted).await;
             let found = found.inspect_err(|error| tracing::error!(%error, "what a write needs could not be looked up"));
-            tell(&events, Input::Found { search, found: found.ok() }).await;
+            send_input(&events, Input::Found { search, found: found.ok() }).await;
         });
     }
 }
@@ -143,11 +143,6 @@ fn time_limit(request: &Outgoing) -> Duration {
             QUICK_TIMEOUT
         }
     }
-}
-
-pub(super) async fn tell(events: &mpsc::Sender<Message>, input: Input) {
-    // The loop is gone only when the node stops.
-    let _ = events.send(Message::Input(input)).await;
 }
 
 /// Reads the entry at `from` and as many of those that follow it as fit one message, at least one if there is one. The
@@ -180,7 +175,7 @@ fn fitting(mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
 async fn report_read(events: &mpsc::Sender<Message>, error: &LedgerError) {
     tracing::error!(%error, "the ledger could not be read");
     if let LedgerError::Damaged(reason) = error {
-        tell(events, Input::Replication(Event::Quarantine(reason.clone()))).await;
+        send_input(events, Input::Replication(Event::Quarantine(reason.clone()))).await;
     }
 }
 

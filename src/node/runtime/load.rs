@@ -10,8 +10,8 @@ use quorapay_core::domain::{Bank, KeyDigest, OrderDigest};
 use quorapay_core::engine::{Engine, EngineStart};
 use quorapay_core::replication::{ReplicaConfig, ReplicaStart};
 
+use super::error::NodeError;
 use super::executor::read_chain;
-use super::node::NodeError;
 
 /// Entries replayed at a time.
 const REPLAY_ENTRIES: usize = 8_192;

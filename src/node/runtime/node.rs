@@ -13,18 +13,19 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Credential};
 use crate::ledger::{self, Identity, LedgerError, OpenLedger};
+use crate::query::Queries;
 use crate::transport::{Inbound, PeerClient, PeerIdentity, PeerServer, peer_router, watch_presence};
-use crate::views::ViewsError;
-use quorapay_core::domain::Divergence;
-use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
 use quorapay_core::replication::{Event, Limits, NodeId, ReplicaConfig, StoreId, Timing};
 
-use super::event_loop::{EventLoop, Message, Publishing, Waiting};
+use super::engine_link::EngineLink;
+use super::error::NodeError;
+use super::event_loop::{EventLoop, Publishing, Waiting};
 use super::executor::Executor;
 use super::forward::Forwarder;
 use super::handle::{NodeHandle, Shared};
 use super::load::{Loaded, load};
+use super::message::Message;
 use super::metrics::Metrics;
 use super::projector::project;
 use super::status::{StatusBase, describe};
@@ -71,34 +72,6 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// Client requests that may wait for the loop; more are refused.
     pub request_queue: usize,
-}
-
-/// Why a node cannot start, or had to stop.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The ledger.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The views.
-    #[error(transparent)]
-    Views(#[from] ViewsError),
-    /// The ledger does not fit the balances that were made from it.
-    #[error("at index {index} {divergence}; stop this node, move its data directory away and start it again")]
-    Diverged {
-        /// The entry.
-        index: LogIndex,
-        /// What differs.
-        divergence: Divergence,
-    },
-    /// ZooKeeper.
-    #[error(transparent)]
-    Coordination(#[from] CoordinationError),
-    /// An invariant of the protocol is broken.
-    #[error("{0}; this node has stopped so that the damage does not spread")]
-    Halted(String),
-    /// The peers' port stopped working.
-    #[error("the peers' port failed: {0}")]
-    PeerPort(std::io::Error),
 }
 
 /// A node that runs.
@@ -162,15 +135,15 @@ impl Node {
         let (status, status_receiver) = watch::channel(Arc::new(describe(&engine, &base, clock.now())));
         let others = config.peers.iter().filter(|(node, _)| **node != config.node_id);
         let others: Vec<_> = others.map(|(node, url)| (node.clone(), url.clone())).collect();
+        let engine_link = EngineLink::new(requests, status_receiver);
         let handle = NodeHandle {
             shared: Arc::new(Shared {
                 node_id: config.node_id.clone(),
                 clock,
-                requests,
+                engine: engine_link.clone(),
                 progress: progress_receiver.clone(),
-                status: status_receiver,
+                queries: Queries::new(reader.clone(), views.reader.clone(), engine_link),
                 ledger: reader.clone(),
-                views: views.reader.clone(),
                 peers: peers.clone(),
                 others: others.clone(),
                 forwarder: Forwarder::start(&peers, others.iter().map(|(node, _)| node.clone())),

@@ -8,16 +8,49 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use crate::transport::{ForwardedAnswer, ForwardedEntry};
-use quorapay_core::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
+use quorapay_core::domain::{Epoch, Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
 use quorapay_core::engine::Answer;
 use quorapay_core::replication::{Entry, NodeId};
 
-use super::event_loop::Message;
 use super::forward::Forwarding;
-use super::handle::{CommittedWrite, NodeHandle, SubmitError};
+use super::handle::NodeHandle;
+use super::message::Message;
 
 /// What the entries in the answer to a forwarded batch weigh at most, but for the last one.
 const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
+/// A write that is committed.
+#[derive(Clone, Debug)]
+pub struct CommittedWrite {
+    /// The ledger entry that decided it, refusals included.
+    pub entry: Arc<Entry>,
+    /// Whether the same request had been decided before under this key.
+    pub replayed: bool,
+    /// The node that led when it was answered.
+    pub leader: NodeId,
+    /// The epoch in which it was answered.
+    pub epoch: Epoch,
+}
+
+/// Why a write has no committed entry to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The key was used before for another request. Nothing moved.
+    #[error("the idempotency key was used before for another request")]
+    KeyReused,
+    /// The key was fenced. Nothing moved, and nothing can move under it.
+    #[error("the idempotency key was fenced")]
+    Fenced,
+    /// The node's queue is full. Nothing moved.
+    #[error("the node's queue is full")]
+    Overloaded,
+    /// No leader was found within the deadline, and the write was handed to none. Nothing moved.
+    #[error("no leader within the deadline")]
+    NoLeader,
+    /// The write was handed to a leader and its outcome was not learnt within the deadline.
+    #[error("the outcome was not learnt within the deadline")]
+    Unknown,
+}
 
 /// What came of one attempt.
 enum Attempt {
@@ -83,7 +116,7 @@ impl NodeHandle {
     async fn propose_here(&self, proposal: Proposal, deadline: Instant) -> Attempt {
         let (reply, answer) = oneshot::channel();
         let asked = Asked::of(&proposal);
-        if self.request(Message::Propose { proposal, reply }).is_err() {
+        if self.shared.engine.send(Message::Propose { proposal, reply }).is_err() {
             return Attempt::Overloaded;
         }
         match timeout_at(deadline.into(), answer).await {
@@ -164,7 +197,7 @@ impl NodeHandle {
         let enter = |proposal| {
             let (reply, answer) = oneshot::channel();
             let asked = Asked::of(&proposal);
-            self.request(Message::Propose { proposal, reply }).ok().map(|()| (asked, answer))
+            self.shared.engine.send(Message::Propose { proposal, reply }).ok().map(|()| (asked, answer))
         };
         let entered: Vec<_> = proposals.into_iter().map(enter).collect();
         let mut answers = Vec::with_capacity(entered.len());

@@ -1,4 +1,4 @@
-//! Look-ups against real files: what a decision is told of the past is what the entries say.
+//! Look-ups in real files: what they return for a decision is what the entries say.
 
 #![allow(clippy::unwrap_used)]
 
@@ -49,7 +49,7 @@ async fn every_key_is_found_with_the_request_that_it_holds_and_no_other_is() {
 }
 
 #[tokio::test]
-async fn payments_are_found_as_they_stand_and_only_by_their_whole_id() {
+async fn payments_are_found_in_their_present_state_and_only_by_their_whole_id() {
     let files = files().await;
     let mut expected = BTreeMap::new();
     for entry in &files.chain.entries {
