@@ -1,7 +1,9 @@
 # One image for everything: `docker run IMAGE` runs a node, `docker run IMAGE status --url ...` any other command.
 # Builds with BuildKit and with the builder before it, so there are no cache mounts here.
 
-FROM rust:1-bookworm AS build
+# The version of rust-toolchain.toml. Any other image with that compiler: --build-arg RUST_IMAGE=...
+ARG RUST_IMAGE=rust:1.95.0-bookworm
+FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 # The dependencies are compiled against empty crates: this layer stays as long as the manifests do.
 COPY Cargo.toml Cargo.lock ./

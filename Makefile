@@ -1,7 +1,7 @@
 # The commands that people and the gate use. Each installs what it needs and is not there.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test sim planted planted-table http fuzz openapi drill bench chaos soak chaos-tools lint zookeeper clean
+.PHONY: help up test sim planted planted-table http fuzz openapi drill bench chaos soak chaos-tools lint deny advisories zookeeper clean
 
 PORT ?= 7101
 DATA ?= quorapay-dev
@@ -64,10 +64,16 @@ soak: zookeeper chaos-tools ## the long form: SOAK=2h of chaos, SOAK_SEEDS=10000
 	cargo build --release --bin quorapay
 	./target/release/quorapay chaos --duration $(SOAK) $(if $(SEED),--seed $(SEED)) --report target/soak/chaos
 
-lint: ## formatting, clippy, documentation
+lint: deny ## formatting, clippy, documentation, dependencies
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+deny: ## licences, versions and origins of the dependencies, by deny.toml
+	bash .ci/deny.sh licenses bans sources
+
+advisories: ## known vulnerabilities of the dependencies; fetches the database of advisories
+	bash .ci/deny.sh advisories
 
 clean: ## remove what was built and the development cluster's data
 	cargo clean

@@ -16,6 +16,7 @@ pub mod http;
 pub mod ledger;
 pub mod query;
 pub mod runtime;
+mod schema;
 pub mod settings;
 #[cfg(test)]
 mod stored;

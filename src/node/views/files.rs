@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -14,6 +14,7 @@ use sqlx::sqlite::{
 use super::error::{ViewsError, damaged};
 use super::reader::{ViewsReader, read_projected};
 use super::writer::ViewsWriter;
+use crate::schema;
 use quorapay_core::replication::{Position, StoreId};
 
 const VIEWS_FILE: &str = "views.db";
@@ -29,8 +30,6 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// Temporary data stay in memory. The system's folder for them may be missing, read-only or full, and no write of a node
 /// should fail for that.
 const TEMP_STORE: &str = "memory";
-
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/views");
 
 /// Open views in their parts.
 pub struct OpenViews {
@@ -74,7 +73,7 @@ async fn open_as_they_are(
 ) -> Result<(SqliteConnection, Position), ViewsError> {
     let mut connection = writer_options(path).connect().await?;
     let loaded = async {
-        MIGRATOR.run_direct(None, &mut connection, false).await.map_err(|error| match error {
+        schema::VIEWS.run_direct(None, &mut connection, false).await.map_err(|error| match error {
             MigrateError::Execute(inner) | MigrateError::ExecuteMigration(inner, _) => ViewsError::from(inner),
             other => damaged(other.to_string()),
         })?;
