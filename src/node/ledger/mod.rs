@@ -6,6 +6,7 @@
 //! A write that returned survives a power cut. A write that failed has an unknown outcome, and the writer refuses
 //! everything after it. What comes back from the disk is verified against the chain of hashes before it is believed.
 
+mod chain;
 mod detail;
 mod error;
 mod files;

@@ -13,6 +13,7 @@ mod load;
 mod message;
 mod metrics;
 mod node;
+mod peer_reads;
 mod progress;
 mod projector;
 mod read_point;

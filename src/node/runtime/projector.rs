@@ -10,7 +10,6 @@ use crate::views::ViewsWriter;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
 
-use super::executor::read_chain;
 use super::message::{Message, send_input};
 use super::progress::NodeProgress;
 
@@ -79,7 +78,7 @@ async fn project_chunk(
     ledger: &LedgerReader,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let most = usize::try_from(to.0 - after.0).unwrap_or(usize::MAX);
-    let (_, entries) = read_chain(ledger, after, to, most).await?;
+    let (_, entries) = ledger.chain(after, to, most).await?;
     views.project(&entries).await?;
     Ok(())
 }

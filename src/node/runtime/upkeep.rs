@@ -10,7 +10,6 @@ use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
 use quorapay_core::replication::Event;
 
-use super::executor::read_chain_within;
 use super::message::{Message, send_input};
 use super::progress::NodeProgress;
 
@@ -81,7 +80,7 @@ pub(super) async fn scrub(
         if checked >= end {
             (checked, end) = (LogIndex(0), progress.borrow().applied_index);
         }
-        match read_chain_within(&ledger, checked, end, SCRUB_ENTRIES, SCRUB_BYTES).await {
+        match ledger.chain_within(checked, end, SCRUB_ENTRIES, SCRUB_BYTES).await {
             Ok((_, entries)) => checked = entries.last().map_or(end, |entry| entry.index),
             Err(LedgerError::Damaged(reason)) => {
                 tracing::error!(%reason, "the scrubber found the ledger damaged; this node is quarantined");
