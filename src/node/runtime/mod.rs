@@ -14,6 +14,7 @@ mod message;
 mod metrics;
 mod node;
 mod peer_reads;
+mod peer_service;
 mod progress;
 mod projector;
 mod read_point;
@@ -26,6 +27,7 @@ mod writer;
 pub use crate::query::{
     Cursor, Page, PaymentFilter, PaymentRecord, Queries, ReadError, StatementFilter, StatementLine,
 };
+pub use crate::transport::CommittedWrite;
 pub use accounts::{AccountSnapshot, BankSummary};
 pub use engine_link::EngineLink;
 pub use error::NodeError;
@@ -35,5 +37,5 @@ pub use node::{Node, NodeConfig};
 pub use progress::NodeProgress;
 pub use read_point::{Consistency, ReadPoint};
 pub use status::{FollowerStatus, NodeStatus, PeerStatus, Role};
-pub use submit::{CommittedWrite, SubmitError};
+pub use submit::SubmitError;
 pub use transfer::TransferError;

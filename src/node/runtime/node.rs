@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Credential};
 use crate::ledger::{self, Identity, LedgerError, OpenLedger};
 use crate::query::Queries;
-use crate::transport::{Inbound, PeerClient, PeerIdentity, PeerServer, peer_router, watch_presence};
+use crate::transport::{PeerClient, PeerIdentity, PeerServer, peer_router, watch_presence};
 use quorapay_core::engine::Input;
 use quorapay_core::replication::{Event, Limits, NodeId, ReplicaConfig, StoreId, Timing};
 
@@ -27,6 +27,7 @@ use super::handle::{NodeHandle, Shared};
 use super::load::{Loaded, load};
 use super::message::Message;
 use super::metrics::Metrics;
+use super::peer_service::PeerRequests;
 use super::projector::project;
 use super::status::{StatusBase, describe};
 use super::upkeep::{keep_watermark, mark, scrub};
@@ -35,8 +36,6 @@ use super::writer::write_ledger;
 /// Messages from the node's own tasks that may wait for the loop. They come one per request on its way, so this is
 /// never reached; if it were, peers and tasks would wait.
 const EVENT_QUEUE: usize = 65_536;
-/// Requests of peers that may wait to be handed to the loop.
-const INBOUND_QUEUE: usize = 4_096;
 /// Longest that a stopping leader waits for a successor.
 const HAND_OVER: Duration = Duration::from_millis(2_500);
 /// Longest that a stopping node waits for ZooKeeper to close its session.
@@ -151,10 +150,9 @@ impl Node {
             }),
         };
 
-        let (inbound, inbound_receiver) = mpsc::channel(INBOUND_QUEUE);
-        let server = PeerServer { identity: peer_identity, inbound, stopping: stopping.clone() };
+        let service = PeerRequests { node: handle.clone(), events: events.clone() };
+        let server = PeerServer { identity: peer_identity, service, stopping: stopping.clone() };
         let peer_port = tokio::spawn(serve(peer_listener, peer_router(server)));
-        tokio::spawn(take_inbound(handle.clone(), inbound_receiver, events.clone()));
 
         let (notices, notice_receiver) = mpsc::channel(256);
         let coordination = coordination::start(coordination_config(&config, store_id), notices);
@@ -276,41 +274,6 @@ async fn serve(listener: TcpListener, router: axum::Router) -> std::io::Result<(
         let _ = stream.set_nodelay(true);
     });
     axum::serve(listener, router).await
-}
-
-/// Hands what peers bring to the loop. Batches of writes wait for their commit in a task of their own.
-async fn take_inbound(node: NodeHandle, mut inbound: mpsc::Receiver<Inbound>, events: mpsc::Sender<Message>) {
-    while let Some(arrived) = inbound.recv().await {
-        let message = match arrived {
-            Inbound::Rpc { from, request, reply } => Message::Rpc { from, request, reply },
-            Inbound::Propose { proposals, deadline, reply } => {
-                let node = node.clone();
-                tokio::spawn(async move {
-                    // A forwarding node that has given up tells its callers that the outcome is unknown.
-                    let _ = reply.send(node.take_forwarded(proposals, deadline).await);
-                });
-                continue;
-            }
-            Inbound::Transfer { successor, reply } => {
-                let node = node.clone();
-                tokio::spawn(async move {
-                    let _ = reply.send(node.begin_transfer(successor).await);
-                });
-                continue;
-            }
-            Inbound::Status { reply } => {
-                let node = node.clone();
-                tokio::spawn(async move {
-                    let status = node.fresh_status().await;
-                    let _ = reply.send(serde_json::to_vec(&*status).expect("a status is made of plain values"));
-                });
-                continue;
-            }
-        };
-        if events.send(message).await.is_err() {
-            return;
-        }
-    }
 }
 
 async fn take_notices(
