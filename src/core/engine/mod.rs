@@ -2,25 +2,25 @@
 //!
 //! Pure, like the layers under it: time comes in with every step, everything to be done comes out as effects.
 
-mod filter;
+mod bloom_filter;
 mod keys;
+mod message;
 mod proposals;
-mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::domain::LogIndex;
 use crate::domain::{
-    AccountId, AccountState, Bank, Fingerprint, KeyDigest, Operation, OrderDigest, PaymentId, PaymentState, Stamp, Undo,
+    AccountId, AccountState, Bank, Fingerprint, KeyDigest, LogIndex, Operation, OrderDigest, PaymentId, PaymentState,
+    Stamp, Undo,
 };
 use crate::planted::{Bug, planted};
 use crate::replication::{Entry, LogChange, Now, Replica, ReplicaConfig, ReplicaStart};
 
-pub use words::{Answer, CallerId, Effect, Found, Input, SearchId, Wanted};
+pub use message::{CallerId, Effect, Input, LookupId, LookupRequest, LookupResult, ProposalOutcome};
 
-use filter::Filter;
-use keys::{Keys, Seen};
-use proposals::Parked;
+use bloom_filter::BloomFilter;
+use keys::{KeyStatus, Keys};
+use proposals::PendingLookup;
 
 /// What an engine is made from.
 #[derive(Debug)]
@@ -47,12 +47,12 @@ pub struct Engine {
     executed: Option<(LogIndex, Undo)>,
     keys: Keys,
     /// Every order that was ever paid, and some that were not.
-    orders: Filter,
+    orders: BloomFilter,
     /// Callers by the entry that they wait for.
     waiting: BTreeMap<LogIndex, Vec<Waiter>>,
-    /// Proposals for which something is being looked up on the disk.
-    parked: BTreeMap<SearchId, Parked>,
-    last_search: SearchId,
+    /// Proposals that wait for a lookup on disk.
+    pending_lookups: BTreeMap<LookupId, PendingLookup>,
+    last_lookup: LookupId,
     effects: Vec<Effect>,
 }
 
@@ -77,7 +77,7 @@ impl Engine {
         let uncommitted: Vec<_> = replica.tail.iter().filter(|entry| entry.index > commit_index).cloned().collect();
         let mut keys = Keys::new(projected_index);
         for (digest, index) in recent_keys {
-            keys.appended(digest, index);
+            keys.on_appended(digest, index);
         }
         let mut engine = Self {
             replica: Replica::new(config, replica),
@@ -85,10 +85,10 @@ impl Engine {
             undo: VecDeque::new(),
             executed: None,
             keys,
-            orders: Filter::default(),
+            orders: BloomFilter::default(),
             waiting: BTreeMap::new(),
-            parked: BTreeMap::new(),
-            last_search: SearchId(0),
+            pending_lookups: BTreeMap::new(),
+            last_lookup: LookupId(0),
             effects: Vec::new(),
         };
         for entry in uncommitted {
@@ -99,7 +99,7 @@ impl Engine {
 
     /// Tells the key filter of a key that the views hold. Called for each at start, before anything is proposed.
     pub fn remember_projected_key(&mut self, digest: KeyDigest) {
-        self.keys.remember(digest);
+        self.keys.add_projected(digest);
     }
 
     /// Tells the order filter of an order that was paid at or below the commit index. Called for each at start, before
@@ -113,9 +113,9 @@ impl Engine {
         match input {
             Input::Replication(event) => self.replica.step(now, event),
             Input::Propose { caller, proposal } => self.propose(now, caller, proposal),
-            Input::Found { search, found } => self.on_found(now, search, found),
+            Input::LookupDone { id, result } => self.on_lookup_done(now, id, result),
             Input::Read(read) => self.replica.read(read),
-            Input::Projected(index) => self.keys.projected_up_to(index),
+            Input::Projected(index) => self.keys.on_projected(index),
             Input::Transfer(to) => self.replica.transfer(now, to),
         }
         self.follow_log();
@@ -159,15 +159,15 @@ impl Engine {
     #[must_use]
     pub fn recent_key(&self, digest: KeyDigest) -> Option<LogIndex> {
         match self.keys.find(digest) {
-            Seen::At(index) => Some(index),
-            Seen::Maybe | Seen::Never => None,
+            KeyStatus::UsedAt(index) => Some(index),
+            KeyStatus::PerhapsInViews | KeyStatus::Unused => None,
         }
     }
 
     /// How many callers wait for an answer.
     #[must_use]
     pub fn waiting_callers(&self) -> usize {
-        self.waiting.values().map(Vec::len).sum::<usize>() + self.parked.len()
+        self.waiting.values().map(Vec::len).sum::<usize>() + self.pending_lookups.len()
     }
 
     /// An account as of the applied index.
@@ -232,7 +232,7 @@ impl Engine {
         let forgotten = planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()
             || planted(Bug::FencesForgotten) && matches!(operation, Operation::KeyFence(_));
         if !forgotten {
-            operation.keys().for_each(|key| self.keys.appended(key.digest(), entry.index));
+            operation.keys().for_each(|key| self.keys.on_appended(key.digest(), entry.index));
         }
         let applied = match self.executed.take() {
             Some((index, undo)) if index == entry.index => Ok(undo),
@@ -251,7 +251,7 @@ impl Engine {
     fn note_orders(&mut self, operation: &Operation) {
         for order in operation.payments().filter_map(|payment| payment.request.order.as_ref()) {
             let digest = order.id.digest().0;
-            if !self.orders.may_hold(&digest) {
+            if !self.orders.may_contain(&digest) {
                 self.orders.insert(&digest);
             }
         }
@@ -289,13 +289,13 @@ impl Engine {
             }
         }
         if !planted(Bug::TruncatedKeyRemembered) {
-            self.keys.truncated_after(index);
+            self.keys.on_truncated_after(index);
         }
         if planted(Bug::AnsweredByIndex) {
             return;
         }
         for waiter in self.waiting.split_off(&index.next()).into_values().flatten() {
-            self.answer(waiter.caller, Answer::Lost);
+            self.answer(waiter.caller, ProposalOutcome::Unknown);
         }
     }
 
@@ -309,12 +309,12 @@ impl Engine {
             let (index, waiters) = first.remove_entry();
             let entry = self.replica.cached_entry(index).cloned();
             for Waiter { caller, repeated } in waiters {
-                let answer = match (repeated, entry.clone()) {
-                    (None, Some(entry)) => Answer::Decided(entry),
-                    (None, None) => Answer::Lost,
-                    (Some(fingerprint), entry) => Answer::Repeated { index, entry, fingerprint },
+                let outcome = match (repeated, entry.clone()) {
+                    (None, Some(entry)) => ProposalOutcome::Decided(entry),
+                    (None, None) => ProposalOutcome::Unknown,
+                    (Some(fingerprint), entry) => ProposalOutcome::Repeated { index, entry, fingerprint },
                 };
-                self.answer(caller, answer);
+                self.answer(caller, outcome);
             }
         }
     }
@@ -325,13 +325,13 @@ impl Engine {
             return;
         }
         for waiter in std::mem::take(&mut self.waiting).into_values().flatten() {
-            self.answer(waiter.caller, Answer::Lost);
+            self.answer(waiter.caller, ProposalOutcome::Unknown);
         }
     }
 
-    fn answer(&mut self, caller: CallerId, answer: Answer) {
-        let hidden = planted(Bug::LostSaidNotTaken) && matches!(answer, Answer::Lost);
-        let answer = if hidden { Answer::NotLeading } else { answer };
-        self.effects.push(Effect::Answer { caller, answer });
+    fn answer(&mut self, caller: CallerId, outcome: ProposalOutcome) {
+        let hidden = planted(Bug::LostSaidNotTaken) && matches!(outcome, ProposalOutcome::Unknown);
+        let outcome = if hidden { ProposalOutcome::NotLeading } else { outcome };
+        self.effects.push(Effect::Answer { caller, outcome });
     }
 }

@@ -80,6 +80,19 @@ struct InFlight {
     first: Option<LogIndex>,
 }
 
+/// What a leader knows about one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowerView {
+    /// The peer.
+    pub node: NodeId,
+    /// Highest index that is durable there and equal to the leader's log.
+    pub matched: LogIndex,
+    /// Whether it answered within the heartbeat timeout.
+    pub reachable: bool,
+    /// Whether its store is a voter.
+    pub votes: bool,
+}
+
 /// A hand-over of the leadership.
 #[derive(Debug)]
 pub(super) struct Transfer {
@@ -455,17 +468,19 @@ impl Replica {
         self.coordinate(CoordinationCommand::GoToBack);
     }
 
-    /// What the leader knows of its peers: matched index, whether it answered of late, whether it votes.
+    /// What the leader knows about each peer; empty unless this node leads.
     #[must_use]
-    pub fn peers(&self, now: Now) -> Vec<(NodeId, LogIndex, bool, bool)> {
+    pub fn followers(&self, now: Now) -> Vec<FollowerView> {
         let Role::Leader(leader) = &self.role else { return Vec::new() };
         let votes = |node: &NodeId, progress: &Progress| {
             self.log.configuration().zip(progress.store_id).is_some_and(|(c, store)| c.binds(node, store))
         };
-        let row = |(node, progress): (&NodeId, &Progress)| {
-            let reachable = progress.answered_within(now, self.config.timing.heartbeat_timeout_ms);
-            (node.clone(), progress.matched, reachable, votes(node, progress))
+        let view = |(node, progress): (&NodeId, &Progress)| FollowerView {
+            node: node.clone(),
+            matched: progress.matched,
+            reachable: progress.answered_within(now, self.config.timing.heartbeat_timeout_ms),
+            votes: votes(node, progress),
         };
-        leader.peers.iter().map(row).collect()
+        leader.peers.iter().map(view).collect()
     }
 }

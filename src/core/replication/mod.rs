@@ -60,6 +60,7 @@ pub use effect::{
     RpcId,
 };
 pub use entry::{Entry, EntryBody, UnchainedEntry};
+pub use leader::FollowerView;
 pub use message::{Append, EntryBatch, EpochSpan, FenceAnswer, Request, Response};
 pub use replica::{LogChange, Replica};
 pub use start::{Limits, ReplicaConfig, ReplicaStart, Timing};

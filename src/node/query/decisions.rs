@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::ledger::{LedgerError, LedgerReader};
 use crate::views::{ViewsError, ViewsReader};
 use quorapay_core::domain::{IdempotencyKey, KeyDigest, KeyHolder, LogIndex, Operation, PaymentId, PaymentState};
-use quorapay_core::engine::{Found, Wanted};
+use quorapay_core::engine::{LookupRequest, LookupResult};
 use quorapay_core::replication::Entry;
 
 /// Why a look-up fails.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DecisionError {
+pub(crate) enum LookupError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -24,20 +24,24 @@ pub(crate) enum DecisionError {
     Contradiction(LogIndex),
 }
 
-/// Finds those of the wanted that exist, as of the projected index at least.
+/// Looks up what the engine requests, as of the projected index or later.
 ///
 /// # Errors
-/// [`DecisionError`] if the files cannot be read or contradict each other.
-pub(crate) async fn find(views: &ViewsReader, ledger: &LedgerReader, wanted: &Wanted) -> Result<Found, DecisionError> {
-    let mut found = Found::default();
-    if !wanted.keys.is_empty() {
-        found.keys = find_keys(views, ledger, &wanted.keys).await?;
+/// [`LookupError`] if the files cannot be read or contradict each other.
+pub(crate) async fn look_up(
+    views: &ViewsReader,
+    ledger: &LedgerReader,
+    request: &LookupRequest,
+) -> Result<LookupResult, LookupError> {
+    let mut found = LookupResult::default();
+    if !request.keys.is_empty() {
+        found.keys = find_keys(views, ledger, &request.keys).await?;
     }
-    if !wanted.payments.is_empty() {
-        found.payments = find_payments(views, ledger, &wanted.payments).await?;
+    if !request.payments.is_empty() {
+        found.payments = find_payments(views, ledger, &request.payments).await?;
     }
-    if !wanted.orders.is_empty() {
-        found.orders = views.orders(&wanted.orders).await?.into_iter().collect();
+    if !request.orders.is_empty() {
+        found.orders = views.orders(&request.orders).await?.into_iter().collect();
     }
     Ok(found)
 }
@@ -46,7 +50,7 @@ async fn find_keys(
     views: &ViewsReader,
     ledger: &LedgerReader,
     wanted: &BTreeMap<IdempotencyKey, Option<LogIndex>>,
-) -> Result<BTreeMap<KeyDigest, KeyHolder>, DecisionError> {
+) -> Result<BTreeMap<KeyDigest, KeyHolder>, LookupError> {
     let mut by_digest: BTreeMap<KeyDigest, &IdempotencyKey> = BTreeMap::new();
     let mut by_index: BTreeMap<LogIndex, Vec<KeyDigest>> = BTreeMap::new();
     let mut elsewhere = Vec::new();
@@ -63,11 +67,11 @@ async fn find_keys(
     }
     let mut holders = BTreeMap::new();
     each_entry(ledger, by_index.keys().copied().collect(), |entry| {
-        let operation = entry.operation().ok_or(DecisionError::Contradiction(entry.index))?;
+        let operation = entry.operation().ok_or(LookupError::Contradiction(entry.index))?;
         for digest in &by_index[&entry.index] {
             let holder = operation.holder_of(by_digest[digest], entry.index);
             if holder.fingerprint.is_none() && !matches!(operation, Operation::KeyFence(_)) {
-                return Err(DecisionError::Contradiction(entry.index));
+                return Err(LookupError::Contradiction(entry.index));
             }
             holders.insert(*digest, holder);
         }
@@ -82,7 +86,7 @@ async fn find_payments(
     views: &ViewsReader,
     ledger: &LedgerReader,
     wanted: &BTreeSet<PaymentId>,
-) -> Result<BTreeMap<PaymentId, PaymentState>, DecisionError> {
+) -> Result<BTreeMap<PaymentId, PaymentState>, LookupError> {
     let mut states = changed_states(views, ledger, wanted.iter().copied()).await?;
     let unchanged = wanted.iter().filter(|id| !states.contains_key(id));
     let decided = states_at(ledger, unchanged.map(|id| (*id, id.index()))).await?;
@@ -95,7 +99,7 @@ pub(super) async fn changed_states(
     views: &ViewsReader,
     ledger: &LedgerReader,
     payments: impl Iterator<Item = PaymentId>,
-) -> Result<BTreeMap<PaymentId, PaymentState>, DecisionError> {
+) -> Result<BTreeMap<PaymentId, PaymentState>, LookupError> {
     let payments: Vec<PaymentId> = payments.collect();
     if payments.is_empty() {
         return Ok(BTreeMap::new());
@@ -107,7 +111,7 @@ pub(super) async fn changed_states(
 async fn states_at(
     ledger: &LedgerReader,
     changes: impl Iterator<Item = (PaymentId, LogIndex)>,
-) -> Result<BTreeMap<PaymentId, PaymentState>, DecisionError> {
+) -> Result<BTreeMap<PaymentId, PaymentState>, LookupError> {
     let mut by_index: BTreeMap<LogIndex, Vec<PaymentId>> = BTreeMap::new();
     for (id, index) in changes {
         by_index.entry(index).or_default().push(id);
@@ -140,8 +144,8 @@ pub(crate) fn state_after(entry: &Entry, id: PaymentId) -> Option<PaymentState> 
 async fn each_entry(
     ledger: &LedgerReader,
     mut indexes: Vec<LogIndex>,
-    mut take: impl FnMut(&Arc<Entry>) -> Result<(), DecisionError>,
-) -> Result<(), DecisionError> {
+    mut take: impl FnMut(&Arc<Entry>) -> Result<(), LookupError>,
+) -> Result<(), LookupError> {
     while !indexes.is_empty() {
         let entries = ledger.entries_of(&indexes).await?;
         let Some(last) = entries.last() else { return Ok(()) };

@@ -35,7 +35,7 @@ async fn files() -> Files {
 async fn every_key_is_found_with_the_request_that_it_holds_and_no_other_is() {
     let files = files().await;
     let mut expected = BTreeMap::new();
-    let mut wanted = Wanted::default();
+    let mut wanted = LookupRequest::default();
     for entry in &files.chain.entries {
         for key in entry.operation().into_iter().flat_map(Operation::keys) {
             expected.insert(key.digest(), entry.operation().unwrap().holder_of(key, entry.index));
@@ -43,7 +43,7 @@ async fn every_key_is_found_with_the_request_that_it_holds_and_no_other_is() {
         }
     }
     wanted.keys.insert(IdempotencyKey::parse("never used").unwrap(), None);
-    let found = find(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
+    let found = look_up(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
     assert_eq!(found.keys, expected);
     assert!(expected.values().any(|holder| holder.fingerprint.is_none()), "a fence is among them");
 }
@@ -66,7 +66,7 @@ async fn payments_are_found_in_their_present_state_and_only_by_their_whole_id() 
             }
         }
     }
-    let mut wanted = Wanted { payments: expected.keys().copied().collect(), ..Wanted::default() };
+    let mut wanted = LookupRequest { payments: expected.keys().copied().collect(), ..LookupRequest::default() };
     let some = *expected.keys().next().unwrap();
     wanted.payments.insert(PaymentId::derive(
         Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: some.index() },
@@ -75,7 +75,7 @@ async fn payments_are_found_in_their_present_state_and_only_by_their_whole_id() 
     wanted
         .payments
         .insert(PaymentId::derive(Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: LogIndex(99_999) }, 0));
-    let found = find(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
+    let found = look_up(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
     assert_eq!(found.payments, expected);
 }
 
@@ -83,8 +83,8 @@ async fn payments_are_found_in_their_present_state_and_only_by_their_whole_id() 
 async fn orders_are_found_as_far_as_they_are_paid() {
     let files = files().await;
     let order = |id: &str| OrderId::parse(id).unwrap();
-    let wanted = Wanted { orders: ["#1", "#2", "#3", "#4"].map(order).into(), ..Wanted::default() };
-    let found = find(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
+    let wanted = LookupRequest { orders: ["#1", "#2", "#3", "#4"].map(order).into(), ..LookupRequest::default() };
+    let found = look_up(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
     let expected = ["#1", "#2", "#3"].map(order).into_iter().map(|id| {
         let state = files.chain.bank.order(&id).unwrap();
         (id, state)

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use quorapay_core::domain::LogIndex;
-use quorapay_core::engine::{Answer, CallerId, Effect, Engine, Input};
+use quorapay_core::engine::{CallerId, Effect, Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{self, Event, NodeId, Now, ReadId, Response, RpcId};
 
 use super::executor::Executor;
@@ -54,7 +54,7 @@ pub(super) struct EventLoop {
 #[derive(Default)]
 pub(super) struct Waiting {
     last_id: u64,
-    callers: HashMap<CallerId, (oneshot::Sender<Answer>, Instant)>,
+    callers: HashMap<CallerId, (oneshot::Sender<ProposalOutcome>, Instant)>,
     reads: HashMap<ReadId, oneshot::Sender<Option<LogIndex>>>,
     rpcs: HashMap<RpcId, oneshot::Sender<Response>>,
     applied: BTreeMap<LogIndex, Vec<oneshot::Sender<()>>>,
@@ -145,15 +145,15 @@ impl EventLoop {
     fn execute(&mut self, effect: Effect) -> Result<(), String> {
         // An answer whose receiver has given up is dropped, here and below: its deadline has passed.
         match effect {
-            Effect::Answer { caller, answer } => {
+            Effect::Answer { caller, outcome } => {
                 if let Some((reply, since)) = self.waiting.callers.remove(&caller) {
-                    if matches!(answer, Answer::Decided(_)) {
+                    if matches!(outcome, ProposalOutcome::Decided(_)) {
                         self.metrics.commit_latency(since.elapsed());
                     }
-                    let _ = reply.send(answer);
+                    let _ = reply.send(outcome);
                 }
             }
-            Effect::Find { search, wanted } => self.executor.find(search, wanted),
+            Effect::Lookup { id, request } => self.executor.look_up(id, request),
             Effect::Replication(effect) => self.execute_protocol(effect)?,
         }
         Ok(())

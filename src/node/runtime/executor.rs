@@ -10,7 +10,7 @@ use crate::query;
 use crate::transport::{PeerClient, PeerError};
 use crate::views::ViewsReader;
 use quorapay_core::domain::LogIndex;
-use quorapay_core::engine::{Input, SearchId, Wanted};
+use quorapay_core::engine::{Input, LookupId, LookupRequest};
 use quorapay_core::replication::{CoordinationCommand, Event, NodeId, Outgoing, Persist, Request, RequestId, Response};
 
 use super::message::{Message, send_input};
@@ -111,12 +111,13 @@ impl Executor {
         });
     }
 
-    pub(super) fn find(&self, search: SearchId, wanted: Wanted) {
+    pub(super) fn look_up(&self, id: LookupId, request: LookupRequest) {
         let (views, ledger, events) = (self.views.clone(), self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
-            let found = query::find(&views, &ledger, &wanted).await;
-            let found = found.inspect_err(|error| tracing::error!(%error, "what a write needs could not be looked up"));
-            send_input(&events, Input::Found { search, found: found.ok() }).await;
+            let result = query::look_up(&views, &ledger, &request).await;
+            let result =
+                result.inspect_err(|error| tracing::error!(%error, "what a write needs could not be looked up"));
+            send_input(&events, Input::LookupDone { id, result: result.ok() }).await;
         });
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use quorapay_core::domain::{LogIndex, Proposal};
-use quorapay_core::engine::{Answer, Engine, Input};
+use quorapay_core::engine::{Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{NodeId, Now, Request, Response};
 
 use super::status::NodeStatus;
@@ -16,7 +16,7 @@ pub(super) type EngineQuery = Box<dyn FnOnce(&Engine, Now) + Send>;
 /// A message for the event loop.
 pub(super) enum Message {
     /// A write, for this node as the leader.
-    Propose { proposal: Proposal, reply: oneshot::Sender<Answer> },
+    Propose { proposal: Proposal, reply: oneshot::Sender<ProposalOutcome> },
     /// Asks for the index as of which a linearizable read may be answered; `None` if this node cannot get one.
     Read { reply: oneshot::Sender<Option<LogIndex>> },
     /// Waits until an index is applied.

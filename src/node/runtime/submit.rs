@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 
 use crate::transport::{CommittedWrite, WriteOutcome};
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
-use quorapay_core::engine::Answer;
+use quorapay_core::engine::ProposalOutcome;
 use quorapay_core::replication::{Entry, NodeId};
 
 use super::handle::NodeHandle;
@@ -42,7 +42,7 @@ pub enum SubmitError {
 struct Pending {
     key: IdempotencyKey,
     is_fence: bool,
-    answer: oneshot::Receiver<Answer>,
+    answer: oneshot::Receiver<ProposalOutcome>,
 }
 
 impl NodeHandle {
@@ -101,10 +101,10 @@ impl NodeHandle {
         }
     }
 
-    async fn outcome_of(&self, answer: Answer, key: &IdempotencyKey, is_fence: bool) -> WriteOutcome {
+    async fn outcome_of(&self, answer: ProposalOutcome, key: &IdempotencyKey, is_fence: bool) -> WriteOutcome {
         match answer {
-            Answer::Decided(entry) => WriteOutcome::Committed(self.committed(entry, false)),
-            Answer::Repeated { index, entry, fingerprint } => {
+            ProposalOutcome::Decided(entry) => WriteOutcome::Committed(self.committed(entry, false)),
+            ProposalOutcome::Repeated { index, entry, fingerprint } => {
                 let entry = match entry {
                     Some(entry) => Some(entry),
                     None => self.shared.ledger.entry(index).await.ok().flatten(),
@@ -112,9 +112,9 @@ impl NodeHandle {
                 let Some(entry) = entry else { return WriteOutcome::Unknown };
                 self.outcome_of_repetition(entry, key, fingerprint, is_fence)
             }
-            Answer::NotLeading => WriteOutcome::NotLeading,
-            Answer::Overloaded => WriteOutcome::Overloaded,
-            Answer::Lost => WriteOutcome::Unknown,
+            ProposalOutcome::NotLeading => WriteOutcome::NotLeading,
+            ProposalOutcome::Overloaded => WriteOutcome::Overloaded,
+            ProposalOutcome::Unknown => WriteOutcome::Unknown,
         }
     }
 

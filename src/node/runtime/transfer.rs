@@ -63,9 +63,8 @@ impl NodeHandle {
         let wanted = to.clone();
         let can = self.shared.engine.ask(move |engine, now| {
             let fits = |node: &NodeId| wanted.as_ref().is_none_or(|wanted| wanted == node);
-            let peers = engine.replica().peers(now);
-            engine.replica().is_open()
-                && peers.iter().any(|(node, _, reachable, voter)| fits(node) && *reachable && *voter)
+            let followers = engine.replica().followers(now);
+            engine.replica().is_open() && followers.iter().any(|peer| fits(&peer.node) && peer.reachable && peer.votes)
         });
         can.await.unwrap_or(false) && self.shared.engine.send(Message::Input(Input::Transfer(to))).is_ok()
     }
