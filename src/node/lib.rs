@@ -14,6 +14,7 @@ pub mod coordination;
 pub mod fuzzing;
 pub mod http;
 pub mod ledger;
+mod port;
 pub mod query;
 pub mod runtime;
 mod schema;

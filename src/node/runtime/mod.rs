@@ -18,6 +18,8 @@ mod peer_service;
 mod progress;
 mod projector;
 mod read_point;
+mod replies;
+mod start;
 mod status;
 mod submit;
 mod transfer;
