@@ -19,6 +19,7 @@ pub mod query;
 pub mod runtime;
 mod schema;
 pub mod settings;
+mod sqlite;
 #[cfg(test)]
 mod stored;
 pub mod transport;
