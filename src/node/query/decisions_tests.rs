@@ -1,4 +1,4 @@
-//! Look-ups against real files: what a decision is told of the past is what the entries say.
+//! Look-ups in real files: what they return for a decision is what the entries say.
 
 #![allow(clippy::unwrap_used)]
 
@@ -43,13 +43,13 @@ async fn every_key_is_found_with_the_request_that_it_holds_and_no_other_is() {
         }
     }
     wanted.keys.insert(IdempotencyKey::parse("never used").unwrap(), None);
-    let found = find(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
+    let found = look_up(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
     assert_eq!(found.keys, expected);
     assert!(expected.values().any(|holder| holder.fingerprint.is_none()), "a fence is among them");
 }
 
 #[tokio::test]
-async fn payments_are_found_as_they_stand_and_only_by_their_whole_id() {
+async fn payments_are_found_in_their_present_state_and_only_by_their_whole_id() {
     let files = files().await;
     let mut expected = BTreeMap::new();
     for entry in &files.chain.entries {
@@ -75,7 +75,7 @@ async fn payments_are_found_as_they_stand_and_only_by_their_whole_id() {
     wanted
         .payments
         .insert(PaymentId::derive(Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: LogIndex(99_999) }, 0));
-    let found = find(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
+    let found = look_up(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
     assert_eq!(found.payments, expected);
 }
 
@@ -84,7 +84,7 @@ async fn orders_are_found_as_far_as_they_are_paid() {
     let files = files().await;
     let order = |id: &str| OrderId::parse(id).unwrap();
     let wanted = LookupRequest { orders: ["#1", "#2", "#3", "#4"].map(order).into(), ..LookupRequest::default() };
-    let found = find(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
+    let found = look_up(&files.views.reader, &files.ledger.reader, &wanted).await.unwrap();
     let expected = ["#1", "#2", "#3"].map(order).into_iter().map(|id| {
         let state = files.chain.bank.order(&id).unwrap();
         (id, state)

@@ -1,18 +1,18 @@
-//! Looks up on the disk what a decision needs and memory no longer holds: the views say where, the ledger says what.
+//! The engine's queries: keys, payments and orders that a decision needs and the engine's memory no longer holds. The
+//! views say where they are, the ledger says what they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ledger::{LedgerError, LedgerReader};
 use crate::views::{ViewsError, ViewsReader};
-use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{IdempotencyKey, KeyDigest, KeyHolder, Operation, PaymentId, PaymentState};
+use quorapay_core::domain::{IdempotencyKey, KeyDigest, KeyHolder, LogIndex, Operation, PaymentId, PaymentState};
 use quorapay_core::engine::{LookupRequest, LookupResult};
 use quorapay_core::replication::Entry;
 
-/// Why something could not be looked up.
+/// Why a look-up fails.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FindError {
+pub(crate) enum LookupError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -24,21 +24,24 @@ pub(super) enum FindError {
     Contradiction(LogIndex),
 }
 
-/// Finds what of the wanted is there, as of the projected index at least.
-pub(super) async fn find(
+/// Looks up what the engine requests, as of the projected index or later.
+///
+/// # Errors
+/// [`LookupError`] if the files cannot be read or contradict each other.
+pub(crate) async fn look_up(
     views: &ViewsReader,
     ledger: &LedgerReader,
-    wanted: &LookupRequest,
-) -> Result<LookupResult, FindError> {
+    request: &LookupRequest,
+) -> Result<LookupResult, LookupError> {
     let mut found = LookupResult::default();
-    if !wanted.keys.is_empty() {
-        found.keys = find_keys(views, ledger, &wanted.keys).await?;
+    if !request.keys.is_empty() {
+        found.keys = find_keys(views, ledger, &request.keys).await?;
     }
-    if !wanted.payments.is_empty() {
-        found.payments = find_payments(views, ledger, &wanted.payments).await?;
+    if !request.payments.is_empty() {
+        found.payments = find_payments(views, ledger, &request.payments).await?;
     }
-    if !wanted.orders.is_empty() {
-        found.orders = views.orders(&wanted.orders).await?.into_iter().collect();
+    if !request.orders.is_empty() {
+        found.orders = views.orders(&request.orders).await?.into_iter().collect();
     }
     Ok(found)
 }
@@ -47,7 +50,7 @@ async fn find_keys(
     views: &ViewsReader,
     ledger: &LedgerReader,
     wanted: &BTreeMap<IdempotencyKey, Option<LogIndex>>,
-) -> Result<BTreeMap<KeyDigest, KeyHolder>, FindError> {
+) -> Result<BTreeMap<KeyDigest, KeyHolder>, LookupError> {
     let mut by_digest: BTreeMap<KeyDigest, &IdempotencyKey> = BTreeMap::new();
     let mut by_index: BTreeMap<LogIndex, Vec<KeyDigest>> = BTreeMap::new();
     let mut elsewhere = Vec::new();
@@ -64,11 +67,11 @@ async fn find_keys(
     }
     let mut holders = BTreeMap::new();
     each_entry(ledger, by_index.keys().copied().collect(), |entry| {
-        let operation = entry.operation().ok_or(FindError::Contradiction(entry.index))?;
+        let operation = entry.operation().ok_or(LookupError::Contradiction(entry.index))?;
         for digest in &by_index[&entry.index] {
             let holder = operation.holder_of(by_digest[digest], entry.index);
             if holder.fingerprint.is_none() && !matches!(operation, Operation::KeyFence(_)) {
-                return Err(FindError::Contradiction(entry.index));
+                return Err(LookupError::Contradiction(entry.index));
             }
             holders.insert(*digest, holder);
         }
@@ -78,12 +81,12 @@ async fn find_keys(
     Ok(holders)
 }
 
-/// Where payments stand: their latest changes tell, and of those that never changed, the entries that decided them.
+/// The states of payments: after their latest changes, or as decided if they never changed.
 async fn find_payments(
     views: &ViewsReader,
     ledger: &LedgerReader,
     wanted: &BTreeSet<PaymentId>,
-) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
+) -> Result<BTreeMap<PaymentId, PaymentState>, LookupError> {
     let mut states = changed_states(views, ledger, wanted.iter().copied()).await?;
     let unchanged = wanted.iter().filter(|id| !states.contains_key(id));
     let decided = states_at(ledger, unchanged.map(|id| (*id, id.index()))).await?;
@@ -91,12 +94,12 @@ async fn find_payments(
     Ok(states)
 }
 
-/// Where those of the payments stand that have changed, as far as the views know.
+/// The states of those of the payments that have changed, as far as the views have their changes.
 pub(super) async fn changed_states(
     views: &ViewsReader,
     ledger: &LedgerReader,
     payments: impl Iterator<Item = PaymentId>,
-) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
+) -> Result<BTreeMap<PaymentId, PaymentState>, LookupError> {
     let payments: Vec<PaymentId> = payments.collect();
     if payments.is_empty() {
         return Ok(BTreeMap::new());
@@ -104,13 +107,13 @@ pub(super) async fn changed_states(
     states_at(ledger, views.last_changes(payments).await?.into_iter()).await
 }
 
-/// Where payments stood right after these entries.
+/// The states of payments right after these entries.
 async fn states_at(
     ledger: &LedgerReader,
-    places: impl Iterator<Item = (PaymentId, LogIndex)>,
-) -> Result<BTreeMap<PaymentId, PaymentState>, FindError> {
+    changes: impl Iterator<Item = (PaymentId, LogIndex)>,
+) -> Result<BTreeMap<PaymentId, PaymentState>, LookupError> {
     let mut by_index: BTreeMap<LogIndex, Vec<PaymentId>> = BTreeMap::new();
-    for (id, index) in places {
+    for (id, index) in changes {
         by_index.entry(index).or_default().push(id);
     }
     let mut states = BTreeMap::new();
@@ -122,8 +125,9 @@ async fn states_at(
     Ok(states)
 }
 
-/// Where a payment stands right after an entry, if that decided or changed it. The whole id must agree: one of another
-/// history may have an index and a number that this ledger has too.
+/// The state of a payment right after an entry, if that entry decided or changed it. The whole id must match: an id of
+/// another cluster may have an index and a number that this ledger has too.
+#[must_use]
 pub(crate) fn state_after(entry: &Entry, id: PaymentId) -> Option<PaymentState> {
     match entry.operation()? {
         Operation::PaymentChange(change) => change.after(entry.stamp()).filter(|_| change.payment == id),
@@ -136,12 +140,12 @@ pub(crate) fn state_after(entry: &Entry, id: PaymentId) -> Option<PaymentState> 
     }
 }
 
-/// Hands over the entries at these indexes that are there, some at a time.
+/// Calls `take` with those of the entries at these indexes that exist; they are read in chunks.
 async fn each_entry(
     ledger: &LedgerReader,
     mut indexes: Vec<LogIndex>,
-    mut take: impl FnMut(&Arc<Entry>) -> Result<(), FindError>,
-) -> Result<(), FindError> {
+    mut take: impl FnMut(&Arc<Entry>) -> Result<(), LookupError>,
+) -> Result<(), LookupError> {
     while !indexes.is_empty() {
         let entries = ledger.entries_of(&indexes).await?;
         let Some(last) = entries.last() else { return Ok(()) };
@@ -152,5 +156,5 @@ async fn each_entry(
 }
 
 #[cfg(test)]
-#[path = "find_tests.rs"]
+#[path = "decisions_tests.rs"]
 mod tests;
