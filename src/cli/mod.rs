@@ -9,6 +9,7 @@ mod connection;
 mod demo;
 mod dev;
 mod drill;
+mod duration;
 mod exit;
 mod export;
 mod import;
