@@ -1,7 +1,6 @@
 //! The command line: one file per command, thin; what a command does stands in the layers below.
 
 mod account;
-mod amount;
 mod bench;
 mod chaos;
 mod check;
@@ -44,7 +43,7 @@ enum Command {
     Payment(payment::PaymentArguments),
     Account(account::AccountArguments),
     Export(export::ExportArguments),
-    Import(import::Import),
+    Import(import::ImportArguments),
     Status(status::Status),
     Ready(ready::Ready),
     Verify(verify::Verify),

@@ -5,6 +5,7 @@
 //! check     checks histories of clients against ledgers
 //! history   files of what clients asked and what they were answered
 //! bench     a load generator that measures
+//! import    sends payments from a file, each exactly once
 //! local     processes of this machine: nodes, ZooKeeper servers, ports
 //! random    the seeded random number generator
 //! ```
@@ -13,5 +14,6 @@ pub mod bench;
 pub mod chaos;
 pub mod check;
 pub mod history;
+pub mod import;
 pub mod local;
 mod random;
