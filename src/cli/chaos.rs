@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::CliError;
 use super::connection::{print_line, to_json};
 use super::duration::parse_duration;
+use super::signals::Signals;
 use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, FaultKind, NetworkKind, News, Report};
 
 const EXAMPLES: &str = "\
@@ -137,12 +137,10 @@ impl Chaos {
 
     /// A signal ends the run and everything that it started.
     async fn until_a_signal(&self, plan: &ChaosPlan) -> Result<Report, CliError> {
-        let signals = |kind| signal(kind).map_err(|source| CliError::Io { what: "signals".to_owned(), source });
-        let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
+        let mut signals = Signals::listen()?;
         let result = tokio::select! {
             result = chaos::run(plan, |news| self.tell(&news)) => result,
-            _ = interrupt.recv() => Err(ChaosError::Interrupted),
-            _ = terminate.recv() => Err(ChaosError::Interrupted),
+            () = signals.received() => Err(ChaosError::Interrupted),
         };
         result.map_err(|error| CliError::Failed(error.to_string()))
     }

@@ -6,6 +6,7 @@
 //! history   files of what clients asked and what they were answered
 //! bench     a load generator that measures
 //! import    sends payments from a file, each exactly once
+//! dev       a development cluster on this machine
 //! local     processes of this machine: nodes, ZooKeeper servers, ports
 //! random    the seeded random number generator
 //! ```
@@ -13,6 +14,7 @@
 pub mod bench;
 pub mod chaos;
 pub mod check;
+pub mod dev;
 pub mod history;
 pub mod import;
 pub mod local;

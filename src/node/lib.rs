@@ -1,6 +1,7 @@
 //! A node: everything that runs in one process of a cluster.
 //!
 //! ```text
+//! serve                                            a whole node: its ports, its start and its stop
 //! http                                             HTTP for clients: parse, wait, answer
 //! runtime, verify                                  the event loop: effects become I/O; the offline check of a ledger
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
@@ -15,6 +16,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod ledger;
 pub mod runtime;
+pub mod serve;
 pub mod settings;
 #[cfg(test)]
 mod stored;
