@@ -1,35 +1,19 @@
-//! `quorapay bench`: an honest and cheap load generator.
-//!
-//! Honest: every payment has its own key, every answer is read to its end and counted by what it says, an open loop
-//! measures from the moment when a payment was *meant* to start. Cheap: it shares the machine with the nodes that it
-//! measures, so what it spends on a request is missing there.
-
-mod caller;
-mod connection;
-mod engine;
-mod pace;
-mod plan;
-mod plot;
-mod report;
-mod tally;
-#[cfg(test)]
-mod tests;
+//! `quorapay bench`: the load generator.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::CliError;
 use super::connection::{Urls, print_line, to_json};
+use super::duration::parse_duration;
 use super::exit;
 use super::pay::parse_currency;
-use engine::Run;
-use plan::{BatchForm, BatchPlan, Extent, Load, Persistence, Plan};
 use quorapay_core::domain::{Currency, MinorUnits};
-use report::Report;
+use quorapay_lab::bench::{self, BatchForm, BatchPlan, BenchError, Extent, Load, Plan, Report, Retry};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,8 +47,8 @@ pub(super) struct Bench {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch: Option<u32>,
     /// How batches are written
-    #[arg(long, value_enum, default_value_t = BatchForm::Ndjson, requires = "batch")]
-    batch_form: BatchForm,
+    #[arg(long, value_enum, default_value_t = BatchFormArgument::Ndjson, requires = "batch")]
+    batch_form: BatchFormArgument,
     /// Give every payment of a batch a key of its own
     #[arg(long, requires = "batch")]
     item_keys: bool,
@@ -109,23 +93,40 @@ pub(super) struct Bench {
     json: bool,
 }
 
+/// How a batch is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum BatchFormArgument {
+    /// One JSON array
+    Json,
+    /// One payment per line
+    Ndjson,
+}
+
+impl From<BatchFormArgument> for BatchForm {
+    fn from(form: BatchFormArgument) -> Self {
+        match form {
+            BatchFormArgument::Json => Self::Json,
+            BatchFormArgument::Ndjson => Self::Ndjson,
+        }
+    }
+}
+
 impl Bench {
     pub(super) fn run(&self) -> Result<(), CliError> {
         let plan = self.plan();
-        // Opened before the run: a wrong path should not cost a measurement.
+        // Opened before the run, so that a wrong path does not waste a measurement.
         let timeline = self.timeline.as_deref().map(create).transpose()?;
         let plot = self.plot.as_deref().map(create).transpose()?;
-        let run = engine::run(&plan)?;
+        let run = bench::run(&plan)?;
         if let (Some(file), Some(path)) = (timeline, &self.timeline) {
-            write_timeline(file, &run).map_err(|source| io_error(path, source))?;
+            run.write_timeline(file).map_err(|source| io_error(path, source))?;
         }
         if let (Some(mut file), Some(path)) = (plot, &self.plot) {
-            let picture = plot::draw(&run.tally.timeline, plan.warm_up);
-            file.write_all(picture.as_bytes()).map_err(|source| io_error(path, source))?;
+            file.write_all(run.plot().as_bytes()).map_err(|source| io_error(path, source))?;
         }
         let report = Report::new(&plan, &run);
         print_line(&if self.json { to_json(&report) } else { report.to_string() })?;
-        if run.tally.ok == 0 { Err(CliError::Failed("no payment went through".to_owned())) } else { Ok(()) }
+        if run.succeeded() == 0 { Err(CliError::Failed("no payment went through".to_owned())) } else { Ok(()) }
     }
 
     fn plan(&self) -> Plan {
@@ -133,7 +134,7 @@ impl Bench {
             urls: self.urls.resolve(),
             connections: self.connections,
             threads: self.threads.min(self.connections),
-            batch: self.batch.map(|size| BatchPlan { size, form: self.batch_form, item_keys: self.item_keys }),
+            batch: self.batch.map(|size| BatchPlan { size, form: self.batch_form.into(), item_keys: self.item_keys }),
             load: self.rate.map_or(Load::Closed, |per_second| Load::Open { per_second }),
             extent: self.requests.map_or(Extent::Duration(self.duration), Extent::Payments),
             warm_up: self.warm_up,
@@ -141,10 +142,10 @@ impl Bench {
             amount: MinorUnits::new(self.amount),
             currency: self.currency,
             deadline: Duration::from_millis(self.deadline_ms),
-            persistence: match (self.retry, self.failover) {
-                (_, true) => Persistence::NextUrl,
-                (true, false) => Persistence::SameUrl,
-                (false, false) => Persistence::Never,
+            retry: match (self.retry, self.failover) {
+                (_, true) => Retry::NextUrl,
+                (true, false) => Retry::SameUrl,
+                (false, false) => Retry::Never,
             },
             run_id: uuid::Uuid::new_v4(),
         }
@@ -159,30 +160,12 @@ fn io_error(path: &Path, source: std::io::Error) -> CliError {
     CliError::Io { what: format!("writing {}", path.display()), source }
 }
 
-fn write_timeline(file: File, run: &Run) -> std::io::Result<()> {
-    let mut out = BufWriter::new(file);
-    for line in run.timeline() {
-        serde_json::to_writer(&mut out, &line)?;
-        out.write_all(b"\n")?;
-    }
-    out.flush()
-}
-
-/// Reads `500ms`, `10s`, `2m`; the longest run is a day.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let refuse = || format!("{text:?} is no duration up to 24h; write it like 500ms, 10s or 2m");
-    let unit_at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(refuse)?;
-    let (digits, unit) = text.split_at(unit_at);
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(refuse()),
-    };
-    let total_ms = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit_ms));
-    match total_ms {
-        Some(total_ms) if total_ms <= 24 * 3_600_000 => Ok(Duration::from_millis(total_ms)),
-        _ => Err(refuse()),
+impl From<BenchError> for CliError {
+    fn from(error: BenchError) -> Self {
+        match error {
+            BenchError::Url(_) => Self::Usage(error.to_string()),
+            BenchError::Unreachable { .. } => Self::Unreachable(error.to_string()),
+            BenchError::Panicked => Self::Failed(error.to_string()),
+        }
     }
 }

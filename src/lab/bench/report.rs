@@ -1,4 +1,4 @@
-//! The result of a run, for people and for programs.
+//! The result of a run, for people (`Display`) and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::fmt;
 use serde::Serialize;
 
 use super::engine::Run;
-use super::plan::{BatchForm, Extent, Load, Persistence, Plan};
+use super::plan::{BatchForm, Extent, Load, Plan, Retry};
 use super::tally::{Tally, micros};
 use quorapay_core::domain::{Currency, MinorUnits};
 
-/// A run with everything that decided it.
+/// The results of a run with its settings.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     settings: Settings,
     results: Results,
 }
@@ -23,11 +23,11 @@ struct Settings {
     /// `closed` or `open`.
     load: &'static str,
     rate_per_second: Option<u64>,
-    /// Payments in each request, if they travel in batches.
+    /// Payments in each request, if they are sent in batches.
     batch: Option<u32>,
     /// `json` or `ndjson`.
     batch_form: Option<&'static str>,
-    /// Whether every payment of a batch has a key of its own.
+    /// Whether every payment of a batch has its own key.
     item_keys: bool,
     connections: u32,
     threads: u32,
@@ -48,7 +48,7 @@ struct Settings {
 struct Results {
     started_unix_ms: u64,
     elapsed_us: u64,
-    /// Payments that went through, per second.
+    /// Payments made, per second.
     throughput_per_second: f64,
     payments: u64,
     ok: u64,
@@ -66,7 +66,7 @@ struct Results {
     latency_us: Latencies,
 }
 
-/// Of the requests that went through, in microseconds: of payments, or of batches.
+/// Of the requests that succeeded, in microseconds. A request is a payment or a batch.
 #[derive(Debug, Serialize)]
 struct Latencies {
     p50: u64,
@@ -78,7 +78,9 @@ struct Latencies {
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan, run: &Run) -> Self {
+    /// The report of a run of this plan.
+    #[must_use]
+    pub fn new(plan: &Plan, run: &Run) -> Self {
         Self { settings: Settings::new(plan), results: Results::new(run) }
     }
 }
@@ -112,10 +114,10 @@ impl Settings {
             amount: plan.amount,
             currency: plan.currency,
             deadline_ms: micros(plan.deadline) / 1_000,
-            retry: match plan.persistence {
-                Persistence::Never => "never",
-                Persistence::SameUrl => "same_url",
-                Persistence::NextUrl => "next_url",
+            retry: match plan.retry {
+                Retry::Never => "never",
+                Retry::SameUrl => "same_url",
+                Retry::NextUrl => "next_url",
             },
             run_id: plan.run_id.to_string(),
             version: env!("CARGO_PKG_VERSION"),

@@ -1,4 +1,4 @@
-//! The file to import: its rows with their numbers and keys, and the digest that makes the keys its own.
+//! The file to import: its rows with their numbers and keys, and the digest of its content.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -6,17 +6,17 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::records::{Place, Record, Records};
-use super::row::{Columns, Fault, Shape, parse};
-use crate::cli::CliError;
-use crate::cli::export::FormatWord;
+use super::error::ImportError;
+use super::file_format::FileFormat;
+use super::records::{FilePosition, Record, Records};
+use super::row::{Columns, RowError, RowFormat, parse};
 use quorapay_client::BatchItem;
 use quorapay_core::domain::IdempotencyKey;
 
 /// The digest of a file's content: 128 bits of SHA-256, in hexadecimal digits.
 pub(super) type ContentDigest = String;
 
-/// A row, read.
+/// A row, parsed.
 #[derive(Debug)]
 pub(super) struct Row {
     /// The line on which it begins, counted from 1.
@@ -24,24 +24,24 @@ pub(super) struct Row {
     /// Its number among the rows, counted from 1; header and empty lines do not count.
     pub(super) number: u64,
     /// Where the next one begins.
-    pub(super) end: Place,
-    pub(super) item: Result<BatchItem, Fault>,
+    pub(super) end: FilePosition,
+    pub(super) item: Result<BatchItem, RowError>,
 }
 
 /// The rows of a file.
 pub(super) struct Rows<R> {
     records: Records<BufReader<R>>,
-    shape: Shape,
+    format: RowFormat,
     number: u64,
 }
 
-/// Passes bytes on and digests them.
-pub(super) struct Digesting<R> {
+/// Digests the bytes that are read through it.
+pub(super) struct DigestingReader<R> {
     inner: R,
     hasher: Sha256,
 }
 
-impl<R: Read> Read for Digesting<R> {
+impl<R: Read> Read for DigestingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..read]);
@@ -49,10 +49,10 @@ impl<R: Read> Read for Digesting<R> {
     }
 }
 
-impl Rows<Digesting<File>> {
-    /// Opens a file to read it to its end.
-    pub(super) fn survey(path: &Path, format: FormatWord) -> Result<Self, CliError> {
-        let input = Digesting { inner: open(path)?, hasher: Sha256::new() };
+impl Rows<DigestingReader<File>> {
+    /// Opens a file to read it to its end and digest it.
+    pub(super) fn digesting(path: &Path, format: FileFormat) -> Result<Self, ImportError> {
+        let input = DigestingReader { inner: open(path)?, hasher: Sha256::new() };
         Self::begin(input, path, format)
     }
 
@@ -65,13 +65,17 @@ impl Rows<Digesting<File>> {
 }
 
 impl Rows<File> {
-    /// Opens a file to read it on from a place, after this many rows.
-    pub(super) fn from(path: &Path, format: FormatWord, place: Option<(Place, u64)>) -> Result<Self, CliError> {
+    /// Opens a file to read it from a position, before which there are this many rows.
+    pub(super) fn from(
+        path: &Path,
+        format: FileFormat,
+        position: Option<(FilePosition, u64)>,
+    ) -> Result<Self, ImportError> {
         let mut rows = Self::begin(open(path)?, path, format)?;
-        if let Some((place, number)) = place {
+        if let Some((position, number)) = position {
             let mut file = rows.records.into_input().into_inner();
-            file.seek(SeekFrom::Start(place.offset)).map_err(|source| reading(path, source))?;
-            rows.records = Records::from(BufReader::new(file), quoted(format), place);
+            file.seek(SeekFrom::Start(position.offset)).map_err(|source| reading(path, source))?;
+            rows.records = Records::from(BufReader::new(file), format, position);
             rows.number = number;
         }
         Ok(rows)
@@ -79,50 +83,45 @@ impl Rows<File> {
 }
 
 impl<R: Read> Rows<R> {
-    fn begin(input: R, path: &Path, format: FormatWord) -> Result<Self, CliError> {
-        let start = Place { offset: 0, lines: 0 };
-        let mut records = Records::from(BufReader::new(input), quoted(format), start);
-        let shape = match format {
-            FormatWord::Ndjson => Shape::Ndjson,
-            FormatWord::Csv => {
+    fn begin(input: R, path: &Path, format: FileFormat) -> Result<Self, ImportError> {
+        let mut records = Records::from(BufReader::new(input), format, FilePosition::START);
+        let format = match format {
+            FileFormat::Ndjson => RowFormat::Ndjson,
+            FileFormat::Csv => {
                 let header = records.next().map_err(|source| reading(path, source))?;
-                let header = header.ok_or_else(|| CliError::Failed(format!("{} is empty", path.display())))?;
+                let header = header.ok_or_else(|| ImportError::Empty { file: path.to_owned() })?;
                 let columns = Columns::read(&header);
-                Shape::Csv(columns.map_err(|why| CliError::Failed(format!("{}: {why}", path.display())))?)
+                RowFormat::Csv(columns.map_err(|reason| ImportError::Header { file: path.to_owned(), reason })?)
             }
         };
-        Ok(Self { records, shape, number: 0 })
+        Ok(Self { records, format, number: 0 })
     }
 
     /// The next row; `None` at the end.
-    pub(super) fn next(&mut self, path: &Path) -> Result<Option<Row>, CliError> {
+    pub(super) fn next(&mut self, path: &Path) -> Result<Option<Row>, ImportError> {
         let record = self.records.next().map_err(|source| reading(path, source))?;
         let Some(record) = record else { return Ok(None) };
         self.number += 1;
-        let item = parse(&self.shape, &record);
+        let item = parse(&self.format, &record);
         let Record { line, end, .. } = record;
         Ok(Some(Row { line, number: self.number, end, item }))
     }
 }
 
-/// The key of a row that names none. The same file gives the same keys, a changed one others.
+/// The key of a row that names none. It depends on the whole content: a changed file has other keys.
 pub(super) fn derived_key(digest: &ContentDigest, number: u64) -> IdempotencyKey {
     IdempotencyKey::parse(&format!("import-{digest}-{number}")).expect("hexadecimal digits and a number are printable")
 }
 
-/// 128 bits of a digest, in hexadecimal digits.
+/// The first 128 bits of a digest, in hexadecimal digits.
 pub(super) fn hex_128(digest: &[u8]) -> String {
-    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest[..16])
 }
 
-const fn quoted(format: FormatWord) -> bool {
-    matches!(format, FormatWord::Csv)
-}
-
-fn open(path: &Path) -> Result<File, CliError> {
+fn open(path: &Path) -> Result<File, ImportError> {
     File::open(path).map_err(|source| reading(path, source))
 }
 
-fn reading(path: &Path, source: io::Error) -> CliError {
-    CliError::Io { what: format!("reading {}", path.display()), source }
+fn reading(path: &Path, source: io::Error) -> ImportError {
+    ImportError::io("reading", path, source)
 }

@@ -1,4 +1,4 @@
-//! A picture of a run: throughput and the longest latency over time, as SVG that needs nothing else.
+//! A run as a picture: throughput and longest latency over time, as self-contained SVG.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,23 +10,23 @@ const HEIGHT: f64 = 520.0;
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = 20.0;
 
-/// More points than the picture is wide in pixels would only lie on top of each other.
-const MOST_POINTS: usize = 400;
+/// More points than this would overlap at the picture's width.
+const MAX_POINTS: usize = 400;
 
-/// A panel's place from the top, its height, what it shows and in which colour.
+/// One chart of the picture.
 struct Panel {
     top: f64,
     height: f64,
     title: &'static str,
     colour: &'static str,
-    /// Whether values are bars: nothing is drawn where there is none, rather than a line down to zero.
+    /// Whether values are drawn as bars, without a line down to zero where a value is missing.
     bars: bool,
 }
 
 const THROUGHPUT: Panel = Panel { top: 40.0, height: 190.0, title: "payments/s", colour: "#1f6feb", bars: false };
 const LATENCY: Panel = Panel { top: 280.0, height: 190.0, title: "longest latency, ms", colour: "#b35900", bars: true };
 
-/// What is drawn at one moment.
+/// The values at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Point {
     at_s: f64,
@@ -35,7 +35,7 @@ struct Point {
     errors: u64,
 }
 
-/// Draws a run's timeline; the warm-up is shaded, errors are red marks under the throughput.
+/// Draws a timeline. The warm-up is shaded, errors are red marks under the throughput.
 pub(super) fn draw(timeline: &[Bucket], warm_up: Duration) -> String {
     let points = points(timeline);
     let total_s = BUCKET.as_secs_f64() * timeline.len().max(1) as f64;
@@ -72,9 +72,9 @@ pub(super) fn draw(timeline: &[Bucket], warm_up: Duration) -> String {
     svg
 }
 
-/// Buckets put together until there are few enough.
+/// Merges neighbouring buckets until there are at most [`MAX_POINTS`].
 fn points(timeline: &[Bucket]) -> Vec<Point> {
-    let together = timeline.len().div_ceil(MOST_POINTS).max(1);
+    let together = timeline.len().div_ceil(MAX_POINTS).max(1);
     let (span_s, per_second) = (BUCKET.as_secs_f64(), 1_000.0 / BUCKET.as_millis() as f64);
     let point = |(number, buckets): (usize, &[Bucket])| Point {
         at_s: (number * together) as f64 * span_s,
@@ -89,11 +89,12 @@ fn draw_panel(svg: &mut String, panel: &Panel, points: &[(f64, f64)]) {
     let Panel { top, height, title, colour, bars } = panel;
     let highest = points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
     let step = nice_step(highest / 4.0);
-    let most = step * (highest / step).ceil().max(1.0);
-    let y = |value: f64| top + height - value / most * height;
+    let axis_max = step * (highest / step).ceil().max(1.0);
+    let y = |value: f64| top + height - value / axis_max * height;
     let right = WIDTH - RIGHT;
     let mut value = 0.0;
-    while value <= most * 1.001 {
+    // The factor absorbs rounding, so that the last grid line is drawn.
+    while value <= axis_max * 1.001 {
         let at = y(value);
         add(svg, format_args!("<line x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>"));
         let (label_x, label_y, label) = (LEFT - 8.0, at + 4.0, label(value, step));
@@ -133,7 +134,7 @@ fn nice_step(at_least: f64) -> f64 {
     [1.0, 2.0, 5.0].into_iter().map(|factor| factor * power).find(|step| *step >= at_least).unwrap_or(10.0 * power)
 }
 
-/// A number with as many decimals as its step needs, thousands apart.
+/// A number with as many decimals as its step needs and commas between thousands.
 fn label(value: f64, step: f64) -> String {
     let decimals = if step >= 1.0 {
         0
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_is_drawn_with_as_many_points_as_can_be_told_apart() {
+    fn a_long_run_is_drawn_with_a_bounded_number_of_points() {
         let points = points(&vec![bucket(100, 1); 1_000]);
         assert_eq!(points.len(), 334);
         let first = Point { at_s: 0.0, per_second: 1_000.0, latency_ms: 1.5, errors: 3 };

@@ -1,4 +1,4 @@
-//! The generator against a fake node: what it counts must be exactly what happened.
+//! The generator against a fake node: its counts must be exact.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::engine::{Run, run};
-use super::plan::{BatchForm, BatchPlan, Extent, Load, Persistence, Plan};
+use super::error::BenchError;
+use super::plan::{BatchForm, BatchPlan, Extent, Load, Plan, Retry};
 use super::report::Report;
-use super::{CliError, parse_duration};
 use quorapay_client::fake::{FakeNode, Received, Reply, nobody, payment_for, problem};
 use quorapay_core::domain::{Currency, MinorUnits};
 
@@ -28,7 +28,7 @@ fn plan(nodes: &[&FakeNode], payments: u64) -> Plan {
         amount: MinorUnits::new(100),
         currency: Currency::parse("USD").unwrap(),
         deadline: Duration::from_secs(20),
-        persistence: Persistence::Never,
+        retry: Retry::Never,
         run_id: uuid::Uuid::new_v4(),
     }
 }
@@ -90,7 +90,7 @@ fn errors_refusals_and_lost_connections_are_counted_by_kind() {
 fn with_failover_a_broken_payment_is_repeated_under_its_key_at_the_next_url() {
     let breaking = FakeNode::start(|request| if request.number % 5 == 4 { Reply::Drop } else { accept(request) });
     let sound = FakeNode::start(accept);
-    let run = run(&Plan { persistence: Persistence::NextUrl, ..plan(&[&breaking, &sound], 1_000) }).unwrap();
+    let run = run(&Plan { retry: Retry::NextUrl, ..plan(&[&breaking, &sound], 1_000) }).unwrap();
     assert_eq!(counts(&run), (1_000, 0, 0, 0));
     let requests = breaking.received().len() + sound.received().len();
     assert!(run.tally.retries > 0);
@@ -104,15 +104,14 @@ fn with_retry_a_payment_is_repeated_at_its_url_until_it_is_answered() {
         0 => Reply::Answer(503, problem(503, "no_leader", true, "not_applied")),
         _ => accept(request),
     });
-    let run =
-        run(&Plan { persistence: Persistence::SameUrl, connections: 1, threads: 1, ..plan(&[&node], 50) }).unwrap();
+    let run = run(&Plan { retry: Retry::SameUrl, connections: 1, threads: 1, ..plan(&[&node], 50) }).unwrap();
     assert_eq!(counts(&run), (50, 0, 0, 0));
     assert_eq!(run.tally.retries, 50);
     assert_eq!(keys(&node).len(), 50);
 }
 
 #[test]
-fn an_answer_that_says_something_else_than_was_asked_is_an_error() {
+fn an_answer_that_does_not_match_the_request_is_an_error() {
     let node = FakeNode::start(|request| {
         let mut payment = payment_for(request);
         payment["amount"] = json!(7);
@@ -124,7 +123,7 @@ fn an_answer_that_says_something_else_than_was_asked_is_an_error() {
 }
 
 #[test]
-fn an_open_loop_measures_from_when_a_payment_was_meant_to_start() {
+fn an_open_loop_measures_from_the_scheduled_start() {
     let stalled = AtomicBool::new(false);
     let node = FakeNode::start(move |request| {
         if stalled.swap(true, Ordering::Relaxed) {
@@ -135,7 +134,7 @@ fn an_open_loop_measures_from_when_a_payment_was_meant_to_start() {
     let open = Load::Open { per_second: 100 };
     let run = run(&Plan { load: open, connections: 1, threads: 1, ..plan(&[&node], 60) }).unwrap();
     assert_eq!(counts(&run), (60, 0, 0, 0));
-    // Thirty payments were meant to start in the first 300 ms of the stall and waited for the rest of it.
+    // Thirty payments were scheduled in the first 300 ms of the stall and waited for the rest of it.
     let waited = run.tally.latencies.count_between(100_000, 10_000_000);
     assert!(waited >= 30, "only {waited} payments show that they waited");
     assert!(run.tally.late >= 30);
@@ -143,7 +142,7 @@ fn an_open_loop_measures_from_when_a_payment_was_meant_to_start() {
 }
 
 #[test]
-fn an_open_loop_drops_what_is_later_than_the_deadline_and_says_so() {
+fn an_open_loop_drops_and_counts_payments_that_are_later_than_the_deadline() {
     let node = FakeNode::start(|request| Reply::Late(Duration::from_millis(150), 201, payment_for(request)));
     let plan = Plan {
         load: Load::Open { per_second: 100 },
@@ -173,11 +172,11 @@ fn payments_of_the_warm_up_are_not_measured() {
 fn without_any_node_the_run_does_not_begin() {
     let node = FakeNode::start(accept);
     let plan = Plan { urls: vec![nobody(), nobody()], ..plan(&[&node], 10) };
-    assert!(matches!(run(&plan), Err(CliError::Unreachable(_))));
+    assert!(matches!(run(&plan), Err(BenchError::Unreachable { .. })));
 }
 
 fn decided(succeeded: usize, rejected: usize) -> Reply {
-    // serde_json keeps members in the order of their names; so does a node write the counts before the results.
+    // serde_json sorts members by name, so that the counts come before the results, as in a node's answer.
     Reply::Answer(
         200,
         json!({"rejected": rejected, "results": [{"rejected": 7}], "status": "decided", "succeeded": succeeded}),
@@ -193,7 +192,7 @@ fn batches_are_counted_by_their_payments_and_timed_as_a_whole() {
         });
         let batch = Some(BatchPlan { size: 50, form, item_keys: true });
         let run = run(&Plan { batch, ..plan(&[&node], 1_990) }).unwrap();
-        // The last batch is whole too.
+        // The last batch is full too.
         assert_eq!(counts(&run), (2_000, 0, 0, 0), "{form:?}");
         assert_eq!((run.tally.latencies.len(), node.received().len()), (40, 40));
         assert_eq!(run.tally.timeline.iter().map(|bucket| bucket.ok).sum::<u64>(), 2_000);
@@ -202,10 +201,10 @@ fn batches_are_counted_by_their_payments_and_timed_as_a_whole() {
             BatchForm::Ndjson => request.lines,
             BatchForm::Json => request.body.as_array().unwrap().clone(),
         });
-        let own: BTreeSet<_> =
+        let item_keys: BTreeSet<_> =
             payments.map(|payment| payment["idempotency_key"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(own.len(), 2_000);
-        assert!(own.is_disjoint(&keys(&node)));
+        assert_eq!(item_keys.len(), 2_000);
+        assert!(item_keys.is_disjoint(&keys(&node)));
     }
 }
 
@@ -232,14 +231,4 @@ fn an_open_loop_of_batches_keeps_the_rate_of_payments() {
     let run = run(&Plan { batch, load, extent, ..plan(&[&node], 1) }).unwrap();
     assert_eq!(counts(&run), (500, 0, 0, 0));
     assert_eq!(node.received().len(), 50);
-}
-
-#[test]
-fn a_duration_is_read_with_its_unit() {
-    assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-    assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
-    assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-    for bad in ["", "10", "s", "-1s", "1.5s", "25h", "99999999999999999999s"] {
-        assert!(parse_duration(bad).is_err(), "{bad}");
-    }
 }

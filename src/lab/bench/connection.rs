@@ -1,4 +1,4 @@
-//! One kept-alive connection of one caller, and the request that it sends over and over with another key and receiver.
+//! One kept-alive connection of one caller, and the template of its requests, which differ in key and receiver only.
 
 use std::net::SocketAddr;
 
@@ -13,12 +13,13 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use super::plan::{BatchForm, BatchPlan, Plan};
+use crate::random::mix;
 
-/// More than any answer to a single payment, or than a batch's answer has before its results; the rest of a longer one
-/// is read and thrown away.
-const MOST_BODY_KEPT: usize = 64 * 1024;
+/// How much of a body is kept: more than any answer to a single payment, and more than a batch's answer has before its
+/// results. The rest is read and discarded.
+const MAX_KEPT_BODY_BYTES: usize = 64 * 1024;
 
-/// Digits of a key's number: as many as a `u64` may need, so that all requests have the same length.
+/// Digits of a key's number: enough for any `u64`, so that all requests have the same length.
 const NUMBER_DIGITS: usize = 20;
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -33,7 +34,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Looks a base URL's host up.
+    /// Resolves the host of a base URL.
     ///
     /// # Errors
     /// One line that says what is wrong with the URL.
@@ -55,23 +56,25 @@ impl Target {
         let host = HeaderValue::from_str(&format!("{host}:{port}")).map_err(|error| format!("{base:?}: {error}"))?;
         headers.insert(HOST, host);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        let deadline_ms = u64::try_from(plan.attempt_time().as_millis()).unwrap_or(u64::MAX);
+        let deadline_ms = u64::try_from(plan.attempt_timeout().as_millis()).unwrap_or(u64::MAX);
         headers.insert(&DEADLINE, HeaderValue::from(deadline_ms));
         Ok(Self { address, uri, headers })
     }
 }
 
-/// The bytes of a request, in which only digits change from one to the next.
+/// The bytes of a request. From one request to the next only digits change.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     key: Vec<u8>,
     body: Vec<u8>,
-    /// Where the first payment begins, and how far it is from one to the next.
+    /// Offset of the first payment in the body.
     first_at: usize,
+    /// Distance between two payments.
     stride: usize,
     payments: usize,
-    /// Within a payment: where the number of its own key is, and where its receiver's.
+    /// Offset of the number of its key within a payment, if payments have keys.
     number_at: Option<usize>,
+    /// Offset of the receiver's number within a payment.
     receiver_at: usize,
     receiver_digits: usize,
     accounts: u64,
@@ -106,7 +109,7 @@ impl Template {
         }
     }
 
-    /// As many payments as belong together: the body, where the first begins, how far it is to the next, how many.
+    /// The body, the offset of its first payment, the distance between two, and their number.
     fn body(payment: &str, batch: Option<BatchPlan>) -> (String, usize, usize, usize) {
         let Some(batch) = batch else { return (payment.to_owned(), 0, 0, 1) };
         let payments = usize::try_from(batch.size).expect("a usize holds 32 bits here");
@@ -117,7 +120,7 @@ impl Template {
         }
     }
 
-    /// A request. The same number gives the same request, which is what makes a repetition one.
+    /// Builds a request. The same number gives the same request, so that a retry has the same key and content.
     pub(super) fn request(&mut self, target: &Target, number: u64) -> Request<Full<Bytes>> {
         let number_at = self.key.len() - NUMBER_DIGITS;
         write_digits(&mut self.key[number_at..], number);
@@ -127,7 +130,8 @@ impl Template {
             if let Some(number_at) = self.number_at {
                 write_digits(&mut self.body[at + number_at..at + number_at + NUMBER_DIGITS], payment_number);
             }
-            let receiver = scatter(payment_number) % self.accounts;
+            // Spread evenly and without a pattern that caches could profit from.
+            let receiver = mix(payment_number) % self.accounts;
             let receiver_at = at + self.receiver_at;
             write_digits(&mut self.body[receiver_at..receiver_at + self.receiver_digits], receiver);
         }
@@ -142,35 +146,27 @@ impl Template {
     }
 }
 
-fn write_digits(place: &mut [u8], mut number: u64) {
-    for digit in place.iter_mut().rev() {
+fn write_digits(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
         *digit = b'0' + u8::try_from(number % 10).expect("a decimal digit");
         number /= 10;
     }
 }
 
-/// Spreads numbers evenly and without a pattern that a ledger could profit from (the finaliser of SplitMix64).
-fn scatter(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-/// An answer, read to its end.
+/// An answer whose body was read to its end.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub(super) status: StatusCode,
-    /// The body, if it was wanted or if it is no success.
+    /// The body, if it was asked for or if the answer is not a success.
     pub(super) body: Vec<u8>,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
-    /// The request was never sent.
+pub(super) enum ExchangeError {
+    /// The request was not sent.
     NotSent,
-    /// It was sent, at least in part.
+    /// It was sent at least in part.
     Lost,
 }
 
@@ -185,7 +181,7 @@ impl Connection {
         let stream = TcpStream::connect(target.address).await.ok()?;
         stream.set_nodelay(true).ok()?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-        // It ends with the sender or with the peer; what went wrong shows in the answer that does not come.
+        // The task ends with the sender or the peer. An error shows as an answer that does not come.
         tokio::spawn(connection);
         Some(Self { sender })
     }
@@ -195,28 +191,32 @@ impl Connection {
         !self.sender.is_closed()
     }
 
-    pub(super) async fn exchange(&mut self, request: Request<Full<Bytes>>, keep: bool) -> Result<Answer, Broken> {
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        keep: bool,
+    ) -> Result<HttpAnswer, ExchangeError> {
         if self.sender.ready().await.is_err() {
-            return Err(Broken::NotSent);
+            return Err(ExchangeError::NotSent);
         }
         match self.sender.send_request(request).await {
             Ok(response) => {
                 let status = response.status();
                 let body = read(response.into_body(), keep || !status.is_success()).await?;
-                Ok(Answer { status, body })
+                Ok(HttpAnswer { status, body })
             }
-            Err(error) if error.is_canceled() => Err(Broken::NotSent),
-            Err(_) => Err(Broken::Lost),
+            Err(error) if error.is_canceled() => Err(ExchangeError::NotSent),
+            Err(_) => Err(ExchangeError::Lost),
         }
     }
 }
 
-async fn read(mut body: Incoming, keep: bool) -> Result<Vec<u8>, Broken> {
+async fn read(mut body: Incoming, keep: bool) -> Result<Vec<u8>, ExchangeError> {
     let mut kept = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Broken::Lost)?;
+        let frame = frame.map_err(|_| ExchangeError::Lost)?;
         if let Some(data) = frame.data_ref().filter(|_| keep) {
-            let room = MOST_BODY_KEPT - kept.len();
+            let room = MAX_KEPT_BODY_BYTES - kept.len();
             kept.extend_from_slice(&data[..data.len().min(room)]);
         }
     }

@@ -1,4 +1,4 @@
-//! When payments start: at once after the last one, or on a schedule that does not care for answers.
+//! When requests start: in a closed loop after the last answer, in an open loop on a fixed schedule.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,17 +7,17 @@ use tokio::sync::Semaphore;
 
 use super::plan::{Extent, Load, Plan};
 
-/// The schedule's thread never sleeps less: waking for every payment of a high rate would cost more than the payments.
-const SHORTEST_SLEEP: Duration = Duration::from_micros(100);
+/// Minimum sleep of the schedule's thread: waking up for every payment of a high rate costs more than the payments.
+const MIN_SLEEP: Duration = Duration::from_micros(100);
 
-/// Leave to start one request: a payment, or a batch of them.
+/// Permission to start one request: a payment or a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     /// Unique within the run; the keys and receivers of the request's payments follow from it.
     pub(super) number: u64,
-    /// When the payment was meant to start.
+    /// When the payment is scheduled to start.
     pub(super) intended: Instant,
-    /// Whether it counts, or only warms up.
+    /// Whether it is measured or belongs to the warm-up.
     pub(super) measured: bool,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Ticket {
 #[derive(Debug)]
 pub(super) struct Pace {
     pub(super) start: Instant,
-    /// When the first measured payment is meant to start.
+    /// When the first measured payment is scheduled to start.
     pub(super) measured_from: Instant,
     next: AtomicU64,
     kind: Kind,
@@ -35,7 +35,7 @@ pub(super) struct Pace {
 enum Kind {
     Closed {
         end: Option<Instant>,
-        most: Option<u64>,
+        max_requests: Option<u64>,
         measured: AtomicU64,
     },
     /// `warm_up` and `total` count requests.
@@ -62,7 +62,7 @@ impl Schedule {
         u64::try_from(requests / 1_000_000_000).unwrap_or(u64::MAX)
     }
 
-    /// When a request is due, from the start.
+    /// When a request is due, relative to the start.
     fn offset(self, number: u64) -> Duration {
         let nanos = u128::from(number) * u128::from(self.per_request) * 1_000_000_000;
         Duration::from_nanos(u64::try_from(nanos.div_ceil(u128::from(self.payments_per_second))).unwrap_or(u64::MAX))
@@ -78,11 +78,16 @@ impl Pace {
         match plan.load {
             Load::Closed => {
                 let measured_from = start + plan.warm_up;
-                let (end, most) = match plan.extent {
+                let (end, max_requests) = match plan.extent {
                     Extent::Duration(duration) => (Some(measured_from + duration), None),
                     Extent::Payments(count) => (None, Some(count.div_ceil(per_request))),
                 };
-                Self { start, measured_from, next, kind: Kind::Closed { end, most, measured: AtomicU64::new(0) } }
+                Self {
+                    start,
+                    measured_from,
+                    next,
+                    kind: Kind::Closed { end, max_requests, measured: AtomicU64::new(0) },
+                }
             }
             Load::Open { per_second } => {
                 let schedule = Schedule { payments_per_second: per_second, per_request };
@@ -102,13 +107,13 @@ impl Pace {
     /// The next request to start; `None` when the run is over.
     pub(super) async fn next(&self) -> Option<Ticket> {
         match &self.kind {
-            Kind::Closed { end, most, measured } => {
+            Kind::Closed { end, max_requests, measured } => {
                 let now = Instant::now();
                 let counts = now >= self.measured_from;
                 if end.is_some_and(|end| now >= end) {
                     return None;
                 }
-                if counts && most.is_some_and(|most| measured.fetch_add(1, Ordering::Relaxed) >= most) {
+                if counts && max_requests.is_some_and(|max| measured.fetch_add(1, Ordering::Relaxed) >= max) {
                     return None;
                 }
                 Some(Ticket { number: self.next.fetch_add(1, Ordering::Relaxed), intended: now, measured: counts })
@@ -122,8 +127,8 @@ impl Pace {
         }
     }
 
-    /// Releases the tickets of an open loop when they are due. Runs on a thread of its own, because the runtime's
-    /// timers are good to a millisecond only and a payment would wait for them.
+    /// Releases the tickets of an open loop when they are due. Runs on its own thread, because the runtime's timers have
+    /// a resolution of one millisecond, which would delay payments.
     pub(super) fn release_when_due(&self) {
         let Kind::Open { schedule, total, due, callers, .. } = &self.kind else { return };
         let mut released = 0;
@@ -133,10 +138,10 @@ impl Pace {
             due.add_permits(permits(reached - released));
             released = reached;
             if released < *total {
-                std::thread::sleep(schedule.offset(released).saturating_sub(elapsed).max(SHORTEST_SLEEP));
+                std::thread::sleep(schedule.offset(released).saturating_sub(elapsed).max(MIN_SLEEP));
             }
         }
-        // One more for each caller, so that all of them find out that the run is over.
+        // One more for each caller, so that each wakes up and sees that the run is over.
         due.add_permits(*callers);
     }
 }

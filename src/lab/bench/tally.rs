@@ -1,4 +1,4 @@
-//! What became of the payments: exact counts, and the latencies of those that went through.
+//! Exact counts of what happened to the payments, and the latencies of those that succeeded.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// One line of the timeline covers this much.
+/// Length of one bucket of the timeline.
 pub(super) const BUCKET: Duration = Duration::from_millis(100);
 
-/// A payment that starts later than this after it was meant to counts as late.
-const LATE: Duration = Duration::from_millis(1);
+/// A payment that starts this long after its scheduled start counts as late.
+const LATE_AFTER: Duration = Duration::from_millis(1);
 
-/// Longer latencies are counted as this long; deadlines are shorter.
-const LONGEST_US: u64 = 3_600_000_000;
+/// Upper bound of the histogram, one hour; longer latencies are counted as this long. Deadlines are shorter.
+const MAX_LATENCY_US: u64 = 3_600_000_000;
 
-/// How one request ended: a payment, or a batch of them.
+/// How one request ended. A request is a payment or a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Answered 201 or 200, every payment made.
@@ -24,16 +24,16 @@ pub(super) enum Verdict {
     Partly { ok: u64, refused: u64 },
     /// Definitely refused, by this code.
     Refused(String),
-    /// Failed, and nothing moved or nobody said that something might have.
+    /// Failed without a hint that money may have moved.
     Failed(String),
-    /// May or may not have moved.
+    /// Money may or may not have moved.
     Unknown(String),
 }
 
-/// What ended within one bucket of the timeline.
+/// The requests that ended within one bucket of the timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Bucket {
-    /// Payments that went through.
+    /// Payments made.
     pub(super) ok: u64,
     /// All others.
     pub(super) errors: u64,
@@ -41,30 +41,30 @@ pub(super) struct Bucket {
     pub(super) max_latency_us: u64,
 }
 
-/// Counts of one thread, or of all.
+/// The counts of one thread or of the whole run.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
-    /// Payments in each request. All counts but those of attempts and answers are of payments.
+    /// Payments in each request. All counts except those of attempts and answers count payments.
     per_request: u64,
     pub(super) ok: u64,
     pub(super) refused: BTreeMap<String, u64>,
     pub(super) failed: BTreeMap<String, u64>,
     pub(super) unknown: BTreeMap<String, u64>,
-    /// Attempts beyond each payment's first.
+    /// Attempts after each payment's first.
     pub(super) retries: u64,
-    /// Open loop: payments that were sent late, because every connection was busy or the generator got no processor.
+    /// Open loop: payments that were sent late, because every connection was busy or the generator got no CPU time.
     pub(super) late: u64,
-    /// Open loop: payments never sent, because they were later than the deadline.
+    /// Open loop: payments that were not sent, because their deadline had passed.
     pub(super) dropped: u64,
     /// Answers whose content was compared with the request.
     pub(super) checked: u64,
-    /// Payments sent before the measurement began; counted nowhere else but in the timeline.
+    /// Payments sent before the measurement; otherwise they count only in the timeline.
     pub(super) warm_up: u64,
-    /// Latencies of the requests that went through, in microseconds, from when they were meant to start.
+    /// Latencies of the requests that succeeded, in microseconds from their scheduled start.
     pub(super) latencies: Histogram<u64>,
     /// When the last measured payment ended.
     pub(super) last_end: Option<Instant>,
-    /// What happened in every [`BUCKET`] since the start, warm-up included.
+    /// One entry for every [`BUCKET`] since the start, warm-up included.
     pub(super) timeline: Vec<Bucket>,
 }
 
@@ -81,27 +81,27 @@ impl Tally {
             dropped: 0,
             checked: 0,
             warm_up: 0,
-            latencies: Histogram::new_with_max(LONGEST_US, 3).expect("three digits up to an hour are in range"),
+            latencies: Histogram::new_with_max(MAX_LATENCY_US, 3).expect("three digits up to an hour are in range"),
             last_end: None,
             timeline: Vec::new(),
         }
     }
 
-    /// Counts a request that was never sent.
-    pub(super) fn drop_one(&mut self) {
+    /// Counts a request that was not sent.
+    pub(super) fn count_dropped(&mut self) {
         self.dropped += self.per_request;
     }
 
     /// Counts a request that was sent and has ended.
     pub(super) fn record(&mut self, verdict: Verdict, measured: bool, times: Times) {
         let latency_us = micros(times.ended.saturating_duration_since(times.intended));
-        self.mark(&verdict, latency_us, times);
+        self.add_to_timeline(&verdict, latency_us, times);
         if !measured {
             self.warm_up += self.per_request;
             return;
         }
         self.last_end = self.last_end.max(Some(times.ended));
-        if times.sent.saturating_duration_since(times.intended) > LATE {
+        if times.sent.saturating_duration_since(times.intended) > LATE_AFTER {
             self.late += self.per_request;
         }
         let payments = self.per_request;
@@ -121,7 +121,7 @@ impl Tally {
         }
     }
 
-    fn mark(&mut self, verdict: &Verdict, latency_us: u64, times: Times) {
+    fn add_to_timeline(&mut self, verdict: &Verdict, latency_us: u64, times: Times) {
         let since_start = times.ended.saturating_duration_since(times.start);
         let at = usize::try_from(since_start.as_millis() / BUCKET.as_millis()).expect("a run is shorter than that");
         if at >= self.timeline.len() {
@@ -138,7 +138,7 @@ impl Tally {
         bucket.errors += self.per_request - ok;
     }
 
-    /// Adds what another thread counted.
+    /// Adds another thread's counts.
     pub(super) fn add(&mut self, other: &Self) {
         self.ok += other.ok;
         self.retries += other.retries;
@@ -161,16 +161,16 @@ impl Tally {
     }
 }
 
-/// The moments of one payment.
+/// When one request was scheduled, sent and answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// Of the run's start.
+    /// Start of the run.
     pub(super) start: Instant,
-    /// When the payment was meant to be sent.
+    /// Its scheduled start.
     pub(super) intended: Instant,
     /// When it was sent.
     pub(super) sent: Instant,
-    /// When its last answer had been read, or it was given up.
+    /// When its last answer was read or its deadline had passed.
     pub(super) ended: Instant,
 }
 

@@ -1,6 +1,8 @@
-//! Runs a plan: threads, their callers, the schedule; hands back one tally.
+//! Runs a plan: starts threads and their callers, follows the schedule, merges the tallies.
 
 use std::cell::RefCell;
+use std::io;
+use std::io::Write;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,24 +12,26 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::caller::Caller;
 use super::connection::{Target, Template};
+use super::error::BenchError;
 use super::pace::Pace;
 use super::plan::Plan;
+use super::plot;
 use super::tally::{BUCKET, Bucket, Tally};
-use crate::cli::CliError;
 
-/// What a run brought.
+/// The measurements of a run.
 #[derive(Debug)]
-pub(super) struct Run {
+pub struct Run {
     pub(super) tally: Tally,
-    /// From when the measurement was meant to begin until the last measured payment ended.
+    /// From the scheduled start of the measurement until the last measured payment ended.
     pub(super) elapsed: Duration,
-    /// When the run started, in milliseconds since the Unix epoch, to line it up with what others noted.
+    /// Start in milliseconds since the Unix epoch, to align the run with the logs of other processes.
     pub(super) started_unix_ms: u64,
+    warm_up: Duration,
 }
 
 /// One line of the timeline.
 #[derive(Debug, Serialize)]
-pub(super) struct TimelineLine {
+struct TimelineLine {
     /// Milliseconds since the run started, warm-up included, at the beginning of the bucket.
     at_ms: u64,
     /// The same moment since the Unix epoch.
@@ -37,8 +41,33 @@ pub(super) struct TimelineLine {
 }
 
 impl Run {
-    /// Every bucket from the start to the last payment, the empty ones too.
-    pub(super) fn timeline(&self) -> impl Iterator<Item = TimelineLine> + '_ {
+    /// How many measured payments were made.
+    #[must_use]
+    pub fn succeeded(&self) -> u64 {
+        self.tally.ok
+    }
+
+    /// Throughput and longest latency over time, as SVG.
+    #[must_use]
+    pub fn plot(&self) -> String {
+        plot::draw(&self.tally.timeline, self.warm_up)
+    }
+
+    /// Writes one JSON line for every 100 ms of the run, warm-up included.
+    ///
+    /// # Errors
+    /// What writing brings.
+    pub fn write_timeline(&self, out: impl Write) -> io::Result<()> {
+        let mut out = io::BufWriter::new(out);
+        for line in self.timeline() {
+            serde_json::to_writer(&mut out, &line)?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()
+    }
+
+    /// Every bucket from the start to the last payment, empty ones included.
+    fn timeline(&self) -> impl Iterator<Item = TimelineLine> + '_ {
         let step_ms = u64::try_from(BUCKET.as_millis()).expect("a bucket is short");
         (0_u64..)
             .step_by(usize::try_from(step_ms).expect("a bucket is short"))
@@ -47,13 +76,13 @@ impl Run {
     }
 }
 
-/// Does what the plan says.
+/// Runs a plan. Blocks until it is done.
 ///
 /// # Errors
-/// [`CliError::Usage`] for a URL that cannot be used, [`CliError::Unreachable`] if no node accepts a connection.
-pub(super) fn run(plan: &Plan) -> Result<Run, CliError> {
+/// [`BenchError::Url`] for a URL that cannot be used, [`BenchError::Unreachable`] if no node accepts a connection.
+pub fn run(plan: &Plan) -> Result<Run, BenchError> {
     let targets = plan.urls.iter().map(|url| Target::resolve(url, plan)).collect::<Result<Vec<_>, _>>();
-    let targets = targets.map_err(CliError::Usage)?;
+    let targets = targets.map_err(BenchError::Url)?;
     let plan = Arc::new(plan.clone());
     let (connected, connections) = mpsc::channel();
     let threads = usize::try_from(plan.threads).expect("a usize holds 32 bits here");
@@ -64,11 +93,11 @@ pub(super) fn run(plan: &Plan) -> Result<Run, CliError> {
         let body = move || worker(thread, &plan, &targets, &connected, &wait_for_pace);
         workers.push((pace, std::thread::spawn(body)));
     }
-    // Only the workers hold it now, so that one that breaks down is not waited for.
+    // Now only the workers hold a sender, so that one that panics is not waited for.
     drop(connected);
     let open: usize = connections.iter().take(threads).sum();
     if open == 0 {
-        return Err(CliError::Unreachable(format!("no node accepts a connection (tried {})", plan.urls.join(", "))));
+        return Err(BenchError::Unreachable { urls: plan.urls.clone() });
     }
     let pace = Arc::new(Pace::new(&plan));
     let started_unix_ms = unix_ms();
@@ -78,13 +107,14 @@ pub(super) fn run(plan: &Plan) -> Result<Run, CliError> {
     pace.release_when_due();
     let mut tally = Tally::new(plan.per_request());
     for (_, worker) in workers {
-        tally.add(&worker.join().map_err(|_| CliError::Failed("a thread of the generator broke down".to_owned()))?);
+        tally.add(&worker.join().map_err(|_| BenchError::Panicked)?);
     }
     let end = tally.last_end.unwrap_or_else(Instant::now);
-    Ok(Run { elapsed: end.saturating_duration_since(pace.measured_from), tally, started_unix_ms })
+    let elapsed = end.saturating_duration_since(pace.measured_from);
+    Ok(Run { elapsed, tally, started_unix_ms, warm_up: plan.warm_up })
 }
 
-/// One thread's share of the callers. Returns what they counted; nothing if the run never began.
+/// Runs one thread's share of the callers. The tally it returns is empty if the run did not start.
 fn worker(
     thread: usize,
     plan: &Arc<Plan>,
@@ -114,7 +144,7 @@ fn worker(
             callers.push(caller);
         }
         connected.send(open).expect("the run waits for every thread");
-        // Without a pace the run is off: no node could be reached.
+        // There is no pace if no node could be reached.
         let Ok(pace) = wait_for_pace.recv() else { return };
         let mut running = JoinSet::new();
         for caller in callers {

@@ -1,27 +1,26 @@
-//! A row as a payment, by the rules of the node: whatever it would refuse for its form is refused here first.
+//! Parses a record as a payment, by the rules of the node: what a node refuses for its form is refused here first.
 
 use serde::Deserialize;
 
 use super::records::{Record, fields};
-use crate::cli::amount::parse_amount;
 use quorapay_client::{BatchItem, Capture, NewPayment, Order};
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits, OrderId};
 
-/// Longest description, in characters.
+/// Maximum length of a description, in characters.
 const MAX_DESCRIPTION_CHARS: usize = 500;
 
-/// Longest metadata in their compact form, in bytes.
+/// Maximum size of metadata in compact form, in bytes.
 const MAX_METADATA_BYTES: usize = 4 << 10;
 
-/// What is wrong with a row.
+/// Why a row is not a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct RowError {
     pub(super) code: String,
     pub(super) field: Option<String>,
     pub(super) detail: String,
 }
 
-impl Fault {
+impl RowError {
     fn row(detail: impl Into<String>) -> Self {
         Self { code: "invalid_row".to_owned(), field: None, detail: detail.into() }
     }
@@ -31,12 +30,12 @@ impl Fault {
     }
 }
 
-/// How rows are read.
+/// How rows are parsed.
 #[derive(Clone, Debug)]
-pub(super) enum Shape {
+pub(super) enum RowFormat {
     /// By the columns that the header names.
     Csv(Columns),
-    /// Each row says what it holds, as the body of `POST /v1/payments` does.
+    /// As the body of `POST /v1/payments`.
     Ndjson,
 }
 
@@ -108,21 +107,21 @@ impl Columns {
     }
 }
 
-/// Reads a row.
-pub(super) fn parse(shape: &Shape, record: &Record) -> Result<BatchItem, Fault> {
-    let item = match shape {
-        Shape::Csv(columns) => parse_csv(columns, record)?,
-        Shape::Ndjson => parse_line(record)?,
+/// Parses a row.
+pub(super) fn parse(format: &RowFormat, record: &Record) -> Result<BatchItem, RowError> {
+    let item = match format {
+        RowFormat::Csv(columns) => parse_csv(columns, record)?,
+        RowFormat::Ndjson => parse_line(record)?,
     };
     check(&item.payment)?;
     Ok(item)
 }
 
-fn parse_csv(columns: &Columns, record: &Record) -> Result<BatchItem, Fault> {
-    let text = std::str::from_utf8(&record.text).map_err(|_| Fault::row("the row is no UTF-8"))?;
-    let fields = fields(text).ok_or_else(|| Fault::row("the row's quotes are wrong"))?;
+fn parse_csv(columns: &Columns, record: &Record) -> Result<BatchItem, RowError> {
+    let text = std::str::from_utf8(&record.text).map_err(|_| RowError::row("the row is no UTF-8"))?;
+    let fields = fields(text).ok_or_else(|| RowError::row("the row's quotes are wrong"))?;
     if fields.len() != columns.0.len() {
-        return Err(Fault::row(format!("the row has {} fields, the header {}", fields.len(), columns.0.len())));
+        return Err(RowError::row(format!("the row has {} fields, the header {}", fields.len(), columns.0.len())));
     }
     let cells = Cells { columns, fields };
     let currency = cells.parse(Column::Currency, "invalid_currency", Currency::parse)?;
@@ -148,7 +147,7 @@ fn parse_csv(columns: &Columns, record: &Record) -> Result<BatchItem, Fault> {
     Ok(BatchItem { idempotency_key: key, payment })
 }
 
-/// The fields of a row by their columns. An empty field is none.
+/// The fields of a row by column. An empty field counts as missing.
 struct Cells<'a> {
     columns: &'a Columns,
     fields: Vec<String>,
@@ -165,23 +164,23 @@ impl Cells<'_> {
         column: Column,
         code: &str,
         read: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<Option<T>, Fault> {
+    ) -> Result<Option<T>, RowError> {
         let read = self.get(column).map(read).transpose();
-        read.map_err(|error| Fault::field(code, name_of(column), error.to_string()))
+        read.map_err(|error| RowError::field(code, name_of(column), error.to_string()))
     }
 
-    fn required<T>(&self, column: Column, value: Option<T>) -> Result<T, Fault> {
-        value.ok_or_else(|| Fault::field("missing_field", name_of(column), "the field is empty"))
+    fn required<T>(&self, column: Column, value: Option<T>) -> Result<T, RowError> {
+        value.ok_or_else(|| RowError::field("missing_field", name_of(column), "the field is empty"))
     }
 
     fn amount_column(&self) -> Column {
         if self.columns.0.contains(&Column::Amount) { Column::Amount } else { Column::AmountMinor }
     }
 
-    /// Reads an amount as this file writes them.
+    /// Parses an amount in the way that the header chose.
     fn units(&self, text: &str, currency: Currency) -> Result<MinorUnits, String> {
         if self.amount_column() == Column::Amount {
-            return parse_amount(text, currency).map_err(|error| error.to_string());
+            return currency.parse_amount(text).map_err(|error| error.to_string());
         }
         let digits_only = text.bytes().all(|byte| byte.is_ascii_digit());
         let units = text.parse::<i64>().ok().filter(|_| digits_only);
@@ -189,13 +188,13 @@ impl Cells<'_> {
         MinorUnits::positive(units).map_err(|error| error.to_string())
     }
 
-    fn order(&self, currency: Currency) -> Result<Option<Order>, Fault> {
+    fn order(&self, currency: Currency) -> Result<Option<Order>, RowError> {
         let id = self.parse(Column::OrderId, "invalid_order", OrderId::parse)?;
         let total = self.parse(Column::OrderTotal, "invalid_order", |text| self.units(text, currency))?;
         match (id, total) {
             (Some(id), Some(total)) => Ok(Some(Order { id, total })),
             (None, None) => Ok(None),
-            _ => Err(Fault::field("invalid_order", "order_id", "an order has an id and a total")),
+            _ => Err(RowError::field("invalid_order", "order_id", "an order has an id and a total")),
         }
     }
 }
@@ -215,7 +214,7 @@ fn parse_capture(text: &str) -> Result<Capture, &'static str> {
 /// A line of an NDJSON file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct NdjsonRow {
     from: AccountId,
     to: AccountId,
     amount: i64,
@@ -229,12 +228,12 @@ struct Line {
     idempotency_key: Option<IdempotencyKey>,
 }
 
-fn parse_line(record: &Record) -> Result<BatchItem, Fault> {
+fn parse_line(record: &Record) -> Result<BatchItem, RowError> {
     let mut reader = serde_json::Deserializer::from_slice(&record.text);
-    let line: Line = serde_path_to_error::deserialize(&mut reader).map_err(|error| fault_of(&error))?;
-    reader.end().map_err(|error| Fault::row(error.to_string()))?;
+    let line: NdjsonRow = serde_path_to_error::deserialize(&mut reader).map_err(|error| row_error(&error))?;
+    reader.end().map_err(|error| RowError::row(error.to_string()))?;
     let amount = MinorUnits::positive(line.amount)
-        .map_err(|error| Fault::field("invalid_amount", "amount", error.to_string()))?;
+        .map_err(|error| RowError::field("invalid_amount", "amount", error.to_string()))?;
     let payment = NewPayment {
         capture: line.capture,
         expires_in: line.expires_in,
@@ -246,7 +245,7 @@ fn parse_line(record: &Record) -> Result<BatchItem, Fault> {
     Ok(BatchItem { idempotency_key: line.idempotency_key, payment })
 }
 
-fn fault_of(error: &serde_path_to_error::Error<serde_json::Error>) -> Fault {
+fn row_error(error: &serde_path_to_error::Error<serde_json::Error>) -> RowError {
     let path = error.path().to_string();
     let code = match path.split('.').next().unwrap_or_default() {
         "amount" => "invalid_amount",
@@ -258,35 +257,35 @@ fn fault_of(error: &serde_path_to_error::Error<serde_json::Error>) -> Fault {
         "description" => "invalid_description",
         "metadata" => "invalid_metadata",
         "idempotency_key" => "invalid_idempotency_key",
-        _ => return Fault::row(error.inner().to_string()),
+        _ => return RowError::row(error.inner().to_string()),
     };
-    Fault::field(code, &path, error.inner().to_string())
+    RowError::field(code, &path, error.inner().to_string())
 }
 
-/// What no field's type says.
-fn check(payment: &NewPayment) -> Result<(), Fault> {
+/// The rules that no field's type enforces.
+fn check(payment: &NewPayment) -> Result<(), RowError> {
     if payment.from == payment.to {
-        return Err(Fault::field("same_account", "to", "a payment goes from one account to another"));
+        return Err(RowError::field("same_account", "to", "a payment goes from one account to another"));
     }
     if payment.description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION_CHARS) {
         let detail = format!("a description has at most {MAX_DESCRIPTION_CHARS} characters");
-        return Err(Fault::field("description_too_long", "description", detail));
+        return Err(RowError::field("description_too_long", "description", detail));
     }
     let metadata = payment.metadata.as_ref().map(|map| serde_json::to_vec(map).map_or(usize::MAX, |json| json.len()));
     if metadata.is_some_and(|bytes| bytes > MAX_METADATA_BYTES) {
         let detail = format!("metadata have at most {MAX_METADATA_BYTES} bytes");
-        return Err(Fault::field("metadata_too_large", "metadata", detail));
+        return Err(RowError::field("metadata_too_large", "metadata", detail));
     }
     if payment.order.as_ref().is_some_and(|order| order.total < MinorUnits::new(1)) {
-        return Err(Fault::field("invalid_order", "order.total", "an order's total is positive"));
+        return Err(RowError::field("invalid_order", "order.total", "an order's total is positive"));
     }
     match (payment.capture, payment.expires_in) {
         (Capture::Automatic, Some(_)) => {
-            Err(Fault::field("invalid_expires_in", "expires_in", "expires_in is for manual capture"))
+            Err(RowError::field("invalid_expires_in", "expires_in", "expires_in is for manual capture"))
         }
         (Capture::Manual, Some(seconds)) if !(1..=MAX_HOLD_SECONDS).contains(&seconds) => {
             let detail = format!("expires_in is 1 to {MAX_HOLD_SECONDS} seconds");
-            Err(Fault::field("invalid_expires_in", "expires_in", detail))
+            Err(RowError::field("invalid_expires_in", "expires_in", detail))
         }
         _ => Ok(()),
     }
@@ -297,23 +296,23 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::cli::import::records::Place;
+    use crate::import::records::FilePosition;
 
     fn record(text: &str) -> Record {
-        Record { text: text.as_bytes().to_vec(), line: 1, end: Place { offset: 0, lines: 1 } }
+        Record { text: text.as_bytes().to_vec(), line: 1, end: FilePosition { offset: 0, lines: 1 } }
     }
 
-    fn csv(header: &str, row: &str) -> Result<BatchItem, Fault> {
-        parse(&Shape::Csv(Columns::read(&record(header)).unwrap()), &record(row))
+    fn csv(header: &str, row: &str) -> Result<BatchItem, RowError> {
+        parse(&RowFormat::Csv(Columns::read(&record(header)).unwrap()), &record(row))
     }
 
-    fn code(read: Result<BatchItem, Fault>) -> (String, Option<String>) {
-        let fault = read.unwrap_err();
-        (fault.code, fault.field)
+    fn code(read: Result<BatchItem, RowError>) -> (String, Option<String>) {
+        let error = read.unwrap_err();
+        (error.code, error.field)
     }
 
     #[test]
-    fn a_csv_row_says_what_the_body_of_a_payment_says() {
+    fn a_csv_row_has_every_field_of_a_payment() {
         let header =
             "idempotency_key,from,to,amount,currency,capture,expires_in,order_id,order_total,description,metadata";
         let row = "k-1,wallet:9,shop:1,150.75,USD,manual,60,1001,200.00,\"tea, green\",\"{\"\"n\"\":1}\"";
@@ -354,12 +353,12 @@ mod tests {
             (r#"{"from":"a","to":"b","amount":1,"currency":"USD","order":{"id":"","total":1}}"#, "invalid_order"),
             ("nonsense", "invalid_row"),
         ] {
-            assert_eq!(code(parse(&Shape::Ndjson, &record(line))).0, expected, "{line}");
+            assert_eq!(code(parse(&RowFormat::Ndjson, &record(line))).0, expected, "{line}");
         }
     }
 
     #[test]
-    fn a_header_must_name_known_columns_once_and_say_how_amounts_are_written() {
+    fn a_header_names_known_columns_once_and_one_form_of_amounts() {
         for bad in [
             "from,to,amount",
             "from,to,currency",

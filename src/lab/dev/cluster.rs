@@ -1,4 +1,4 @@
-//! A development cluster: ZooKeeper, the nodes, and what can be done to them.
+//! A development cluster: ZooKeeper and the nodes as processes.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -6,30 +6,33 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::layout::{self, DevNode, DevOptions, io_error};
-use crate::cli::CliError;
+use super::error::DevError;
+use super::layout::{self, DevNode, DevOptions};
+use crate::local::{LocalError, Process, ZooKeeperServer, free_port, node_command};
 use quorapay_client::Client;
-use quorapay_lab::local::{LocalError, Process, ZooKeeperServer, free_port, node_command};
 
-/// How long the cluster may take until it accepts payments.
+/// Timeout of the start, until the cluster accepts payments.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
-/// See the module. Its processes end with it.
-pub(in crate::cli) struct DevCluster {
+/// A running cluster. Dropping it kills its processes.
+pub struct DevCluster {
     data_dir: PathBuf,
     zookeeper_address: String,
     zookeeper: Option<ZooKeeperServer>,
     nodes: Vec<DevNode>,
     processes: Vec<Option<Process>>,
     http: reqwest::Client,
-    /// Keeps another cluster out of the same directory.
+    /// Reserves the directory for this cluster.
     _lock: File,
 }
 
 impl DevCluster {
-    /// Starts everything and waits until a payment would be accepted.
-    pub(in crate::cli) async fn start(options: DevOptions) -> Result<Self, CliError> {
+    /// Starts everything and waits until payments are accepted.
+    ///
+    /// # Errors
+    /// As [`Self::launch`] and [`Self::wait_until_ready`].
+    pub async fn start(options: DevOptions) -> Result<Self, DevError> {
         let mut cluster = Self::launch(options).await?;
         match cluster.wait_until_ready().await {
             Ok(()) => Ok(cluster),
@@ -41,17 +44,20 @@ impl DevCluster {
     }
 
     /// Starts everything and does not wait for the nodes.
-    pub(super) async fn launch(options: DevOptions) -> Result<Self, CliError> {
+    ///
+    /// # Errors
+    /// [`DevError::Local`] for ports, files and processes, [`DevError::DirectoryInUse`].
+    pub async fn launch(options: DevOptions) -> Result<Self, DevError> {
         let mut nodes = layout::plan(&options)?;
-        let data_dir = std::path::absolute(&options.data_dir).map_err(io_error("the data directory"))?;
-        std::fs::create_dir_all(&data_dir).map_err(io_error(&data_dir.display().to_string()))?;
+        let data_dir = std::path::absolute(&options.data_dir).map_err(LocalError::io("the data directory"))?;
+        std::fs::create_dir_all(&data_dir).map_err(LocalError::io(data_dir.display().to_string()))?;
         let lock = layout::lock(&data_dir)?;
         let (zookeeper, zookeeper_address) = match options.zookeeper {
             Some(address) => (None, address),
             None => {
                 let mut zookeeper = ZooKeeperServer::alone(&data_dir, free_port()?)?;
                 zookeeper.launch(None)?;
-                // A node that comes earlier waits for seconds before it tries again.
+                // A node that starts earlier fails to connect and waits for seconds before it retries.
                 zookeeper.wait_until_serving().await?;
                 let address = zookeeper.address();
                 (Some(zookeeper), address)
@@ -65,31 +71,41 @@ impl DevCluster {
             processes.push(Some(process));
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
-        let http = http.map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
+        let http = http.map_err(DevError::Http)?;
         let cluster = Self { data_dir, zookeeper_address, zookeeper, nodes, processes, http, _lock: lock };
         cluster.write_dev_file()?;
         Ok(cluster)
     }
 
-    pub(in crate::cli) fn nodes(&self) -> &[DevNode] {
+    /// The nodes in the order of their ids.
+    #[must_use]
+    pub fn nodes(&self) -> &[DevNode] {
         &self.nodes
     }
 
-    pub(in crate::cli) fn urls(&self) -> Vec<String> {
+    /// The nodes' base URLs for clients.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.url.clone()).collect()
     }
 
-    /// A client of the cluster, with failover over all its nodes.
-    pub(in crate::cli) fn client(&self) -> Result<Client, CliError> {
+    /// A client with failover over all nodes.
+    ///
+    /// # Errors
+    /// [`DevError::Client`] if it cannot be set up.
+    pub fn client(&self) -> Result<Client, DevError> {
         Ok(Client::new(&self.urls(), Duration::from_secs(5))?)
     }
 
-    fn write_dev_file(&self) -> Result<(), CliError> {
+    fn write_dev_file(&self) -> Result<(), DevError> {
         layout::write_dev_file(&self.data_dir, &self.zookeeper_address, &self.nodes)
     }
 
-    /// Waits until every running node is ready. A process that ends meanwhile is an error that shows its last words.
-    pub(in crate::cli) async fn wait_until_ready(&mut self) -> Result<(), CliError> {
+    /// Waits until every running node is ready.
+    ///
+    /// # Errors
+    /// [`DevError::Local`] with the last line of its log if a process ends meanwhile, [`DevError::NotReady`].
+    pub async fn wait_until_ready(&mut self) -> Result<(), DevError> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(zookeeper) = &mut self.zookeeper
@@ -108,11 +124,9 @@ impl DevCluster {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let seconds = START_TIMEOUT.as_secs();
-                let logs = self.data_dir.display();
-                return Err(CliError::Failed(format!("not ready after {seconds} s; the logs are in {logs}")));
+                return Err(DevError::NotReady { seconds: START_TIMEOUT.as_secs(), logs: self.data_dir.clone() });
             }
-            // Readiness is another process's state: it can only be asked for.
+            // Readiness is the state of another process: it has to be polled.
             tokio::time::sleep(POLL).await;
         }
     }
@@ -122,8 +136,11 @@ impl DevCluster {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// The nodes that have died since the last call.
-    pub(super) fn take_dead(&mut self) -> Result<Vec<String>, CliError> {
+    /// One line for each node that has ended since the last call.
+    ///
+    /// # Errors
+    /// [`DevError::Local`] if dev.json cannot be written.
+    pub fn take_dead(&mut self) -> Result<Vec<String>, DevError> {
         let mut dead = Vec::new();
         for (node, process) in self.nodes.iter_mut().zip(&mut self.processes) {
             if let Some(status) = process.as_mut().and_then(Process::ended) {
@@ -138,10 +155,13 @@ impl DevCluster {
         Ok(dead)
     }
 
-    /// Kills a node as a power cut would.
-    pub(in crate::cli) async fn kill(&mut self, id: &str) -> Result<(), CliError> {
+    /// Kills a node's process, as a power failure would.
+    ///
+    /// # Errors
+    /// [`DevError::NoSuchNode`], and [`DevError::Local`] if dev.json cannot be written.
+    pub async fn kill(&mut self, id: &str) -> Result<(), DevError> {
         let at = self.nodes.iter().position(|node| node.id == id);
-        let at = at.ok_or_else(|| CliError::Failed(format!("there is no node {id}")))?;
+        let at = at.ok_or_else(|| DevError::NoSuchNode(id.to_owned()))?;
         if let Some(mut process) = self.processes[at].take() {
             process.kill().await;
             self.nodes[at].pid = None;
@@ -150,8 +170,11 @@ impl DevCluster {
         Ok(())
     }
 
-    /// Starts every node that does not run.
-    pub(in crate::cli) fn restart_dead(&mut self) -> Result<Vec<String>, CliError> {
+    /// Starts every node that does not run. Returns their ids.
+    ///
+    /// # Errors
+    /// [`DevError::Local`] for processes and files.
+    pub fn restart_dead(&mut self) -> Result<Vec<String>, DevError> {
         let mut started = Vec::new();
         for (node, process) in self.nodes.iter_mut().zip(&mut self.processes) {
             if process.is_none() {
@@ -165,8 +188,8 @@ impl DevCluster {
         Ok(started)
     }
 
-    /// Ends every process: the nodes first, so that they can leave ZooKeeper in good order.
-    pub(in crate::cli) async fn stop(&mut self) {
+    /// Ends every process, the nodes first so that they can close their ZooKeeper sessions.
+    pub async fn stop(&mut self) {
         join_all(self.processes.iter_mut().flatten().map(Process::terminate)).await;
         if let Some(zookeeper) = &mut self.zookeeper {
             zookeeper.terminate().await;
