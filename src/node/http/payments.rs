@@ -83,7 +83,7 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
         let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
         let index = id.index();
         let known = index > LogIndex(0) && index <= read.applied_index();
-        let view = if known { read.fetch(api.node.payment(id, read.applied_index())).await? } else { None };
+        let view = if known { read.fetch(api.node.queries().payment(id, read.applied_index())).await? } else { None };
         // An id of another history may have an index that this ledger has too: the whole id must agree.
         let shown = view.as_ref().and_then(|view| Some((view, ShownPayment::now(view)?)));
         match shown.filter(|(_, shown)| shown.id() == id) {
@@ -123,7 +123,7 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
         let before = List::Payments.take_before(&mut query)?;
         let limit = query.limit()?;
         let read = Read::begin(&api.node, &parts.headers, query).await?;
-        let page = read.fetch(api.node.list_payments(&filter, read.applied_index(), before, limit)).await?;
+        let page = read.fetch(api.node.queries().list_payments(&filter, read.applied_index(), before, limit)).await?;
         let payments = page.found.iter().filter_map(ShownPayment::now);
         Ok(read.answer(|object| {
             object.array("payments", payments, |out, shown| render::payment(out, &shown));

@@ -10,8 +10,8 @@ use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
 use quorapay_core::replication::Event;
 
-use super::event_loop::{Message, NodeProgress};
-use super::executor::{read_chain_within, tell};
+use super::message::{Message, send_input};
+use super::progress::NodeProgress;
 
 const WATERMARK_EVERY: Duration = Duration::from_secs(1);
 const SCRUB_EVERY: Duration = Duration::from_millis(250);
@@ -80,11 +80,11 @@ pub(super) async fn scrub(
         if checked >= end {
             (checked, end) = (LogIndex(0), progress.borrow().applied_index);
         }
-        match read_chain_within(&ledger, checked, end, SCRUB_ENTRIES, SCRUB_BYTES).await {
+        match ledger.chain_within(checked, end, SCRUB_ENTRIES, SCRUB_BYTES).await {
             Ok((_, entries)) => checked = entries.last().map_or(end, |entry| entry.index),
             Err(LedgerError::Damaged(reason)) => {
                 tracing::error!(%reason, "the scrubber found the ledger damaged; this node is quarantined");
-                tell(&events, Input::Replication(Event::Quarantine(reason))).await;
+                send_input(&events, Input::Replication(Event::Quarantine(reason))).await;
                 return;
             }
             Err(error) => tracing::warn!(%error, "the scrubber could not read the ledger"),

@@ -101,7 +101,7 @@ async fn processed_by(compatible: &Compatible, committed: &CommittedWrite, deadl
     let node = &compatible.api.node;
     let read = async {
         node.read_point(Consistency::Local, Some(committed.entry.index), deadline).await?;
-        node.leaders(epoch, epoch).await
+        node.queries().leaders(epoch, epoch).await
     };
     // The money has moved: a node that cannot read its own history just now must not call that a failure.
     let leader = read.await.ok().and_then(|mut leaders| leaders.remove(&epoch));
@@ -135,11 +135,11 @@ async fn list(State(compatible): State<Compatible>, request: Request) -> Respons
             let limit = take_limit(&mut query)?;
             let read = Read::begin(node, &parts.headers, query).await?;
             let at = read.applied_index();
-            let page = read.fetch(node.list_payments(&PaymentFilter::default(), at, before, limit)).await?;
-            let total = read.fetch(node.payment_count(at)).await?;
+            let page = read.fetch(node.queries().list_payments(&PaymentFilter::default(), at, before, limit)).await?;
+            let total = read.fetch(node.queries().payment_count(at)).await?;
             let epochs = || page.found.iter().map(|view| view.entry.epoch);
             let (first, last) = (epochs().min().unwrap_or(Epoch(0)), epochs().max().unwrap_or(Epoch(0)));
-            let leaders = read.fetch(node.leaders(first, last)).await?;
+            let leaders = read.fetch(node.queries().leaders(first, last)).await?;
             let shown = page.found.iter().filter_map(|view| Some((view, ShownPayment::now(view)?)));
             Ok(read.answer(|object| {
                 object.array("transactions", shown, |out, (view, shown)| {
