@@ -43,8 +43,8 @@ EXPOSE 7101 7201
 
 # On SIGTERM a leader transfers the leadership and answers its pending requests; the process exits with 0.
 STOPSIGNAL SIGTERM
-# Healthy means able to serve. A node without a leader, or one that is catching up, is unhealthy and must not be restarted
-# for that reason. The check retries for two seconds, which is longer than a failover.
+# Healthy means able to serve. A node without a leader, or one that is catching up, is unhealthy and must not be
+# restarted for that reason. The check retries for two seconds, which is longer than a failover.
 HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["quorapay", "ready", "--deadline-ms", "2000"]
 
 ENTRYPOINT ["quorapay"]

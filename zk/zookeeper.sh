@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs ZooKeeper and runs private servers: one for `quorapay dev`, three as an ensemble in the tests.
 #
-# The script is also embedded in the `quorapay` binary, so it needs no other file: `run` writes the configuration of the
-# server that it starts. `zoo.cfg` in this folder is a commented configuration for operators of an ensemble of their own.
+# The script is also embedded in the `quorapay` binary, so it needs no other file: `run` writes the configuration of
+# the server that it starts. `zoo.cfg` in this folder is a commented configuration for operators of an ensemble.
 set -euo pipefail
 
 usage() {
@@ -142,7 +142,7 @@ own_client_port() {
     cut -d, -f"$id" <<<"$ensemble" | cut -d: -f4
 }
 
-# ZooKeeper counts initLimit and syncLimit in ticks: these values keep them at ten and five seconds for every tick length.
+# ZooKeeper counts initLimit and syncLimit in ticks: these values keep them at ten and five seconds for every tick.
 write_configuration() {
     local servers
     servers=$(ensemble_lines)
@@ -176,9 +176,9 @@ TEXT
 TEXT
 }
 
-# A private server runs for minutes and does little work. The C1 compiler and the serial garbage collector start it in a
-# third of the time and leave the other cores to the nodes. The transaction log is preallocated in steps of 1 MiB, because
-# the default of 64 MiB would be the slowest part of the start.
+# A private server runs for minutes and does little work. The C1 compiler and the serial garbage collector start it in
+# a third of the time and leave the other cores to the nodes. The transaction log is preallocated in steps of 1 MiB,
+# because the default of 64 MiB would be the slowest part of the start.
 run() {
     local class_path java
     parse_run_options "$@"
