@@ -6,6 +6,7 @@
 //! ```text
 //! money            amounts in minor units
 //! currency         ISO 4217 currencies and their exponents
+//! amount           amounts as people write them
 //! stamp            epochs, log indexes, timestamps
 //! digest           fingerprints of requests
 //! idempotency      idempotency keys and their digests
@@ -25,6 +26,7 @@
 
 mod account;
 mod account_change;
+mod amount;
 mod bank;
 mod batch;
 mod currency;
@@ -43,6 +45,7 @@ mod stamp;
 
 pub use account::{AccountId, AccountIdError, AccountStatus, EXTERNAL_PREFIX, Overdraft, OverdraftError};
 pub use account_change::{AccountChange, AccountChangeKind, AccountOutcome};
+pub use amount::AmountError;
 pub use bank::{AccountState, Balance, Balances, Bank, Divergence, KeyHolder, KeyHolders, Undo};
 pub use batch::{Batch, BatchItem, BatchOutcome, BatchRequest, DecidedItem, MAX_BATCH_ITEMS};
 pub use currency::{Currency, CurrencyError};

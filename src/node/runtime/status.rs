@@ -89,7 +89,7 @@ pub struct FollowerStatus {
 
 /// One row of `GET /v1/cluster`: a node as it answered, or why it did not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerView {
+pub struct PeerStatus {
     /// The node.
     pub node_id: NodeId,
     /// Where its peers reach it.
