@@ -27,7 +27,7 @@
 //! config, start    settings and limits; what the ledger holds at start
 //! log              the log in memory
 //! storage          the ledger file: the write in flight, what is durable, responses that wait for that
-//! clocks, quorum   the ledger's time; what a quorum has reached
+//! quorum, clocks   what a quorum has reached; the ledger's time
 //! forwarded_reads  reads that wait for the leader's read index
 //! state            the state that all roles share, with the elementary operations
 //! voter            answers to a candidate, in all roles
