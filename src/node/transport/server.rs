@@ -1,4 +1,4 @@
-//! The answering side: the router of the peers' port.
+//! The router of the peers' port and the service behind it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +15,13 @@ use tokio::sync::watch;
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Request, Response};
 
+use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
 use super::outcome::WriteOutcome;
 use super::wire::{self, SHORT_MESSAGE_ROOM, room_for};
-use super::{CLUSTER_HEADER, FROM_HEADER, MAX_PEER_BODY_BYTES, PeerIdentity, SECRET_HEADER};
 
+/// Largest body that one peer accepts from another. The largest entry fits: a batch of 10,000 payments, each with 4 KiB
+/// of metadata, 500 characters of description and the longest names, takes 67 MB.
+const MAX_PEER_BODY_BYTES: usize = 96 * 1024 * 1024;
 /// How long a peer's request may wait for this node's event loop and disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -76,11 +79,11 @@ pub fn peer_router<S: PeerService>(server: PeerServer<S>) -> Router {
 
 /// Why a request on the peers' port gets no answer.
 enum Refusal {
-    /// Not a peer of this cluster. Says which check failed, never what would have passed it.
+    /// Not a peer of this cluster. Names the check that failed, never what would have passed it.
     Stranger(&'static str),
-    /// Not a message.
+    /// The body is not a message.
     Unreadable,
-    /// The loop did not answer.
+    /// The node has stopped or did not answer in time.
     Unavailable,
 }
 
