@@ -1,6 +1,7 @@
 //! A node: everything that runs in one process of a cluster.
 //!
 //! ```text
+//! serve                                            a whole node: its ports, its start and its stop
 //! http                                             HTTP for clients: parse, wait, answer
 //! runtime, verify                                  the event loop: effects become I/O; the offline check of a ledger
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
@@ -18,6 +19,7 @@ mod port;
 pub mod query;
 pub mod runtime;
 mod schema;
+pub mod serve;
 pub mod settings;
 mod sqlite;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod account;
 mod account_change;
+mod amount;
 mod bank;
 mod batch;
 mod currency;
@@ -23,6 +24,7 @@ mod stamp;
 
 pub use account::{AccountId, AccountIdError, AccountStatus, EXTERNAL_PREFIX, Overdraft, OverdraftError};
 pub use account_change::{AccountChange, AccountChangeKind, AccountOutcome};
+pub use amount::AmountError;
 pub use bank::{AccountState, Balance, Balances, Bank, Divergence, KeyHolder, KeyHolders, Undo};
 pub use batch::{Batch, BatchItem, BatchOutcome, BatchRequest, DecidedItem, MAX_BATCH_ITEMS};
 pub use currency::{Currency, CurrencyError};

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::random::Random;
 use crate::local::LocalError;
+use crate::random::Random;
 use quorapay_node::verify;
 
 /// Only the end of the file is touched: there are the entries that a node checks when it starts.

@@ -18,7 +18,6 @@ mod fault;
 mod kind;
 mod nemesis;
 mod network;
-mod random;
 mod report;
 mod run;
 mod tools;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::kind::FaultKind;
 use super::network::Place;
-use super::random::Random;
+use crate::random::Random;
 
 /// How often two faults come at once, out of a thousand draws.
 const TWO_AT_ONCE_PER_MILLE: u64 = 200;

@@ -13,6 +13,6 @@ mod zookeeper;
 pub use error::LocalError;
 pub use node_file::NodeFile;
 pub use ports::{Ports, free_port, require_free};
-pub use process::{Process, Signal, node_command, run};
+pub use process::{Process, Signal, node_command, run, send_signal};
 pub use reaper::Reaper;
 pub use zookeeper::{Ensemble, Member, ZooKeeperServer, install_script};

@@ -87,8 +87,8 @@ impl Process {
 
     /// Sends a signal. One that has ended already takes none, which is no error.
     pub fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.pid().and_then(|pid| i32::try_from(pid).ok()) {
-            let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
+        if let Some(pid) = self.pid() {
+            let _ = send_signal(pid, signal);
         }
     }
 
@@ -124,6 +124,15 @@ impl Drop for Process {
             self.forget(pid);
         }
     }
+}
+
+/// Sends a signal to a process of this user.
+///
+/// # Errors
+/// Any error of the system; a process that has ended is one.
+pub fn send_signal(pid: u32, signal: Signal) -> std::io::Result<()> {
+    let pid = i32::try_from(pid).map_err(std::io::Error::other)?;
+    Ok(nix::sys::signal::kill(Pid::from_raw(pid), signal)?)
 }
 
 /// Runs a command of the system to its end and gives what it printed.

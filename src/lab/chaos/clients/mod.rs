@@ -10,7 +10,6 @@
 //!
 //! The clients know HTTP and histories. They conclude nothing: whether an answer was right is for the checker to say.
 
-mod chance;
 mod exchange;
 mod final_reads;
 mod load;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::chance::Chance;
 use super::shared::Shared;
 use super::step::Step;
 use crate::history::{Consistency, Read, Subject};
+use crate::random::Random;
 use quorapay_core::domain::{
     AccountChangeKind, AccountId, AccountStatus, BatchItem, BatchRequest, Capture, Currency, IdempotencyKey,
     MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentRequest, Proposal,
@@ -27,20 +27,20 @@ const LATEST_HOLDS: usize = 32;
 pub(super) struct Workload {
     shared: Arc<Shared>,
     process: u32,
-    chance: Chance,
+    random: Random,
     keys: u64,
 }
 
 impl Workload {
     pub(super) fn new(shared: Arc<Shared>, process: u32) -> Self {
-        let chance = Chance::of_process(shared.plan.seed, process);
-        Self { shared, process, chance, keys: 0 }
+        let random = Random::of_stream(shared.plan.seed, process);
+        Self { shared, process, random, keys: 0 }
     }
 
     /// The next thing to do.
     pub(super) fn draw(&mut self) -> Step {
         let node = self.node();
-        match self.chance.below(100) {
+        match self.random.below(100) {
             0..36 => Step::Write { proposal: self.new_payment(), node },
             36..45 => self.payment_change(node),
             45..51 => self.repeat(node),
@@ -58,7 +58,7 @@ impl Workload {
     }
 
     fn node(&mut self) -> usize {
-        self.chance.index(self.shared.nodes.len())
+        self.random.index(self.shared.nodes.len())
     }
 
     fn new_key(&mut self) -> IdempotencyKey {
@@ -67,8 +67,13 @@ impl Workload {
         IdempotencyKey::parse(&key).expect("letters, digits and dashes")
     }
 
+    /// From 1 to `max` minor units.
+    fn amount(&mut self, max: u32) -> MinorUnits {
+        MinorUnits::new(i64::try_from(1 + self.random.below(u64::from(max))).expect("at most a u32"))
+    }
+
     fn account(&mut self) -> AccountId {
-        account(self.chance.below(u64::from(self.shared.plan.accounts)))
+        account(self.random.below(u64::from(self.shared.plan.accounts)))
     }
 
     fn new_payment(&mut self) -> Proposal {
@@ -77,58 +82,58 @@ impl Workload {
 
     /// Money comes in from a card, goes round and leaves to a bank; what goes round is often more than there is.
     fn payment_request(&mut self) -> PaymentRequest {
-        let (from, to, most) = match self.chance.below(10) {
+        let (from, to, most) = match self.random.below(10) {
             0..4 => (outside(CARD), self.account(), 1_000),
             4..9 => (self.account(), self.account(), 1_500),
             _ => (self.account(), outside(BANK), 2_000),
         };
         let to = if from == to { outside(BANK) } else { to };
-        let currency = if self.chance.below(10) == 0 { "JPY" } else { "EUR" };
+        let currency = if self.random.below(10) == 0 { "JPY" } else { "EUR" };
         let currency = Currency::parse(currency).expect("a currency");
-        let amount = MinorUnits::new(self.chance.amount(most));
-        let described = self.chance.below(8) == 0;
+        let amount = self.amount(most);
+        let described = self.random.below(8) == 0;
         PaymentRequest {
             capture: self.capture(),
             order: self.order(),
             description: described.then(|| "under load, with \"quotes\" and \u{2603}".into()),
-            metadata: (described && self.chance.below(2) == 0).then(|| r#"{"attempts":[1,2.5,null]}"#.into()),
+            metadata: (described && self.random.below(2) == 0).then(|| r#"{"attempts":[1,2.5,null]}"#.into()),
             ..PaymentRequest::plain(from, to, amount, currency)
         }
     }
 
     /// A fifth are holds, of which some expire before anybody captures or voids them.
     fn capture(&mut self) -> Capture {
-        match self.chance.below(5) {
-            0 => Capture::Manual { expires_in_s: if self.chance.below(2) == 0 { 3 } else { 600 } },
+        match self.random.below(5) {
+            0 => Capture::Manual { expires_in_s: if self.random.below(2) == 0 { 3 } else { 600 } },
             _ => Capture::Automatic,
         }
     }
 
     /// Many callers pay for the same orders under keys of their own, as shops do that charge twice.
     fn order(&mut self) -> Option<Box<OrderCap>> {
-        if self.chance.below(6) != 0 {
+        if self.random.below(6) != 0 {
             return None;
         }
-        let id = format!("{}-order-{}", self.shared.run, self.chance.below(ORDERS));
-        let total = ORDER_TOTAL + i64::from(self.chance.below(20) == 0);
+        let id = format!("{}-order-{}", self.shared.run, self.random.below(ORDERS));
+        let total = ORDER_TOTAL + i64::from(self.random.below(20) == 0);
         let id = OrderId::parse(&id).expect("letters, digits and dashes");
         Some(Box::new(OrderCap { id, total: MinorUnits::new(total) }))
     }
 
     /// A capture, a void or a refund of any payment, whether it can be done or not.
     fn payment_change(&mut self, node: usize) -> Step {
-        let is_refund = self.chance.below(3) == 0;
+        let is_refund = self.random.below(3) == 0;
         let payment = {
             let memory = self.shared.memory();
-            let of_holds = !is_refund && self.chance.below(5) != 0;
+            let of_holds = !is_refund && self.random.below(5) != 0;
             let ids = if of_holds { memory.hold_ids() } else { memory.payment_ids() };
             // Mostly of the last ones: of older holds little is left.
             let most = if of_holds { ids.len().min(LATEST_HOLDS) } else { ids.len() };
-            (most > 0).then(|| ids[ids.len() - 1 - self.chance.index(most)])
+            (most > 0).then(|| ids[ids.len() - 1 - self.random.index(most)])
         };
         let Some(payment) = payment else { return Step::Write { proposal: self.new_payment(), node } };
-        let amount = (self.chance.below(2) == 0).then(|| MinorUnits::new(self.chance.amount(600)));
-        let change = match self.chance.below(4) {
+        let amount = (self.random.below(2) == 0).then(|| self.amount(600));
+        let change = match self.random.below(4) {
             _ if is_refund => PaymentChangeKind::Refund(amount),
             0 => PaymentChangeKind::Void,
             _ => PaymentChangeKind::Capture(amount),
@@ -138,17 +143,17 @@ impl Workload {
     }
 
     fn account_write(&mut self) -> Proposal {
-        let overdraft = match self.chance.below(4) {
-            0 => Overdraft::Limit(MinorUnits::new(self.chance.amount(3_000))),
+        let overdraft = match self.random.below(4) {
+            0 => Overdraft::Limit(self.amount(3_000)),
             1 => Overdraft::Unlimited,
             _ => Overdraft::None,
         };
-        let status = match self.chance.below(12) {
+        let status = match self.random.below(12) {
             0 => AccountStatus::Closed,
             1 => AccountStatus::Frozen,
             _ => AccountStatus::Active,
         };
-        let change = match self.chance.below(4) {
+        let change = match self.random.below(4) {
             0 => AccountChangeKind::Open(overdraft),
             1 => AccountChangeKind::Change { overdraft: Some(overdraft), status: None },
             2 => AccountChangeKind::Change { overdraft: Some(overdraft), status: Some(AccountStatus::Active) },
@@ -176,7 +181,7 @@ impl Workload {
     fn race(&mut self) -> Step {
         let first = self.new_payment();
         let mut second = first.clone();
-        match self.chance.below(6) {
+        match self.random.below(6) {
             0 => second.request = OperationRequest::Payment(self.payment_request()),
             1 => second.request = OperationRequest::KeyFence,
             _ => {}
@@ -187,7 +192,7 @@ impl Workload {
 
     /// A fence of a key that is new, open or used: nothing may apply under it afterwards that has not before.
     fn fence(&mut self, node: usize) -> Step {
-        let key = match self.chance.below(3) {
+        let key = match self.random.below(3) {
             0 => self.decided().map(|proposal| proposal.key),
             1 => self.open_key(),
             _ => None,
@@ -198,32 +203,32 @@ impl Workload {
 
     /// A few payments in one entry, some under keys of their own.
     fn batch(&mut self) -> Proposal {
-        let items = 2 + self.chance.below(4);
+        let items = 2 + self.random.below(4);
         let items = (0..items).map(|_| {
-            let key = (self.chance.below(2) == 0).then(|| self.new_key());
+            let key = (self.random.below(2) == 0).then(|| self.new_key());
             BatchItem { key, request: self.payment_request() }
         });
         let items = items.collect();
-        let atomic = self.chance.below(3) == 0;
+        let atomic = self.random.below(3) == 0;
         Proposal { key: self.new_key(), request: OperationRequest::Batch(BatchRequest { atomic, items }) }
     }
 
     fn decided(&mut self) -> Option<Proposal> {
         let memory = self.shared.memory();
         let writes = memory.decided_writes();
-        (!writes.is_empty()).then(|| writes[self.chance.index(writes.len())].clone())
+        (!writes.is_empty()).then(|| writes[self.random.index(writes.len())].clone())
     }
 
     fn open_key(&mut self) -> Option<IdempotencyKey> {
         let memory = self.shared.memory();
         let open = memory.open();
-        if open.is_empty() { None } else { open.iter().nth(self.chance.index(open.len())).cloned() }
+        if open.is_empty() { None } else { open.iter().nth(self.random.index(open.len())).cloned() }
     }
 
     fn read(&mut self, node: usize, consistency: Consistency) -> Step {
         let of = Subject::Account(self.account());
         // Reading one's writes behind a load balancer, whatever node it chose.
-        let read_back = consistency == Consistency::Local && self.chance.below(3) == 0;
+        let read_back = consistency == Consistency::Local && self.random.below(3) == 0;
         let min_index = read_back.then(|| self.shared.told_index());
         Step::Read { read: Read { of, consistency, min_index }, node }
     }
@@ -238,13 +243,13 @@ impl Workload {
         let id = {
             let memory = self.shared.memory();
             let ids = memory.payment_ids();
-            (!ids.is_empty()).then(|| ids[self.chance.index(ids.len())].to_string())
+            (!ids.is_empty()).then(|| ids[self.random.index(ids.len())].to_string())
         };
         id.map_or_else(|| self.payments(node), |id| Step::Read { read: linearizable(Subject::Payment(id)), node })
     }
 
     fn payments(&mut self, node: usize) -> Step {
-        let account = (self.chance.below(2) == 0).then(|| self.account());
+        let account = (self.random.below(2) == 0).then(|| self.account());
         Step::Read { read: linearizable(Subject::Payments { account, limit: 10 }), node }
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum Place {
 }
 
 /// How the processes are connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NetworkKind {
     /// On loopback, through proxies of this program. Any user may do this.
