@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::coordination::Credential;
 use crate::http::{self, ApiOptions};
+use crate::port::without_delay;
 use crate::runtime::{Node, NodeConfig, NodeError};
 use crate::settings::Settings;
 use quorapay_core::replication::Limits;
@@ -88,14 +88,10 @@ async fn serve_clients(
     router: axum::Router,
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    // Without Nagle's algorithm: it would delay small answers.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
     let stopped = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+    axum::serve(without_delay(listener), router).with_graceful_shutdown(stopped).await
 }
 
 fn node_config(settings: &Settings) -> NodeConfig {

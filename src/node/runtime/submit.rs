@@ -18,7 +18,7 @@ use super::message::Message;
 /// Bytes of entries in the answer to a forwarded batch; the last entry may exceed them.
 const ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
-/// Why a write has no committed entry to show.
+/// Why a write has no committed entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The key was used before for another request. Nothing moved.
@@ -30,10 +30,10 @@ pub enum SubmitError {
     /// The node's queue is full. Nothing moved.
     #[error("the node's queue is full")]
     Overloaded,
-    /// No leader was found within the deadline, and the write was handed to none. Nothing moved.
+    /// No leader took the write within the deadline. Nothing moved.
     #[error("no leader within the deadline")]
     NoLeader,
-    /// The write was handed to a leader and its outcome was not learnt within the deadline.
+    /// The write was sent to a leader and its outcome is unknown at the deadline.
     #[error("the outcome was not learnt within the deadline")]
     Unknown,
 }
