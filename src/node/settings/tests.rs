@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use super::layers::{KNOWN, variable};
 use super::*;
+use quorapay_core::replication::Timing;
 
 const PEERS: &str = "node1=http://127.0.0.1:7201,node2=http://127.0.0.1:7202,node3=http://127.0.0.1:7203";
 const SECRET: &str = "0123456789abcdef";

@@ -1,18 +1,24 @@
-//! Audits of sound and of spoilt data directories.
+//! Audits of intact and of damaged data directories.
 
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::ledger::LedgerError;
+use crate::query::state_after;
 use crate::stored::{opened, stored, tamper};
+use crate::views;
 use quorapay_core::domain::{
-    IdempotencyKey, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentState,
+    IdempotencyKey, LogIndex, MinorUnits, Operation, OrderState, Payment, PaymentChange, PaymentChangeKind,
+    PaymentChangeOutcome, PaymentState,
 };
 use quorapay_core::replication::sample::{Chain, assert_same_money, hold, payment};
-use quorapay_core::replication::{EntryBody, StoreId};
+use quorapay_core::replication::{Entry, EntryBody, StoreId};
 
 fn chain() -> Chain {
     let mut chain = Chain::of_payments(9_000);
@@ -133,7 +139,7 @@ async fn views_that_differ_in_what_became_of_payments_are_found() {
     }
 }
 
-/// A ledger whose chain is whole, and whose last entry says something that is not so.
+/// A ledger with an intact chain whose last entry contradicts those before it.
 async fn with_a_lie(mut chain: Chain, lie: Operation) -> (LogIndex, Vec<Finding>) {
     chain.append(EntryBody::Operation(lie));
     let dir = stored(&chain, 0).await;
