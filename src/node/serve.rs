@@ -39,8 +39,8 @@ pub enum ServeError {
     ClientPort(String),
 }
 
-/// Runs a node until `shutdown` completes. Then it hands over the leadership, answers the requests that it has, and closes
-/// its files. If `shutdown` completes while the node loads its ledger, it ends at once.
+/// Runs a node until `shutdown` completes. Then it hands over the leadership, answers the requests that it has, and
+/// closes its files. If `shutdown` completes while the node loads its ledger, it ends at once.
 ///
 /// # Errors
 /// [`ServeError`] says in one line what is wrong.

@@ -18,8 +18,8 @@ pub struct CoordinationConfig {
     pub node_id: NodeId,
     /// The id of its ledger file.
     pub store_id: StoreId,
-    /// The URL at which its peers reach it. The caller must be listening there before it starts the coordination: another process
-    /// that registered the same address is taken to be dead, because the port is ours.
+    /// The URL at which its peers reach it. The caller must be listening there before it starts the coordination:
+    /// another process that registered the same address is taken to be dead, because the port is ours.
     pub peer_url: String,
     /// The URL at which clients reach it.
     pub client_url: String,

@@ -71,8 +71,8 @@ async fn try_take(
         Ok(()) => Ok(Some(epoch)),
         Err(Error::BadVersion) => Ok(None),
         Err(error) if is_rejection(&error) => Err(error),
-        // The write may have been applied. If it was and another node has taken a higher epoch since, a new one is needed
-        // anyway; if it is applied later, nobody uses its epoch.
+        // The write may have been applied. If it was and another node has taken a higher epoch since, a new one is
+        // needed anyway; if it is applied later, nobody uses its epoch.
         Err(_) => {
             let now = read_counter(session, layout).await?;
             Ok(now.record.filter(|stored| stored.nonce == nonce).map(|stored| stored.epoch))
@@ -80,7 +80,8 @@ async fn try_take(
     }
 }
 
-/// Writes to the `leader` znode that this node leads, if it still has its place `own_place` and no later leader is there.
+/// Writes to the `leader` znode that this node leads, if it still has its place `own_place` and no later leader is
+/// there.
 pub(super) async fn publish(
     session: &Session,
     layout: &Layout,

@@ -37,7 +37,8 @@ impl Layout {
         format!("{}/epoch", self.cluster)
     }
 
-    /// Persistent, [`LeaderRecord`]: the node that last wrote that it leads. For operators and tools; no node relies on it.
+    /// Persistent, [`LeaderRecord`]: the node that last wrote that it leads. For operators and tools; no node relies on
+    /// it.
     pub(super) fn leader(&self) -> String {
         format!("{}/leader", self.cluster)
     }

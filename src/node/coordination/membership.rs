@@ -126,7 +126,8 @@ impl Membership {
             None => Probe::Silent,
             Some(other) if other.instance == self.instance => Probe::Dead,
             // This process owns the port, so one that registered it earlier is gone. One that registers it later has
-            // replaced this one: two machines have one address. One must yield, or they would delete each other for ever.
+            // replaced this one: two machines have one address. One must yield, or they would delete each other for
+            // ever.
             Some(other) if other.peer_url == config.peer_url => {
                 if self.ever_held {
                     Probe::Alive

@@ -93,7 +93,8 @@ impl Queue {
     }
 
     /// Takes a place. A place that this session already has, because the answer to its creation was lost, is used;
-    /// places that earlier sessions of this node left are removed, which is safe because this session holds the node id.
+    /// places that earlier sessions of this node left are removed, which is safe because this session holds the node
+    /// id.
     async fn take_place(
         &mut self,
         session: &Session,

@@ -1,7 +1,7 @@
 //! One ZooKeeper session: operations with timeouts, one-shot watches, closing.
 //!
-//! It keeps invariants 1 and 2 of the module: operations are issued only while connected, and each has a timeout. It does
-//! not know what the znodes mean.
+//! It keeps invariants 1 and 2 of the module: operations are issued only while connected, and each has a timeout. It
+//! does not know what the znodes mean.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -66,7 +66,8 @@ impl Session {
             connector = connector.with_auth("digest", secret.as_bytes());
         }
         let operation_timeout = (config.session_timeout / 2).clamp(MIN_OPERATION_TIMEOUT, MAX_OPERATION_TIMEOUT);
-        // The client itself gives up after about one and a half session timeouts; this only bounds the wait in any case.
+        // The client itself gives up after about one and a half session timeouts; this only bounds the wait in any
+        // case.
         let connect_timeout = (config.session_timeout * 2).max(MAX_OPERATION_TIMEOUT);
         let client =
             timeout(connect_timeout, connector.connect(&config.servers)).await.unwrap_or(Err(Error::Timeout))?;

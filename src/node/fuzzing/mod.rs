@@ -1,8 +1,8 @@
 //! Fuzz targets: every reader of bytes that come from outside, with the properties that must hold for all bytes.
 //! `tests/fuzz` runs them; they are not in a normal build.
 //!
-//! A check panics if a property fails. Besides "no panic" the properties are: a value that was read and is written again
-//! reads back the same, two readers of the same thing agree, and an entry survives the wire and its row.
+//! A check panics if a property fails. Besides "no panic" the properties are: a value that was read and is written
+//! again reads back the same, two readers of the same thing agree, and an entry survives the wire and its row.
 
 mod history;
 mod texts;

@@ -244,7 +244,8 @@ impl<'de> Deserialize<'de> for HexFingerprint {
     }
 }
 
-/// The parts of a payment's state that its change has no columns for: there are columns for the parties and the currency.
+/// The parts of a payment's state that its change has no columns for: there are columns for the parties and the
+/// currency.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StateDetail<'a> {

@@ -1,7 +1,7 @@
 //! The ledger file, in SQLite: the log entries and the replica's durable state.
 //!
-//! One writer makes entries, promises and the commit index durable, a batch per transaction; readers run concurrently. This
-//! module knows entries and rows; it does not know the protocol that decides what is written, peers or clients.
+//! One writer makes entries, promises and the commit index durable, a batch per transaction; readers run concurrently.
+//! This module knows entries and rows; it does not know the protocol that decides what is written, peers or clients.
 //!
 //! A write that returned survives a power cut. A write that failed has an unknown outcome, and the writer rejects
 //! everything after it. What is read is verified against the hash chain before it is used.

@@ -35,8 +35,8 @@ pub struct OpenLedger {
     pub reader: LedgerReader,
     /// The watermark, to be advanced as entries are committed and durable here.
     pub watermark: Watermark,
-    /// Why an earlier ledger was moved aside, if it was. This one is then empty and has a new store id: the node has lost
-    /// what it acknowledged and must not vote until it is admitted again.
+    /// Why an earlier ledger was moved aside, if it was. This one is then empty and has a new store id: the node has
+    /// lost what it acknowledged and must not vote until it is admitted again.
     pub damaged: Option<String>,
     /// Keeps other processes out until it is dropped.
     pub lock: DirectoryLock,

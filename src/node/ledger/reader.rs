@@ -49,8 +49,8 @@ impl EntryBuffer {
         self.entries.push(entry);
     }
 
-    /// Takes rows up to the next one without its detail and returns the index of that one; `None` if the buffer is full or
-    /// the rows end before.
+    /// Takes rows up to the next one without its detail and returns the index of that one; `None` if the buffer is full
+    /// or the rows end before.
     pub(super) async fn take(
         &mut self,
         mut rows: impl Stream<Item = sqlx::Result<SqliteRow>> + Unpin,
@@ -112,8 +112,8 @@ impl LedgerReader {
         entry.map(Some)
     }
 
-    /// Consecutive entries from `from` up to `to`, both included, at most `max_entries`. Fewer, but at least one if there is
-    /// one, if they are large: the read ends at 32 MiB.
+    /// Consecutive entries from `from` up to `to`, both included, at most `max_entries`. Fewer, but at least one if
+    /// there is one, if they are large: the read ends at 32 MiB.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
@@ -163,8 +163,8 @@ impl LedgerReader {
         buffer.take(query.fetch(&self.pool)).await
     }
 
-    /// Those of the entries that exist, in the order of `indexes`. Large ones end the read early, after at least one: read
-    /// again from the one after the last.
+    /// Those of the entries that exist, in the order of `indexes`. Large ones end the read early, after at least one:
+    /// read again from the one after the last.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].

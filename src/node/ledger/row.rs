@@ -23,9 +23,9 @@ use quorapay_core::replication::{Entry, EntryBody, Hash};
 pub(super) const COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, \
                                   to_account, amount, currency, from_balance, to_balance, hash, detail";
 
-/// [`COLUMNS`] for reading many rows: SQLite's thread reads ahead, and the detail of a large batch may be as large as all the
-/// others together. Details above 64 KiB are left out and read one by one; below, a statement for each would cost more than
-/// it saves.
+/// [`COLUMNS`] for reading many rows: SQLite's thread reads ahead, and the detail of a large batch may be as large as
+/// all the others together. Details above 64 KiB are left out and read one by one; below, a statement for each would
+/// cost more than it saves.
 pub(super) const LIGHT_COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, \
                                         from_account, to_account, amount, currency, from_balance, to_balance, hash, \
                                         CASE WHEN kind = 'batch' AND octet_length(detail) > 65536 THEN NULL \

@@ -1,5 +1,5 @@
-//! Loads what a replica starts from, and verifies what can be verified quickly: the chain over the tail, and that nothing
-//! is missing up to the commit index and the watermark. The audit verifies the whole chain.
+//! Loads what a replica starts from, and verifies what can be verified quickly: the chain over the tail, and that
+//! nothing is missing up to the commit index and the watermark. The audit verifies the whole chain.
 
 use std::sync::Arc;
 
@@ -131,7 +131,8 @@ async fn position(connection: &mut SqliteConnection, index: LogIndex) -> Result<
 /// The index before the first entry of a tail that is long enough and not too large.
 async fn min_tail_start(connection: &mut SqliteConnection, last: LogIndex) -> Result<LogIndex, LedgerError> {
     let first = LogIndex(last.0.saturating_sub(MIN_TAIL_ENTRIES));
-    // Sums the lengths from the end and keeps the entries that fit. SQLite has a text's length without reading the text.
+    // Sums the lengths from the end and keeps the entries that fit. SQLite has a text's length without reading the
+    // text.
     let sql = "SELECT COALESCE(MIN(log_index) - 1, ?2) FROM (SELECT log_index, SUM(octet_length(detail)) \
                OVER (ORDER BY log_index DESC) AS bytes FROM entries WHERE log_index > ?1) \
                WHERE COALESCE(bytes, 0) <= ?3";

@@ -1,7 +1,7 @@
 //! The watermark: a small file outside SQLite that records a position up to which the ledger was durable and committed.
 //!
-//! SQLite drops the end of a WAL in which a bit has flipped, without an error: the ledger is then consistent but shorter,
-//! and lacks payments that it acknowledged. The watermark reveals that.
+//! SQLite drops the end of a WAL in which a bit has flipped, without an error: the ledger is then consistent but
+//! shorter, and lacks payments that it acknowledged. The watermark reveals that.
 
 use std::fs;
 use std::io::{ErrorKind, Write};

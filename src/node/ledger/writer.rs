@@ -1,7 +1,7 @@
 //! The only writer of the ledger.
 //!
-//! It belongs to one task that nothing cancels. After any failure it rejects further writes: SQLite cannot say whether a
-//! failed COMMIT is on the disk, and a connection that has failed once may report success for writes that it drops.
+//! It belongs to one task that nothing cancels. After any failure it rejects further writes: SQLite cannot say whether
+//! a failed COMMIT is on the disk, and a connection that has failed once may report success for writes that it drops.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,8 @@ const PAGE_BYTES: u64 = 4096;
 /// The WAL is written back when it holds about this much: little disk space, and rarely.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
 
-/// A WAL that readers kept from being written back until it reached this size is written back at once, while writes wait.
+/// A WAL that readers kept from being written back until it reached this size is written back at once, while writes
+/// wait.
 const WAL_LIMIT_BYTES: u64 = 256 << 20;
 
 /// See the module.
@@ -179,8 +180,8 @@ impl LedgerWriter {
         Ok(())
     }
 
-    /// Writes the WAL back into the database file when it is large enough. Call it after the write was reported durable,
-    /// so that no caller waits for it. Readers are not disturbed and do not delay it for long.
+    /// Writes the WAL back into the database file when it is large enough. Call it after the write was reported
+    /// durable, so that no caller waits for it. Readers are not disturbed and do not delay it for long.
     ///
     /// Writing 16 MiB back takes a tenth of a second, so another connection does it while this one continues to write.
     /// What is written meanwhile is little; this connection writes it back itself, and then the WAL begins anew.

@@ -26,8 +26,8 @@ impl<M: EngineMemory> Queries<M> {
     /// A payment as of `at`, with its history.
     ///
     /// # Errors
-    /// [`ReadError::Storage`] if the ledger or the views cannot be read, [`ReadError::Overloaded`] if the loop's queue is
-    /// full.
+    /// [`ReadError::Storage`] if the ledger or the views cannot be read, [`ReadError::Overloaded`] if the loop's queue
+    /// is full.
     pub async fn payment(&self, id: PaymentId, at: LogIndex) -> Result<Option<PaymentRecord>, ReadError> {
         let index = id.index();
         if index == LogIndex(0) || index > at {

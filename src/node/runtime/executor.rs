@@ -101,7 +101,8 @@ impl Executor {
         });
     }
 
-    /// Marks the ledger as condemned, because it differs from the cluster's: the next start begins a new one, as a learner.
+    /// Marks the ledger as condemned, because it differs from the cluster's: the next start begins a new one, as a
+    /// learner.
     pub(super) fn condemn(&self, reason: &str) {
         let (data_dir, reason) = (self.data_dir.clone(), reason.to_owned());
         tokio::task::spawn_blocking(move || {

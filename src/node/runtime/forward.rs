@@ -1,5 +1,5 @@
-//! Forwards client writes from a follower to the leader, over one hop and in batches: the writes that arrive while earlier
-//! batches are in flight form the next one.
+//! Forwards client writes from a follower to the leader, over one hop and in batches: the writes that arrive while
+//! earlier batches are in flight form the next one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

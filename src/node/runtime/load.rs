@@ -1,5 +1,5 @@
-//! Builds the engine from the disk: the bank is loaded from the views and brought up to date by replaying the entries above
-//! them.
+//! Builds the engine from the disk: the bank is loaded from the views and brought up to date by replaying the entries
+//! above them.
 
 use std::path::Path;
 
@@ -21,8 +21,8 @@ pub(super) struct Loaded {
     pub(super) views: OpenViews,
 }
 
-/// Opens the views, resets them if they do not belong to this ledger, and builds the engine. A ledger that turns out to be
-/// damaged is condemned, so that the next start moves it aside instead of failing like this one.
+/// Opens the views, resets them if they do not belong to this ledger, and builds the engine. A ledger that turns out to
+/// be damaged is condemned, so that the next start moves it aside instead of failing like this one.
 pub(super) async fn load(
     data_dir: &Path,
     cluster_id: &str,
@@ -83,7 +83,8 @@ struct Replayed {
     orders: Vec<OrderDigest>,
 }
 
-/// Applies the entries after `from` up to `to` to the bank. Returns the keys that they hold and the orders that they pay.
+/// Applies the entries after `from` up to `to` to the bank. Returns the keys that they hold and the orders that they
+/// pay.
 async fn replay(ledger: &LedgerReader, bank: &mut Bank, from: LogIndex, to: LogIndex) -> Result<Replayed, NodeError> {
     let mut replayed = Replayed::default();
     let mut done = from;

@@ -105,7 +105,8 @@ impl Node {
         }
     }
 
-    /// Stops the node: closes the ZooKeeper session, ends the loop, finishes the write in progress, advances the watermark.
+    /// Stops the node: closes the ZooKeeper session, ends the loop, finishes the write in progress, advances the
+    /// watermark.
     ///
     /// # Errors
     /// [`LedgerError`] if the last write failed.

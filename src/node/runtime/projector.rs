@@ -1,5 +1,5 @@
-//! Projects the ledger into the views, at low priority: after each chunk it rests for a multiple of the time that the chunk
-//! took, so that payments go first. When it is far behind, its chunks grow, which makes each entry cheaper.
+//! Projects the ledger into the views, at low priority: after each chunk it rests for a multiple of the time that the
+//! chunk took, so that payments go first. When it is far behind, its chunks grow, which makes each entry cheaper.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use quorapay_core::engine::Input;
 use super::message::{Message, send_input};
 use super::progress::NodeProgress;
 
-/// Most entries in one chunk while the projector keeps up. A chunk's pages reach the disk together and delay the ledger's
-/// syncs if both are on one disk, so chunks are small.
+/// Most entries in one chunk while the projector keeps up. A chunk's pages reach the disk together and delay the
+/// ledger's syncs if both are on one disk, so chunks are small.
 const CHUNK_ENTRIES: u64 = 16_384;
 /// Most entries in one chunk when it is far behind: larger chunks touch fewer index pages per entry.
 const LARGE_CHUNK_ENTRIES: u64 = 65_536;

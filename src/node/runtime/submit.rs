@@ -46,8 +46,8 @@ struct Pending {
 }
 
 impl NodeHandle {
-    /// Submits a write to the leader, over one hop if need be, and waits until its entry is committed. Retries within the
-    /// deadline when leadership changes.
+    /// Submits a write to the leader, over one hop if need be, and waits until its entry is committed. Retries within
+    /// the deadline when leadership changes.
     ///
     /// # Errors
     /// [`SubmitError`] says whether nothing moved or the outcome is unknown.
@@ -118,8 +118,8 @@ impl NodeHandle {
         }
     }
 
-    /// The outcome of a request whose key an entry already holds: the same request gets the same answer, a fence gets the
-    /// entry that came first, and any other request is rejected.
+    /// The outcome of a request whose key an entry already holds: the same request gets the same answer, a fence gets
+    /// the entry that came first, and any other request is rejected.
     fn outcome_of_repetition(
         &self,
         entry: Arc<Entry>,
@@ -145,7 +145,8 @@ impl NodeHandle {
         tokio::select! {
             biased;
             outcome = self.shared.forwarder.forward(leader, proposal, deadline) => outcome,
-            // A leader that hangs keeps its connections and never answers; its successor knows what became of the write.
+            // A leader that hangs keeps its connections and never answers; its successor knows what became of the
+            // write.
             () = self.is_replaced(leader) => WriteOutcome::Unknown,
         }
     }

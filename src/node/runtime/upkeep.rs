@@ -1,5 +1,5 @@
-//! Background checks of the ledger: the watermark, which reveals a ledger that lost its end, and the scrubber, which reads
-//! all entries again and again and checks their chain.
+//! Background checks of the ledger: the watermark, which reveals a ledger that lost its end, and the scrubber, which
+//! reads all entries again and again and checks their chain.
 
 use std::time::Duration;
 

@@ -30,8 +30,8 @@ const URL_HINT: &str = "a URL such as http://host:7101, without a path";
 const ADDRESS_HINT: &str = "an address and a port such as 127.0.0.1:7101";
 
 impl Settings {
-    /// Merges defaults, the file and the environment, each overriding the one before, and checks the result. Variables that
-    /// do not begin with `QUORAPAY_` are ignored; an empty one counts as not set.
+    /// Merges defaults, the file and the environment, each overriding the one before, and checks the result. Variables
+    /// that do not begin with `QUORAPAY_` are ignored; an empty one counts as not set.
     ///
     /// # Errors
     /// The first [`SettingsError`] found.
@@ -230,8 +230,8 @@ fn log_format(layers: &mut Layers) -> Result<LogFormat, SettingsError> {
     }
 }
 
-/// One late heartbeat must not look like silence to a follower, and a leader must not step down before its followers give
-/// up on it.
+/// One late heartbeat must not look like silence to a follower, and a leader must not step down before its followers
+/// give up on it.
 fn timing(layers: &mut Layers) -> Result<Timing, SettingsError> {
     let heartbeat_ms = number(layers, "heartbeat_ms", WAIT_MS)?;
     let heartbeat_timeout_ms = number(layers, "heartbeat_timeout_ms", WAIT_MS)?;

@@ -39,15 +39,16 @@ pub trait PeerService: Clone + Send + Sync + 'static {
     /// Answers a request of the protocol. Waits while the node's queue is full.
     fn rpc(&self, from: NodeId, request: Request) -> impl Future<Output = Result<Response, Stopped>> + Send;
 
-    /// Takes client writes that another node forwards; they are not forwarded again. The outcomes are in the order of the
-    /// writes, and there by the deadline.
+    /// Takes client writes that another node forwards; they are not forwarded again. The outcomes are in the order of
+    /// the writes, and there by the deadline.
     fn propose(
         &self,
         proposals: Vec<Proposal>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, Stopped>> + Send;
 
-    /// Begins to hand the leadership over, to the best follower if none is named. Says whether this node leads and began.
+    /// Begins to hand the leadership over, to the best follower if none is named. Says whether this node leads and
+    /// began.
     fn transfer(&self, successor: Option<NodeId>) -> impl Future<Output = Result<bool, Stopped>> + Send;
 
     /// This node's status, as JSON.
@@ -114,7 +115,8 @@ impl<S: Send + Sync> FromRequestParts<PeerServer<S>> for Peer {
     }
 }
 
-/// The sender of a request, if it is a peer of this cluster. The secret is checked first: a stranger learns nothing else.
+/// The sender of a request, if it is a peer of this cluster. The secret is checked first: a stranger learns nothing
+/// else.
 fn sender(identity: &PeerIdentity, headers: &HeaderMap) -> Result<NodeId, Refusal> {
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     if !identity.secret_matches(header(SECRET_HEADER)) {

@@ -64,7 +64,8 @@ pub async fn verify(data_dir: &Path, mut progress: impl FnMut(u64, u64)) -> Resu
     audit.open_views(data_dir).await?;
     audit.check_end(data_dir, &ledger)?;
     let projected = audit.report.projected.unwrap_or_default();
-    // Only committed entries are projected, so the projected index may be above the ledger's commit index, a lower bound.
+    // Only committed entries are projected, so the projected index may be above the ledger's commit index, a lower
+    // bound.
     let committed = ledger.commit_index.max(projected).min(ledger.last_index);
     let upto = if lock.is_some() { ledger.last_index } else { committed };
     while audit.report.verified.index < upto && !audit.broken {
@@ -166,8 +167,8 @@ impl Audit {
         self.look_up(&expected).await
     }
 
-    /// Restores in the bank what it does not keep and the entry is compared with: a payment that has not changed before.
-    /// Also checks that the original of a batch's repeated payment is where the batch says.
+    /// Restores in the bank what it does not keep and the entry is compared with: a payment that has not changed
+    /// before. Also checks that the original of a batch's repeated payment is where the batch says.
     async fn recall_truth(&mut self, ledger: &LedgerReader, entry: &Entry) -> Result<Result<(), Finding>, AuditError> {
         let diverged = |reason: String| Ok(Err(Finding::Diverged { index: entry.index, reason }));
         match entry.operation() {

@@ -1,8 +1,8 @@
-//! The offline audit of a node's ledger: the hash chain entry by entry, the bank replayed from nothing, double entry, and the
-//! views compared with all of it. Also rebuilds the views.
+//! The offline audit of a node's ledger: the hash chain entry by entry, the bank replayed from nothing, double entry,
+//! and the views compared with all of it. Also rebuilds the views.
 //!
-//! An audit changes nothing and needs no running node; if one runs, it audits what is committed. This module knows the files
-//! of a data directory and nothing of the event loop.
+//! An audit changes nothing and needs no running node; if one runs, it audits what is committed. This module knows the
+//! files of a data directory and nothing of the event loop.
 
 mod audit;
 mod finding;

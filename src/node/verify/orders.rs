@@ -6,8 +6,8 @@ use quorapay_core::domain::{
     Bank, MinorUnits, Operation, OrderId, OrderState, PaymentOutcome, PaymentRequest, Rejection,
 };
 
-/// Compares the state of the order that each payment names as the one before it with the bank of the audit, which has every
-/// order. A bank accepts what a payment says of an order that it does not have.
+/// Compares the state of the order that each payment names as the one before it with the bank of the audit, which has
+/// every order. A bank accepts what a payment says of an order that it does not have.
 pub(super) fn check_orders(bank: &Bank, operation: &Operation) -> Result<(), String> {
     let payments: Vec<(&PaymentRequest, Option<OrderState>, PaymentOutcome)> = match operation {
         Operation::Payment(payment) => vec![(&payment.request, payment.order_before, payment.outcome)],

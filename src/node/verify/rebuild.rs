@@ -11,12 +11,13 @@ use quorapay_core::replication::Position;
 /// Entries projected at a time: the larger, the cheaper each; about 30 MiB of memory.
 const REBUILD_ENTRIES: usize = 65_536;
 
-/// Rebuilds the views in `data_dir` from the committed part of the ledger, verifying the chain on the way. The node must
-/// be stopped. `progress` is called with the number of entries done and their total. Returns the projected position.
+/// Rebuilds the views in `data_dir` from the committed part of the ledger, verifying the chain on the way. The node
+/// must be stopped. `progress` is called with the number of entries done and their total. Returns the projected
+/// position.
 ///
 /// # Errors
-/// [`AuditError::Ledger`] with [`Locked`](crate::ledger::LedgerError::Locked) if a node runs; [`AuditError::Unverified`] if the ledger
-/// does not verify; otherwise if the disk fails.
+/// [`AuditError::Ledger`] with [`Locked`](crate::ledger::LedgerError::Locked) if a node runs;
+/// [`AuditError::Unverified`] if the ledger does not verify; otherwise if the disk fails.
 pub async fn rebuild_views(data_dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Position, AuditError> {
     let _lock = DirectoryLock::take(data_dir)?;
     let ledger = inspect(data_dir).await?;

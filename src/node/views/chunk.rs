@@ -1,5 +1,5 @@
-//! What a chunk of consecutive entries changes in the views, aggregated in memory: each account, balance, payment and order
-//! once, keys in the order of their digests. Pure.
+//! What a chunk of consecutive entries changes in the views, aggregated in memory: each account, balance, payment and
+//! order once, keys in the order of their digests. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Views of the ledger, in SQLite: keys, accounts, balances, holds, orders, and the indexes of lists and statements.
 //!
-//! Everything here is derived from log entries and is as of one projected index; what is younger is answered from memory
-//! and the ledger. The file may be deleted, and is created anew when it is missing, damaged or of another ledger. This
-//! module knows entries and their outcomes; it knows neither the ledger's file nor when to project.
+//! Everything here is derived from log entries and is as of one projected index; what is younger is answered from
+//! memory and the ledger. The file may be deleted, and is created anew when it is missing, damaged or of another
+//! ledger. This module knows entries and their outcomes; it knows neither the ledger's file nor when to project.
 //!
 //! | file | what |
 //! |---|---|

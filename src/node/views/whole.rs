@@ -37,8 +37,8 @@ pub struct ViewsContents {
 }
 
 impl ViewsReader {
-    /// All accounts with their balances, all open holds with the orders that they pay, and the position as of which they
-    /// are.
+    /// All accounts with their balances, all open holds with the orders that they pay, and the position as of which
+    /// they are.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
