@@ -1,4 +1,4 @@
-//! A whole node from its settings: binds its ports, runs until it is told to stop, and stops in order.
+//! A whole node from its settings: binds its ports, runs until shutdown, and stops in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use quorapay_core::replication::Limits;
 /// How long a stopping node continues to answer the requests that it has.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_000);
 
-/// Why a node did not start, or stopped without being told to.
+/// Why a node did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A port is in use, or its address is not one of this machine.

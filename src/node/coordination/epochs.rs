@@ -25,8 +25,8 @@ async fn read_counter(session: &Session, layout: &Layout) -> Result<Counter, Err
     Ok(Counter { record: layout::decode(&data), version: stat.version })
 }
 
-/// The newest epoch taken by any node, and the znode's version. An unreadable counter counts as zero: whoever takes an
-/// epoch names the lowest acceptable one, above every promise that it knows.
+/// The newest epoch taken by any node, and the znode's version. An unreadable counter counts as zero: a node that takes
+/// an epoch names the lowest acceptable one, above every promise that it knows.
 async fn newest(session: &Session, layout: &Layout) -> Result<(Epoch, i32), Error> {
     let counter = read_counter(session, layout).await?;
     Ok((counter.record.map_or(Epoch(0), |record| record.epoch), counter.version))

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tickets_are_ordered_by_number_and_strangers_are_no_tickets() {
+    fn tickets_are_ordered_by_number_and_other_names_are_not_tickets() {
         let mut tickets: Vec<_> =
             ["n-0000000010", "n-0000000009", "n-x", "m-1", "n-"].into_iter().filter_map(Ticket::parse).collect();
         tickets.sort();

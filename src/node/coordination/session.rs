@@ -73,7 +73,7 @@ impl Session {
             timeout(connect_timeout, connector.connect(&config.servers)).await.unwrap_or(Err(Error::Timeout))?;
         let negotiated = client.session_timeout();
         if negotiated != config.session_timeout {
-            tracing::info!(asked = ?config.session_timeout, ?negotiated, "ZooKeeper set another session timeout");
+            tracing::info!(requested = ?config.session_timeout, ?negotiated, "ZooKeeper set another session timeout");
         }
         let states = client.state_watcher();
         Ok(Self { client, states, access: layout::access(config.credential.is_some()), operation_timeout })

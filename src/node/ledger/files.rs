@@ -56,7 +56,7 @@ pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(CACHED_STATEMENTS)
 }
 
-/// How the file is opened to write the WAL back while the writer goes on.
+/// How the file is opened to write the WAL back while the writer continues.
 pub(super) fn checkpoint_options(path: &Path) -> SqliteConnectOptions {
     writer_options(path).create_if_missing(false).thread_name(|_| "ledger-wal".to_owned())
 }

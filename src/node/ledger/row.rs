@@ -23,16 +23,24 @@ use quorapay_core::replication::{Entry, EntryBody, Hash};
 pub(super) const COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, \
                                   to_account, amount, currency, from_balance, to_balance, hash, detail";
 
-/// [`COLUMNS`] for reading many rows: SQLite's thread reads ahead, and the detail of a large batch may be as large as
-/// all the others together. Details above 64 KiB are left out and read one by one; below, a statement for each would
-/// cost more than it saves.
-pub(super) const LIGHT_COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, \
-                                        from_account, to_account, amount, currency, from_balance, to_balance, hash, \
-                                        CASE WHEN kind = 'batch' AND octet_length(detail) > 65536 THEN NULL \
-                                        ELSE detail END";
+// A macro, because the SQL below needs it as a literal.
+macro_rules! light_bytes {
+    () => {
+        65536
+    };
+}
 
-/// The largest detail that [`LIGHT_COLUMNS`] includes.
-const LIGHT_BYTES: usize = 65_536;
+/// The largest detail that [`LIGHT_COLUMNS`] includes. Reading one below it separately would cost more than it saves.
+const LIGHT_BYTES: usize = light_bytes!();
+
+/// [`COLUMNS`] for reading many rows: SQLite's thread reads ahead, and the detail of a large batch may be as large as
+/// all the others together. Details above [`LIGHT_BYTES`] are left out and read one by one.
+pub(super) const LIGHT_COLUMNS: &str = concat!(
+    "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, to_account, amount, currency, ",
+    "from_balance, to_balance, hash, CASE WHEN kind = 'batch' AND octet_length(detail) > ",
+    light_bytes!(),
+    " THEN NULL ELSE detail END"
+);
 
 /// The number of [`COLUMNS`].
 pub(super) const COLUMN_COUNT: usize = 14;
@@ -231,12 +239,12 @@ fn movement_and_detail(body: &EntryBody) -> (Movement<'_>, Option<String>) {
 }
 
 fn of_change(change: &PaymentChange) -> (Movement<'_>, Option<String>) {
-    let asked = change.change.named_amount();
+    let requested = change.change.named_amount();
     let (amount, requested, rejection, balances) = match change.outcome {
         PaymentChangeOutcome::Applied { amount, from_balance, to_balance } => {
-            (Some(amount), asked, None, (Some(from_balance), Some(to_balance)))
+            (Some(amount), requested, None, (Some(from_balance), Some(to_balance)))
         }
-        PaymentChangeOutcome::Rejected(rejection) => (asked, None, Some(rejection), (None, None)),
+        PaymentChangeOutcome::Rejected(rejection) => (requested, None, Some(rejection), (None, None)),
     };
     let before = change.before.as_deref();
     let movement = Movement { amount, balances, ..Movement::of_state(before) };
@@ -265,11 +273,11 @@ pub(super) fn index_of(row: &SqliteRow) -> Result<LogIndex, LedgerError> {
 /// [`LedgerError::Damaged`] for a row that [`bind_entry`] cannot have written.
 pub(super) fn read_entry(row: &SqliteRow) -> Result<Arc<Entry>, LedgerError> {
     let index = index_of(row)?;
-    let told = |error: LedgerError| match error {
+    let located = |error: LedgerError| match error {
         LedgerError::Damaged(reason) => LedgerError::Damaged(format!("entry {index}: {reason}")),
         other => other,
     };
-    read_at(row, index).map(Arc::new).map_err(told)
+    read_at(row, index).map(Arc::new).map_err(located)
 }
 
 fn read_at(row: &SqliteRow, index: LogIndex) -> Result<Entry, LedgerError> {

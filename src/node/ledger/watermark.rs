@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watermark_with_any_flipped_bit_says_nothing() {
+    fn a_watermark_with_any_flipped_bit_is_ignored() {
         let whole = encode(&position());
         for at in 0..whole.len() - 1 {
             let mut bytes = whole.clone().into_bytes();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_watermark_says_nothing() {
+    fn a_cut_watermark_is_ignored() {
         let whole = encode(&position());
         for length in 0..whole.len() - 1 {
             assert_eq!(decode(&whole[..length]), None, "{length} bytes");

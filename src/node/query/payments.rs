@@ -61,7 +61,7 @@ impl<M: EngineMemory> Queries<M> {
 
     /// The states of payments as of `at`, in the order given; each comes with the state in which it was decided.
     ///
-    /// Memory is asked first: what it has forgotten by then is in the views when they are asked afterwards.
+    /// Memory is read first: what it has forgotten by then is in the views when they are read afterwards.
     pub(super) async fn states_at(
         &self,
         decided: Vec<(PaymentId, PaymentState)>,

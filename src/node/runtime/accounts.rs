@@ -7,7 +7,7 @@ use quorapay_core::domain::{AccountId, AccountState, Currency, LogIndex};
 
 use super::handle::NodeHandle;
 
-/// Most accounts on one page.
+/// Most accounts on one page, whatever the caller requests: the event loop copies them.
 const MAX_ACCOUNTS: usize = 1_000;
 
 /// An account as of one index.

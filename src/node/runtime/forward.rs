@@ -13,7 +13,7 @@ use quorapay_core::domain::Proposal;
 use quorapay_core::replication::NodeId;
 
 /// Most writes in one batch.
-const MAX_BATCH: usize = 512;
+const MAX_BATCH_WRITES: usize = 512;
 /// Bytes of the writes in one batch. A single write may be larger: it travels alone.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Most batches in flight to one peer.
@@ -95,7 +95,7 @@ fn gather(
 ) -> Vec<Forwarded> {
     let mut bytes = first.proposal.request.encoded_len();
     let mut batch = vec![first];
-    while batch.len() < MAX_BATCH
+    while batch.len() < MAX_BATCH_WRITES
         && let Ok(write) = waiting.try_recv()
     {
         bytes += write.proposal.request.encoded_len();
@@ -157,7 +157,10 @@ mod tests {
         assert_eq!(gather(write(0), &mut waiting, &mut left_over).len(), 2);
         let large = left_over.take().expect("the large one did not fit");
         assert_eq!(gather(large, &mut waiting, &mut left_over).len(), 1);
-        assert_eq!(gather(left_over.take().expect("nothing fits beside it"), &mut waiting, &mut left_over).len(), 1);
+        assert_eq!(
+            gather(left_over.take().expect("nothing else fits its batch"), &mut waiting, &mut left_over).len(),
+            1
+        );
         assert!(left_over.is_none());
     }
 }

@@ -180,7 +180,7 @@ impl NodeHandle {
 fn within_answer(outcome: WriteOutcome, bytes: &mut usize) -> WriteOutcome {
     match outcome {
         WriteOutcome::Committed(committed) if *bytes > ANSWER_BYTES => {
-            tracing::debug!(index = %committed.entry.index, "an answer did not fit and is asked for again");
+            tracing::debug!(index = %committed.entry.index, "an outcome did not fit the answer; the sender will repeat its request");
             WriteOutcome::Unknown
         }
         WriteOutcome::Committed(committed) => {

@@ -51,7 +51,7 @@ fn round_trips<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]
     assert_eq!(encode(&again, 0), written);
 }
 
-/// An entry reaches a follower, and whoever forwarded its proposal, as the leader has it.
+/// An entry reaches a follower, and the node that forwarded its proposal, unchanged.
 pub(crate) fn entry(entry: &Arc<Entry>, previous: &Hash) {
     let unchained: quorapay_core::replication::UnchainedEntry =
         decode(&encode(&entry.unchained(), 0)).expect("an entry is readable");

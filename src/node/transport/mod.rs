@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `POST /peer/rpc` | one request of the protocol → one response | replication, elections, read indexes |
 //! | `POST /peer/propose` | a batch of proposals → their outcomes | client writes, one hop to the leader |
-//! | `POST /peer/transfer` | the wanted successor → whether it was begun | leadership transfer, asked of the leader |
+//! | `POST /peer/transfer` | the wanted successor → whether it has begun | a leadership transfer, requested of the leader |
 //! | `GET /peer/status` | → JSON | the node's status |
 //! | `GET /peer/presence` | → a body that never ends | its end shows that the process is gone |
 //!

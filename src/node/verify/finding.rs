@@ -1,4 +1,4 @@
-//! What an audit can find, for people and for programs.
+//! What an audit can find, as text and as JSON.
 
 use serde::Serialize;
 

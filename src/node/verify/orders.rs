@@ -1,4 +1,4 @@
-//! Checks what payments say of their orders.
+//! Checks the orders that payments name.
 
 use std::collections::BTreeMap;
 
