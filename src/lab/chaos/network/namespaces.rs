@@ -22,7 +22,7 @@ pub(in crate::chaos) struct Namespaces {
 }
 
 fn ip(endpoint: Endpoint) -> Ipv4Addr {
-    let number = |number: usize| u8::try_from(number).expect("there are few setup");
+    let number = |number: usize| u8::try_from(number).expect("there are few processes");
     match endpoint {
         Endpoint::Node(node) => Ipv4Addr::new(10, 77, 0, 1 + number(node)),
         Endpoint::ZooKeeper(server) => Ipv4Addr::new(10, 77, 0, 101 + number(server)),
