@@ -15,9 +15,13 @@ pub mod coordination;
 pub mod fuzzing;
 pub mod http;
 pub mod ledger;
+mod port;
+pub mod query;
 pub mod runtime;
+mod schema;
 pub mod serve;
 pub mod settings;
+mod sqlite;
 #[cfg(test)]
 mod stored;
 pub mod transport;

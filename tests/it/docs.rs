@@ -19,13 +19,23 @@ const TOP_LEVEL: &[&str] = &[
     "Dockerfile",
     "docker-compose.yml",
     "README.md",
+    "LICENSE",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "deny.toml",
+    "rust-toolchain.toml",
+    ".editorconfig",
+    ".env.example",
+    ".github",
     "rustfmt.toml",
     ".clippy.toml",
 ];
 
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut documents = vec![root.join("README.md")];
+    let mut documents: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(|name| root.join(name)).to_vec();
     for folder in ["docs", "runbooks"] {
         gather(&root.join(folder), &mut documents);
     }

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Modules with what each may import.
+type Layers = &'static [(&'static str, &'static [&'static str])];
+
 /// The rooms whose modules have an order of their own. What one crate may use of another stands in the manifests.
-const ROOMS: &[(&str, &[(&str, &[&str])])] = &[
+const ROOMS: &[(&str, Layers)] = &[
     (
         "core",
         &[

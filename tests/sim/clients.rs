@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, IdempotencyKey, OperationRequest, PaymentId, PaymentOutcome, Proposal};
-use quorapay_core::engine::{Answer, CallerId, Input};
+use quorapay_core::engine::{CallerId, Input, ProposalOutcome};
 use quorapay_core::replication::ReadId;
 
 use super::knobs::{Knobs, MILLI, SECOND};
@@ -293,13 +293,13 @@ impl World {
     }
 
     /// A core answers a caller: the oracle judges the answer, the client hears of it.
-    pub(crate) fn caller_answered(&mut self, node: usize, caller: CallerId, answer: &Answer) {
+    pub(crate) fn caller_answered(&mut self, node: usize, caller: CallerId, outcome: &ProposalOutcome) {
         self.trace.note(self.now, node, "answer", [caller.0, 0]);
         let attempt = self.clients.attempts.get_mut(&caller.0).expect("only callers are answered");
         assert!(!std::mem::replace(&mut attempt.answered, true), "{caller:?} was answered twice");
         let (client, number) = (attempt.client, attempt.intent);
-        self.oracle.answered(&self.clients.intents[number], answer, &self.nodes);
-        if let Answer::Decided(entry) = answer {
+        self.oracle.answered(&self.clients.intents[number], outcome, &self.nodes);
+        if let ProposalOutcome::Decided(entry) = outcome {
             let operation = entry.operation().expect("what is decided is an operation");
             for payment in operation.payments() {
                 // Of those that were refused a few do: there is nothing to change about them.
@@ -313,13 +313,13 @@ impl World {
             }
             self.clients.decided_by[node] = self.clients.decided_by[node].max(caller.0);
         }
-        let news = match answer {
-            Answer::Decided(_) | Answer::Repeated { .. } => {
+        let news = match outcome {
+            ProposalOutcome::Decided(_) | ProposalOutcome::Repeated { .. } => {
                 self.clients.last_answering = node;
                 News::Settled
             }
-            Answer::NotLeading | Answer::Overloaded => News::NotTaken,
-            Answer::Lost => News::Lost,
+            ProposalOutcome::NotLeading | ProposalOutcome::Overloaded => News::NotTaken,
+            ProposalOutcome::Unknown => News::Lost,
         };
         let delay = self.random.between(50, 500);
         self.send_news(delay, client, caller.0, news);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use quorapay_core::domain::{KeyDigest, OrderDigest};
 use quorapay_core::domain::{LogIndex, Timestamp};
-use quorapay_core::engine::{self, Engine, EngineStart, Wanted};
+use quorapay_core::engine::{Engine, EngineStart, LookupRequest, LookupResult};
 use quorapay_core::replication::{
     Configuration, Entry, EntryBody, EpochSpan, Persist, PersistId, Position, Promise, ReplicaConfig, ReplicaStart,
     StoreId,
@@ -32,7 +32,7 @@ pub(crate) fn index_of_last(rows: &[Arc<Entry>]) -> LogIndex {
 pub(crate) struct Damaged(pub(crate) &'static str);
 
 /// What a start finds.
-pub(crate) enum Found {
+pub(crate) enum Opened {
     /// A ledger that as far as one can see is whole.
     Whole(Box<Start>),
     /// A ledger that is moved aside at once.
@@ -180,9 +180,9 @@ impl Disk {
         self.views.projected()
     }
 
-    /// What the views and the ledger say to a question.
-    pub(crate) fn find(&self, wanted: &Wanted) -> engine::Found {
-        self.views.find(wanted, &self.rows)
+    /// What the views and the ledger hold of a request.
+    pub(crate) fn look_up(&self, request: &LookupRequest) -> LookupResult {
+        self.views.look_up(request, &self.rows)
     }
 
     /// Moves the watermark on to what the process has applied.
@@ -231,25 +231,25 @@ impl Disk {
 
     /// What a process finds that starts on this disk. Only the last `verified` entries and those above the commit
     /// index are verified, and those that are missing in the views.
-    pub(crate) fn start(&mut self, verified: u64, random: &mut Random) -> Found {
+    pub(crate) fn start(&mut self, verified: u64, random: &mut Random) -> Opened {
         self.last_write = PersistId(0);
         let last = self.last_index();
         if self.condemned {
-            return Found::Damaged(Damaged("it was condemned"));
+            return Opened::Damaged(Damaged("it was condemned"));
         }
         if self.commit_index > last || self.watermark.index > last {
-            return Found::Damaged(Damaged("it ends below what was committed"));
+            return Opened::Damaged(Damaged("it ends below what was committed"));
         }
         let verified_from = LogIndex(self.commit_index.0.min(last.0.saturating_sub(verified)));
         if let Err(damaged) = self.read_chain(verified_from, last, usize::MAX) {
-            return Found::Damaged(damaged);
+            return Opened::Damaged(damaged);
         }
         if self.watermark.index.0 > 0 && self.stored(self.watermark.index).map(|e| e.position()) != Some(self.watermark)
         {
-            return Found::Damaged(Damaged("it differs from its watermark"));
+            return Opened::Damaged(Damaged("it differs from its watermark"));
         }
         if self.views.projected() > last {
-            return Found::DamagedInReplay(Damaged("it ends below what its views hold"));
+            return Opened::DamagedInReplay(Damaged("it ends below what its views hold"));
         }
         if random.chance(100) {
             self.views.lose_some(random, &self.rows);
@@ -257,9 +257,9 @@ impl Disk {
         // Only committed entries are ever projected, so the views may know a higher commit index than the ledger.
         let commit_index = self.commit_index.max(self.views.projected());
         if let Err(damaged) = self.read_chain(self.views.projected(), commit_index, usize::MAX) {
-            return Found::DamagedInReplay(damaged);
+            return Opened::DamagedInReplay(damaged);
         }
-        Found::Whole(Box::new(self.replay(commit_index, verified_from)))
+        Opened::Whole(Box::new(self.replay(commit_index, verified_from)))
     }
 
     /// The bank comes from the views, brought up to date by what the ledger holds above them.

@@ -5,7 +5,7 @@ use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
 use quorapay_core::replication::{Event, Persist};
 
-use super::disk::{Damaged, Found, Start};
+use super::disk::{Damaged, Opened, Start};
 use super::knobs::{MILLI, SECOND};
 use super::node::Node;
 use super::world::{Happening, World};
@@ -24,13 +24,13 @@ impl World {
     pub(crate) fn open_ledger(&mut self, node: usize) -> Option<Start> {
         loop {
             match self.nodes[node].disk.start(self.knobs.verified_at_start, &mut self.random) {
-                Found::Whole(start) => return Some(*start),
-                Found::Damaged(damaged) => {
+                Opened::Whole(start) => return Some(*start),
+                Opened::Damaged(damaged) => {
                     self.trace.show("damaged", &damaged);
                     self.met.insert("damage found at start");
                     self.replace_disk(node);
                 }
-                Found::DamagedInReplay(damaged) => {
+                Opened::DamagedInReplay(damaged) => {
                     self.trace.show("damaged in replay", &damaged);
                     self.met.insert("damage found in replay");
                     self.nodes[node].disk.condemned = true;

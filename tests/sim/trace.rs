@@ -1,18 +1,32 @@
 //! What a run did, as one number: every event goes into a rolling hash, so that two runs of one seed can be compared.
-//! With `TRACE=1` each event is a line on standard error too, made from the same words.
+//! With `TRACE=1` each event is a line on standard error too, made from the same words. With `FINGERPRINTS=file` the text
+//! of every protocol effect goes into the hash as well.
 
-use std::fmt::Write as _;
+use std::fmt::{Debug, Write};
 
 /// The rolling hash over all events, and optionally their text.
 pub(crate) struct Trace {
     hash: u64,
     events: u64,
     written: bool,
+    /// Whether the text of every protocol effect is part of the hash: several times slower.
+    with_effects: bool,
+}
+
+/// Adds formatted text to a rolling hash without building it.
+struct TextHasher<'a>(&'a mut u64);
+
+impl Write for TextHasher<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        *self.0 = text.bytes().fold(*self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3));
+        Ok(())
+    }
 }
 
 impl Trace {
-    pub(crate) const fn new(written: bool) -> Self {
-        Self { hash: 0xCBF2_9CE4_8422_2325, events: 0, written }
+    pub(crate) fn new(written: bool) -> Self {
+        let with_effects = std::env::var_os("FINGERPRINTS").is_some();
+        Self { hash: 0xCBF2_9CE4_8422_2325, events: 0, written, with_effects }
     }
 
     /// Notes one event. The numbers say what it was about; their meaning depends on `what`.
@@ -30,6 +44,13 @@ impl Trace {
         }
     }
 
+    /// Adds the text of a protocol effect to the hash, if this run is to be compared with another revision's.
+    pub(crate) fn note_effect(&mut self, effect: &dyn Debug) {
+        if self.with_effects {
+            let _ = write!(TextHasher(&mut self.hash), "{effect:?}");
+        }
+    }
+
     /// Adds words for a reader to the written trace; they are no part of the hash.
     pub(crate) fn explain(&self, words: impl FnOnce(&mut String)) {
         if self.written {
@@ -40,7 +61,7 @@ impl Trace {
     }
 
     /// Adds a value for a reader to the written trace.
-    pub(crate) fn show(&self, what: &str, value: &dyn std::fmt::Debug) {
+    pub(crate) fn show(&self, what: &str, value: &dyn Debug) {
         self.explain(|line| {
             let _ = write!(line, "{what} {value:?}");
             line.truncate(line.char_indices().nth(600).map_or(line.len(), |(at, _)| at));

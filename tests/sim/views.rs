@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Bank, KeyDigest, OrderDigest, PaymentId, PaymentState};
-use quorapay_core::engine::{Found, Wanted};
+use quorapay_core::engine::{LookupRequest, LookupResult};
 use quorapay_core::replication::Entry;
 
 use super::disk::row;
@@ -72,21 +72,21 @@ impl Views {
         bank
     }
 
-    /// What a node's disk says to a question: the views, and behind them the ledger's rows.
-    pub(crate) fn find(&self, wanted: &Wanted, rows: &[Arc<Entry>]) -> Found {
-        let mut found = Found::default();
-        for (key, known) in &wanted.keys {
+    /// What a node's disk holds of a request: the views say where, the ledger's rows say what.
+    pub(crate) fn look_up(&self, request: &LookupRequest, rows: &[Arc<Entry>]) -> LookupResult {
+        let mut found = LookupResult::default();
+        for (key, known) in &request.keys {
             let digest = key.digest();
             if let Some(index) = known.or_else(|| self.keys.get(&digest).copied()) {
                 let operation = rows[row(index)].operation().expect("keys are held by operations");
                 found.keys.insert(digest, operation.holder_of(key, index));
             }
         }
-        for id in &wanted.payments {
+        for id in &request.payments {
             let state = self.bank.payment(*id).cloned().or_else(|| as_created(*id, rows));
             found.payments.extend(state.map(|state| (*id, state)));
         }
-        for id in &wanted.orders {
+        for id in &request.orders {
             found.orders.extend(self.bank.order(id).map(|state| (id.clone(), state)));
         }
         found

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use quorapay_core::domain::LogIndex;
-use quorapay_core::engine::{Effect, Input, SearchId, Wanted};
+use quorapay_core::engine::{Effect, Input, LookupId, LookupRequest};
 use quorapay_core::replication::{self, Event, NodeId, ReplicaConfig, Request, Response, StoreId};
 
 use super::clients::{ClientEvent, Clients};
@@ -81,11 +81,11 @@ pub(crate) enum Happening {
         life: u64,
         job: ReadJob,
     },
-    Find {
+    Lookup {
         node: usize,
         life: u64,
-        search: SearchId,
-        wanted: Wanted,
+        id: LookupId,
+        request: LookupRequest,
     },
     Project {
         node: usize,
@@ -282,7 +282,7 @@ impl World {
             | Happening::Scrub { node, life }
             | Happening::Mark { node, life }
             | Happening::ReadLog { node, life, .. }
-            | Happening::Find { node, life, .. }
+            | Happening::Lookup { node, life, .. }
             | Happening::Project { node, life }
             | Happening::Errand { node, life, .. } => (*node, *life),
             outside => unreachable!("{outside:?} is no matter of one process"),
@@ -300,11 +300,11 @@ impl World {
             }
             Happening::Persisted { .. } => self.finish_write(node),
             Happening::ReadLog { job, .. } => self.finish_read(node, job),
-            Happening::Find { search, wanted, .. } => {
+            Happening::Lookup { id, request, .. } => {
                 // Views that cannot be read just now decide nothing and keep nobody waiting.
                 let readable = !self.random.chance(20);
-                let found = readable.then(|| self.nodes[node].disk.find(&wanted));
-                self.feed(node, Input::Found { search, found });
+                let result = readable.then(|| self.nodes[node].disk.look_up(&request));
+                self.feed(node, Input::LookupDone { id, result });
             }
             Happening::Project { .. } => self.project(node, life),
             Happening::Errand { errand, .. } => self.run_errand(node, errand),
@@ -388,18 +388,19 @@ impl World {
     fn carry_out(&mut self, node: usize, effect: Effect) {
         match effect {
             Effect::Replication(effect) => self.carry_out_replication(node, effect),
-            Effect::Find { search, wanted } => {
+            Effect::Lookup { id, request } => {
                 let delay = self.random.between(50, 2 * MILLI);
                 if let Some(life) = self.life(node) {
-                    self.schedule(delay, Happening::Find { node, life, search, wanted });
+                    self.schedule(delay, Happening::Lookup { node, life, id, request });
                 }
             }
-            Effect::Answer { caller, answer } => self.caller_answered(node, caller, &answer),
+            Effect::Answer { caller, outcome } => self.caller_answered(node, caller, &outcome),
         }
     }
 
     fn carry_out_replication(&mut self, node: usize, effect: replication::Effect) {
         use replication::Effect;
+        self.trace.note_effect(&effect);
         match effect {
             Effect::Persist(write) => self.begin_write(node, write),
             Effect::Send { id, to, request } => self.send_request(node, id, &to, request),

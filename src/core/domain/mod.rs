@@ -33,7 +33,7 @@ pub use idempotency::{IdempotencyKey, IdempotencyKeyError, KeyDigest};
 pub use money::{MinorUnits, MoneyError};
 pub use operation::{KeyFence, Operation, OperationRequest, Proposal};
 pub use order::{OrderCap, OrderDigest, OrderId, OrderIdError, OrderState};
-pub use payment::{Capture, MAX_HOLD_SECONDS, Payment, PaymentOutcome, PaymentRequest, USUAL_HOLD_SECONDS};
+pub use payment::{Capture, DEFAULT_HOLD_SECONDS, MAX_HOLD_SECONDS, Payment, PaymentOutcome, PaymentRequest};
 pub use payment_change::{Expiry, PaymentChange, PaymentChangeKind, PaymentChangeOutcome};
 pub use payment_id::{PaymentId, PaymentIdError};
 pub use payment_state::{HoldEnd, PaymentState, PaymentStatus};

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// How long a hold lives where the caller does not say: seven days, as card schemes do.
-pub const USUAL_HOLD_SECONDS: u32 = 7 * 24 * 60 * 60;
+pub const DEFAULT_HOLD_SECONDS: u32 = 7 * 24 * 60 * 60;
 
 /// How long a hold may live at most.
 pub const MAX_HOLD_SECONDS: u32 = 90 * 24 * 60 * 60;

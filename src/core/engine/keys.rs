@@ -1,39 +1,38 @@
-//! Which idempotency keys the ledger holds, for the leader's question "have I seen this one?"
+//! Which idempotency keys are used, for the leader's check of each proposal.
 //!
-//! Keys younger than the views are held exactly. Older ones are in the views, on disk; a Bloom filter over them answers
-//! nearly every new key without a read.
+//! Keys of entries above the projected index are held exactly. Older keys are in the views, on disk; a Bloom filter over
+//! them recognises nearly every new key without a read.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::domain::KeyDigest;
-use crate::domain::LogIndex;
+use crate::domain::{KeyDigest, LogIndex};
 
-use super::filter::Filter;
+use super::bloom_filter::BloomFilter;
 
-/// Keys moved out of memory at a time, at least: a fraction of a millisecond's work.
-const MOVED_AT_ONCE: usize = 256;
+/// Keys that each poll may move into the Bloom filter, whatever has arrived: a fraction of a millisecond's work.
+const MIN_MOVED_PER_POLL: usize = 256;
 
-/// What is known of a key.
+/// What memory knows about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// The entry at this index holds it.
-    At(LogIndex),
-    /// The views may hold it.
-    Maybe,
-    /// No entry holds it.
-    Never,
+pub(super) enum KeyStatus {
+    /// The entry at this index holds the key.
+    UsedAt(LogIndex),
+    /// The views may hold the key.
+    PerhapsInViews,
+    /// No entry holds the key.
+    Unused,
 }
 
-/// See the module.
+/// The used keys: the recent ones exactly, the projected ones approximately.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     recent: BTreeMap<KeyDigest, LogIndex>,
     /// The same keys in the order of their entries.
     by_index: VecDeque<(LogIndex, KeyDigest)>,
-    older: Filter,
+    in_views: BloomFilter,
     projected: LogIndex,
     /// Keys added since the last move.
-    arrived: usize,
+    added_since_move: usize,
 }
 
 impl Keys {
@@ -45,48 +44,48 @@ impl Keys {
         self.projected
     }
 
-    pub(super) fn find(&self, digest: KeyDigest) -> Seen {
+    pub(super) fn find(&self, digest: KeyDigest) -> KeyStatus {
         if let Some(index) = self.recent.get(&digest) {
-            Seen::At(*index)
-        } else if self.older.may_hold(&digest.0) {
-            Seen::Maybe
+            KeyStatus::UsedAt(*index)
+        } else if self.in_views.may_contain(&digest.0) {
+            KeyStatus::PerhapsInViews
         } else {
-            Seen::Never
+            KeyStatus::Unused
         }
     }
 
-    pub(super) fn appended(&mut self, digest: KeyDigest, index: LogIndex) {
-        self.arrived += 1;
+    pub(super) fn on_appended(&mut self, digest: KeyDigest, index: LogIndex) {
+        self.added_since_move += 1;
         self.recent.insert(digest, index);
         self.by_index.push_back((index, digest));
     }
 
-    pub(super) fn truncated_after(&mut self, index: LogIndex) {
+    pub(super) fn on_truncated_after(&mut self, index: LogIndex) {
         while let Some((_, digest)) = self.by_index.pop_back_if(|(at, _)| *at > index) {
             self.recent.remove(&digest);
         }
     }
 
-    /// The views hold everything up to `index`.
-    pub(super) fn projected_up_to(&mut self, index: LogIndex) {
+    /// The views now hold everything up to `index`.
+    pub(super) fn on_projected(&mut self, index: LogIndex) {
         self.projected = self.projected.max(index);
     }
 
-    /// Moves some of the keys that the views hold out of memory and into the filter. A chunk of the views has tens of
-    /// thousands; moving all of them at once would keep everybody waiting.
+    /// Moves some of the projected keys into the Bloom filter. A chunk of the views has tens of thousands of keys; moving
+    /// all of them at once would delay everything else.
     pub(super) fn move_some(&mut self) {
-        // Twice what has arrived since: a backlog shrinks even while entries pour in.
-        let most = MOVED_AT_ONCE.max(2 * std::mem::take(&mut self.arrived));
-        for _ in 0..most {
+        // Twice as many as were added: a backlog shrinks at any rate of new entries.
+        let limit = MIN_MOVED_PER_POLL.max(2 * std::mem::take(&mut self.added_since_move));
+        for _ in 0..limit {
             let Some((_, digest)) = self.by_index.pop_front_if(|(at, _)| *at <= self.projected) else { return };
             self.recent.remove(&digest);
-            self.remember(digest);
+            self.add_projected(digest);
         }
     }
 
-    /// Notes a key that the views hold.
-    pub(super) fn remember(&mut self, digest: KeyDigest) {
-        self.older.insert(&digest.0);
+    /// Adds a key that the views hold.
+    pub(super) fn add_projected(&mut self, digest: KeyDigest) {
+        self.in_views.insert(&digest.0);
     }
 }
 
@@ -101,22 +100,22 @@ mod tests {
     #[test]
     fn a_key_is_found_while_recent_and_may_be_in_the_views_afterwards() {
         let mut keys = Keys::new(LogIndex(0));
-        assert_eq!(keys.find(digest(1)), Seen::Never);
-        keys.appended(digest(1), LogIndex(1));
-        assert_eq!(keys.find(digest(1)), Seen::At(LogIndex(1)));
-        keys.projected_up_to(LogIndex(1));
-        assert_eq!(keys.find(digest(1)), Seen::At(LogIndex(1)));
+        assert_eq!(keys.find(digest(1)), KeyStatus::Unused);
+        keys.on_appended(digest(1), LogIndex(1));
+        assert_eq!(keys.find(digest(1)), KeyStatus::UsedAt(LogIndex(1)));
+        keys.on_projected(LogIndex(1));
+        assert_eq!(keys.find(digest(1)), KeyStatus::UsedAt(LogIndex(1)));
         keys.move_some();
-        assert_eq!(keys.find(digest(1)), Seen::Maybe);
+        assert_eq!(keys.find(digest(1)), KeyStatus::PerhapsInViews);
     }
 
     #[test]
     fn a_truncated_key_is_forgotten() {
         let mut keys = Keys::new(LogIndex(0));
-        keys.appended(digest(1), LogIndex(1));
-        keys.appended(digest(2), LogIndex(2));
-        keys.truncated_after(LogIndex(1));
-        assert_eq!(keys.find(digest(2)), Seen::Never);
-        assert_eq!(keys.find(digest(1)), Seen::At(LogIndex(1)));
+        keys.on_appended(digest(1), LogIndex(1));
+        keys.on_appended(digest(2), LogIndex(2));
+        keys.on_truncated_after(LogIndex(1));
+        assert_eq!(keys.find(digest(2)), KeyStatus::Unused);
+        assert_eq!(keys.find(digest(1)), KeyStatus::UsedAt(LogIndex(1)));
     }
 }

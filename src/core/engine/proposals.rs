@@ -1,101 +1,68 @@
-//! A proposal's way to its entry: is its key used up, is everything in memory that the decision needs, and if not, a
-//! question to the disk while the proposal is parked.
+//! From a proposal to its entry: is its key new, and does memory hold everything that the decision needs? If not, the
+//! proposal waits for a lookup on disk.
 
-use crate::domain::LogIndex;
 use crate::domain::{
-    BatchRequest, IdempotencyKey, KeyDigest, KeyHolder, KeyHolders, OperationRequest, OrderCap, PaymentId,
-    PaymentState, Proposal,
+    BatchRequest, IdempotencyKey, KeyHolder, KeyHolders, LogIndex, OperationRequest, OrderCap, PaymentId, PaymentState,
+    Proposal,
 };
 use crate::planted::{Bug, planted};
 use crate::replication::Now;
 
-use super::keys::Seen;
-use super::{Answer, CallerId, Effect, Engine, Found, SearchId, Waiter, Wanted};
+use super::keys::KeyStatus;
+use super::lookups::{LookedUp, PendingLookup};
+use super::message::{CallerId, Effect, LookupId, LookupRequest, LookupResult, ProposalOutcome};
+use super::state::{Engine, Waiter};
 
-/// Most proposals that may wait for the disk.
-const MAX_PARKED: usize = 16_384;
+/// Proposals that may wait for lookups. Beyond that the disk is too far behind for another to be answered in time.
+const MAX_PENDING_LOOKUPS: usize = 16_384;
 
-/// A proposal for which something is being looked up.
-#[derive(Debug)]
-pub(super) struct Parked {
-    /// The projected index when the question was asked.
-    since: LogIndex,
-    caller: CallerId,
-    proposal: Proposal,
-    wanted: Wanted,
-    /// What earlier questions brought, as of the same projected index.
-    evidence: Evidence,
-}
-
-/// What the disk said to a question, with the question: what was asked for and not found is not there.
-#[derive(Debug, Default)]
-struct Evidence {
-    wanted: Wanted,
-    found: Found,
-}
-
-/// Whether a key is used up.
+/// Whether an idempotency key is used.
 enum KeyUse {
-    By(LogIndex),
-    Nobody,
-    AskTheDisk,
-}
-
-impl Evidence {
-    fn asked_for(&self, key: &IdempotencyKey) -> bool {
-        self.wanted.keys.contains_key(key)
-    }
-
-    /// Adds what the disk said to one more question.
-    fn add(&mut self, wanted: Wanted, found: Found) {
-        self.wanted.keys.extend(wanted.keys);
-        self.wanted.payments.extend(wanted.payments);
-        self.wanted.orders.extend(wanted.orders);
-        self.found.keys.extend(found.keys);
-        self.found.payments.extend(found.payments);
-        self.found.orders.extend(found.orders);
-    }
-
-    fn holder(&self, digest: KeyDigest) -> Option<KeyHolder> {
-        self.found.keys.get(&digest).copied()
-    }
+    UsedAt(LogIndex),
+    Unused,
+    /// Only the disk knows.
+    NeedsLookup,
 }
 
 impl Engine {
     pub(super) fn propose(&mut self, now: Now, caller: CallerId, proposal: Proposal) {
-        self.consider(now, caller, proposal, Evidence::default());
+        self.append_or_look_up(now, caller, proposal, LookedUp::default());
     }
 
-    /// Appends the proposal if all that its decision needs is in memory or in the evidence; else asks the disk.
-    fn consider(&mut self, now: Now, caller: CallerId, proposal: Proposal, evidence: Evidence) {
+    /// Appends the proposal if its decision needs nothing more from the disk; otherwise requests a lookup.
+    fn append_or_look_up(&mut self, now: Now, caller: CallerId, proposal: Proposal, looked_up: LookedUp) {
         if !self.replica.takes_proposals() {
-            self.answer(caller, Answer::NotLeading);
+            self.answer(caller, ProposalOutcome::NotLeading);
             return;
         }
-        let mut wanted = Wanted::default();
-        match self.use_of(&proposal.key, &evidence) {
-            // However full the tail is: a caller must not hear "not taken" of what stands in it.
-            KeyUse::By(index) => return self.repeat(caller, index, &proposal),
-            KeyUse::AskTheDisk => {
-                wanted.keys.insert(proposal.key.clone(), None);
+        let mut request = LookupRequest::default();
+        match self.key_use(&proposal.key, &looked_up) {
+            // Before the check for a full tail: "not applied" would be wrong for a proposal that is in that tail.
+            KeyUse::UsedAt(index) => return self.repeat(caller, index, &proposal),
+            KeyUse::NeedsLookup => {
+                request.keys.insert(proposal.key.clone(), None);
             }
-            KeyUse::Nobody => {}
+            KeyUse::Unused => {}
         }
-        if self.replica.tail_is_full() || self.parked.len() >= MAX_PARKED {
-            self.answer(caller, Answer::Overloaded);
+        if self.replica.tail_is_full() || self.pending_lookups.len() >= MAX_PENDING_LOOKUPS {
+            self.answer(caller, ProposalOutcome::Overloaded);
             return;
         }
         let mut holders = KeyHolders::new();
         match &proposal.request {
-            OperationRequest::Payment(payment) => self.want_order(payment.order.as_deref(), &evidence, &mut wanted),
-            OperationRequest::PaymentChange { payment, .. } => self.want_payment(*payment, &evidence, &mut wanted),
-            OperationRequest::Batch(batch) => self.want_for_batch(batch, &evidence, &mut holders, &mut wanted),
+            OperationRequest::Payment(payment) => {
+                self.require_order(payment.order.as_deref(), &looked_up, &mut request);
+            }
+            OperationRequest::PaymentChange { payment, .. } => {
+                self.require_payment(*payment, &looked_up, &mut request);
+            }
+            OperationRequest::Batch(batch) => self.require_items(batch, &looked_up, &mut holders, &mut request),
             OperationRequest::Account { .. } | OperationRequest::KeyFence => {}
         }
-        if wanted == Wanted::default() {
+        if request == LookupRequest::default() {
             self.append(now, caller, proposal, &holders);
         } else {
-            self.park(caller, proposal, wanted, evidence);
+            self.look_up(caller, proposal, request, looked_up);
         }
     }
 
@@ -108,63 +75,66 @@ impl Engine {
             && planted(Bug::RefusalBeforeCommit)
             && let Some(entry) = self.replica.cached_entry(index).cloned()
         {
-            return self.answer(caller, Answer::Decided(entry));
+            return self.answer(caller, ProposalOutcome::Decided(entry));
         }
         self.waiting.entry(index).or_default().push(Waiter { caller, repeated: None });
     }
 
-    /// The key has its entry already: the caller waits until that is committed and gets the same answer.
+    /// The entry at `index` already holds the key: the caller waits until it commits and gets the same answer.
     fn repeat(&mut self, caller: CallerId, index: LogIndex, proposal: &Proposal) {
         let fingerprint = proposal.request.fingerprint();
         if index > self.replica.commit_index() && !planted(Bug::RepeatBeforeCommit) {
             self.waiting.entry(index).or_default().push(Waiter { caller, repeated: Some(fingerprint) });
         } else {
             let entry = self.replica.cached_entry(index).cloned();
-            self.answer(caller, Answer::Repeated { index, entry, fingerprint });
+            self.answer(caller, ProposalOutcome::Repeated { index, entry, fingerprint });
         }
     }
 
-    fn use_of(&self, key: &IdempotencyKey, evidence: &Evidence) -> KeyUse {
+    fn key_use(&self, key: &IdempotencyKey, looked_up: &LookedUp) -> KeyUse {
         let digest = key.digest();
         match self.keys.find(digest) {
-            Seen::At(index) => KeyUse::By(index),
-            Seen::Never => KeyUse::Nobody,
-            Seen::Maybe if planted(Bug::KeysInMemoryOnly) => KeyUse::Nobody,
-            Seen::Maybe => match evidence.holder(digest) {
-                Some(holder) => KeyUse::By(holder.index),
-                None if evidence.asked_for(key) => KeyUse::Nobody,
-                None => KeyUse::AskTheDisk,
+            KeyStatus::UsedAt(index) => KeyUse::UsedAt(index),
+            KeyStatus::Unused => KeyUse::Unused,
+            KeyStatus::PerhapsInViews if planted(Bug::KeysInMemoryOnly) => KeyUse::Unused,
+            KeyStatus::PerhapsInViews => match looked_up.holder(digest) {
+                Some(holder) => KeyUse::UsedAt(holder.index),
+                None if looked_up.requested_key(key) => KeyUse::Unused,
+                None => KeyUse::NeedsLookup,
             },
         }
     }
 
-    fn want_order(&mut self, order: Option<&OrderCap>, evidence: &Evidence, wanted: &mut Wanted) {
+    /// Brings a payment's order into the bank, or adds it to the lookup.
+    fn require_order(&mut self, order: Option<&OrderCap>, looked_up: &LookedUp, request: &mut LookupRequest) {
         let Some(OrderCap { id, .. }) = order else { return };
-        let paid_before = self.orders.may_hold(&id.digest().0) && !planted(Bug::OrdersInMemoryOnly);
-        if self.bank.order(id).is_some() || !paid_before {
+        let perhaps_paid = self.orders.may_contain(&id.digest().0) && !planted(Bug::OrdersInMemoryOnly);
+        if self.bank.order(id).is_some() || !perhaps_paid {
             return;
         }
-        if let Some(state) = evidence.found.orders.get(id) {
+        if let Some(state) = looked_up.found.orders.get(id) {
             self.bank.recall_order(id, *state);
-        } else if !evidence.wanted.orders.contains(id) {
-            wanted.orders.insert(id.clone());
+        } else if !looked_up.requested.orders.contains(id) {
+            request.orders.insert(id.clone());
         }
     }
 
-    fn want_payment(&mut self, id: PaymentId, evidence: &Evidence, wanted: &mut Wanted) {
+    /// Brings a payment into the bank, or adds it to the lookup.
+    fn require_payment(&mut self, id: PaymentId, looked_up: &LookedUp, request: &mut LookupRequest) {
         if self.bank.payment(id).is_some() || id.index() > self.replica.commit_index() {
             return;
         }
-        let found = evidence.found.payments.get(&id).cloned();
-        if let Some(state) = found.or_else(|| self.payment_in_cache(id)) {
+        let found = looked_up.found.payments.get(&id).cloned();
+        if let Some(state) = found.or_else(|| self.unchanged_payment_in_cache(id)) {
             self.bank.recall_payment(id, state);
-        } else if !evidence.wanted.payments.contains(&id) {
-            wanted.payments.insert(id);
+        } else if !looked_up.requested.payments.contains(&id) {
+            request.payments.insert(id);
         }
     }
 
-    /// A payment that is younger than the views and that memory does not hold was never changed: its entry tells all.
-    fn payment_in_cache(&self, id: PaymentId) -> Option<PaymentState> {
+    /// The state of a payment that is younger than the views. The bank would hold it if it had ever changed, so its own
+    /// entry says everything.
+    fn unchanged_payment_in_cache(&self, id: PaymentId) -> Option<PaymentState> {
         let young = id.index() > self.keys.projected() || planted(Bug::ChangesInMemoryOnly);
         let entry = self.replica.cached_entry(id.index()).filter(|_| young)?;
         let payment = entry.operation()?.payments().find(|payment| payment.item == id.item())?;
@@ -172,29 +142,32 @@ impl Engine {
         (PaymentId::derive(entry.stamp(), id.item()) == id).then_some(state)
     }
 
-    fn want_for_batch(
+    /// Finds the orders and the holders of the keys that a batch's items name, or adds them to the lookup.
+    fn require_items(
         &mut self,
         batch: &BatchRequest,
-        evidence: &Evidence,
+        looked_up: &LookedUp,
         holders: &mut KeyHolders,
-        wanted: &mut Wanted,
+        request: &mut LookupRequest,
     ) {
         for item in &batch.items {
-            self.want_order(item.request.order.as_deref(), evidence, wanted);
+            self.require_order(item.request.order.as_deref(), looked_up, request);
             let Some(key) = &item.key else { continue };
-            match self.use_of(key, evidence) {
-                KeyUse::Nobody => {}
-                KeyUse::AskTheDisk => {
-                    wanted.keys.insert(key.clone(), None);
+            match self.key_use(key, looked_up) {
+                KeyUse::Unused => {}
+                KeyUse::NeedsLookup => {
+                    request.keys.insert(key.clone(), None);
                 }
-                KeyUse::By(index) => match self.holder_in_cache(key, index).or_else(|| evidence.holder(key.digest())) {
-                    Some(holder) => {
-                        holders.insert(key.digest(), holder);
+                KeyUse::UsedAt(index) => {
+                    match self.holder_in_cache(key, index).or_else(|| looked_up.holder(key.digest())) {
+                        Some(holder) => {
+                            holders.insert(key.digest(), holder);
+                        }
+                        None => {
+                            request.keys.insert(key.clone(), Some(index));
+                        }
                     }
-                    None => {
-                        wanted.keys.insert(key.clone(), Some(index));
-                    }
-                },
+                }
             }
         }
     }
@@ -204,26 +177,27 @@ impl Engine {
         Some(operation.holder_of(key, index))
     }
 
-    fn park(&mut self, caller: CallerId, proposal: Proposal, wanted: Wanted, evidence: Evidence) {
-        self.last_search.0 += 1;
-        let search = self.last_search;
-        self.effects.push(Effect::Find { search, wanted: wanted.clone() });
-        let since = self.keys.projected();
-        self.parked.insert(search, Parked { since, caller, proposal, wanted, evidence });
+    fn look_up(&mut self, caller: CallerId, proposal: Proposal, request: LookupRequest, looked_up: LookedUp) {
+        self.last_lookup.0 += 1;
+        let id = self.last_lookup;
+        self.effects.push(Effect::Lookup { id, request: request.clone() });
+        let projected = self.keys.projected();
+        self.pending_lookups.insert(id, PendingLookup { projected, caller, proposal, request, looked_up });
     }
 
-    pub(super) fn on_found(&mut self, now: Now, search: SearchId, found: Option<Found>) {
-        let Some(Parked { since, caller, proposal, wanted, mut evidence }) = self.parked.remove(&search) else {
-            return;
-        };
-        match found {
-            // What is not known cannot be decided: the caller is sent away, and nothing has moved.
-            None => self.answer(caller, Answer::Overloaded),
-            // Something may have moved from memory into the views after they were asked: they are asked again.
-            Some(_) if self.keys.projected() > since => self.consider(now, caller, proposal, Evidence::default()),
-            Some(found) => {
-                evidence.add(wanted, found);
-                self.consider(now, caller, proposal, evidence);
+    pub(super) fn on_lookup_done(&mut self, now: Now, id: LookupId, result: Option<LookupResult>) {
+        let Some(pending) = self.pending_lookups.remove(&id) else { return };
+        let PendingLookup { projected, caller, proposal, request, mut looked_up } = pending;
+        match result {
+            // Nothing was decided or appended, so the caller may safely try again.
+            None => self.answer(caller, ProposalOutcome::Overloaded),
+            // Since the lookup began, keys and changes may have moved from memory into the views: start again.
+            Some(_) if self.keys.projected() > projected => {
+                self.append_or_look_up(now, caller, proposal, LookedUp::default());
+            }
+            Some(result) => {
+                looked_up.add(request, result);
+                self.append_or_look_up(now, caller, proposal, looked_up);
             }
         }
     }

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::Committed;
+use crate::runtime::CommittedWrite;
 use quorapay_core::domain::{
     AccountChangeKind, AccountId, AccountIdError, AccountStatus, Operation, OperationRequest, Overdraft,
 };
@@ -144,7 +144,7 @@ fn check_overdraft(account: &AccountId, overdraft: Option<Overdraft>) -> Result<
     Ok(())
 }
 
-fn changed(status: StatusCode, committed: &Committed) -> Result<Answer, Problem> {
+fn changed(status: StatusCode, committed: &CommittedWrite) -> Result<Answer, Problem> {
     let Some(Operation::Account(change)) = committed.entry.operation() else {
         unreachable!("an account change's key and fingerprint lead to an account change's entry");
     };

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::runtime::{Committed, NodeStatus, ReadPoint};
+use crate::runtime::{CommittedWrite, NodeStatus, ReadPoint};
 use quorapay_core::domain::{Epoch, LogIndex};
 use quorapay_core::replication::NodeId;
 
@@ -45,7 +45,7 @@ struct Freshness {
 
 impl Mark {
     /// Of a write: the entry that decided it.
-    pub(super) fn of_write(committed: &Committed) -> Self {
+    pub(super) fn of_write(committed: &CommittedWrite) -> Self {
         Self {
             index: committed.entry.index,
             epoch: committed.epoch,

@@ -10,7 +10,7 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::{Committed, Consistency, SubmitError};
+use crate::runtime::{CommittedWrite, Consistency, SubmitError};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     Batch, BatchOutcome, IdempotencyKey, Operation, OperationRequest, PaymentOutcome, Rejection,
@@ -121,7 +121,7 @@ pub(super) fn summary_fields(object: &mut ObjectWriter<'_>, batch: &Batch) {
     object.field("replayed", &replayed);
 }
 
-async fn decided(committed: &Committed, batch: &Batch, originals: &Originals) -> Result<Answer, Problem> {
+async fn decided(committed: &CommittedWrite, batch: &Batch, originals: &Originals) -> Result<Answer, Problem> {
     let entry = &committed.entry;
     let mut body = Vec::with_capacity(256 + estimated_bytes(entry, batch, originals));
     let mut object = ObjectWriter::open(&mut body);
@@ -133,7 +133,7 @@ async fn decided(committed: &Committed, batch: &Batch, originals: &Originals) ->
     Ok(Answer::json(StatusCode::OK, body, Mark::of_write(committed)))
 }
 
-async fn aborted(committed: &Committed, batch: &Batch, originals: &Originals) -> Problem {
+async fn aborted(committed: &CommittedWrite, batch: &Batch, originals: &Originals) -> Problem {
     let is_to_blame = |rejection| !matches!(rejection, None | Some(Rejection::BatchAborted));
     let items = batch.items.iter().enumerate();
     let failed: Vec<usize> =
@@ -190,7 +190,7 @@ impl Originals {
         // Whoever answers may be a follower that is a moment behind.
         api.node.read_point(Consistency::Local, Some(*newest), deadline).await.ok()?;
         for (index, items) in wanted {
-            let read = tokio::time::timeout_at(deadline.into(), api.node.entry(index));
+            let read = tokio::time::timeout_at(deadline.into(), api.node.queries().entry(index));
             let entry = read.await.ok()?.ok()??;
             originals.add(&entry, batch, &items)?;
         }
@@ -230,8 +230,8 @@ mod tests {
     use crate::http::samples;
     use quorapay_core::domain::Epoch;
 
-    fn committed(entry: Entry) -> Committed {
-        Committed { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) }
+    fn committed(entry: Entry) -> CommittedWrite {
+        CommittedWrite { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) }
     }
 
     fn batch_of(entry: &Entry) -> &Batch {

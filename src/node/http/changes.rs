@@ -7,7 +7,7 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::Committed;
+use crate::runtime::CommittedWrite;
 use quorapay_core::domain::{Operation, OperationRequest, PaymentChange};
 
 use super::answer::{Answer, Mark};
@@ -91,7 +91,7 @@ async fn change(api: &Api, name: ChangeName, id: PathId, request: Request) -> Re
     }
 }
 
-fn changed(committed: &Committed, change: &PaymentChange) -> Result<Answer, Problem> {
+fn changed(committed: &CommittedWrite, change: &PaymentChange) -> Result<Answer, Problem> {
     let entry = &committed.entry;
     let mut body = Vec::with_capacity(USUAL_CHANGE_BYTES);
     let Some(rejection) = entry.operation().and_then(Operation::rejection) else {
@@ -122,7 +122,7 @@ mod tests {
 
     fn answered(entry: Entry) -> (u16, Value) {
         let committed =
-            Committed { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) };
+            CommittedWrite { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) };
         let answer = changed(&committed, samples::payment_change_of(&committed.entry));
         let answer = answer.unwrap_or_else(Problem::into_answer);
         (answer.status().as_u16(), serde_json::from_slice(answer.body()).expect("JSON"))

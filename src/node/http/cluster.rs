@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::{NodeStatus, PeerView};
+use crate::runtime::{NodeStatus, PeerStatus};
 use quorapay_core::replication::NodeId;
 
 use super::answer::{Answer, Mark};
@@ -54,7 +54,7 @@ async fn cluster(State(api): State<Api>, request: Request) -> Response {
     .await
 }
 
-fn cluster_json(status: &NodeStatus, peers: &[PeerView]) -> Vec<u8> {
+fn cluster_json(status: &NodeStatus, peers: &[PeerStatus]) -> Vec<u8> {
     let mut body = Vec::with_capacity(2_048);
     write_object(&mut body, |object| {
         object.text("node_id", &status.node_id).field("leader", &status.leader).field("epoch", &status.epoch);
@@ -116,8 +116,12 @@ mod tests {
     fn a_node_that_does_not_answer_is_shown_as_unreachable() {
         let status = samples::status();
         let peers = [
-            PeerView { node_id: status.node_id.clone(), peer_url: "http://a".to_owned(), status: Some(status.clone()) },
-            PeerView { node_id: samples::node("node2"), peer_url: "http://b".to_owned(), status: None },
+            PeerStatus {
+                node_id: status.node_id.clone(),
+                peer_url: "http://a".to_owned(),
+                status: Some(status.clone()),
+            },
+            PeerStatus { node_id: samples::node("node2"), peer_url: "http://b".to_owned(), status: None },
         ];
         let shown: Value = serde_json::from_slice(&cluster_json(&status, &peers)).expect("JSON");
         assert_eq!((&shown["node_id"], &shown["leader"]), (&json!("node1"), &json!("node1")));

@@ -115,7 +115,7 @@ async fn metrics(State(api): State<Api>, request: Request) -> Response {
             "prometheus, json or summary",
             MetricsFormat::parse,
         )?;
-        let figures = api.node.bank_figures().await?;
+        let figures = api.node.bank_summary().await?;
         Ok(match format.unwrap_or_default() {
             MetricsFormat::Prometheus => Answer::metrics(api.metrics.text(figures)),
             MetricsFormat::Json => Answer::node_json(api.metrics.json(&api.node.status(), &figures)),

@@ -17,7 +17,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::runtime::{BankFigures, NodeHandle, NodeStatus, Role};
+use crate::runtime::{BankSummary, NodeHandle, NodeStatus, Role};
 
 pub(super) use numbers::MetricsFormat;
 
@@ -220,7 +220,7 @@ impl Collector for NodeState {
 
 /// Shows what the bank holds altogether, as of the last time that it was asked.
 #[derive(Debug, Default)]
-struct Bank(Mutex<BankFigures>);
+struct Bank(Mutex<BankSummary>);
 
 impl Collector for Bank {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -335,7 +335,7 @@ impl ApiMetrics {
     }
 
     /// All metrics in the text format, with what the bank holds.
-    pub(super) fn text(&self, figures: BankFigures) -> String {
+    pub(super) fn text(&self, figures: BankSummary) -> String {
         *self.bank.0.lock().unwrap_or_else(PoisonError::into_inner) = figures;
         encoded(&self.registry)
     }
@@ -412,7 +412,7 @@ mod tests {
     fn what_the_bank_holds_is_shown_by_currency() {
         let currency = |code| quorapay_core::domain::Currency::parse(code).expect("valid");
         let sums = [(currency("EUR"), 0), (currency("JPY"), i128::MAX)].into();
-        let text = shown(Bank(Mutex::new(BankFigures { open_holds: 3, sums })));
+        let text = shown(Bank(Mutex::new(BankSummary { open_holds: 3, sums })));
         for line in [
             "quorapay_open_holds 3",
             r#"quorapay_ledger_sum{currency="EUR"} 0"#,

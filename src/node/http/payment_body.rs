@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
 use quorapay_core::domain::{
-    AccountId, BatchItem, Capture, Currency, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits, OrderCap, OrderId,
-    PaymentRequest, USUAL_HOLD_SECONDS,
+    AccountId, BatchItem, Capture, Currency, DEFAULT_HOLD_SECONDS, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits,
+    OrderCap, OrderId, PaymentRequest,
 };
 
 use super::json::{ObjectOnly, RequestBody, read_object};
@@ -146,7 +146,7 @@ fn capture(word: &CaptureWord, expires_in: Option<HoldSeconds>) -> Result<Captur
             Err(Problem::bad_request("invalid_expires_in", detail).field("expires_in"))
         }
         (CaptureWord::Manual, seconds) => {
-            Ok(Capture::Manual { expires_in_s: seconds.map_or(USUAL_HOLD_SECONDS, |seconds| seconds.0) })
+            Ok(Capture::Manual { expires_in_s: seconds.map_or(DEFAULT_HOLD_SECONDS, |seconds| seconds.0) })
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::{Committed, PaymentFilter, PaymentView};
+use crate::runtime::{CommittedWrite, PaymentFilter, PaymentRecord};
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, OperationRequest, OrderId, PaymentStatus};
 use quorapay_core::domain::{LogIndex, Timestamp};
 
@@ -53,7 +53,7 @@ async fn make_payment(api: &Api, request: Request) -> Result<Answer, Problem> {
 }
 
 /// The answer to a payment. Under its key it may have been one of a batch.
-fn created(committed: &Committed, key: &IdempotencyKey) -> Result<Answer, Problem> {
+fn created(committed: &CommittedWrite, key: &IdempotencyKey) -> Result<Answer, Problem> {
     let shown = ShownPayment::decided_under(&committed.entry, key)
         .expect("a payment's key and fingerprint lead to that payment's entry");
     let mut body = Vec::with_capacity(shown.estimated_bytes());
@@ -83,7 +83,7 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
         let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
         let index = id.index();
         let known = index > LogIndex(0) && index <= read.applied_index();
-        let view = if known { read.fetch(api.node.payment(id, read.applied_index())).await? } else { None };
+        let view = if known { read.fetch(api.node.queries().payment(id, read.applied_index())).await? } else { None };
         // An id of another history may have an index that this ledger has too: the whole id must agree.
         let shown = view.as_ref().and_then(|view| Some((view, ShownPayment::now(view)?)));
         match shown.filter(|(_, shown)| shown.id() == id) {
@@ -94,7 +94,7 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
     .await
 }
 
-fn with_history(view: &PaymentView, shown: &ShownPayment<'_>) -> Vec<u8> {
+fn with_history(view: &PaymentRecord, shown: &ShownPayment<'_>) -> Vec<u8> {
     let mut body = Vec::with_capacity(shown.estimated_bytes() + 256 * view.history.len());
     write_object(&mut body, |object| {
         render::payment_fields(object, shown);
@@ -123,7 +123,7 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
         let before = List::Payments.take_before(&mut query)?;
         let limit = query.limit()?;
         let read = Read::begin(&api.node, &parts.headers, query).await?;
-        let page = read.fetch(api.node.list_payments(&filter, read.applied_index(), before, limit)).await?;
+        let page = read.fetch(api.node.queries().list_payments(&filter, read.applied_index(), before, limit)).await?;
         let payments = page.found.iter().filter_map(ShownPayment::now);
         Ok(read.answer(|object| {
             object.array("payments", payments, |out, shown| render::payment(out, &shown));

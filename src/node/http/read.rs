@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::http::{HeaderMap, StatusCode};
 
-use crate::runtime::{Consistency, NodeHandle, Place, ReadPoint};
+use crate::runtime::{Consistency, Cursor, NodeHandle, ReadPoint};
 use quorapay_core::domain::LogIndex;
 
 use super::answer::{Answer, Mark};
@@ -135,15 +135,15 @@ impl List {
     }
 
     /// The cursor for a list that goes down the ledger.
-    pub(super) fn cursor_before(self, place: Place) -> String {
-        self.cursor(&format!("{}.{}", place.index, place.item))
+    pub(super) fn cursor_before(self, cursor: Cursor) -> String {
+        self.cursor(&format!("{}.{}", cursor.index, cursor.item))
     }
 
     /// Takes out the cursor of a list that goes down the ledger.
-    pub(super) fn take_before(self, query: &mut Query<'_>) -> Result<Option<Place>, Problem> {
+    pub(super) fn take_before(self, query: &mut Query<'_>) -> Result<Option<Cursor>, Problem> {
         self.take_cursor(query, |place| {
             let (index, item) = place.split_once('.')?;
-            Some(Place { index: LogIndex(index.parse().ok()?), item: item.parse().ok()? })
+            Some(Cursor { index: LogIndex(index.parse().ok()?), item: item.parse().ok()? })
         })
     }
 
@@ -178,10 +178,10 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_in_its_own_list_only() {
-        let place = Place { index: LogIndex(123), item: 45 };
-        let query = format!("cursor={}", List::Payments.cursor_before(place));
+        let cursor = Cursor { index: LogIndex(123), item: 45 };
+        let query = format!("cursor={}", List::Payments.cursor_before(cursor));
         let before = List::Payments.take_before(&mut Query::new(Some(&query))).expect("own");
-        assert_eq!(before, Some(place));
+        assert_eq!(before, Some(cursor));
         let other = List::Statement.take_before(&mut Query::new(Some(&query)));
         assert_eq!(other.expect_err("another list's").code(), "invalid_cursor");
     }

@@ -52,7 +52,7 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
             if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
                 return Err(not_found(&read, &id));
             }
-            let pages = api.node.export_statement(id, filter, read.applied_index());
+            let pages = api.node.queries().export_statement(id, filter, read.applied_index());
             let export = Export { format, columns: &render::STATEMENT_COLUMNS, as_of: read.applied_index(), patience };
             return Ok(export.answer(read.mark(), pages, move |out, line| {
                 match format {
@@ -68,7 +68,7 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
         if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
             return Err(not_found(&read, &id));
         }
-        let page = read.fetch(api.node.statement(&id, filter, read.applied_index(), before, limit)).await?;
+        let page = read.fetch(api.node.queries().statement(&id, filter, read.applied_index(), before, limit)).await?;
         Ok(read.answer(|object| {
             object.text("account", &id);
             object.array("entries", &page.found, render::statement_line);

@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 
-use crate::runtime::Committed;
+use crate::runtime::CommittedWrite;
 use quorapay_core::domain::{IdempotencyKey, OperationRequest, Proposal, Rejection};
 
 use super::answer::Mark;
@@ -48,7 +48,7 @@ impl Write {
     }
 
     /// Hands the write to the node and waits for its entry.
-    pub(super) async fn submit(self, api: &Api, request: OperationRequest) -> Result<Committed, Problem> {
+    pub(super) async fn submit(self, api: &Api, request: OperationRequest) -> Result<CommittedWrite, Problem> {
         let proposal = Proposal { key: self.key.clone(), request };
         let submitted = api.node.submit(proposal, self.deadline).await;
         submitted.map_err(|error| Problem::from_submit(error, &self.key))
@@ -56,7 +56,7 @@ impl Write {
 }
 
 /// The answer to a write that the bank refused: as permanent as a success.
-pub(super) fn refused(committed: &Committed, rejection: Rejection) -> Problem {
+pub(super) fn refused(committed: &CommittedWrite, rejection: Rejection) -> Problem {
     let status = match rejection {
         Rejection::PaymentNotFound => StatusCode::NOT_FOUND,
         _ => StatusCode::CONFLICT,

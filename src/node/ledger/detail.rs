@@ -224,11 +224,8 @@ struct HexFingerprint(Fingerprint);
 
 impl Serialize for HexFingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 32];
-        for (digits, byte) in text.chunks_exact_mut(2).zip(self.0.0) {
-            digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
+        hex::encode_to_slice(self.0.0, &mut text).expect("32 digits for 16 bytes");
         serializer.serialize_str(std::str::from_utf8(&text).expect("digits are ASCII"))
     }
 }
@@ -237,10 +234,13 @@ impl<'de> Deserialize<'de> for HexFingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Compact strings hold 24 bytes in place; these 32 digits would be copied to the heap.
         let text = <&str>::deserialize(deserializer)?;
-        let digits = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let number = u128::from_str_radix(text, 16).ok().filter(|_| digits);
-        let number = number.ok_or_else(|| serde::de::Error::custom("a fingerprint has 32 hexadecimal digits"))?;
-        Ok(Self(Fingerprint(number.to_be_bytes())))
+        let mut fingerprint = [0; 16];
+        let is_hex = hex::decode_to_slice(text, &mut fingerprint).is_ok();
+        // Only one spelling is ever written; another one is damage.
+        if !is_hex || text.bytes().any(|digit| digit.is_ascii_uppercase()) {
+            return Err(serde::de::Error::custom("a fingerprint has 32 hexadecimal digits"));
+        }
+        Ok(Self(Fingerprint(fingerprint)))
     }
 }
 

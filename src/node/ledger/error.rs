@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::sqlite::is_damage;
 use quorapay_core::domain::LogIndex;
 
 /// Why the ledger could not be opened, read or written.
@@ -79,16 +80,12 @@ pub enum LedgerError {
     Read(#[source] sqlx::Error),
 }
 
-/// SQLite's primary result codes for a file that is not what SQLite wrote.
-const SQLITE_CORRUPT: i32 = 11;
-const SQLITE_NOTADB: i32 = 26;
-
 impl LedgerError {
     /// Sorts a failed read: a damaged file is told apart from a disk that cannot be read right now.
     pub(super) fn from_read(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(inner) if says_damaged(inner.as_ref()) => Self::Damaged(inner.to_string()),
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Damaged(error.to_string()),
+            sqlx::Error::Database(inner) if is_damage(&error) => Self::Damaged(inner.to_string()),
+            _ if is_damage(&error) => Self::Damaged(error.to_string()),
             _ => Self::Read(error),
         }
     }
@@ -97,9 +94,4 @@ impl LedgerError {
         let path = path.into();
         move |source| Self::File { path, source }
     }
-}
-
-fn says_damaged(error: &dyn sqlx::error::DatabaseError) -> bool {
-    let extended: Option<i32> = error.code().and_then(|code| code.parse().ok());
-    extended.is_some_and(|code| matches!(code & 0xff, SQLITE_CORRUPT | SQLITE_NOTADB))
 }

@@ -6,6 +6,7 @@
 //! A write that returned survives a power cut. A write that failed has an unknown outcome, and the writer refuses
 //! everything after it. What comes back from the disk is verified against the chain of hashes before it is believed.
 
+mod chain;
 mod detail;
 mod error;
 mod files;
@@ -26,6 +27,6 @@ pub use error::LedgerError;
 pub use files::{DirectoryLock, condemn};
 pub use open::{Identity, InspectedLedger, OpenLedger, inspect, open};
 pub use reader::LedgerReader;
-pub use scan::{Scan, ScanFilter, ScanFor};
+pub use scan::{EntryPage, ScanFilter, ScanFor};
 pub use watermark::Watermark;
 pub use writer::LedgerWriter;

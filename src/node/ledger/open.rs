@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection};
 
@@ -12,10 +12,9 @@ use super::reader::LedgerReader;
 use super::start::{Meta, last_index, load, read_meta};
 use super::watermark::Watermark;
 use super::writer::LedgerWriter;
+use crate::schema;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{NodeId, ReplicaStart, StoreId};
-
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/ledger");
 
 /// Whose ledger this has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +144,7 @@ pub async fn inspect(data_dir: &Path) -> Result<InspectedLedger, LedgerError> {
 }
 
 async fn migrate(connection: &mut SqliteConnection, data_dir: &Path) -> Result<(), LedgerError> {
-    MIGRATOR.run_direct(None, connection, false).await.map_err(|error| match error {
+    schema::LEDGER.run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::Execute(inner) | MigrateError::ExecuteMigration(inner, _) => LedgerError::from_read(inner),
         other => LedgerError::OtherVersion { data_dir: data_dir.to_owned(), reason: other.to_string() },
     })

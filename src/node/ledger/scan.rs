@@ -56,9 +56,9 @@ pub struct ScanFilter {
     pub order: Option<OrderId>,
 }
 
-/// One page.
+/// Entries of one page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scan {
+pub struct EntryPage {
     /// Entries, newest first. A page may be short, even empty, before the end: the work per page is bounded.
     pub entries: Vec<Arc<Entry>>,
     /// The `below` of the next page; `None` at the end.
@@ -71,7 +71,12 @@ impl LedgerReader {
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
-    pub async fn scan_newest(&self, filter: &ScanFilter, limit: usize, max_scanned: u64) -> Result<Scan, LedgerError> {
+    pub async fn scan_newest(
+        &self,
+        filter: &ScanFilter,
+        limit: usize,
+        max_scanned: u64,
+    ) -> Result<EntryPage, LedgerError> {
         let first = filter.at_least.max(LogIndex(1));
         let floor = LogIndex(filter.below.0.saturating_sub(max_scanned)).max(first);
         let mut gathered = Gathered::new(limit);
@@ -86,7 +91,7 @@ impl LedgerReader {
         // A full page ends at its last entry, a short one where the looking ended.
         let full = gathered.is_full();
         let reached = gathered.entries.last().filter(|_| full).map_or(floor, |entry| entry.index);
-        Ok(Scan { next_below: (reached > first).then_some(reached), entries: gathered.entries })
+        Ok(EntryPage { next_below: (reached > first).then_some(reached), entries: gathered.entries })
     }
 
     /// Gathers entries down to the next big batch and says where that stands; `None` if none came before there was enough.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout_at;
 
-use crate::transport::{ForwardedAnswer, PeerClient, PeerError};
+use crate::transport::{PeerClient, PeerError, WriteOutcome};
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::NodeId;
 
@@ -25,18 +25,7 @@ const QUEUE: usize = 16_384;
 struct Forwarded {
     proposal: Proposal,
     deadline: Instant,
-    reply: oneshot::Sender<Forwarding>,
-}
-
-/// What came of forwarding a write.
-#[derive(Clone, Debug)]
-pub(super) enum Forwarding {
-    /// The other node answered.
-    Answered(ForwardedAnswer),
-    /// It did not arrive there.
-    NotSent,
-    /// The queue to that node is full.
-    QueueFull,
+    reply: oneshot::Sender<WriteOutcome>,
 }
 
 /// See the module. Cheap to clone.
@@ -57,17 +46,17 @@ impl Forwarder {
     }
 
     /// Hands a write to another node and waits for what it says, at most until the deadline.
-    pub(super) async fn forward(&self, to: &NodeId, proposal: Proposal, deadline: Instant) -> Forwarding {
-        let Some(queue) = self.queues.get(to) else { return Forwarding::NotSent };
+    pub(super) async fn forward(&self, to: &NodeId, proposal: Proposal, deadline: Instant) -> WriteOutcome {
+        let Some(queue) = self.queues.get(to) else { return WriteOutcome::NotLeading };
         let (reply, answer) = oneshot::channel();
         match queue.try_send(Forwarded { proposal, deadline, reply }) {
             // Its own deadline: the batch that it travels in may wait for a later one.
             Ok(()) => match timeout_at(deadline.into(), answer).await {
-                Ok(Ok(forwarding)) => forwarding,
-                Ok(Err(_)) | Err(_) => Forwarding::Answered(ForwardedAnswer::Unknown),
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) | Err(_) => WriteOutcome::Unknown,
             },
-            Err(mpsc::error::TrySendError::Full(_)) => Forwarding::QueueFull,
-            Err(mpsc::error::TrySendError::Closed(_)) => Forwarding::NotSent,
+            Err(mpsc::error::TrySendError::Full(_)) => WriteOutcome::Overloaded,
+            Err(mpsc::error::TrySendError::Closed(_)) => WriteOutcome::NotLeading,
         }
     }
 }
@@ -123,18 +112,18 @@ async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
     let latest = batch.iter().map(|write| write.deadline).max().unwrap_or_else(Instant::now);
     let within = latest.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let (proposals, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|write| (write.proposal, write.reply)).unzip();
-    let answers = match peers.propose(node, &proposals, within).await {
-        Ok(answers) if answers.len() == replies.len() => answers.into_iter().map(Forwarding::Answered).collect(),
+    let outcomes = match peers.propose(node, &proposals, within).await {
+        Ok(outcomes) if outcomes.len() == replies.len() => outcomes,
         Err(PeerError::Unreachable(_) | PeerError::Refused { .. } | PeerError::Unknown(_)) => {
-            vec![Forwarding::NotSent; replies.len()]
+            vec![WriteOutcome::NotLeading; replies.len()]
         }
         Ok(_) | Err(PeerError::NoAnswer(_) | PeerError::Wire(_)) => {
-            vec![Forwarding::Answered(ForwardedAnswer::Unknown); replies.len()]
+            vec![WriteOutcome::Unknown; replies.len()]
         }
     };
-    for (reply, answer) in replies.into_iter().zip(answers) {
+    for (reply, outcome) in replies.into_iter().zip(outcomes) {
         // A caller that has given up has its answer: unknown.
-        let _ = reply.send(answer);
+        let _ = reply.send(outcome);
     }
 }
 

@@ -10,8 +10,7 @@ use quorapay_core::domain::{Bank, KeyDigest, OrderDigest};
 use quorapay_core::engine::{Engine, EngineStart};
 use quorapay_core::replication::{ReplicaConfig, ReplicaStart};
 
-use super::executor::read_chain;
-use super::node::NodeError;
+use super::error::NodeError;
 
 /// Entries replayed at a time.
 const REPLAY_ENTRIES: usize = 8_192;
@@ -89,7 +88,7 @@ async fn replay(ledger: &LedgerReader, bank: &mut Bank, from: LogIndex, to: LogI
     let mut replayed = Replayed::default();
     let mut done = from;
     while done < to {
-        let (_, entries) = read_chain(ledger, done, to, REPLAY_ENTRIES).await?;
+        let (_, entries) = ledger.chain(done, to, REPLAY_ENTRIES).await?;
         let Some(last) = entries.last() else {
             return Err(LedgerError::Damaged(format!("entry {} is missing", done.next())).into());
         };

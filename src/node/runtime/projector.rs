@@ -10,8 +10,8 @@ use crate::views::ViewsWriter;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
 
-use super::event_loop::{Message, Pulse};
-use super::executor::{read_chain, tell};
+use super::message::{Message, send_input};
+use super::progress::NodeProgress;
 
 /// Most entries in one chunk. A chunk's pages reach the disk together and keep the ledger's syncs waiting if both are on
 /// one disk, so chunks are small while the projector keeps up.
@@ -31,13 +31,13 @@ const GATHER: Duration = Duration::from_millis(200);
 pub(super) async fn project(
     mut views: ViewsWriter,
     ledger: LedgerReader,
-    mut pulse: watch::Receiver<Pulse>,
+    mut progress: watch::Receiver<NodeProgress>,
     events: mpsc::Sender<Message>,
 ) {
     loop {
         let projected = views.projected().index;
-        let applied = match pulse.wait_for(|pulse| pulse.applied_index > projected).await {
-            Ok(pulse) => pulse.applied_index,
+        let applied = match progress.wait_for(|progress| progress.applied_index > projected).await {
+            Ok(progress) => progress.applied_index,
             Err(_) => break,
         };
         let began = Instant::now();
@@ -47,7 +47,7 @@ pub(super) async fn project(
         let rest = match project_chunk(&mut views, projected, to, &ledger).await {
             Ok(()) => {
                 let reached = views.projected().index;
-                tell(&events, Input::Projected(reached)).await;
+                send_input(&events, Input::Projected(reached)).await;
                 // Entries that are so heavy that a chunk holds few of them are a backlog too.
                 let behind = lag > MAX_RELAXED_LAG || reached < to;
                 rest_after(began.elapsed(), behind)
@@ -78,7 +78,7 @@ async fn project_chunk(
     ledger: &LedgerReader,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let most = usize::try_from(to.0 - after.0).unwrap_or(usize::MAX);
-    let (_, entries) = read_chain(ledger, after, to, most).await?;
+    let (_, entries) = ledger.chain(after, to, most).await?;
     views.project(&entries).await?;
     Ok(())
 }

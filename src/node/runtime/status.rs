@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::engine::Engine;
-use quorapay_core::replication::{Configuration, NodeId, Now, Replica, StoreId};
+use quorapay_core::replication::{Configuration, FollowerView, NodeId, Now, Replica, StoreId};
 
 /// What a node is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ pub struct FollowerStatus {
 
 /// One row of `GET /v1/cluster`: a node as it answered, or why it did not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerView {
+pub struct PeerStatus {
     /// The node.
     pub node_id: NodeId,
     /// Where its peers reach it.
@@ -113,8 +113,9 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
     let replica = engine.replica();
     let applied_index = engine.applied_index();
     let last_index = replica.last().index;
-    let follower = |(node, matched_index, reachable, voter): (NodeId, LogIndex, bool, bool)| {
-        (node, FollowerStatus { matched_index, lag: last_index.0.saturating_sub(matched_index.0), reachable, voter })
+    let follower = |FollowerView { node, matched, reachable, votes }: FollowerView| {
+        let lag = last_index.0.saturating_sub(matched.0);
+        (node, FollowerStatus { matched_index: matched, lag, reachable, voter: votes })
     };
     let heard_ago = |heard: u64| now.monotonic_ms.saturating_sub(heard);
     NodeStatus {
@@ -134,7 +135,7 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         zookeeper_connected: base.zookeeper_connected,
         elections_won: replica.elections_won(),
         quarantine: replica.quarantine().map(str::to_owned),
-        followers: replica.peers(now).into_iter().map(follower).collect(),
+        followers: replica.followers(now).into_iter().map(follower).collect(),
         configuration: replica.configuration().cloned(),
         wall_clock: Timestamp(now.unix_ms),
         client_url: base.client_url.clone(),

@@ -10,8 +10,8 @@ use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
 use quorapay_core::replication::Event;
 
-use super::event_loop::{Message, Pulse};
-use super::executor::{read_chain_within, tell};
+use super::message::{Message, send_input};
+use super::progress::NodeProgress;
 
 const WATERMARK_EVERY: Duration = Duration::from_secs(1);
 const SCRUB_EVERY: Duration = Duration::from_millis(250);
@@ -21,11 +21,15 @@ const SCRUB_ENTRIES: usize = 512;
 const SCRUB_BYTES: usize = 256 << 10;
 
 /// Moves the watermark on to what is committed and durable here, once a second and when the node stops.
-pub(super) async fn keep_watermark(watermark: Watermark, ledger: LedgerReader, mut pulse: watch::Receiver<Pulse>) {
+pub(super) async fn keep_watermark(
+    watermark: Watermark,
+    ledger: LedgerReader,
+    mut progress: watch::Receiver<NodeProgress>,
+) {
     let mut marked = LogIndex(0);
     loop {
-        let applied = match pulse.wait_for(|pulse| pulse.applied_index > marked).await {
-            Ok(pulse) => pulse.applied_index,
+        let applied = match progress.wait_for(|progress| progress.applied_index > marked).await {
+            Ok(progress) => progress.applied_index,
             Err(_) => return,
         };
         if mark(&watermark, &ledger, applied).await {
@@ -59,7 +63,11 @@ pub(super) async fn mark(watermark: &Watermark, ledger: &LedgerReader, applied: 
 }
 
 /// Reads the ledger from the beginning to its end, over and over, and quarantines the node if its chain is broken.
-pub(super) async fn scrub(ledger: LedgerReader, pulse: watch::Receiver<Pulse>, events: mpsc::Sender<Message>) {
+pub(super) async fn scrub(
+    ledger: LedgerReader,
+    progress: watch::Receiver<NodeProgress>,
+    events: mpsc::Sender<Message>,
+) {
     // A round ends where the ledger ended when it began: chasing the end, it would never begin again while payments come.
     let (mut checked, mut end) = (LogIndex(0), LogIndex(0));
     let mut tick = tokio::time::interval(SCRUB_EVERY);
@@ -70,13 +78,13 @@ pub(super) async fn scrub(ledger: LedgerReader, pulse: watch::Receiver<Pulse>, e
             () = events.closed() => return,
         }
         if checked >= end {
-            (checked, end) = (LogIndex(0), pulse.borrow().applied_index);
+            (checked, end) = (LogIndex(0), progress.borrow().applied_index);
         }
-        match read_chain_within(&ledger, checked, end, SCRUB_ENTRIES, SCRUB_BYTES).await {
+        match ledger.chain_within(checked, end, SCRUB_ENTRIES, SCRUB_BYTES).await {
             Ok((_, entries)) => checked = entries.last().map_or(end, |entry| entry.index),
             Err(LedgerError::Damaged(reason)) => {
                 tracing::error!(%reason, "the scrubber found the ledger damaged; this node is quarantined");
-                tell(&events, Input::Replication(Event::Quarantine(reason))).await;
+                send_input(&events, Input::Replication(Event::Quarantine(reason))).await;
                 return;
             }
             Err(error) => tracing::warn!(%error, "the scrubber could not read the ledger"),

@@ -6,8 +6,7 @@ use crate::ledger::{LedgerError, LedgerWriter};
 use quorapay_core::engine::Input;
 use quorapay_core::replication::{Event, Persist};
 
-use super::event_loop::Message;
-use super::executor::tell;
+use super::message::{Message, send_input};
 
 /// Makes writes durable in their order and says so, until no more can come.
 ///
@@ -20,7 +19,7 @@ pub(super) async fn write_ledger(
 ) -> Result<(), LedgerError> {
     while let Some(write) = writes.recv().await {
         writer.persist(std::slice::from_ref(&write)).await?;
-        tell(&events, Input::Replication(Event::Persisted(write.id))).await;
+        send_input(&events, Input::Replication(Event::Persisted(write.id))).await;
         // Only now, with the acknowledgement on its way, is there time to tidy up.
         writer.checkpoint_if_due().await?;
     }

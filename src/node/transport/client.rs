@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Outgoing, Response};
 
-use super::wire::{self, ForwardedAnswer, WireError};
+use super::outcome::WriteOutcome;
+use super::wire::{self, SHORT_MESSAGE_ROOM, WireError, room_for};
 use super::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
 
 /// Establishing a connection inside a cluster takes a millisecond or does not happen.
@@ -88,9 +89,9 @@ impl PeerClient {
         to: &NodeId,
         proposals: &[Proposal],
         within: Duration,
-    ) -> Result<Vec<ForwardedAnswer>, PeerError> {
+    ) -> Result<Vec<WriteOutcome>, PeerError> {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        let body = wire::encode(&(within_ms, proposals), 192 * (proposals.len() + 1));
+        let body = wire::encode(&(within_ms, proposals), room_for(proposals.len()));
         self.post(to, "/peer/propose", body, within + Duration::from_millis(50)).await
     }
 
@@ -99,7 +100,7 @@ impl PeerClient {
     /// # Errors
     /// [`PeerError`] says whether the question may have arrived.
     pub async fn transfer(&self, to: &NodeId, successor: Option<&NodeId>, within: Duration) -> Result<bool, PeerError> {
-        self.post(to, "/peer/transfer", wire::encode(&successor, 64), within).await
+        self.post(to, "/peer/transfer", wire::encode(&successor, SHORT_MESSAGE_ROOM), within).await
     }
 
     /// A peer's account of itself, as JSON.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::wire::{ForwardedAnswer, ForwardedEntry, decode, decode_request, encode, encode_request};
+use super::outcome::{CommittedWrite, WriteOutcome};
+use super::wire::{decode, decode_request, encode, encode_request};
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{Entry, Hash, NodeId, Outgoing, Request, Response};
 
@@ -36,7 +37,7 @@ pub(crate) fn answers(bytes: &[u8]) {
     match which % 4 {
         0 => settles::<Response>(bytes),
         1 => settles::<(u64, Vec<Proposal>)>(bytes),
-        2 => settles::<Vec<ForwardedAnswer>>(bytes),
+        2 => settles::<Vec<WriteOutcome>>(bytes),
         _ => settles::<Option<NodeId>>(bytes),
     }
 }
@@ -55,6 +56,8 @@ pub(crate) fn entry(entry: &Arc<Entry>, previous: &Hash) {
     let unchained: quorapay_core::replication::UnchainedEntry =
         decode(&encode(&entry.unchained(), 0)).expect("an entry is readable");
     assert_eq!(unchained.chain(previous), **entry);
-    let forwarded: ForwardedEntry = decode(&encode(&ForwardedEntry::new(entry), 0)).expect("an entry is readable");
-    assert_eq!(forwarded.into_entry(), *entry);
+    let leader = NodeId::parse("node1").expect("valid");
+    let committed = CommittedWrite { entry: Arc::clone(entry), replayed: false, leader, epoch: entry.epoch };
+    let forwarded: CommittedWrite = decode(&encode(&committed, 0)).expect("an entry is readable");
+    assert_eq!(forwarded.entry, *entry);
 }

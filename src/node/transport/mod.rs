@@ -9,19 +9,20 @@
 //! | `GET /peer/presence` | → a body that never ends | its end tells that the process is gone |
 //!
 //! Every request carries the cluster's id, the sender's id and, where one is set, the cluster secret; anything else is
-//! refused. This layer knows nothing of what the messages mean: [`Inbound`] goes to the runtime, answers come back.
+//! refused. This module does not know what the messages mean: a [`PeerService`] answers them.
 
 mod client;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod outcome;
 mod presence;
 mod server;
 mod wire;
 
 pub use client::{PeerClient, PeerError};
+pub use outcome::{CommittedWrite, WriteOutcome};
 pub use presence::watch_presence;
-pub use server::{Inbound, PeerServer, ProposalReply, peer_router};
-pub use wire::{ForwardedAnswer, ForwardedEntry};
+pub use server::{PeerServer, PeerService, Stopped, peer_router};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use quorapay_core::domain::{
 use quorapay_core::domain::{LogIndex, Timestamp};
 use quorapay_core::replication::{Entry, Position};
 
-use crate::runtime::state_after;
+use crate::query::state_after;
 
 pub use finding::Finding;
 

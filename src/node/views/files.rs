@@ -2,35 +2,25 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use sqlx::ConnectOptions;
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqliteSynchronous};
 
 use super::error::{ViewsError, damaged};
 use super::reader::{ViewsReader, read_projected};
 use super::writer::ViewsWriter;
+use crate::schema;
+use crate::sqlite::{self, FILE_SUFFIXES, suffixed};
 use quorapay_core::replication::{Position, StoreId};
 
 const VIEWS_FILE: &str = "views.db";
-const MAX_READERS: u32 = 4;
-const READER_WAIT: Duration = Duration::from_secs(5);
-
 /// Prepared statements that the writer keeps: every size of the last statement of each table.
 const CACHED_STATEMENTS: usize = 600;
 
 /// Pages in the WAL after which a COMMIT writes them back. Nobody waits for the projector, so it may take its time.
 const CHECKPOINT_PAGES: &str = "4000";
-
-/// Temporary data stay in memory. The system's folder for them may be missing, read-only or full, and no write of a node
-/// should fail for that.
-const TEMP_STORE: &str = "memory";
-
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/views");
 
 /// Open views in their parts.
 pub struct OpenViews {
@@ -74,7 +64,7 @@ async fn open_as_they_are(
 ) -> Result<(SqliteConnection, Position), ViewsError> {
     let mut connection = writer_options(path).connect().await?;
     let loaded = async {
-        MIGRATOR.run_direct(None, &mut connection, false).await.map_err(|error| match error {
+        schema::VIEWS.run_direct(None, &mut connection, false).await.map_err(|error| match error {
             MigrateError::Execute(inner) | MigrateError::ExecuteMigration(inner, _) => ViewsError::from(inner),
             other => damaged(other.to_string()),
         })?;
@@ -115,42 +105,21 @@ async fn begin_if_new(
 }
 
 pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
+    sqlite::writer_options(path, "views-writer")
         // A power cut takes the views back to an earlier projected index, consistently. That is no loss.
         .synchronous(SqliteSynchronous::Normal)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("temp_store", TEMP_STORE)
         .statement_cache_capacity(CACHED_STATEMENTS)
-        .thread_name(|_| "views-writer".to_owned())
-        .disable_statement_logging()
 }
 
 fn reader_pool(path: &Path) -> SqlitePool {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .pragma("query_only", "on")
-        .pragma("temp_store", TEMP_STORE)
-        .thread_name(|_| "views-reader".to_owned())
-        .disable_statement_logging();
-    SqlitePoolOptions::new()
-        .max_connections(MAX_READERS)
-        .acquire_timeout(READER_WAIT)
-        .test_before_acquire(false)
-        .connect_lazy_with(options)
+    sqlite::reader_pool(sqlite::reader_options(path, "views-reader"))
 }
 
 fn remove(path: &Path) -> Result<(), ViewsError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::remove_file(&name) {
-            Err(source) if source.kind() != ErrorKind::NotFound => {
-                return Err(ViewsError::File { path: PathBuf::from(name), source });
-            }
+    for path in FILE_SUFFIXES.map(|suffix| suffixed(path, suffix)) {
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => return Err(ViewsError::File { path, source }),
             Ok(()) | Err(_) => {}
         }
     }

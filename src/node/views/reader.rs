@@ -92,7 +92,7 @@ impl ViewsReader {
         let digests: Vec<KeyDigest> = digests.into_iter().collect();
         let sql = "SELECT wanted.key, log_index FROM json_each(?) AS wanted \
                    CROSS JOIN keys ON digest = unhex(wanted.value)";
-        let wanted = to_json(&digests.iter().map(|digest| hex(&digest.0)).collect::<Vec<_>>());
+        let wanted = to_json(&digests.iter().map(|digest| hex::encode(digest.0)).collect::<Vec<_>>());
         let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(wanted).fetch_all(&self.pool).await?;
         rows.into_iter().map(|(at, index)| Ok((asked(&digests, at)?, LogIndex(from_sql(index)?)))).collect()
     }
@@ -121,7 +121,7 @@ impl ViewsReader {
         &self,
         orders: impl IntoIterator<Item = &OrderId>,
     ) -> Result<Vec<(OrderId, OrderState)>, ViewsError> {
-        let digests: Vec<_> = orders.into_iter().map(|id| hex(&id.digest().0)).collect();
+        let digests: Vec<_> = orders.into_iter().map(|id| hex::encode(id.digest().0)).collect();
         find_orders(&mut *self.pool.acquire().await?, &digests).await
     }
 
@@ -201,7 +201,7 @@ impl ViewsReader {
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
     pub async fn missing(&self, expected: &Lookups) -> Result<Vec<LogIndex>, ViewsError> {
-        let keys: Vec<_> = expected.keys.iter().map(|(digest, index)| (hex(&digest.0), index.0)).collect();
+        let keys: Vec<_> = expected.keys.iter().map(|(digest, index)| (hex::encode(digest.0), index.0)).collect();
         let mut missing = self
             .unmatched(
                 "SELECT value ->> 1 FROM json_each(?) AS wanted WHERE NOT EXISTS (SELECT 1 FROM keys \
@@ -219,7 +219,8 @@ impl ViewsReader {
             )
             .await?,
         );
-        let payments = expected.order_payments.iter().map(|(digest, index, item)| (hex(&digest.0), index.0, *item));
+        let payments =
+            expected.order_payments.iter().map(|(digest, index, item)| (hex::encode(digest.0), index.0, *item));
         missing.extend(
             self.unmatched(
                 "SELECT value ->> 1 FROM json_each(?) AS wanted WHERE NOT EXISTS (SELECT 1 FROM order_payments \
@@ -277,10 +278,6 @@ fn asked<T: Copy>(wanted: &[T], at: i64) -> Result<T, ViewsError> {
 
 fn to_json(wanted: &impl serde::Serialize) -> String {
     serde_json::to_string(wanted).expect("texts and numbers are JSON")
-}
-
-pub(super) fn hex(digest: &[u8; 16]) -> String {
-    format!("{:032X}", u128::from_be_bytes(*digest))
 }
 
 pub(super) fn parsed<T, E: std::fmt::Display>(

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::{ViewsError, damaged};
-use super::reader::{ViewsReader, amount, find_orders, from_sql, hex, parsed, read_order, read_place, read_projected};
+use super::reader::{ViewsReader, amount, find_orders, from_sql, parsed, read_order, read_place, read_projected};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     AccountId, AccountState, AccountStatus, Balance, Balances, Bank, Currency, HoldEnd, KeyDigest, OrderDigest,
@@ -157,7 +157,8 @@ async fn read_holds(snapshot: &mut Transaction<'_, Sqlite>, bank: &mut Bank) -> 
     }
     let wanted: BTreeSet<_> = holds.iter().filter_map(|(_, state)| Some(state.order.as_ref()?.digest())).collect();
     let mut orders = BTreeMap::new();
-    for digests in wanted.into_iter().map(|digest| hex(&digest.0)).collect::<Vec<_>>().chunks(ORDERS_PER_LOOKUP) {
+    for digests in wanted.into_iter().map(|digest| hex::encode(digest.0)).collect::<Vec<_>>().chunks(ORDERS_PER_LOOKUP)
+    {
         orders.extend(find_orders(&mut *snapshot, digests).await?);
     }
     for (id, state) in holds {
@@ -228,6 +229,6 @@ async fn digest_page(
 }
 
 fn parse_digest(digits: &[u8]) -> Option<[u8; 16]> {
-    let text = std::str::from_utf8(digits).ok().filter(|text| text.len() == 32)?;
-    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+    let mut digest = [0; 16];
+    hex::decode_to_slice(digits, &mut digest).ok().map(|()| digest)
 }

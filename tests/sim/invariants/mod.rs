@@ -24,7 +24,7 @@ mod unique_keys;
 
 use quorapay_core::domain::{AccountId, AccountState, IdempotencyKey};
 use quorapay_core::domain::{Epoch, LogIndex};
-use quorapay_core::engine::{Answer, Engine};
+use quorapay_core::engine::{Engine, ProposalOutcome};
 use quorapay_core::replication::{Append, EntryBody, NodeId, ReadId, Response, StoreId};
 
 use super::clients::Intent;
@@ -154,21 +154,21 @@ impl Oracle {
     }
 
     /// A caller was answered.
-    pub(crate) fn answered(&mut self, intent: &Intent, answer: &Answer, nodes: &[Node]) {
-        let index = match answer {
-            Answer::Decided(entry) => {
+    pub(crate) fn answered(&mut self, intent: &Intent, outcome: &ProposalOutcome, nodes: &[Node]) {
+        let index = match outcome {
+            ProposalOutcome::Decided(entry) => {
                 self.history.claim(entry.index, entry.hash);
                 self.copies.check_quorum(entry, nodes);
                 self.acknowledged.decided(intent, entry);
                 entry.index
             }
-            Answer::Repeated { index, entry, fingerprint } => {
+            ProposalOutcome::Repeated { index, entry, fingerprint } => {
                 self.acknowledged.repeated(intent, *index, entry.as_deref(), *fingerprint);
                 *index
             }
-            Answer::NotLeading | Answer::Overloaded | Answer::Lost => return,
+            ProposalOutcome::NotLeading | ProposalOutcome::Overloaded | ProposalOutcome::Unknown => return,
         };
-        if let Answer::Decided(entry) | Answer::Repeated { entry: Some(entry), .. } = answer
+        if let ProposalOutcome::Decided(entry) | ProposalOutcome::Repeated { entry: Some(entry), .. } = outcome
             && let Some(operation) = entry.operation()
         {
             self.refused.answered(index, operation);

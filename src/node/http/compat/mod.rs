@@ -23,7 +23,7 @@ use axum::response::Response;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::runtime::Committed;
+use crate::runtime::CommittedWrite;
 use quorapay_core::domain::Timestamp;
 use quorapay_core::domain::{Currency, DecidedPayment, IdempotencyKey, MinorUnits, OperationRequest, PaymentRequest};
 use quorapay_core::replication::NodeId;
@@ -63,7 +63,12 @@ impl Compatible {
     }
 
     /// Makes a payment and waits for its entry. A refusal by the bank is a 422.
-    async fn pay(&self, key: IdempotencyKey, request: PaymentRequest, deadline: Instant) -> Result<Committed, Problem> {
+    async fn pay(
+        &self,
+        key: IdempotencyKey,
+        request: PaymentRequest,
+        deadline: Instant,
+    ) -> Result<CommittedWrite, Problem> {
         let write = Write { deadline, key: key.clone() };
         let committed = write.submit(&self.api, OperationRequest::Payment(request)).await?;
         match payment_of(&committed, &key).outcome.rejection() {
@@ -78,7 +83,7 @@ impl Compatible {
 }
 
 /// The payment that was decided under a key.
-fn payment_of<'entry>(committed: &'entry Committed, key: &IdempotencyKey) -> DecidedPayment<'entry> {
+fn payment_of<'entry>(committed: &'entry CommittedWrite, key: &IdempotencyKey) -> DecidedPayment<'entry> {
     let payments = committed.entry.operation().into_iter().flat_map(|operation| operation.payments());
     let mut under_key = payments.filter(|payment| payment.key == Some(key));
     under_key.next().expect("a payment's key and fingerprint lead to that payment's entry")

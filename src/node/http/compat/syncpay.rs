@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::runtime::{Committed, Consistency, PaymentFilter, PaymentView};
+use crate::runtime::{CommittedWrite, Consistency, PaymentFilter, PaymentRecord};
 use quorapay_core::domain::Epoch;
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, PaymentRequest, PaymentStatus};
 use quorapay_core::replication::NodeId;
@@ -93,7 +93,7 @@ fn key(headers: &HeaderMap, transaction_id: Option<IdempotencyKey>) -> Result<Id
 }
 
 /// Who led when the payment was decided: the same answer from any node at any later time.
-async fn processed_by(compatible: &Compatible, committed: &Committed, deadline: Instant) -> NodeId {
+async fn processed_by(compatible: &Compatible, committed: &CommittedWrite, deadline: Instant) -> NodeId {
     let epoch = committed.entry.epoch;
     if committed.epoch == epoch {
         return committed.leader.clone();
@@ -101,14 +101,14 @@ async fn processed_by(compatible: &Compatible, committed: &Committed, deadline: 
     let node = &compatible.api.node;
     let read = async {
         node.read_point(Consistency::Local, Some(committed.entry.index), deadline).await?;
-        node.leaders(epoch, epoch).await
+        node.queries().leaders(epoch, epoch).await
     };
     // The money has moved: a node that cannot read its own history just now must not call that a failure.
     let leader = read.await.ok().and_then(|mut leaders| leaders.remove(&epoch));
     leader.unwrap_or_else(|| committed.leader.clone())
 }
 
-fn made(committed: &Committed, key: &IdempotencyKey, processed_by: &NodeId) -> Vec<u8> {
+fn made(committed: &CommittedWrite, key: &IdempotencyKey, processed_by: &NodeId) -> Vec<u8> {
     let request = payment_of(committed, key).request;
     let mut body = Vec::with_capacity(256);
     write_object(&mut body, |object| {
@@ -135,11 +135,11 @@ async fn list(State(compatible): State<Compatible>, request: Request) -> Respons
             let limit = take_limit(&mut query)?;
             let read = Read::begin(node, &parts.headers, query).await?;
             let at = read.applied_index();
-            let page = read.fetch(node.list_payments(&PaymentFilter::default(), at, before, limit)).await?;
-            let total = read.fetch(node.payment_count(at)).await?;
+            let page = read.fetch(node.queries().list_payments(&PaymentFilter::default(), at, before, limit)).await?;
+            let total = read.fetch(node.queries().payment_count(at)).await?;
             let epochs = || page.found.iter().map(|view| view.entry.epoch);
             let (first, last) = (epochs().min().unwrap_or(Epoch(0)), epochs().max().unwrap_or(Epoch(0)));
-            let leaders = read.fetch(node.leaders(first, last)).await?;
+            let leaders = read.fetch(node.queries().leaders(first, last)).await?;
             let shown = page.found.iter().filter_map(|view| Some((view, ShownPayment::now(view)?)));
             Ok(read.answer(|object| {
                 object.array("transactions", shown, |out, (view, shown)| {
@@ -159,7 +159,7 @@ fn take_limit(query: &mut Query<'_>) -> Result<usize, Problem> {
     Ok(query.parse("limit", "invalid_limit", &wanted, parse)?.unwrap_or(MAX_LIMIT))
 }
 
-fn transaction(out: &mut Vec<u8>, view: &PaymentView, shown: &ShownPayment<'_>, leader: Option<&NodeId>) {
+fn transaction(out: &mut Vec<u8>, view: &PaymentRecord, shown: &ShownPayment<'_>, leader: Option<&NodeId>) {
     write_object(out, |object| {
         match shown.payment().key {
             Some(key) => object.field("id", key),
@@ -251,7 +251,7 @@ mod tests {
     fn listed(outcome: PaymentOutcome) -> Value {
         let entry = Arc::new(samples::payment_entry(samples::request(), outcome));
         let state = PaymentState::decided(&samples::request(), outcome).expect("no repeat");
-        let view = PaymentView { entry, item: 0, state, history: Vec::new() };
+        let view = PaymentRecord { entry, item: 0, state, history: Vec::new() };
         let shown = ShownPayment::now(&view).expect("a payment");
         samples::rendered(|out| transaction(out, &view, &shown, Some(&samples::node("node1"))))
     }
@@ -275,7 +275,7 @@ mod tests {
             batch.items[0].key = None;
         }
         let state = PaymentState::decided(&samples::request(), samples::succeeded()).expect("no repeat");
-        let view = PaymentView { entry: Arc::new(entry), item: 0, state, history: Vec::new() };
+        let view = PaymentRecord { entry: Arc::new(entry), item: 0, state, history: Vec::new() };
         let shown = ShownPayment::now(&view).expect("a payment");
         let listed = samples::rendered(|out| transaction(out, &view, &shown, None));
         assert_eq!((&listed["id"], &listed["processed_by"]), (&json!(shown.id().to_string()), &Value::Null));

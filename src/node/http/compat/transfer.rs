@@ -8,7 +8,7 @@ use axum::routing::post;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::runtime::Committed;
+use crate::runtime::CommittedWrite;
 use quorapay_core::domain::{AccountId, Currency, PaymentRequest};
 
 use super::super::answer::{Answer, Mark};
@@ -70,7 +70,7 @@ pub(super) fn parse(body: &[u8]) -> Result<PaymentRequest, Problem> {
     Ok(PaymentRequest::plain(account(from_id), account(to_id), amount, currency))
 }
 
-fn complete(committed: &Committed, payment: &PaymentRequest) -> Vec<u8> {
+fn complete(committed: &CommittedWrite, payment: &PaymentRequest) -> Vec<u8> {
     let message = if committed.replayed { "Transfer Complete (Recovered)" } else { "Transfer Complete" };
     let mut body = Vec::with_capacity(96);
     write_object(&mut body, |object| {

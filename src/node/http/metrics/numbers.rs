@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::runtime::{BankFigures, NodeStatus};
+use crate::runtime::{BankSummary, NodeStatus};
 
 use super::{ApiMetrics, BUCKETS_US, ROUTES, RouteCounts, STATUSES, gauges, seconds, whole};
 
@@ -95,7 +95,7 @@ impl Counted {
 
 impl ApiMetrics {
     /// Counters, gauges and timers by route, as one JSON object.
-    pub(in crate::http) fn json(&self, status: &NodeStatus, figures: &BankFigures) -> Vec<u8> {
+    pub(in crate::http) fn json(&self, status: &NodeStatus, figures: &BankSummary) -> Vec<u8> {
         let (mut counters, mut timers) = (Map::new(), Map::new());
         for (counts, (_, route)) in self.requests.0.iter().zip(ROUTES) {
             let mut counted = Counted::NOTHING;
@@ -109,7 +109,7 @@ impl ApiMetrics {
     }
 
     /// The same over all routes.
-    pub(in crate::http) fn summary(&self, status: &NodeStatus, figures: &BankFigures) -> Vec<u8> {
+    pub(in crate::http) fn summary(&self, status: &NodeStatus, figures: &BankSummary) -> Vec<u8> {
         let (mut counters, mut all) = (Map::new(), Counted::NOTHING);
         self.requests.0.iter().for_each(|counts| all.add(counts));
         all.counters("requests", &mut counters);
@@ -120,7 +120,7 @@ impl ApiMetrics {
 
 fn shown(
     status: &NodeStatus,
-    figures: &BankFigures,
+    figures: &BankSummary,
     mut counters: Map<String, Value>,
     timers: &Map<String, Value>,
 ) -> Vec<u8> {

@@ -64,7 +64,7 @@ pub(in crate::http) fn complete_row(out: &mut Vec<u8>, columns: usize, rows: u64
 /// Writes a line of a statement.
 pub(in crate::http) fn statement_row(out: &mut Vec<u8>, line: &StatementLine) {
     let fields = [
-        line.place.index.to_string(),
+        line.cursor.index.to_string(),
         line.payment.to_string(),
         line.kind.as_str().to_owned(),
         Rfc3339(line.timestamp).to_string(),

@@ -1,6 +1,6 @@
 //! Payments as JSON.
 
-use crate::runtime::PaymentView;
+use crate::runtime::PaymentRecord;
 use quorapay_core::domain::Timestamp;
 use quorapay_core::domain::{
     Batch, Capture, DecidedPayment, IdempotencyKey, MinorUnits, Operation, PaymentId, PaymentOutcome, PaymentState,
@@ -75,7 +75,7 @@ impl<'entry> ShownPayment<'entry> {
     }
 
     /// A payment where it stands now.
-    pub(in crate::http) fn now(view: &'entry PaymentView) -> Option<Self> {
+    pub(in crate::http) fn now(view: &'entry PaymentRecord) -> Option<Self> {
         Self::decided_at(&view.entry, view.item).map(|shown| shown.standing_at(&view.state))
     }
 

@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::get;
 use serde_json::Value;
 
-use crate::runtime::{NodeStatus, PeerView, Role};
+use crate::runtime::{NodeStatus, PeerStatus, Role};
 use quorapay_core::domain::Timestamp;
 use quorapay_core::replication::NodeId;
 
@@ -37,7 +37,7 @@ async fn health(State(compatible): State<Compatible>, request: Request) -> Respo
             let (parts, _) = request.into_parts();
             let deadline = request::deadline(&parts.headers)?;
             let status = node.status();
-            let counting = node.payment_count(node.pulse().applied_index);
+            let counting = node.queries().payment_count(node.progress().applied_index);
             let count = match tokio::time::timeout_at(deadline.into(), counting).await {
                 Ok(count) => count?,
                 Err(_) => return Err(Problem::deadline_exceeded()),
@@ -77,7 +77,7 @@ async fn status(State(compatible): State<Compatible>, _request: Request) -> Resp
 
 impl Own {
     /// Notes who answered just now; says when each node last did.
-    fn see(&self, peers: &[PeerView], now: Timestamp) -> BTreeMap<NodeId, Timestamp> {
+    fn see(&self, peers: &[PeerStatus], now: Timestamp) -> BTreeMap<NodeId, Timestamp> {
         let mut last_seen = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
         let present = peers.iter().filter(|peer| peer.status.is_some());
         last_seen.extend(present.map(|peer| (peer.node_id.clone(), now)));
@@ -87,7 +87,7 @@ impl Own {
 
 fn status_json(
     status: &NodeStatus,
-    peers: &[PeerView],
+    peers: &[PeerStatus],
     seen: &BTreeMap<NodeId, Timestamp>,
     offset_ms: Option<i64>,
 ) -> Vec<u8> {
@@ -115,7 +115,7 @@ fn status_json(
     body
 }
 
-fn peer_row(row: &mut ObjectWriter<'_>, peer: &PeerView, last_seen: Option<&Timestamp>) {
+fn peer_row(row: &mut ObjectWriter<'_>, peer: &PeerStatus, last_seen: Option<&Timestamp>) {
     let healthy = peer.status.as_ref().is_some_and(|status| status.role != Role::Quarantined);
     row.field("healthy", &healthy);
     match last_seen {
@@ -190,7 +190,7 @@ mod tests {
     fn the_status_has_a_row_for_every_other_node_and_remembers_when_it_was_seen() {
         let own = Own { settings: Default::default(), chaos_mode: false, last_seen: Mutex::default() };
         let status = samples::status();
-        let peer = |id: &str, status: Option<NodeStatus>| PeerView {
+        let peer = |id: &str, status: Option<NodeStatus>| PeerStatus {
             node_id: samples::node(id),
             peer_url: "http://x".to_owned(),
             status,
