@@ -1,4 +1,4 @@
-# The commands that people and the gate use. Each installs what it needs and is not there.
+# The commands for developers and CI. Each installs the tools that it needs and that are missing.
 
 .DEFAULT_GOAL := help
 .PHONY: help up test sim planted planted-table http fuzz openapi drill bench chaos soak chaos-tools lint deny advisories zookeeper clean
@@ -10,17 +10,17 @@ SECONDS ?= 60
 SOAK ?= 2h
 SOAK_SEEDS ?= 100000
 
-help: ## this list
+help: ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
 
 zookeeper: ## install ZooKeeper if it is missing
 	@bash zk/zookeeper.sh where >/dev/null 2>&1 || bash zk/zookeeper.sh install
 
-up: zookeeper ## ZooKeeper and three nodes on this machine, until Ctrl-C
+up: zookeeper ## run ZooKeeper and three nodes on this machine, until Ctrl-C
 	cargo build --release --bin quorapay
 	./target/release/quorapay dev --port $(PORT) --data-dir $(DATA)
 
-test: zookeeper chaos-tools ## every test, real ZooKeeper included
+test: zookeeper chaos-tools ## run every test, including those with a real ZooKeeper
 	cargo test --workspace --lib --bins
 	N=$(SEEDS) cargo test --workspace --test sim
 	cargo test --workspace --test it
@@ -29,52 +29,52 @@ test: zookeeper chaos-tools ## every test, real ZooKeeper included
 	bash tests/http/schemathesis.sh 60
 	SEED=1 bash tests/fuzz/run.sh 33
 
-sim: ## the simulation alone: make sim N=100000, or one run: make sim SEED=7
+sim: ## run only the simulation: make sim N=100000, or one run: make sim SEED=7
 	cargo test -p quorapay-core --test sim $(if $(SEED),a_sweep_of_seeds) -- --nocapture
 
-planted: ## bugs on purpose, each of which the simulation must find; one catch: make planted PLANTED=name SEED=7
+planted: ## check that the simulation finds each planted bug; replay one: make planted PLANTED=name SEED=7
 	cargo test -p quorapay-core --features planted-bugs --test sim every_planted_bug -- --nocapture
 
-planted-table: ## the same, and writes what it measured into docs/TESTING.md
+planted-table: ## the same, and write the results into docs/TESTING.md
 	PLANTED_TABLE=$(CURDIR)/docs/TESTING.md $(MAKE) planted
 
-http: zookeeper ## a real cluster held to its own description: make http SECONDS=60
+http: zookeeper ## test a real cluster against its OpenAPI description: make http SECONDS=60
 	bash tests/http/schemathesis.sh $(SECONDS)
 
-fuzz: ## every reader of foreign bytes, for SECONDS altogether: make fuzz SECONDS=600
+fuzz: ## fuzz every parser of untrusted input, for SECONDS in total: make fuzz SECONDS=600
 	bash tests/fuzz/run.sh $(SECONDS)
 
-openapi: ## write docs/openapi.json anew from the handlers
+openapi: ## write docs/openapi.json again from the handlers
 	UPDATE_OPENAPI=1 cargo test -p quorapay-node --lib the_description_that_is_checked_in
 
-drill: zookeeper ## measure failover, pause, hand-over, ZooKeeper outage and catch-up on real processes
+drill: zookeeper ## measure failover, pause, leadership transfer, ZooKeeper outage and catch-up on real processes
 	cargo build --release --bin quorapay
 	QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it drill -- --ignored --nocapture --test-threads 1
 
 chaos-tools:
 	@bash tests/chaos/tools.sh install || echo "some faults will be skipped; the report says which"
 
-chaos: zookeeper chaos-tools ## faults on real processes: make chaos SECONDS=60 SEED=1
+chaos: zookeeper chaos-tools ## make faults on real processes: make chaos SECONDS=60 SEED=1
 	cargo build --release --bin quorapay
 	./target/release/quorapay chaos --duration $(SECONDS)s $(if $(SEED),--seed $(SEED)) --report target/chaos
 
-soak: zookeeper chaos-tools ## the long form: SOAK=2h of chaos, SOAK_SEEDS=100000 simulations; reports in target/soak
+soak: zookeeper chaos-tools ## run SOAK=2h of chaos and SOAK_SEEDS=100000 simulations; reports in target/soak
 	mkdir -p target/soak
 	env -u SEED N=$(SOAK_SEEDS) cargo test -p quorapay-core --test sim -- --nocapture >target/soak/simulation.log 2>&1 || (tail -40 target/soak/simulation.log && false)
 	cargo build --release --bin quorapay
 	./target/release/quorapay chaos --duration $(SOAK) $(if $(SEED),--seed $(SEED)) --report target/soak/chaos
 
-lint: deny ## formatting, clippy, documentation, dependencies
+lint: deny ## check formatting, clippy, documentation, dependencies
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-deny: ## licences, versions and origins of the dependencies, by deny.toml
+deny: ## check licences, versions and origins of the dependencies, by deny.toml
 	bash .ci/deny.sh licenses bans sources
 
-advisories: ## known vulnerabilities of the dependencies; fetches the database of advisories
+advisories: ## check the dependencies for known vulnerabilities; fetches the database of advisories
 	bash .ci/deny.sh advisories
 
-clean: ## remove what was built and the development cluster's data
+clean: ## remove the build output and the development cluster's data
 	cargo clean
 	rm -rf $(DATA)

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# Gets ZooKeeper and runs private servers of it: one for `quorapay dev`, three for an ensemble in the tests.
+# Installs ZooKeeper and runs private servers: one for `quorapay dev`, three as an ensemble in the tests.
 #
-# The script is also carried inside the `quorapay` binary, so it reads no file beside itself: `run` writes the
-# configuration that it starts. `zoo.cfg` in this folder is the same configuration with its reasons, for people who
-# operate an ensemble of their own.
+# The script is also embedded in the `quorapay` binary, so it needs no other file: `run` writes the configuration of
+# the server that it starts. `zoo.cfg` in this folder is a commented configuration for operators of an ensemble.
 set -euo pipefail
 
 usage() {
@@ -32,8 +31,8 @@ fail() {
     exit 1
 }
 
-# A release holds lib/zookeeper-VERSION.jar beside its dependencies. Debian's jar names its dependencies itself but
-# leaves the choice of a logger open.
+# A ZooKeeper release has its dependencies next to lib/zookeeper-VERSION.jar. Debian's jar names its dependencies in its
+# manifest, except the logger.
 release_class_path() {
     compgen -G "$1/lib/zookeeper-[0-9]*.jar" >/dev/null && echo "$1/lib/*"
 }
@@ -124,7 +123,7 @@ parse_run_options() {
     fi
 }
 
-# Prints `server.N=` lines, and takes this server's port from its own entry if none was given.
+# Prints the `server.N=` lines of the ensemble.
 ensemble_lines() {
     local entry number=0 host peer_port election_port client_port
     [ -n "$ensemble" ] || return 0
@@ -143,7 +142,7 @@ own_client_port() {
     cut -d, -f"$id" <<<"$ensemble" | cut -d: -f4
 }
 
-# The limits that ZooKeeper counts in ticks are written so that a short tick leaves them at ten and five seconds.
+# ZooKeeper counts initLimit and syncLimit in ticks: these values keep them at ten and five seconds for every tick.
 write_configuration() {
     local servers
     servers=$(ensemble_lines)
@@ -177,9 +176,9 @@ TEXT
 TEXT
 }
 
-# A server of this size lives for minutes and does little: the quick compiler and the single-threaded collector start
-# it in a third of the time and take no second core from the nodes. The transaction log is preallocated by the
-# mebibyte, because 64 of them at once would be the slowest part of the start.
+# A private server runs for minutes and does little work. The C1 compiler and the serial garbage collector start it in
+# a third of the time and leave the other cores to the nodes. The transaction log is preallocated in steps of 1 MiB,
+# because the default of 64 MiB would be the slowest part of the start.
 run() {
     local class_path java
     parse_run_options "$@"

@@ -1,4 +1,4 @@
-//! Charges an order once, refunds a part of it, and knows the outcome of both whatever fails on the way.
+//! Charges an order once and refunds a part of it. The outcome of both is known, whatever fails in between.
 //!
 //! `QUORAPAY_URL=http://127.0.0.1:7101,http://127.0.0.1:7102 cargo run --example checkout`
 

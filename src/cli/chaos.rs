@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use clap::{Args, ValueEnum};
 
 use super::CliError;
-use super::bench::parse_duration;
 use super::connection::{print_line, to_json};
-use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, FaultKind, NetworkKind, News, Report};
+use super::duration::parse_duration;
+use super::signals::Signals;
+use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, FaultKind, NetworkKind, Notice, Report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,8 +56,8 @@ pub(super) struct Chaos {
     #[arg(long, value_name = "PER_SECOND", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     rate: u32,
     /// How the processes are connected
-    #[arg(long, value_enum, default_value_t = NetworkKind::Loopback)]
-    network: NetworkKind,
+    #[arg(long, value_enum, default_value_t = NetworkArgument::Loopback)]
+    network: NetworkArgument,
     /// Only these faults [default: all]
     #[arg(long, value_name = "FAULT", value_delimiter = ',', value_parser = FaultKind::parse)]
     faults: Vec<Vec<FaultKind>>,
@@ -69,15 +69,33 @@ pub(super) struct Chaos {
     json: bool,
 }
 
+/// How the processes are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum NetworkArgument {
+    /// On loopback, through proxies of this program. Any user may do this
+    Loopback,
+    /// In network namespaces, with packet filters. Takes root
+    Namespaces,
+}
+
+impl From<NetworkArgument> for NetworkKind {
+    fn from(network: NetworkArgument) -> Self {
+        match network {
+            NetworkArgument::Loopback => Self::Loopback,
+            NetworkArgument::Namespaces => Self::Namespaces,
+        }
+    }
+}
+
 impl Chaos {
     pub(super) fn run(&self) -> Result<(), CliError> {
         let plan = self.plan();
-        chaos::enter_private_namespaces(self.network)?;
+        chaos::enter_private_namespaces(self.network.into())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|source| CliError::Io { what: "starting".to_owned(), source })?;
         let report = runtime.block_on(self.until_a_signal(&plan))?;
         print_line(&if self.json { to_json(&report) } else { report.describe(&plan.report) })?;
-        if report.is_kept() { Ok(()) } else { Err(CliError::PromiseBroken(report.wrongs())) }
+        if report.is_kept() { Ok(()) } else { Err(CliError::PromiseBroken(report.failures())) }
     }
 
     fn plan(&self) -> ChaosPlan {
@@ -94,7 +112,7 @@ impl Chaos {
             duration: self.duration,
             seed,
             rate: self.rate,
-            network: self.network,
+            network: self.network.into(),
             command: self.command(seed, &faults),
             faults,
             report: self.report.clone(),
@@ -105,8 +123,8 @@ impl Chaos {
     fn command(&self, seed: u64, faults: &[FaultKind]) -> String {
         let Self { nodes, zookeepers, duration, rate, .. } = self;
         let network = match self.network {
-            NetworkKind::Loopback => "",
-            NetworkKind::Namespaces => " --network namespaces",
+            NetworkArgument::Loopback => "",
+            NetworkArgument::Namespaces => " --network namespaces",
         };
         let names: Vec<&str> = faults.iter().map(|kind| kind.name()).collect();
         let only =
@@ -119,28 +137,26 @@ impl Chaos {
 
     /// A signal ends the run and everything that it started.
     async fn until_a_signal(&self, plan: &ChaosPlan) -> Result<Report, CliError> {
-        let signals = |kind| signal(kind).map_err(|source| CliError::Io { what: "signals".to_owned(), source });
-        let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
+        let mut signals = Signals::listen()?;
         let result = tokio::select! {
             result = chaos::run(plan, |news| self.tell(&news)) => result,
-            _ = interrupt.recv() => Err(ChaosError::Interrupted),
-            _ = terminate.recv() => Err(ChaosError::Interrupted),
+            () = signals.received() => Err(ChaosError::Interrupted),
         };
         result.map_err(|error| CliError::Failed(error.to_string()))
     }
 
-    fn tell(&self, news: &News<'_>) {
+    fn tell(&self, news: &Notice<'_>) {
         let line = match news {
-            News::Starting => format!("starting {} nodes and {} ZooKeeper servers", self.nodes, self.zookeepers),
-            News::Skips(skipped) => format!("skipping {}: {} ({})", skipped.kind, skipped.reason, skipped.remedy),
-            News::Loading => "the cluster is whole; the clients begin".to_owned(),
-            News::Begins { at, kind, target } => format!("{:>8.1} s  {kind}: {target}", at.as_secs_f64()),
-            News::Whole { at, took } => {
+            Notice::Starting => format!("starting {} nodes and {} ZooKeeper servers", self.nodes, self.zookeepers),
+            Notice::Skipping(skipped) => format!("skipping {}: {} ({})", skipped.kind, skipped.reason, skipped.remedy),
+            Notice::Loading => "the cluster is whole; the clients begin".to_owned(),
+            Notice::FaultBegins { at, kind, target } => format!("{:>8.1} s  {kind}: {target}", at.as_secs_f64()),
+            Notice::Recovered { at, took } => {
                 format!("{:>8.1} s  whole again, {} ms after it was healed", at.as_secs_f64(), took.as_millis())
             }
-            News::Note(note) => format!("note: {note}"),
-            News::Finding(finding) => format!("WRONG: {finding}"),
-            News::Judging => "checking the history against the ledgers".to_owned(),
+            Notice::Note(note) => format!("note: {note}"),
+            Notice::Finding(finding) => format!("WRONG: {finding}"),
+            Notice::Checking => "checking the history against the ledgers".to_owned(),
         };
         if self.json {
             eprintln!("{line}");

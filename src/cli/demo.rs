@@ -1,4 +1,4 @@
-//! `quorapay demo`: a cluster that loses its leader under load, by itself, in half a minute.
+//! `quorapay demo`: shows in half a minute how a cluster loses its leader under load.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::Args;
 
 use super::CliError;
-use super::dev::{DevCluster, DevOptions};
-use super::drill::{compare_ledgers, pay_once, stress};
+use super::connection::to_json;
+use quorapay_lab::dev::{CALLERS, DevCluster, DevOptions, compare_ledgers, kill_leader_under_stress, pay_once};
 
 const STRESS: Duration = Duration::from_secs(4);
-const UNTIL_THE_KILL: Duration = Duration::from_secs(2);
+/// When the leader is killed during the stress.
+const KILL_AFTER: Duration = Duration::from_secs(2);
 
 /// Show a cluster losing its leader under load, and check that nothing is lost
 #[derive(Debug, Args)]
@@ -30,33 +31,25 @@ impl Demo {
     }
 
     async fn play(self) -> Result<(), CliError> {
-        let passing = std::env::temp_dir().join(format!("quorapay-demo-{}", uuid::Uuid::new_v4()));
-        let data_dir = self.keep.clone().unwrap_or_else(|| passing.clone());
+        let temporary = std::env::temp_dir().join(format!("quorapay-demo-{}", uuid::Uuid::new_v4()));
+        let data_dir = self.keep.clone().unwrap_or_else(|| temporary.clone());
         println!("starting ZooKeeper and three nodes");
         let options = DevOptions { nodes: 3, port: self.port, data_dir, zookeeper: None };
         let mut cluster = DevCluster::start(options).await?;
         let result = show(&mut cluster).await;
         cluster.stop().await;
         if self.keep.is_none() {
-            // What cannot be removed is in the system's temporary directory and harms nobody.
-            let _ = std::fs::remove_dir_all(&passing);
+            // What cannot be removed stays in the system's temporary directory.
+            let _ = std::fs::remove_dir_all(&temporary);
         }
         result
     }
 }
 
 async fn show(cluster: &mut DevCluster) -> Result<(), CliError> {
-    println!("{}", pay_once(cluster).await?);
-    println!("16 callers pay at all three nodes; after {} s the leader is killed", UNTIL_THE_KILL.as_secs());
-    let leader = cluster.client()?.cluster().await?.leader;
-    let leader = leader.ok_or_else(|| CliError::Failed("there is no leader".to_owned()))?;
-    let (under_load, killed) = {
-        let pid = cluster.nodes().iter().find(|node| node.id == leader.as_str()).and_then(|node| node.pid);
-        tokio::join!(stress(cluster, STRESS), kill_after(UNTIL_THE_KILL, pid))
-    };
-    killed?;
-    let stress = under_load?;
-    cluster.kill(leader.as_str()).await?;
+    println!("paid: {}", to_json(&pay_once(cluster).await?));
+    println!("{CALLERS} callers pay at all three nodes; after {} s the leader is killed", KILL_AFTER.as_secs());
+    let (leader, stress) = kill_leader_under_stress(cluster, STRESS, KILL_AFTER).await?;
     println!("killed {leader}: {stress}");
     let restarted = cluster.restart_dead()?;
     println!("restarted {}", restarted.join(", "));
@@ -68,12 +61,4 @@ async fn show(cluster: &mut DevCluster) -> Result<(), CliError> {
     }
     println!("no payment was lost, none failed");
     Ok(())
-}
-
-/// Kills a process as a power cut would.
-async fn kill_after(wait: Duration, pid: Option<u32>) -> Result<(), CliError> {
-    tokio::time::sleep(wait).await;
-    let pid = pid.ok_or_else(|| CliError::Failed("the leader does not run".to_owned()))?;
-    let killed = tokio::process::Command::new("kill").arg("-KILL").arg(pid.to_string()).status().await;
-    killed.map(drop).map_err(|source| CliError::Io { what: "kill".to_owned(), source })
 }

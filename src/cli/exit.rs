@@ -3,6 +3,7 @@
 use std::io;
 
 use quorapay_client::{ClientError, Problem};
+use quorapay_lab::dev::DevError;
 use quorapay_lab::local::LocalError;
 
 /// Stands at the end of every client command's help.
@@ -141,6 +142,17 @@ impl CliError {
             | Self::Local(_)
             | Self::Failed(_)
             | Self::Shown(_) => ExitCode::Failed,
+        }
+    }
+}
+
+impl From<DevError> for CliError {
+    fn from(error: DevError) -> Self {
+        match error {
+            DevError::Local(error) => Self::Local(error),
+            DevError::Client(error) => Self::Client(error),
+            DevError::Refused(problem) => Self::Refused(problem),
+            other => Self::Failed(other.to_string()),
         }
     }
 }

@@ -69,8 +69,8 @@ struct Ledger {
 #[derive(Debug, Args)]
 struct Target {
     /// How rows are written
-    #[arg(long, value_enum, default_value_t = FormatWord::Csv)]
-    format: FormatWord,
+    #[arg(long, value_enum, default_value_t = FormatArgument::Csv)]
+    format: FormatArgument,
     /// The file; stdout without one
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -80,14 +80,14 @@ struct Target {
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum FormatWord {
+pub(super) enum FormatArgument {
     /// Comma-separated values with a header
     Csv,
     /// One JSON object per line
     Ndjson,
 }
 
-impl FormatWord {
+impl FormatArgument {
     const fn format(self) -> ExportFormat {
         match self {
             Self::Csv => ExportFormat::Csv,

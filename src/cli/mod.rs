@@ -1,14 +1,13 @@
 //! The command line: one file per command, thin; what a command does stands in the layers below.
 
 mod account;
-mod amount;
 mod bench;
 mod chaos;
 mod check;
 mod connection;
 mod demo;
 mod dev;
-mod drill;
+mod duration;
 mod exit;
 mod export;
 mod import;
@@ -17,6 +16,7 @@ mod pay;
 mod payment;
 mod progress;
 mod ready;
+mod signals;
 mod status;
 mod table;
 mod verify;
@@ -43,7 +43,7 @@ enum Command {
     Payment(payment::PaymentArguments),
     Account(account::AccountArguments),
     Export(export::ExportArguments),
-    Import(import::Import),
+    Import(import::ImportArguments),
     Status(status::Status),
     Ready(ready::Ready),
     Verify(verify::Verify),

@@ -3,7 +3,6 @@
 use clap::{Args, ValueEnum};
 
 use super::CliError;
-use super::amount::parse_amount;
 use super::connection::{Connection, block_on, committed, parse_key};
 use super::exit;
 use super::payment::describe;
@@ -108,7 +107,7 @@ impl Pay {
     }
 
     fn units(&self, text: &str) -> Result<MinorUnits, CliError> {
-        parse_amount(text, self.currency).map_err(|error| CliError::Usage(error.to_string()))
+        self.currency.parse_amount(text).map_err(|error| CliError::Usage(error.to_string()))
     }
 }
 

@@ -1,14 +1,14 @@
 //! The pure core of a Quorapay node: no I/O, no clock, no randomness.
 //!
 //! ```text
-//! engine        proposals become entries, entries change the bank, callers get answers
+//! engine        turns proposals into entries, applies entries to the bank, answers callers
 //! replication   the protocol as a state machine: events in, effects out
-//! domain        money, accounts, payments and the bank that decides them
-//! planted       bugs on purpose, for the simulation; nothing of them is in a normal build
+//! domain        money, accounts, payments, and the bank that decides on them
+//! planted       deliberate bugs that the simulation must find; not part of a normal build
 //! ```
 //!
-//! Each module uses only those below it. Time and ids come in with every event and everything to be done comes out as an
-//! effect, so a whole cluster runs deterministically in one thread under simulation (`tests/sim`).
+//! Each module uses only those below it. Time and ids come in with every event, and everything to be done goes out as
+//! an effect. So the simulation (`tests/sim`) runs a whole cluster deterministically in one thread.
 
 pub mod domain;
 pub mod engine;

@@ -1,13 +1,21 @@
-//! The laboratory: everything that tries a cluster from outside and judges what it did.
+//! The laboratory: everything that tests a cluster from outside and judges the result.
 //!
 //! ```text
-//! chaos     faults on real processes under load, and a verdict
-//! check     histories held against ledgers
-//! history   what clients asked and were told, as a file
+//! chaos     injects faults into real processes under load and checks the result
+//! check     checks histories of clients against ledgers
+//! history   files of what clients asked and what they were answered
+//! bench     a load generator that measures
+//! import    sends payments from a file, each exactly once
+//! dev       a development cluster on this machine
 //! local     processes of this machine: nodes, ZooKeeper servers, ports
+//! random    the seeded random number generator
 //! ```
 
+pub mod bench;
 pub mod chaos;
 pub mod check;
+pub mod dev;
 pub mod history;
+pub mod import;
 pub mod local;
+mod random;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Gets what some faults of `quorapay chaos` need: strace (failing syncs and writes), faketime (clocks), ip and iptables
-# (network namespaces), mkfs.ext4 (disks of their own). Without them these faults are skipped, and the report says so.
+# Installs the tools that some faults of `quorapay chaos` need: strace (failing syncs and writes), faketime (clocks),
+# ip and iptables (network namespaces), mkfs.ext4 (a file system for each node). Without them these faults are skipped,
+# and the report says so.
 set -euo pipefail
 
 declare -A package=([strace]=strace [faketime]=faketime [ip]=iproute2 [iptables]=iptables [mkfs.ext4]=e2fsprogs)
@@ -30,6 +31,6 @@ install)
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${wanted[@]}" >&2
     ;;
 *)
-    echo "usage: chaos-tools.sh install | where"
+    echo "usage: tools.sh install | where"
     ;;
 esac

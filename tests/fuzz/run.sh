@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes every target, or those named: run.sh SECONDS [TARGET...]. The seconds are shared among them. With SEED=7 it tries
-# the same inputs each time, as far as it gets; without one others every time.
+# Fuzzes all targets, or the named ones: run.sh SECONDS [TARGET...]. The targets share the seconds. With SEED=7 each run
+# tries the same inputs, as many as fit into the time; without a seed each run tries other inputs.
 #
-# What libFuzzer finds interesting is kept in target/fuzz/TARGET and goes on from there the next time; what breaks a
-# promise is kept in target/fuzz/broken, and the command to repeat it is printed. The corpus that is checked in stays as
-# it is.
+# libFuzzer stores interesting inputs in target/fuzz/TARGET, and the next run continues from them. An input that fails a
+# check is stored in target/fuzz/broken, and the command to repeat it is printed. The checked-in corpus is not changed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-30}
@@ -16,7 +15,7 @@ if ! command -v c++ >/dev/null; then
     { "${as_root[@]}" apt-get update -q && "${as_root[@]}" apt-get install -q -y g++; } ||
         { echo "fuzz: libFuzzer is made with a C++ compiler; install g++" >&2 && exit 1; }
 fi
-# libFuzzer itself, once.
+# Builds libFuzzer itself, if it has not been built before.
 cargo build --quiet --manifest-path tests/fuzz/engine/Cargo.toml --target-dir target/fuzz/engine
 engine=$(ls target/fuzz/engine/debug/build/libfuzzer-sys-*/out/libfuzzer.a | head -n 1)
 FUZZ_ENGINE="$PWD/${engine%/*}" RUSTC_WRAPPER="$PWD/tests/fuzz/rustc.sh" \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Stands before rustc: lets libFuzzer see the branches of this project's own code, and leaves the dependencies as they
-# are built for everybody else, so that they need not be built again. All of it works with a stable compiler.
+# Wraps rustc: instruments only this project's own code for libFuzzer. The dependencies keep their usual flags, so that
+# they need not be rebuilt. Works with the stable compiler.
 rustc=$1
 shift
 coverage=-Cllvm-args=-sanitizer-coverage

@@ -1,4 +1,4 @@
-"""Prints a port P such that P to P+2 and P+100 to P+102 are free, and one for ZooKeeper beside them."""
+"""Prints a port P such that P to P+2 (for clients) and P+100 to P+102 (for peers) are free."""
 
 import random
 import socket

@@ -1,14 +1,14 @@
-"""What the description cannot say: rules between two fields, and how a body of lines is written."""
+"""Hooks for what the OpenAPI description cannot express: rules between two fields, and the format of NDJSON bodies."""
 
 import json
 from urllib.parse import unquote
 
 import schemathesis
 
-# Within this a healthy cluster answers, or says why it does not: a call waits for its index as long as it may.
+# The deadline of valid calls. It is short, because a call with a high min_index waits until its deadline.
 DEADLINE_MS = 1000
 
-# What is answered to calls that are right field by field and wrong as a whole.
+# The codes of 400 responses to calls whose fields are valid one by one but not together.
 CODES_BETWEEN_FIELDS = {
     "duplicate_field",
     "duplicate_idempotency_key",
@@ -36,14 +36,14 @@ def lines(ctx, value):
 
 @schemathesis.hook
 def filter_case(context, case):
-    """Leaves out calls that break a rule between fields: JSON Schema has no words for these."""
+    """Skips calls that break a rule between fields, because JSON Schema cannot express such a rule."""
     negative = case.meta is not None and case.meta.generation.mode.is_negative
     return negative or fits(case)
 
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    """The same for calls that were not filtered: refusing them by such a code is right."""
+    """Does not report a failure if the call breaks such a rule and was refused with one of these codes."""
     if fits(case) or response.status_code != 400:
         return True
     return response.json().get("code") not in CODES_BETWEEN_FIELDS
@@ -51,30 +51,30 @@ def filter_failure(context, failure, case, response):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Gives a call that is right time enough, and none too much."""
+    """Sets the deadline of a call, unless the call tests an invalid one."""
     given = (case.headers or {}).get("Quorapay-Deadline-Ms")
     if given is None or str(given).isdigit():
         case.headers["Quorapay-Deadline-Ms"] = str(DEADLINE_MS)
 
 
 def fits(case):
-    """Whether a call keeps the rules between its fields."""
+    """Returns whether a call follows the rules between its fields."""
     try:
-        # A value may be in its encoded form already when it comes here.
+        # The value may already be percent-encoded.
         outside = unquote(str((case.path_parameters or {}).get("id", ""))).startswith("external:")
         return query_fits(case.query or {}) and body_fits(case.operation.label, case.query or {}, case.body, outside)
     except (AttributeError, KeyError, TypeError):
-        # The parts are not even of the right type.
+        # A part of the call does not have the expected type.
         return True
 
 
 def query_fits(query):
-    """An export has no pages, and a cursor is one that was given."""
+    """An export has no pages, and a generated cursor is not one that a node issued."""
     return "cursor" not in query and not ("format" in query and "limit" in query)
 
 
 def body_fits(label, query, body, outside):
-    """The rules between the fields of payments, batches and changes of accounts."""
+    """Checks the rules between the fields of payments, batches and changes of accounts."""
     if label == "PATCH /v1/accounts/{id}":
         return any(value is not None for value in body.values()) and (not outside or is_unlimited(body))
     if label == "POST /v1/accounts":
@@ -92,8 +92,8 @@ def body_fits(label, query, body, outside):
 
 
 def payment_fits(payment):
-    """Two accounts, a lifetime only for a hold, metadata within 4 KiB; and integers written as such: 5.0 is one to JSON
-    Schema, and no amount to a ledger that knows no decimals."""
+    """Two different accounts, expires_in only for a hold, metadata within 4 KiB, and integers without decimals: 5.0 is
+    an integer in JSON Schema, but the ledger refuses it."""
     order = payment.get("order") or {}
     plain = all(map(is_plain, (payment["amount"], payment.get("expires_in"), order.get("total"))))
     lifetime = payment.get("expires_in") is None or payment.get("capture") == "manual"
@@ -102,10 +102,10 @@ def payment_fits(payment):
 
 
 def is_unlimited(body):
-    """The overdraft of an account of the outside world."""
+    """Returns whether the overdraft is valid for an account of the outside world (external:)."""
     return body.get("overdraft") in (None, "unlimited")
 
 
 def is_plain(number):
-    """Whether a number has no decimals, be they zero."""
+    """Returns whether a number is written without decimals; 5.0 is not."""
     return not isinstance(number, float)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Holds a real cluster to its own description: schemathesis.sh [SECONDS]. Starts three nodes on free ports, lets
-# schemathesis make calls from /openapi.json, right and wrong ones, and takes the cluster down again.
+# Tests a real cluster against its own OpenAPI description: schemathesis.sh [SECONDS]. Starts three nodes on free ports,
+# lets schemathesis make valid and invalid calls from /openapi.json, and stops the cluster.
 #
-# BINARY=... names the program; it is built if nobody does. SEED=... tries other calls.
+# BINARY=... names the quorapay binary; without it the binary is built. SEED=... tries other calls.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 
-# The tools are installed once, into target/, and again when the versions change.
+# The tools are installed into target/, and again when the versions change.
 environment=target/schemathesis
 wanted=$(cksum <tests/http/requirements.txt)
 if [ "$(cat "$environment/installed" 2>/dev/null)" != "$wanted" ]; then

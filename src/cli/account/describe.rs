@@ -1,6 +1,5 @@
 //! Accounts for people.
 
-use crate::cli::amount::format_wide;
 use crate::cli::payment::next_page;
 use crate::cli::table::{Align, table};
 use quorapay_client::{Account, AccountChanged, AccountPage, Statement};
@@ -31,7 +30,7 @@ pub(super) fn describe_page(page: &AccountPage) -> String {
         rows.extend(account.balances.iter().map(|balance| {
             let currency = balance.currency;
             let available =
-                balance.available.map_or_else(|| "unlimited".to_owned(), |units| format_wide(currency, units));
+                balance.available.map_or_else(|| "unlimited".to_owned(), |units| currency.format_wide(units));
             [
                 id.clone(),
                 status.clone(),

@@ -1,18 +1,14 @@
-//! `quorapay dev`: ZooKeeper and several nodes on this machine, each a process of its own, with keys to play with them.
+//! `quorapay dev`: ZooKeeper and several nodes on this machine, with keys to try things out.
 
-mod cluster;
-mod layout;
 mod session;
-
-pub(super) use cluster::DevCluster;
-pub(super) use layout::DevOptions;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::CliError;
+use super::signals::Signals;
+use quorapay_lab::dev::{DevCluster, DevOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,24 +50,21 @@ impl Dev {
         let options =
             DevOptions { nodes: self.nodes, port: self.port, data_dir: self.data_dir, zookeeper: self.zookeeper };
         super::connection::block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).map_err(layout::io_error("signals"))?;
-            let mut terminate = signal(SignalKind::terminate()).map_err(layout::io_error("signals"))?;
-            // A signal may come at any moment of the start; what has been started by then is ended in order.
+            let mut signals = Signals::listen()?;
+            // A signal may come at any moment of the start; what has been started by then is stopped in order.
             let mut cluster = tokio::select! {
                 launched = DevCluster::launch(options) => launched?,
-                _ = interrupt.recv() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
+                () = signals.received() => return Ok(()),
             };
             let ready = tokio::select! {
                 ready = cluster.wait_until_ready() => Some(ready),
-                _ = interrupt.recv() => None,
-                _ = terminate.recv() => None,
+                () = signals.received() => None,
             };
             if !matches!(ready, Some(Ok(()))) {
                 cluster.stop().await;
-                return ready.unwrap_or(Ok(()));
+                return Ok(ready.unwrap_or(Ok(()))?);
             }
-            session::run(cluster, !self.no_input, self.restart).await
+            session::run(cluster, signals, !self.no_input, self.restart).await
         })?
     }
 }

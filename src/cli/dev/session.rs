@@ -1,43 +1,45 @@
-//! A session with a development cluster: keys in, news out, until it is ended.
+//! An interactive session with a development cluster: reads keys and prints what happens.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::cluster::DevCluster;
-use super::layout::io_error;
 use crate::cli::CliError;
-use crate::cli::connection::print_line;
-use crate::cli::drill::{pay_once, stress};
+use crate::cli::connection::{print_line, to_json};
+use crate::cli::signals::Signals;
+use crate::cli::status;
+use quorapay_lab::dev::{DevCluster, pay_once, stress};
 
-/// Writes a line; a reader that has closed the pipe does not end the cluster.
+/// Prints a line. A closed pipe does not end the cluster.
 macro_rules! say {
-    ($($words:tt)*) => {
-        print_line(&format!($($words)*)).unwrap_or_default()
+    ($($format:tt)*) => {
+        print_line(&format!($($format)*)).unwrap_or_default()
     };
 }
 
-/// How often the children are looked at.
-const WATCH: Duration = Duration::from_millis(500);
+/// How often the processes are checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Duration of the stress that the key `s` starts.
 const STRESS: Duration = Duration::from_secs(5);
 
-/// Serves the cluster until Ctrl-C, SIGTERM, `q` or the end of the input.
-pub(super) async fn run(mut cluster: DevCluster, input: bool, restart: bool) -> Result<(), CliError> {
+/// Runs until Ctrl-C, SIGTERM or the key `q`, then stops the cluster.
+pub(super) async fn run(
+    mut cluster: DevCluster,
+    mut signals: Signals,
+    input: bool,
+    restart: bool,
+) -> Result<(), CliError> {
     announce(&cluster, input);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("signals"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(io_error("signals"))?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    // Without a terminal nobody types, and the end of the input is no wish to end.
+    // Without a terminal nobody types, and the end of the input does not end the session.
     let mut listening = input && std::io::stdin().is_terminal();
-    let mut watch = tokio::time::interval(WATCH);
+    let mut watch = tokio::time::interval(CHECK_INTERVAL);
     let result = loop {
         tokio::select! {
-            _ = interrupt.recv() => break Ok(()),
-            _ = terminate.recv() => break Ok(()),
+            () = signals.received() => break Ok(()),
             _ = watch.tick() => {
-                if let Err(error) = look_after(&mut cluster, restart) {
+                if let Err(error) = check_processes(&mut cluster, restart) {
                     break Err(error);
                 }
             }
@@ -72,10 +74,10 @@ fn announce(cluster: &DevCluster, input: bool) {
     }
 }
 
-fn look_after(cluster: &mut DevCluster, restart: bool) -> Result<(), CliError> {
+fn check_processes(cluster: &mut DevCluster, restart: bool) -> Result<(), CliError> {
     let dead = cluster.take_dead()?;
-    for news in &dead {
-        say!("{news}");
+    for line in &dead {
+        say!("{line}");
     }
     if restart && !dead.is_empty() {
         for id in cluster.restart_dead()? {
@@ -87,16 +89,16 @@ fn look_after(cluster: &mut DevCluster, restart: bool) -> Result<(), CliError> {
 
 async fn press(cluster: &mut DevCluster, key: &str) -> Result<(), CliError> {
     match key {
-        "p" => say!("{}", pay_once(cluster).await?),
+        "p" => say!("paid: {}", to_json(&pay_once(cluster).await?)),
         "s" => say!("{}", stress(cluster, STRESS).await?),
         "k" => {
-            let leader = cluster.client()?.cluster().await?.leader;
+            let leader = cluster.client()?.cluster().await.map_err(CliError::Client)?.leader;
             let leader = leader.ok_or_else(|| CliError::Failed("there is no leader just now".to_owned()))?;
             cluster.kill(leader.as_str()).await?;
             say!("killed {leader}, the leader");
         }
         "r" => say!("restarted {}", cluster.restart_dead()?.join(", ")),
-        "t" => say!("{}", super::super::status::describe(&cluster.client()?.cluster().await?)),
+        "t" => say!("{}", status::describe(&cluster.client()?.cluster().await?)),
         "" => {}
         other => say!("no such key: {other}; there are p, s, k, r, t and q"),
     }

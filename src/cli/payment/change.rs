@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::describe::describe_change;
 use crate::cli::CliError;
-use crate::cli::amount::parse_amount;
 use crate::cli::connection::{Connection, block_on, committed, parse_key};
 use quorapay_client::{ChangedPayment, Client, ClientError, Outcome};
 use quorapay_core::domain::{IdempotencyKey, MinorUnits};
@@ -85,6 +84,6 @@ impl Change {
     /// Reads an amount in the payment's currency, which only the payment tells.
     fn units(&self, client: &Client, text: &str) -> Result<MinorUnits, CliError> {
         let payment = block_on(client.payment(&self.id))??;
-        parse_amount(text, payment.currency).map_err(|error| CliError::Usage(error.to_string()))
+        payment.currency.parse_amount(text).map_err(|error| CliError::Usage(error.to_string()))
     }
 }

@@ -2,36 +2,19 @@
 //! proposal waits for a lookup on disk.
 
 use crate::domain::{
-    BatchRequest, IdempotencyKey, KeyDigest, KeyHolder, KeyHolders, LogIndex, OperationRequest, OrderCap, PaymentId,
-    PaymentState, Proposal,
+    BatchRequest, IdempotencyKey, KeyHolder, KeyHolders, LogIndex, OperationRequest, OrderCap, PaymentId, PaymentState,
+    Proposal,
 };
 use crate::planted::{Bug, planted};
 use crate::replication::Now;
 
 use super::keys::KeyStatus;
-use super::{CallerId, Effect, Engine, LookupId, LookupRequest, LookupResult, ProposalOutcome, Waiter};
+use super::lookups::{LookedUp, PendingLookup};
+use super::message::{CallerId, Effect, LookupId, LookupRequest, LookupResult, ProposalOutcome};
+use super::state::{Engine, Waiter};
 
-/// Proposals that may wait for lookups. Beyond that the disk is too far behind for another to be answered in time.
+/// Proposals that may wait for lookups. With more, the disk is too slow for another one to be answered in time.
 const MAX_PENDING_LOOKUPS: usize = 16_384;
-
-/// A proposal that waits for a lookup.
-#[derive(Debug)]
-pub(super) struct PendingLookup {
-    /// The projected index when the lookup was requested.
-    projected: LogIndex,
-    caller: CallerId,
-    proposal: Proposal,
-    request: LookupRequest,
-    /// What earlier lookups for this proposal found, as of the same projected index.
-    looked_up: LookedUp,
-}
-
-/// What the lookups for one proposal requested and found: whatever was requested and not found does not exist.
-#[derive(Debug, Default)]
-struct LookedUp {
-    requested: LookupRequest,
-    found: LookupResult,
-}
 
 /// Whether an idempotency key is used.
 enum KeyUse {
@@ -39,21 +22,6 @@ enum KeyUse {
     Unused,
     /// Only the disk knows.
     NeedsLookup,
-}
-
-impl LookedUp {
-    fn add(&mut self, requested: LookupRequest, found: LookupResult) {
-        self.requested.keys.extend(requested.keys);
-        self.requested.payments.extend(requested.payments);
-        self.requested.orders.extend(requested.orders);
-        self.found.keys.extend(found.keys);
-        self.found.payments.extend(found.payments);
-        self.found.orders.extend(found.orders);
-    }
-
-    fn holder(&self, digest: KeyDigest) -> Option<KeyHolder> {
-        self.found.keys.get(&digest).copied()
-    }
 }
 
 impl Engine {
@@ -131,7 +99,7 @@ impl Engine {
             KeyStatus::PerhapsInViews if planted(Bug::KeysInMemoryOnly) => KeyUse::Unused,
             KeyStatus::PerhapsInViews => match looked_up.holder(digest) {
                 Some(holder) => KeyUse::UsedAt(holder.index),
-                None if looked_up.requested.keys.contains_key(key) => KeyUse::Unused,
+                None if looked_up.requested_key(key) => KeyUse::Unused,
                 None => KeyUse::NeedsLookup,
             },
         }

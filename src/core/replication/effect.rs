@@ -1,139 +1,139 @@
-//! What goes into the replica and what comes out of it. The order in which effects may become I/O is written on them.
+//! The replica's events and effects. Each effect says what it may run concurrently with.
 
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::message::{Request, Response};
+use super::message::{Append, Request, Response};
 use super::types::{NodeId, Promise};
 use crate::domain::{Epoch, LogIndex};
 
-/// Numbers the requests that a replica sends, so that an answer finds its question.
+/// Numbers the requests that a replica sends, to match responses with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
-/// Names a peer's request that is waiting for this node's response. Chosen by the runtime.
+/// Identifies a peer's request that waits for this node's response. Chosen by the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RpcId(pub u64);
 
-/// Numbers writes to the ledger, from 1, in the order in which they must be made durable.
+/// Numbers the writes to the ledger, from 1, in the order in which they must become durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PersistId(pub u64);
 
-/// Names a local read that waits for a read index. Chosen by the caller.
+/// Identifies a local read that waits for a read index. Chosen by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadId(pub u64);
 
-/// Something that happened.
+/// An event for the replica.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Time passed.
     Tick,
-    /// A peer asks.
+    /// A request from a peer.
     Request {
-        /// Names the waiting peer.
+        /// Identifies the request.
         rpc: RpcId,
-        /// Who asks.
+        /// The sender.
         from: NodeId,
-        /// What it asks.
+        /// The request.
         request: Request,
     },
-    /// A peer answered.
+    /// A peer's response.
     Response {
-        /// The question.
+        /// The request that it responds to.
         id: RequestId,
-        /// Who answered.
+        /// The sender.
         from: NodeId,
-        /// The answer.
+        /// The response.
         response: Response,
     },
-    /// A question stays without an answer: not connected, timed out or refused. Whether it arrived is unknown.
+    /// A request has no response: not connected, timed out or refused. Whether it arrived is unknown.
     Unanswered {
-        /// The question.
+        /// The request that it responds to.
         id: RequestId,
-        /// Who was asked.
+        /// The receiver.
         to: NodeId,
     },
-    /// A write to the ledger and all before it are durable.
+    /// A write to the ledger, and all before it, are durable.
     Persisted(PersistId),
-    /// Entries read from the ledger for a follower that is behind.
+    /// Entries that were read from the ledger for a follower.
     Loaded {
         /// The follower.
         peer: NodeId,
-        /// Consecutive entries, the first at the index asked for; empty if they could not be read.
+        /// Consecutive entries from the requested index on; empty if they could not be read.
         entries: Vec<Arc<Entry>>,
     },
     /// A peer's process is gone: its connection broke and a new one was refused.
     PeerGone(NodeId),
-    /// ZooKeeper says something.
+    /// News from ZooKeeper.
     Coordination(CoordinationEvent),
-    /// This node must not vote, acknowledge or answer reads from now on: its ledger is damaged.
+    /// The ledger is damaged: this node must no longer vote, acknowledge or answer reads.
     Quarantine(String),
 }
 
-/// What ZooKeeper tells.
+/// News from ZooKeeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoordinationEvent {
-    /// This node's place in the election queue changed.
+    /// This node's rank in the election queue changed.
     QueueRank(QueueRank),
-    /// The epoch asked for was taken: nobody else ever gets it.
+    /// The requested epoch was taken: no other node ever gets it.
     EpochTaken(Epoch),
-    /// The epoch could not be taken. Ask again if it is still wanted.
+    /// The epoch could not be taken.
     EpochRefused,
 }
 
-/// Where this node stands in the election queue.
+/// A node's rank in the election queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueueRank {
-    /// Not connected, or without an election znode: it is no candidate.
+    /// Not in the queue: not connected, or without an election znode.
     #[default]
     Absent,
     /// Behind at least one other node.
     Behind,
-    /// Lowest sequence: the candidate.
+    /// Lowest sequence number: it may become the candidate.
     First,
 }
 
-/// Something to be done.
+/// Something that the runtime must do.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Make a write durable, in one transaction, in the order of the ids; then say [`Event::Persisted`].
-    /// A failure is an unknown outcome: the process must end.
+    /// Make a write durable, in one transaction, in the order of the ids; then confirm it with [`Event::Persisted`].
+    /// A failure has an unknown outcome: the process must end.
     Persist(Persist),
-    /// Ask a peer. May run beside any [`Effect::Persist`]: whatever had to be durable first already is.
+    /// Send a request. May run concurrently with any [`Effect::Persist`]: whatever must be durable first already is.
     Send {
-        /// The question's number.
+        /// The request's number.
         id: RequestId,
-        /// Who is asked.
+        /// The receiver.
         to: NodeId,
-        /// What is asked.
+        /// The request.
         request: Outgoing,
     },
-    /// Answer a peer. Whatever had to be durable first already is.
+    /// Respond to a peer. Whatever must be durable first already is.
     Respond {
-        /// The waiting peer.
+        /// The peer's request.
         rpc: RpcId,
-        /// The answer.
+        /// The response.
         response: Response,
     },
-    /// Answer a peer with entries from the ledger: the place before `from_index` and as many entries as fit.
+    /// Respond with entries from the ledger: the position before `from_index`, and as many entries as fit.
     RespondEntries {
-        /// The waiting peer.
+        /// The peer's request.
         rpc: RpcId,
-        /// First entry wanted.
+        /// The first entry requested.
         from_index: LogIndex,
-        /// Last entry wanted; durable here.
+        /// The last entry requested; durable here.
         to_index: LogIndex,
     },
-    /// Read entries for a follower that is behind what memory holds; then say [`Event::Loaded`].
+    /// Read entries for a follower that needs older ones than memory holds; then feed [`Event::Loaded`].
     Load {
         /// The follower.
         peer: NodeId,
-        /// The entry from which to read.
+        /// The first entry to read.
         from_index: LogIndex,
         /// The last entry to read; durable here.
         to_index: LogIndex,
     },
-    /// Ask something of ZooKeeper.
+    /// Send a command to ZooKeeper.
     Coordinate(CoordinationCommand),
     /// A read may be answered locally once `index` is applied.
     ReadReady {
@@ -142,13 +142,22 @@ pub enum Effect {
         /// The index to wait for.
         index: LogIndex,
     },
-    /// No read index could be had; try again when there is a leader.
+    /// There is no read index to be had now, for lack of a leader.
     ReadRefused(ReadId),
     /// Stop this process: an invariant is broken. Nothing more may be written or answered.
     Halt(String),
 }
 
-/// A request to be sent: appends hold shared entries, so that a batch for several followers is encoded from one copy.
+/// A change of the log, in the order in which it happened: the bank follows it.
+#[derive(Clone, Debug)]
+pub enum LogChange {
+    /// An entry was added at the end.
+    Appended(Arc<Entry>),
+    /// Every entry above this index was removed; none of them was committed.
+    TruncatedAfter(LogIndex),
+}
+
+/// A request to send. Appends share their entries, so that a batch for several followers is not copied.
 #[derive(Clone, Debug)]
 pub enum Outgoing {
     /// Anything but an append with entries.
@@ -156,48 +165,48 @@ pub enum Outgoing {
     /// An append with entries.
     Append {
         /// The append with an empty batch.
-        head: super::message::Append,
+        head: Append,
         /// The entries of the batch.
         entries: Vec<Arc<Entry>>,
     },
 }
 
-/// One write to the ledger: everything in one transaction.
+/// One write to the ledger, in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Persist {
     /// Its number.
     pub id: PersistId,
     /// The new promise, if it changes.
     pub promise: Option<Promise>,
-    /// Remove all entries above this index before the new ones are stored.
+    /// Remove all entries above this index before storing the new ones.
     pub truncate_after: Option<LogIndex>,
     /// Entries to store at the end of the log.
     pub entries: Vec<Arc<Entry>>,
-    /// The commit index as known; stored along, as a lower bound.
+    /// The commit index as far as known, stored as a lower bound.
     pub commit_index: LogIndex,
 }
 
-/// What is asked of ZooKeeper. None of it decides safety: each may fail, come late or be repeated.
+/// A command to ZooKeeper. Safety does not depend on any: each may fail, come late or be repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoordinationCommand {
     /// Take an epoch of at least this number by compare-and-set. Answered by `EpochTaken` or `EpochRefused`.
     TakeEpoch {
-        /// The least number that will do.
+        /// The lowest acceptable number.
         at_least: Epoch,
     },
-    /// Say in the `leader` znode that this node leads.
+    /// Name this node as the leader in the `leader` znode.
     PublishLeader {
-        /// The epoch that it leads.
+        /// The leader's epoch.
         epoch: Epoch,
     },
-    /// Give up the place in the election queue and go to its end.
+    /// Leave the election queue and join it again at its end.
     GoToBack,
-    /// Remove the predecessor's election znode if it belongs to this node, whose process is gone or which a majority
-    /// does not hear, and if no leadership newer than `epoch` has begun.
+    /// Remove the predecessor's election znode if it belongs to `node`, whose process is gone or which a majority does
+    /// not hear, and if no leadership newer than `epoch` has begun.
     RemovePredecessor {
         /// The node believed dead.
         node: NodeId,
-        /// The newest epoch that this node knows.
+        /// The newest epoch known to the sender of this command.
         epoch: Epoch,
     },
 }

@@ -4,13 +4,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::types::{Configuration, Hash, NodeId, Position};
-use crate::domain::{DecidedItem, Operation, Stamp};
-use crate::domain::{Epoch, LogIndex, Timestamp};
+use crate::domain::{DecidedItem, Epoch, LogIndex, Operation, Stamp, Timestamp};
 
-/// About what a payment without free text takes.
+/// Approximate size of a payment without free text.
 const PLAIN_ENTRY_BYTES: usize = 256;
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryBody {
     /// The first entry of every epoch: once it is committed, everything before it is.
@@ -18,9 +17,9 @@ pub enum EntryBody {
         /// The leader of the epoch.
         leader: NodeId,
     },
-    /// Who votes from here on.
+    /// The voters from here on.
     Configuration(Configuration),
-    /// Something decided by the bank.
+    /// An operation that the bank decided.
     Operation(Operation),
 }
 
@@ -29,26 +28,26 @@ pub enum EntryBody {
 pub struct Entry {
     /// Dense from 1.
     pub index: LogIndex,
-    /// The leadership that appended it.
+    /// The epoch of the leader that appended it.
     pub epoch: Epoch,
-    /// When the leader appended it; never smaller than the entry before.
+    /// The ledger's time when the leader appended it; never less than that of the entry before.
     pub timestamp: Timestamp,
-    /// What it says.
+    /// The content.
     pub body: EntryBody,
     /// The chain's hash up to and including this entry.
     pub hash: Hash,
 }
 
-/// An entry as it travels: without its hash, which the receiver computes.
+/// An entry as it is sent: without its hash, which the receiver computes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnchainedEntry {
     /// Dense from 1.
     pub index: LogIndex,
-    /// The leadership that appended it.
+    /// The epoch of the leader that appended it.
     pub epoch: Epoch,
-    /// When the leader appended it.
+    /// The ledger's time when the leader appended it.
     pub timestamp: Timestamp,
-    /// What it says.
+    /// The content.
     pub body: EntryBody,
 }
 
@@ -66,13 +65,13 @@ impl UnchainedEntry {
 }
 
 impl Entry {
-    /// Where the log stands after this entry.
+    /// The position of this entry.
     #[must_use]
     pub const fn position(&self) -> Position {
         Position { index: self.index, epoch: self.epoch, hash: self.hash }
     }
 
-    /// When and where the ledger took it, as the domain knows it.
+    /// The entry's timestamp, epoch and index.
     #[must_use]
     pub const fn stamp(&self) -> Stamp {
         Stamp { timestamp: self.timestamp, epoch: self.epoch, index: self.index }
@@ -86,14 +85,14 @@ impl Entry {
             && self.hash == chained_hash(&previous.hash, self.index, self.epoch, self.timestamp, &self.body)
     }
 
-    /// The entry as it travels.
+    /// The entry as it is sent.
     #[must_use]
     pub fn unchained(&self) -> UnchainedEntry {
         let Self { index, epoch, timestamp, body, .. } = self;
         UnchainedEntry { index: *index, epoch: *epoch, timestamp: *timestamp, body: body.clone() }
     }
 
-    /// About how many bytes the entry takes in memory and on the wire: what batches are bounded by.
+    /// The entry's approximate size in memory and on the wire, by which batches are bounded.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         match &self.body {
@@ -107,7 +106,7 @@ impl Entry {
         }
     }
 
-    /// The operation in it, if it holds one.
+    /// The operation in the entry, if there is one.
     #[must_use]
     pub const fn operation(&self) -> Option<&Operation> {
         match &self.body {
@@ -118,7 +117,7 @@ impl Entry {
 }
 
 fn chained_hash(previous: &Hash, index: LogIndex, epoch: Epoch, timestamp: Timestamp, body: &EntryBody) -> Hash {
-    let canonical = postcard::to_extend(&(index, epoch, timestamp, body), Vec::with_capacity(256))
+    let canonical = postcard::to_extend(&(index, epoch, timestamp, body), Vec::with_capacity(PLAIN_ENTRY_BYTES))
         .expect("entries are made of types that postcard can always encode");
     let mut hasher = Sha256::new();
     hasher.update(previous.0);
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_holds_together_entry_by_entry() {
+    fn an_entry_follows_the_one_before_it_and_no_other() {
         let first = entry(1, &Hash::default());
         let second = entry(2, &first.hash);
         assert!(first.follows(&Position::default()));

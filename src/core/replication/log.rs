@@ -1,28 +1,26 @@
-//! The log as a replica knows it: its newest entries, and of the older ones only where each epoch begins.
+//! The log in memory: the newest entries, and for the older ones only where each epoch begins.
 //!
 //! Two logs that hold an entry of the same epoch at the same index are equal up to there, because an epoch has one
-//! leader and a leader never changes what it appended. So epochs and their boundaries are all it takes to find where
-//! two logs part; the hashes prove it.
+//! leader and a leader never changes what it appended. So the epochs' boundaries suffice to find where two logs
+//! diverge; the hashes prove it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::config::MAX_CACHED_BYTES;
 use super::entry::{Entry, EntryBody, UnchainedEntry};
 use super::message::EpochSpan;
 use super::start::ReplicaStart;
 use super::types::{Configuration, Position};
 use crate::domain::{Epoch, LogIndex, Timestamp};
 
-/// Bytes of committed entries kept in memory, at most, however few entries that is.
-const CACHED_BYTES: u64 = 32 * 1024 * 1024;
-
-/// See the module.
+/// The log in memory.
 #[derive(Debug)]
 pub(super) struct Log {
-    /// The place before the first cached entry.
+    /// The position before the first cached entry.
     base: Position,
-    /// Weight of everything that was cached up to `base`.
-    base_weight: u64,
+    /// Bytes of all entries that were cached up to `base`.
+    base_bytes: u64,
     /// Consecutive entries, from after `base` to the end of the log.
     cache: VecDeque<Cached>,
     last: Position,
@@ -37,9 +35,8 @@ pub(super) struct Log {
 #[derive(Debug)]
 struct Cached {
     entry: Arc<Entry>,
-    /// Weight of everything that was cached up to and including this entry, so that the weight of any stretch is one
-    /// subtraction.
-    up_to_here: u64,
+    /// Bytes of all entries that were cached up to and including this one: the size of any range is one subtraction.
+    bytes_up_to_here: u64,
 }
 
 impl Log {
@@ -50,7 +47,7 @@ impl Log {
             start.last,
             "the tail ends the log"
         );
-        // Taken before the oldest entry is made the base: it may be the newest one too.
+        // Read before the oldest entry becomes the base: it may be the newest one too.
         let last_timestamp = tail.back().map_or(Timestamp(0), |entry| entry.timestamp);
         let whole_log = tail.front().is_none_or(|first| first.index == LogIndex(1));
         let base = if whole_log {
@@ -58,15 +55,15 @@ impl Log {
         } else {
             tail.pop_front().expect("a tail that does not begin at 1 is not empty").position()
         };
-        let weighed = |up_to_here: &mut u64, entry: Arc<Entry>| {
-            *up_to_here += entry.encoded_len() as u64;
-            Some(Cached { entry, up_to_here: *up_to_here })
+        let with_sums = |bytes_up_to_here: &mut u64, entry: Arc<Entry>| {
+            *bytes_up_to_here += entry.encoded_len() as u64;
+            Some(Cached { entry, bytes_up_to_here: *bytes_up_to_here })
         };
         Self {
             base,
-            base_weight: 0,
+            base_bytes: 0,
             last_timestamp,
-            cache: tail.into_iter().scan(0, weighed).collect(),
+            cache: tail.into_iter().scan(0, with_sums).collect(),
             last: start.last,
             spans: std::mem::take(&mut start.spans),
             configurations: std::mem::take(&mut start.configurations),
@@ -81,12 +78,12 @@ impl Log {
         self.last_timestamp
     }
 
-    /// The newest configuration: it is in force from the moment it is in the log.
+    /// The newest configuration: it is in force as soon as it is in the log.
     pub(super) fn configuration(&self) -> Option<&Configuration> {
         self.configurations.last().map(|(_, configuration)| configuration)
     }
 
-    /// Where the newest configuration stands; zero if there is none.
+    /// Index of the newest configuration; zero if there is none.
     pub(super) fn configuration_index(&self) -> LogIndex {
         self.configurations.last().map_or(LogIndex(0), |(index, _)| *index)
     }
@@ -100,16 +97,16 @@ impl Log {
         self.cache.get(usize::try_from(offset).ok()?)
     }
 
-    /// About how many bytes the entries above an index take, as far as they are in memory.
-    pub(super) fn weight_above(&self, index: LogIndex) -> u64 {
-        self.weight_up_to(self.last.index) - self.weight_up_to(index)
+    /// Approximate size of the entries above an index, as far as they are in memory.
+    pub(super) fn bytes_above(&self, index: LogIndex) -> u64 {
+        self.bytes_up_to(self.last.index) - self.bytes_up_to(index)
     }
 
-    fn weight_up_to(&self, index: LogIndex) -> u64 {
-        self.cached(index).map_or(self.base_weight, |cached| cached.up_to_here)
+    fn bytes_up_to(&self, index: LogIndex) -> u64 {
+        self.cached(index).map_or(self.base_bytes, |cached| cached.bytes_up_to_here)
     }
 
-    /// The place at an index, if memory still knows its hash.
+    /// The position at an index, if memory still knows its hash.
     pub(super) fn position(&self, index: LogIndex) -> Option<Position> {
         match index {
             LogIndex(0) => Some(Position::default()),
@@ -133,7 +130,7 @@ impl Log {
         after.checked_sub(1).map_or(LogIndex(0), |at| self.spans[at].start)
     }
 
-    /// The epochs that reach above `index`, oldest first.
+    /// The epochs with entries above `index`, oldest first.
     pub(super) fn spans_above(&self, index: LogIndex) -> Vec<EpochSpan> {
         let first = self.spans.partition_point(|span| span.start <= index).saturating_sub(1);
         self.spans[first.min(self.spans.len())..].to_vec()
@@ -177,13 +174,13 @@ impl Log {
         }
         self.last = entry.position();
         self.last_timestamp = entry.timestamp;
-        let up_to_here =
-            self.cache.back().map_or(self.base_weight, |cached| cached.up_to_here) + entry.encoded_len() as u64;
-        self.cache.push_back(Cached { entry: Arc::clone(&entry), up_to_here });
+        let bytes_up_to_here =
+            self.cache.back().map_or(self.base_bytes, |cached| cached.bytes_up_to_here) + entry.encoded_len() as u64;
+        self.cache.push_back(Cached { entry: Arc::clone(&entry), bytes_up_to_here });
         entry
     }
 
-    /// Removes every entry after `to`, which must be a place in this log.
+    /// Removes every entry after `to`, which must be a position in this log.
     pub(super) fn truncate(&mut self, to: Position) {
         while self.cache.back().is_some_and(|cached| cached.entry.index > to.index) {
             self.cache.pop_back();
@@ -194,23 +191,23 @@ impl Log {
         self.spans.retain(|span| span.start <= to.index);
         self.configurations.retain(|(index, _)| *index <= to.index);
         self.last = to;
-        // Where memory does not hold the new last entry, the removed one's later timestamp does as a lower bound.
+        // If memory does not hold the new last entry, the timestamp of the removed one serves as a lower bound.
         if let Some(cached) = self.cache.back() {
             self.last_timestamp = cached.entry.timestamp;
         }
     }
 
-    /// Forgets old entries: keeps everything from `needed` on, and before it at most `keep` entries that are not too
-    /// heavy.
+    /// Removes old entries from memory: keeps all from `needed` on, and before it at most `keep` entries of limited
+    /// size.
     pub(super) fn trim(&mut self, needed: LogIndex, keep: usize) {
         let keep_from = needed.0.saturating_sub(keep as u64);
-        let all = self.weight_up_to(self.last.index);
+        let all = self.bytes_up_to(self.last.index);
         while let Some(oldest) = self.cache.pop_front_if(|oldest| {
             let index = oldest.entry.index;
-            index.0 < keep_from || (index < needed && all - oldest.up_to_here > CACHED_BYTES)
+            index.0 < keep_from || (index < needed && all - oldest.bytes_up_to_here > MAX_CACHED_BYTES)
         }) {
             self.base = oldest.entry.position();
-            self.base_weight = oldest.up_to_here;
+            self.base_bytes = oldest.bytes_up_to_here;
         }
     }
 
@@ -219,23 +216,23 @@ impl Log {
         next > self.base.index
     }
 
-    /// Entries from an index on with the place before them, bounded in number and weight; `None` if memory no longer
+    /// Entries from an index on with the position before them, bounded in number and size; `None` if memory no longer
     /// holds the first.
     pub(super) fn batch_from(
         &self,
         first: LogIndex,
-        most: usize,
-        most_bytes: usize,
+        max_entries: usize,
+        max_bytes: usize,
     ) -> Option<(Position, Vec<Arc<Entry>>)> {
         if !self.holds(first) {
             return None;
         }
         let previous = self.position(first.previous())?;
         let offset = usize::try_from(first.0 - self.base.index.0 - 1).ok()?;
-        let before = self.weight_up_to(first.previous());
-        // However heavy the first entry is, it travels.
-        let fits = |(at, cached): &(usize, &Cached)| *at == 0 || cached.up_to_here <= before + most_bytes as u64;
-        let range = self.cache.range(offset.min(self.cache.len())..).take(most).enumerate().take_while(fits);
+        let before = self.bytes_up_to(first.previous());
+        // The first entry is sent whatever its size.
+        let fits = |(at, cached): &(usize, &Cached)| *at == 0 || cached.bytes_up_to_here <= before + max_bytes as u64;
+        let range = self.cache.range(offset.min(self.cache.len())..).take(max_entries).enumerate().take_while(fits);
         Some((previous, range.map(|(_, cached)| Arc::clone(&cached.entry)).collect()))
     }
 }

@@ -1,4 +1,4 @@
-//! What peers say to each other. Every request is answered by one response; both may be lost, delayed, repeated.
+//! The messages between peers. Each request has one response; both may be lost, delayed or repeated.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,65 +6,65 @@ use super::entry::UnchainedEntry;
 use super::types::{Hash, NodeId, Position, StoreId};
 use crate::domain::{Epoch, LogIndex, Timestamp};
 
-/// From one node to another.
+/// A request from one node to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Pre-vote: "do you hear a leader?" Changes nothing at the receiver.
+    /// Asks whether the receiver hears a leader. Changes nothing there.
     PreVote,
-    /// "Promise this epoch to me": the candidate's first step.
+    /// A candidate asks for the promise of its epoch.
     Fence {
-        /// The epoch that ZooKeeper gave the candidate.
+        /// The epoch that the candidate took in ZooKeeper.
         epoch: Epoch,
         /// The candidate's commit index: the answer describes the log from there on.
         commit_index: LogIndex,
     },
-    /// "Send me your entries from here": the candidate copies the best log.
+    /// A candidate copies the best log.
     Fetch {
-        /// The epoch being recovered; refused by a node that has promised a higher one.
+        /// The candidate's epoch; a node that has promised a higher one refuses.
         epoch: Epoch,
-        /// The first entry wanted.
+        /// The first entry requested.
         from_index: LogIndex,
-        /// The last entry wanted.
+        /// The last entry requested.
         to_index: LogIndex,
     },
-    /// "Append these": the leader's word.
+    /// The leader sends entries or a heartbeat.
     Append(Append),
-    /// "Up to which index must I have applied to answer a linearizable read?"
+    /// A follower asks for a read index: what it must have applied to answer a linearizable read.
     ReadIndex,
-    /// "Stay out of the next election until it is over": the leader hands over to one particular node.
+    /// The leader transfers the leadership to one node; the others let it win the next election.
     Transfer {
         /// The leader's epoch.
         epoch: Epoch,
-        /// The node that is to lead next.
+        /// The node that leads next.
         successor: NodeId,
     },
 }
 
-/// The leader's entries, or with none of them its heartbeat.
+/// Entries of the leader's log, or a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Append {
     /// The leader's epoch.
     pub epoch: Epoch,
-    /// Number of the quorum round in which it was sent: an answer confirms the leadership as of that round.
+    /// The quorum round in which it is sent: a response confirms the leadership as of that round.
     pub round: u64,
-    /// The entries and the place that they follow, or `None` for a heartbeat that says nothing of the log.
+    /// The entries and the position before them; `None` for a heartbeat.
     pub log: Option<EntryBatch>,
     /// The leader's commit index.
     pub commit_index: LogIndex,
-    /// The chain's hash at `commit_index`, if the leader has it at hand: the follower compares.
+    /// The chain's hash at `commit_index`, if the leader has it in memory: the follower compares it with its own.
     pub commit_hash: Option<Hash>,
 }
 
 /// Consecutive entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryBatch {
-    /// The place before the first entry.
+    /// The position before the first entry.
     pub previous: Position,
-    /// The entries; may be empty, to ask only whether `previous` matches.
+    /// The entries; none to ask only whether `previous` matches.
     pub entries: Vec<UnchainedEntry>,
 }
 
-/// One epoch's stretch of a log.
+/// The part of a log that one epoch appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochSpan {
     /// The epoch.
@@ -73,7 +73,7 @@ pub struct EpochSpan {
     pub start: LogIndex,
 }
 
-/// The answer to a [`Request`].
+/// The response to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
     /// To `PreVote`.
@@ -82,75 +82,75 @@ pub enum Response {
         hears_leader: bool,
         /// The highest epoch that the node has promised.
         promised: Epoch,
-        /// End of its log: a new cluster starts only if every log is empty.
+        /// Index of its last entry: a new cluster is founded only if every log is empty.
         last_index: LogIndex,
     },
     /// To `Fence`: the promise is durable.
     Promised(Box<FenceAnswer>),
     /// To `Fetch`.
     Entries {
-        /// The place before the first entry.
+        /// The position before the first entry.
         previous: Position,
-        /// The entries, as many as fit a batch.
+        /// As many entries as fit into a batch.
         entries: Vec<UnchainedEntry>,
-        /// The chain's hash at the last of them as the source has it stored: a damaged source gives itself away.
+        /// The chain's hash at the last of them, as stored at the source: it shows whether the source is damaged.
         last_hash: Hash,
     },
     /// To `Append`: everything up to `matched` is durable here and equal to the leader's.
     Appended {
-        /// The round that was asked in.
+        /// The round of the append.
         round: u64,
         /// Highest index known to be equal to the leader's and durable.
         matched: LogIndex,
-        /// The store that vouches for it.
+        /// The responding store.
         store_id: StoreId,
-        /// What the node's wall clock says.
+        /// The responding node's wall clock.
         clock: Timestamp,
     },
-    /// To `Append`: the entry before the batch is not in this log, which has another one there or ends earlier.
+    /// To `Append`: this log has another entry before the batch, or ends earlier.
     Mismatch {
-        /// The round that was asked in.
+        /// The round of the append.
         round: u64,
-        /// The index asked for, or the end of this log if that is lower.
+        /// The index before the batch, or the end of this log if that is lower.
         index: LogIndex,
         /// Epoch of this log's entry at `index`.
         epoch: Epoch,
         /// Index of this log's first entry of that epoch.
         epoch_start: LogIndex,
-        /// The store that says so.
+        /// The responding store.
         store_id: StoreId,
     },
-    /// A higher epoch, or this one for another node, has been promised.
+    /// The node has promised a higher epoch, or the same epoch to another node.
     Fenced {
         /// The promised epoch.
         promised: Epoch,
     },
-    /// To `ReadIndex`: applied up to here, a local read is linearizable.
+    /// To `ReadIndex`: once this index is applied, a local read is linearizable.
     ReadIndex {
         /// The epoch that a quorum confirmed.
         epoch: Epoch,
-        /// The leader's commit index when it was asked.
+        /// The leader's commit index when the request arrived.
         commit_index: LogIndex,
     },
-    /// To `Yield`.
+    /// To `Transfer`.
     Transferring,
-    /// The receiver cannot answer now: it does not lead, is quarantined or could not read its ledger.
+    /// The receiver cannot answer now: it does not lead, is quarantined or cannot read its ledger.
     Unable,
 }
 
-/// What a voter tells the candidate whom it promised.
+/// A voter's answer to the candidate that it promised its epoch to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceAnswer {
     /// The promised epoch.
     pub epoch: Epoch,
-    /// The store that promises.
+    /// The promising store.
     pub store_id: StoreId,
     /// End of its log.
     pub last: Position,
     /// Its commit index.
     pub commit_index: LogIndex,
-    /// Its epochs that reach above the lower of both commit indexes, oldest first.
+    /// Its epochs above the lower of both commit indexes, oldest first.
     pub spans: Vec<EpochSpan>,
-    /// What its wall clock says.
+    /// Its wall clock.
     pub clock: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! Chains of entries for tests of what stores and reads them: every kind of entry, decided by a real bank.
+//! Sample logs for the tests of the code that stores and reads entries: every kind of entry, decided by a real bank.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::domain::{
 pub struct Chain {
     /// The entries, from index 1.
     pub entries: Vec<Arc<Entry>>,
-    /// Forgets nothing.
+    /// The bank that decided them. It forgets nothing.
     pub bank: Bank,
     last: Position,
-    /// Milliseconds that passed without an entry.
+    /// Milliseconds added to the ledger's time so far.
     waited_ms: u64,
 }
 
 impl Chain {
-    /// A log that begins as every log does, with its first epoch and its first configuration.
+    /// A log with the start of its first epoch and its first configuration, as every log begins.
     pub fn begun() -> Self {
         let mut chain = Self::default();
         chain.start_epoch(1);
@@ -33,7 +33,7 @@ impl Chain {
         chain
     }
 
-    /// A log of this many entries, nearly all of them plain payments among a hundred accounts.
+    /// A log with this number of entries, most of them plain payments to a hundred accounts.
     pub fn of_payments(entries: usize) -> Self {
         let mut chain = Self::begun();
         while chain.entries.len() < entries {
@@ -60,13 +60,13 @@ impl Chain {
         self.request(payment("external:card", &to, 100, None, None));
     }
 
-    /// Appends whatever the bank decides on a request, under a key of its own.
+    /// Appends the bank's decision on a request, under a new key.
     pub fn request(&mut self, request: OperationRequest) {
         let key = format!("key-{:08}", self.last.index.0 + 1);
         self.request_under(&key, request);
     }
 
-    /// Appends whatever the bank decides on a request.
+    /// Appends the bank's decision on a request.
     pub fn request_under(&mut self, key: &str, request: OperationRequest) {
         if let OperationRequest::PaymentChange { payment, .. } = &request {
             self.recall(*payment);
@@ -76,7 +76,7 @@ impl Chain {
         self.append(EntryBody::Operation(operation));
     }
 
-    /// Brings a payment into the bank that was decided and never changed.
+    /// Brings a payment into the bank that has not changed since it was decided.
     fn recall(&mut self, payment: PaymentId) {
         let decided_at = usize::try_from(payment.index().0).expect("an index of a test").checked_sub(1);
         let entry = decided_at.and_then(|at| self.entries.get(at));
@@ -89,27 +89,27 @@ impl Chain {
 
     fn holders(&self, request: &OperationRequest) -> KeyHolders {
         let OperationRequest::Batch(batch) = request else { return KeyHolders::new() };
-        let wanted: BTreeSet<&IdempotencyKey> = batch.items.iter().filter_map(|item| item.key.as_ref()).collect();
+        let keys: BTreeSet<&IdempotencyKey> = batch.items.iter().filter_map(|item| item.key.as_ref()).collect();
         let mut holders = KeyHolders::new();
         for (entry, operation) in self.entries.iter().filter_map(|entry| Some((entry, entry.operation()?))) {
-            for key in operation.keys().filter(|key| wanted.contains(key)) {
+            for key in operation.keys().filter(|key| keys.contains(key)) {
                 holders.insert(key.digest(), operation.holder_of(key, entry.index));
             }
         }
         holders
     }
 
-    /// The id of the payment that the last entry decided; in a batch, of the one with this number.
+    /// The id of the payment that the last entry decided; for a batch, of its item with this number.
     pub fn last_payment(&self, item: u16) -> PaymentId {
         PaymentId::derive(self.entries.last().expect("something was appended").stamp(), item)
     }
 
-    /// Appends a capture, void or refund, as the bank decides it.
+    /// Appends the bank's decision on a capture, void or refund.
     pub fn change(&mut self, payment: PaymentId, change: PaymentChangeKind) {
         self.request(OperationRequest::PaymentChange { payment, change });
     }
 
-    /// Appends the expiry of the hold that is the first to expire, when its time is up.
+    /// Appends the expiry of the first hold that expires, at that time.
     pub fn expire_first(&mut self) {
         let (expires_at_ms, id) = self.bank.first_expiry().expect("something is on hold");
         self.waited_ms += expires_at_ms.saturating_sub(self.next_stamp().timestamp.0);
@@ -144,7 +144,7 @@ impl Chain {
     }
 
     fn changes_of_each(&mut self) {
-        // "a" has plenty by now or gets some here.
+        // Makes sure that "a" can pay for everything below.
         self.request(payment("external:bank", "a", 1_000_000, None, None));
         let ordered = |amount| hold("a", "shop:2", amount, Some(("#1", 1_000)));
         self.request(ordered(600));
@@ -198,7 +198,7 @@ impl Chain {
         }
     }
 
-    /// Appends whatever it is.
+    /// Appends an entry.
     pub fn append(&mut self, body: EntryBody) {
         let Stamp { timestamp, .. } = self.next_stamp();
         let (index, timestamp) = (self.last.index.next(), timestamp);
@@ -240,7 +240,7 @@ pub fn payment(
     })
 }
 
-/// A request to set euros aside for ten minutes.
+/// A request to hold euros for ten minutes.
 pub fn hold(from: &str, to: &str, amount: i64, order: Option<(&str, i64)>) -> OperationRequest {
     let cap = |(id, total)| {
         Box::new(OrderCap { id: OrderId::parse(id).expect("an order id"), total: MinorUnits::new(total) })
@@ -252,7 +252,7 @@ pub fn hold(from: &str, to: &str, amount: i64, order: Option<(&str, i64)>) -> Op
     })
 }
 
-/// A payment of a batch, in euros.
+/// An item of a batch, in euros.
 pub fn item(from: &str, to: &str, amount: i64, key: Option<&str>) -> BatchItem {
     let request = PaymentRequest::plain(account(from), account(to), MinorUnits::new(amount), euros());
     BatchItem { key: key.map(self::key), request }
@@ -271,7 +271,8 @@ fn euros() -> Currency {
     Currency::parse("EUR").expect("a currency")
 }
 
-/// Accounts and open holds are equal; of payments and orders at rest, memory may hold some or none.
+/// Asserts that accounts and open holds are equal. Closed payments and orders may differ: memory may have forgotten
+/// them.
 pub fn assert_same_money(one: &Bank, other: &Bank) {
     assert!(one.accounts_after(None).eq(other.accounts_after(None)), "accounts differ");
     assert!(one.open_holds().eq(other.open_holds()), "holds differ");

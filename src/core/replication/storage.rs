@@ -1,57 +1,53 @@
-//! The replica's side of its ledger: what is to be written, what is on its way, what is durable, and the answers that
-//! wait for it.
+//! The replica's model of its ledger file: the next write, the write in flight, what is durable, and the responses that
+//! wait for durability.
 //!
-//! One write is on its way at a time. Whatever comes up meanwhile is the next one: that is the group commit.
+//! One write is in flight at a time. Everything that comes up meanwhile forms the next one: group commit.
 
+use std::sync::Arc;
+
+use super::config::IDLE_COMMIT_MS;
 use super::effect::{Effect, Persist, PersistId, RpcId};
 use super::entry::Entry;
 use super::message::Response;
-use super::replica::Replica;
 use super::types::Promise;
 use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
 
-use std::sync::Arc;
-
-/// See the module.
+/// What was handed to the ledger file and what is durable there.
 #[derive(Debug)]
 pub(super) struct Storage {
-    /// What the next write will hold.
+    /// The next write.
     next: Persist,
-    /// The write on its way.
     in_flight: Option<InFlight>,
     last_id: PersistId,
     /// Invariant 4: everything up to here is in the ledger file, synced, and equal to the log in memory.
     durable_index: LogIndex,
     durable_promise: Option<Promise>,
-    /// End of the log as far as it was handed to the ledger.
+    /// End of the log as of the last write that was handed out.
     written_index: LogIndex,
     written_commit: LogIndex,
     commit_written_ms: u64,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingResponse>,
 }
 
 #[derive(Debug)]
 struct InFlight {
     id: PersistId,
-    /// End of the log after the write, as far as that part of the log still stands.
+    /// End of the log after the write, lowered by truncations since.
     end: LogIndex,
     promise: Option<Promise>,
 }
 
-/// An answer that must not leave before what it says is durable.
+/// A response that must not be sent before it is true of the ledger file.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingResponse {
     rpc: RpcId,
     response: Response,
-    /// The promise under which it is true.
+    /// It is true only under a promise of this epoch.
     epoch: Epoch,
-    /// The part of the log that it vouches for.
+    /// It vouches for the log up to here.
     index: LogIndex,
 }
-
-/// A commit index alone is written when it has been ahead of the ledger's for this long.
-const IDLE_COMMIT_MS: u64 = 200;
 
 impl Storage {
     pub(super) fn new(last: LogIndex, promise: Option<Promise>, commit: LogIndex) -> Self {
@@ -92,14 +88,14 @@ impl Storage {
         }
         self.durable_index = self.durable_index.min(after);
         if let Some(in_flight) = &mut self.in_flight
-            && !planted(Bug::WriteOnItsWayNotCut)
+            && !planted(Bug::InFlightWriteNotTruncated)
         {
             in_flight.end = in_flight.end.min(after);
         }
     }
 
-    /// Takes the next write, if there is one and none is on its way.
-    pub(super) fn take(&mut self, commit: LogIndex, most_entries: usize, now_ms: u64) -> Option<Persist> {
+    /// Takes the next write, if there is something to write and no write is in flight.
+    pub(super) fn take_write(&mut self, commit: LogIndex, max_entries: usize, now_ms: u64) -> Option<Persist> {
         if self.in_flight.is_some() {
             return None;
         }
@@ -109,13 +105,13 @@ impl Storage {
             return None;
         }
         let mut write = std::mem::take(&mut self.next);
-        if write.entries.len() > most_entries {
-            self.next.entries = write.entries.split_off(most_entries);
+        if write.entries.len() > max_entries {
+            self.next.entries = write.entries.split_off(max_entries);
         }
         self.last_id = PersistId(self.last_id.0 + 1);
         write.id = self.last_id;
         self.written_index = write.entries.last().map_or(self.written_index, |entry| entry.index);
-        // Stored as a lower bound of what this very file holds, so never above its end.
+        // The stored commit index is a lower bound for this very file, so it never exceeds the file's end.
         write.commit_index = commit.min(self.written_index);
         self.written_commit = write.commit_index;
         self.commit_written_ms = now_ms;
@@ -123,7 +119,8 @@ impl Storage {
         Some(write)
     }
 
-    fn persisted(&mut self, id: PersistId) -> bool {
+    /// A write is durable. False if it is not the one in flight.
+    pub(super) fn on_persisted(&mut self, id: PersistId) -> bool {
         let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.id == id) else {
             return false;
         };
@@ -133,28 +130,16 @@ impl Storage {
         }
         true
     }
-}
 
-impl Replica {
-    /// A write is durable: releases the answers that waited for it.
-    pub(super) fn on_persisted(&mut self, id: PersistId) {
-        if self.storage.persisted(id) {
-            self.release_waiting();
-        }
+    /// Keeps a response back until a promise of `epoch` and the log up to `index` are durable.
+    pub(super) fn hold_back(&mut self, rpc: RpcId, response: Response, epoch: Epoch, index: LogIndex) {
+        self.waiting.push(WaitingResponse { rpc, response, epoch, index });
     }
 
-    /// Sends an answer once this node's promise of `epoch` and its log up to `index` are durable.
-    pub(super) fn respond_when_durable(&mut self, rpc: RpcId, response: Response, epoch: Epoch, index: LogIndex) {
-        self.storage.waiting.push(Waiting { rpc, response, epoch, index });
-        self.release_waiting();
-    }
-
-    /// Lets go of every waiting answer that has become true, and refuses those that a higher promise made untrue.
-    pub(super) fn release_waiting(&mut self) {
-        let promised = self.promised_epoch();
-        let (durable_epoch, durable_index) = (self.storage.durable_epoch(), self.storage.durable_index);
-        let effects = &mut self.effects;
-        self.storage.waiting.retain(|waiting| {
+    /// Sends every waiting response that has become true, and refuses those that a higher promise made untrue.
+    pub(super) fn release_responses(&mut self, promised: Epoch, effects: &mut Vec<Effect>) {
+        let (durable_epoch, durable_index) = (self.durable_epoch(), self.durable_index);
+        self.waiting.retain(|waiting| {
             let early = match &waiting.response {
                 Response::Promised(_) => planted(Bug::PromiseBeforeFsync),
                 _ => planted(Bug::AckBeforeFsync),

@@ -1,4 +1,4 @@
-//! The words of the protocol as types: epochs, positions, ids, the set of voters.
+//! The protocol's basic types: ids, hashes, positions, promises, configurations.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,12 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::{Epoch, LogIndex};
 
-/// Names a node for good: 1 to 32 characters of `a-z A-Z 0-9 _ -`. A node keeps its id when its disk is replaced.
+/// Identifies a node: 1 to 32 characters of `a-z A-Z 0-9 _ -`. A node keeps its id when its disk is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct NodeId(CompactString);
 
-/// The text is no node id.
+/// The text is not a node id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a node id has 1 to 32 characters, each one of A-Z a-z 0-9 _ -")]
 pub struct NodeIdError;
@@ -49,7 +49,7 @@ impl<'de> Deserialize<'de> for NodeId {
     }
 }
 
-/// Names one ledger file: random, made when the file is made. A wiped disk gets a new one, so that what the lost file
+/// Identifies one ledger file: random, created with the file. A wiped disk gets a new one, so that what the lost file
 /// had acknowledged is never counted again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreId(pub u128);
@@ -58,8 +58,9 @@ impl StoreId {
     /// Reads the 32 hexadecimal digits that `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if digits { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(u128::from_be_bytes(bytes)))
     }
 }
 
@@ -94,7 +95,7 @@ impl<'de> Deserialize<'de> for StoreId {
 pub struct Hash(pub [u8; 32]);
 
 impl Serialize for Hash {
-    /// People and scripts read 64 hexadecimal digits; between nodes it is 32 bytes.
+    /// 64 hexadecimal digits in human-readable formats, 32 bytes between nodes.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
     }
@@ -102,7 +103,9 @@ impl Serialize for Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = [0; 64];
+        hex::encode_to_slice(self.0, &mut digits).expect("two digits for each byte");
+        f.write_str(std::str::from_utf8(&digits).expect("hexadecimal digits are ASCII"))
     }
 }
 
@@ -112,7 +115,7 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// A place in one particular history.
+/// A position in one particular history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Index of the entry; zero for the empty log.
@@ -124,32 +127,32 @@ pub struct Position {
 }
 
 impl Position {
-    /// How complete a log that ends here is: recovery takes the greatest of a majority.
+    /// How complete a log that ends here is: recovery copies the log with the highest rank.
     #[must_use]
     pub const fn rank(&self) -> (Epoch, LogIndex) {
         (self.epoch, self.index)
     }
 }
 
-/// A node's durable word that it rejects everything older than `epoch`, and whose epoch it is.
+/// A node's promise to reject everything older than `epoch`. It must be durable before it is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promise {
     /// The promised epoch.
     pub epoch: Epoch,
-    /// The node to which ZooKeeper gave the epoch.
+    /// The node that took the epoch in ZooKeeper.
     pub leader: NodeId,
 }
 
-/// One voter: a node with the one ledger file that counts for it.
+/// One voter: a node with the ledger file that counts for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Voter {
     /// The store whose acknowledgements count.
     pub store_id: StoreId,
-    /// Where its peers reach it.
+    /// The URL at which peers reach it.
     pub peer_url: String,
 }
 
-/// Who votes, as a log entry says; the newest in a node's log is in force.
+/// The voters, as a log entry lists them. The newest configuration in a node's log is in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configuration {
     /// The voters by node id.
@@ -163,18 +166,17 @@ impl Configuration {
         self.voters.len() / 2 + 1
     }
 
-    /// Whether this store of this node counts.
+    /// Whether this store is the one that counts for this node.
     #[must_use]
     pub fn binds(&self, node: &NodeId, store: StoreId) -> bool {
         self.voters.get(node).is_some_and(|voter| voter.store_id == store)
     }
 }
 
-/// A moment as the runtime sees it. The protocol decides by `monotonic_ms` alone; `unix_ms` is one of the clocks from which
-/// the ledger's time is taken.
+/// The current time. The protocol decides by `monotonic_ms` alone; `unix_ms` only contributes to the ledger's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Milliseconds since some fixed moment of this process; never goes back.
+    /// Milliseconds since a fixed moment of this process; never goes back.
     pub monotonic_ms: u64,
     /// The wall clock; may jump.
     pub unix_ms: u64,

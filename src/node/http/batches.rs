@@ -170,7 +170,7 @@ impl Originals {
         // Whoever answers may be a follower that is a moment behind.
         api.node.read_point(Consistency::Local, Some(*newest), deadline).await.ok()?;
         for (index, items) in wanted {
-            let read = tokio::time::timeout_at(deadline.into(), api.node.entry(index));
+            let read = tokio::time::timeout_at(deadline.into(), api.node.queries().entry(index));
             let entry = read.await.ok()?.ok()??;
             originals.add(&entry, batch, &items)?;
         }

@@ -83,10 +83,10 @@ fn path_key(path: Result<Path<String>, PathRejection>) -> Result<IdempotencyKey,
 }
 
 async fn state_of(api: &Api, read: &Read<'_>, key: &IdempotencyKey) -> Result<HttpAnswer, Problem> {
-    let index = read.fetch(api.node.find_key(key.digest())).await?;
+    let index = read.fetch(api.node.queries().find_key(key.digest())).await?;
     let applied = read.applied_index();
     let entry = match index {
-        Some(index) if index <= applied => read.fetch(api.node.entry(index)).await?,
+        Some(index) if index <= applied => read.fetch(api.node.queries().entry(index)).await?,
         _ => None,
     };
     let found = match entry.as_deref() {

@@ -51,7 +51,7 @@ async fn entries(State(api): State<Api>, request: Request) -> Response {
         let limit = query.limit()?;
         let read = Read::begin(&api.node, &parts.headers, query).await?;
         let entries = match from <= read.applied_index() {
-            true => read.fetch(api.node.entries(from, read.applied_index(), limit)).await?,
+            true => read.fetch(api.node.queries().entries(from, read.applied_index(), limit)).await?,
             false => Vec::new(),
         };
         // A reader that has all of it asks again from the same place, when it likes.
@@ -72,7 +72,7 @@ async fn export(
     let timeout = request::timeout(headers)?;
     let read = Read::begin(&api.node, headers, query).await?;
     let as_of = read.applied_index();
-    let pages = api.node.export_entries(from, as_of);
+    let pages = api.node.queries().export_entries(from, as_of);
     let export = Export { format, columns: &render::LEDGER_COLUMNS, as_of, timeout };
     Ok(export.answer(read.as_of(), pages, move |out, entry| match format {
         ExportFormat::Csv => render::ledger_rows(out, entry),

@@ -92,7 +92,7 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
         let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
         let index = id.index();
         let known = index > LogIndex(0) && index <= read.applied_index();
-        let record = if known { read.fetch(api.node.payment(id, read.applied_index())).await? } else { None };
+        let record = if known { read.fetch(api.node.queries().payment(id, read.applied_index())).await? } else { None };
         let found = record.as_ref().and_then(|record| Some((record, render::payment_now(record)?)));
         // An id of another history may have an index that this ledger has too: the whole id must agree.
         let Some((record, (decided, payment))) = found.filter(|(_, (_, payment))| payment.id == id) else {
@@ -130,7 +130,7 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
         let before = List::Payments.take_before(&mut query)?;
         let limit = query.limit()?;
         let read = Read::begin(&api.node, &parts.headers, query).await?;
-        let page = read.fetch(api.node.list_payments(&filter, read.applied_index(), before, limit)).await?;
+        let page = read.fetch(api.node.queries().list_payments(&filter, read.applied_index(), before, limit)).await?;
         let bytes: usize = page.found.iter().map(|record| render::estimated_bytes_of(record)).sum();
         Ok(read.answer_sized(&payment_page(&page), bytes))
     })

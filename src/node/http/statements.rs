@@ -56,7 +56,7 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
             if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
                 return Err(not_found(&read, &id));
             }
-            let pages = api.node.export_statement(id, filter, read.applied_index());
+            let pages = api.node.queries().export_statement(id, filter, read.applied_index());
             let export = Export { format, columns: &render::STATEMENT_COLUMNS, as_of: read.applied_index(), timeout };
             return Ok(export.answer(read.as_of(), pages, move |out, line| {
                 match format {
@@ -72,7 +72,7 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
         if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
             return Err(not_found(&read, &id));
         }
-        let page = read.fetch(api.node.statement(&id, filter, read.applied_index(), before, limit)).await?;
+        let page = read.fetch(api.node.queries().statement(&id, filter, read.applied_index(), before, limit)).await?;
         Ok(read.answer(&statement_page(&id, &page)))
     })
     .await

@@ -1,73 +1,34 @@
-//! The one event loop of a node: everything that happens goes into the engine here, and everything that the engine wants
-//! done leaves from here.
+//! The event loop of a node: every event enters the engine here, and every effect leaves from here.
 //!
-//! What has gathered while the loop was busy is stepped through as one lot and polled once, so that it travels and is
-//! persisted as one batch.
+//! The messages that arrive while the loop is busy form the next batch. The engine takes all of them before its effects
+//! are taken once, so that they are sent and persisted together.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
-use quorapay_core::domain::Proposal;
-use quorapay_core::domain::{Epoch, LogIndex};
-use quorapay_core::engine::{CallerId, Effect, Engine, Input, ProposalOutcome};
-use quorapay_core::replication::{self, Event, NodeId, Now, ReadId, Request, Response, RpcId};
+use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
+use quorapay_core::replication::{self, Event, NodeId, Now};
 
 use super::executor::Executor;
+use super::message::Message;
 use super::metrics::Metrics;
+use super::progress::NodeProgress;
+use super::replies::PendingReplies;
 use super::status::{NodeStatus, StatusBase, describe};
 
-/// How often the engine is told that time passes.
+/// How often the engine gets a tick: the resolution of its timeouts.
 const TICK: Duration = Duration::from_millis(10);
-/// How often the full account of the node is renewed when nothing important changes.
+/// How often the status is published when neither the leader nor the quarantine changes.
 const STATUS_EVERY_TICKS: u32 = 10;
-/// Most messages that one lot takes from each queue.
-const LOT: usize = 4_096;
+/// Most messages in one batch. Bounds how long the loop works before it sends what the first of them caused.
+const MAX_BATCH_MESSAGES: usize = 8_192;
 
-/// Something that a caller wants to see of the engine.
-pub(super) type Look = Box<dyn FnOnce(&Engine, Now) + Send>;
-
-/// What the loop takes in.
-pub(super) enum Message {
-    /// A write, for this node as the leader.
-    Propose { proposal: Proposal, reply: oneshot::Sender<ProposalOutcome> },
-    /// A read wants to know from where it may be answered.
-    Read { reply: oneshot::Sender<Option<LogIndex>> },
-    /// Somebody waits until an index is applied.
-    AwaitApplied { index: LogIndex, reply: oneshot::Sender<()> },
-    /// A look into the engine.
-    Query(Look),
-    /// A peer asks.
-    Rpc { from: NodeId, request: Request, reply: oneshot::Sender<Response> },
-    /// Something for the engine.
-    Input(Input),
-    /// The ZooKeeper session came or went.
-    ZooKeeper { connected: bool },
-    /// Somebody wants the node's account of itself as of now.
-    Status { reply: oneshot::Sender<Arc<NodeStatus>> },
-}
-
-/// What request handlers watch: small, and renewed with every lot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeProgress {
-    /// Highest index that reads here show.
-    pub applied_index: LogIndex,
-    /// The epoch that this node has promised.
-    pub epoch: Epoch,
-    /// The leader, if it takes proposals as far as this node knows.
-    pub leader: Option<NodeId>,
-    /// When a leader's word last confirmed what this node knows, in the clock's milliseconds.
-    pub confirmed_ms: Option<u64>,
-    /// Whether the node is quarantined.
-    pub quarantined: bool,
-}
-
-/// What the loop publishes.
-pub(super) struct Publishing {
+/// Where the loop publishes the node's state.
+pub(super) struct Publishers {
     pub(super) progress: watch::Sender<NodeProgress>,
     pub(super) status: watch::Sender<Arc<NodeStatus>>,
 }
@@ -81,31 +42,14 @@ pub(super) struct EventLoop {
     /// From clients.
     pub(super) requests: mpsc::Receiver<Message>,
     pub(super) executor: Executor,
-    pub(super) publishing: Publishing,
+    pub(super) publishers: Publishers,
     pub(super) base: StatusBase,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) waiting: Waiting,
-}
-
-/// Who waits for what.
-#[derive(Default)]
-pub(super) struct Waiting {
-    last_id: u64,
-    callers: HashMap<CallerId, (oneshot::Sender<ProposalOutcome>, Instant)>,
-    reads: HashMap<ReadId, oneshot::Sender<Option<LogIndex>>>,
-    rpcs: HashMap<RpcId, oneshot::Sender<Response>>,
-    applied: BTreeMap<LogIndex, Vec<oneshot::Sender<()>>>,
-}
-
-impl Waiting {
-    fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
-    }
+    pub(super) replies: PendingReplies,
 }
 
 impl EventLoop {
-    /// Runs until every sender is gone or an invariant breaks.
+    /// Runs until `stop` becomes true or an invariant breaks.
     ///
     /// # Errors
     /// The reason why this node must stop at once.
@@ -113,61 +57,58 @@ impl EventLoop {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks: u32 = 0;
-        let (mut lot, mut effects) = (Vec::with_capacity(LOT), Vec::new());
+        let (mut batch, mut effects) = (Vec::with_capacity(MAX_BATCH_MESSAGES), Vec::new());
         loop {
-            let mut renew_status = false;
+            let mut status_due = false;
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
                 _ = tick.tick() => {
                     self.engine.step(self.clock.now(), Input::Replication(Event::Tick));
                     ticks = ticks.wrapping_add(1);
-                    renew_status = ticks.is_multiple_of(STATUS_EVERY_TICKS);
+                    status_due = ticks.is_multiple_of(STATUS_EVERY_TICKS);
                 }
-                Some(message) = self.events.recv() => lot.push(message),
-                Some(message) = self.requests.recv() => lot.push(message),
+                Some(message) = self.events.recv() => batch.push(message),
+                Some(message) = self.requests.recv() => batch.push(message),
             }
-            self.gather(&mut lot);
+            self.fill(&mut batch);
             let now = self.clock.now();
-            for message in lot.drain(..) {
-                self.take(now, message);
+            for message in batch.drain(..) {
+                self.handle(now, message);
             }
             self.engine.take_effects(now, &mut effects);
             for effect in effects.drain(..) {
                 self.execute(effect)?;
             }
-            self.publish(now, renew_status);
+            self.publish(now, status_due);
         }
     }
 
-    /// Adds to the lot whatever else has come in meanwhile.
-    fn gather(&mut self, lot: &mut Vec<Message>) {
+    /// Adds the messages that are waiting to the batch.
+    fn fill(&mut self, batch: &mut Vec<Message>) {
         for queue in [&mut self.events, &mut self.requests] {
-            while lot.len() < 2 * LOT
+            while batch.len() < MAX_BATCH_MESSAGES
                 && let Ok(message) = queue.try_recv()
             {
-                lot.push(message);
+                batch.push(message);
             }
         }
     }
 
-    fn take(&mut self, now: Now, message: Message) {
+    fn handle(&mut self, now: Now, message: Message) {
         match message {
             Message::Propose { proposal, reply } => {
-                let caller = CallerId(self.waiting.next_id());
-                self.waiting.callers.insert(caller, (reply, Instant::now()));
+                let caller = self.replies.add_caller(reply);
                 self.engine.step(now, Input::Propose { caller, proposal });
             }
             Message::Read { reply } => {
-                let read = ReadId(self.waiting.next_id());
-                self.waiting.reads.insert(read, reply);
+                let read = self.replies.add_read(reply);
                 self.engine.step(now, Input::Read(read));
             }
-            Message::AwaitApplied { index, reply } => self.waiting.applied.entry(index).or_default().push(reply),
-            Message::Query(look) => look(&self.engine, now),
+            Message::AwaitApplied { index, reply } => self.replies.add_applied(index, reply),
+            Message::Query(query) => query(&self.engine, now),
             Message::Rpc { from, request, reply } => {
-                let rpc = RpcId(self.waiting.next_id());
-                self.waiting.rpcs.insert(rpc, reply);
+                let rpc = self.replies.add_rpc(reply);
                 self.engine.step(now, Input::Replication(Event::Request { rpc, from, request }));
             }
             Message::Input(input) => self.engine.step(now, input),
@@ -180,23 +121,20 @@ impl EventLoop {
     }
 
     fn execute(&mut self, effect: Effect) -> Result<(), String> {
-        // An answer whose receiver has given up is dropped, here and below: its deadline has passed.
         match effect {
             Effect::Answer { caller, outcome } => {
-                if let Some((reply, since)) = self.waiting.callers.remove(&caller) {
-                    if matches!(outcome, ProposalOutcome::Decided(_)) {
-                        self.metrics.commit_latency(since.elapsed());
-                    }
-                    let _ = reply.send(outcome);
+                let decided = matches!(outcome, ProposalOutcome::Decided(_));
+                if let Some(latency) = self.replies.answer_caller(caller, outcome).filter(|_| decided) {
+                    self.metrics.commit_latency(latency);
                 }
             }
             Effect::Lookup { id, request } => self.executor.look_up(id, request),
-            Effect::Replication(effect) => self.execute_protocol(effect)?,
+            Effect::Replication(effect) => self.execute_replication(effect)?,
         }
         Ok(())
     }
 
-    fn execute_protocol(&mut self, effect: replication::Effect) -> Result<(), String> {
+    fn execute_replication(&mut self, effect: replication::Effect) -> Result<(), String> {
         use replication::Effect as Protocol;
         match effect {
             Protocol::Persist(write) => {
@@ -204,82 +142,62 @@ impl EventLoop {
                 self.executor.persist(write);
             }
             Protocol::Send { id, to, request } => self.executor.send(id, to, request),
-            Protocol::Respond { rpc, response } => {
-                if let Some(reply) = self.waiting.rpcs.remove(&rpc) {
-                    let _ = reply.send(response);
-                }
-            }
+            Protocol::Respond { rpc, response } => self.replies.answer_rpc(rpc, response),
             Protocol::RespondEntries { rpc, from_index, to_index } => {
-                if let Some(reply) = self.waiting.rpcs.remove(&rpc) {
+                if let Some(reply) = self.replies.take_rpc(rpc) {
                     self.executor.respond_entries(reply, from_index, to_index);
                 }
             }
             Protocol::Load { peer, from_index, to_index } => self.executor.load(peer, from_index, to_index),
             Protocol::Coordinate(command) => self.executor.coordinate(command),
-            Protocol::ReadReady { read, index } => {
-                if let Some(reply) = self.waiting.reads.remove(&read) {
-                    let _ = reply.send(Some(index));
-                }
-            }
-            Protocol::ReadRefused(read) => {
-                if let Some(reply) = self.waiting.reads.remove(&read) {
-                    let _ = reply.send(None);
-                }
-            }
+            Protocol::ReadReady { read, index } => self.replies.answer_read(read, Some(index)),
+            Protocol::ReadRefused(read) => self.replies.answer_read(read, None),
             Protocol::Halt(reason) => return Err(reason),
         }
         Ok(())
     }
 
-    fn publish(&mut self, now: Now, renew_status: bool) {
-        let applied = self.engine.applied_index();
-        while let Some(first) = self.waiting.applied.first_entry()
-            && *first.key() <= applied
-        {
-            for reply in first.remove() {
-                let _ = reply.send(());
-            }
-        }
+    /// Publishes the progress, and the status when it is due or something important changed.
+    fn publish(&mut self, now: Now, status_due: bool) {
+        let applied_index = self.engine.applied_index();
+        self.replies.answer_applied(applied_index);
         let replica = self.engine.replica();
-        let confirmed_ms = replica.confirmed_ms();
-        let quarantined = replica.quarantine().is_some();
-        let epoch = replica.promised_epoch();
-        let leader = replica.leader(now);
-        let (mut leadership_changed, mut quarantine_begins) = (false, false);
-        self.publishing.progress.send_if_modified(|progress| {
-            leadership_changed = progress.leader.as_ref() != leader;
-            quarantine_begins = quarantined && !progress.quarantined;
-            let news = leadership_changed || quarantine_begins;
-            let changed = news || progress.applied_index != applied || progress.epoch != epoch;
-            *progress =
-                NodeProgress { applied_index: applied, epoch, leader: leader.cloned(), confirmed_ms, quarantined };
+        let progress = NodeProgress {
+            applied_index,
+            epoch: replica.promised_epoch(),
+            leader: replica.leader(now).cloned(),
+            confirmed_ms: replica.confirmed_ms(),
+            quarantined: replica.quarantine().is_some(),
+        };
+        let (mut leader_changed, mut quarantine_begins) = (false, false);
+        self.publishers.progress.send_if_modified(|published| {
+            leader_changed = published.leader != progress.leader;
+            quarantine_begins = progress.quarantined && !published.quarantined;
+            // `confirmed_ms` changes with every heartbeat and must not wake those who watch.
+            let changed = leader_changed
+                || quarantine_begins
+                || published.applied_index != progress.applied_index
+                || published.epoch != progress.epoch;
+            published.clone_from(&progress);
             changed
         });
-        if leadership_changed {
-            tracing::info!(leader = leader.map_or("nobody", NodeId::as_str), %epoch, "leadership changed");
+        if leader_changed {
+            let leader = progress.leader.as_ref().map_or("nobody", NodeId::as_str);
+            tracing::info!(leader, epoch = %progress.epoch, "leadership changed");
         }
         if quarantine_begins {
-            let reason = replica.quarantine().unwrap_or_default();
-            tracing::error!(
-                reason,
-                "this node is quarantined: it neither votes nor answers; restart it to begin again"
-            );
-            self.executor.condemn(reason);
+            self.report_quarantine();
         }
-        if renew_status || leadership_changed || quarantine_begins {
-            self.forget_the_departed();
+        if status_due || leader_changed || quarantine_begins {
+            self.replies.forget_closed();
             self.metrics.queues(self.engine.waiting_callers(), self.requests.len());
-            self.publishing.status.send_replace(Arc::new(describe(&self.engine, &self.base, now)));
+            self.publishers.status.send_replace(Arc::new(describe(&self.engine, &self.base, now)));
         }
     }
 
-    /// Drops the places of those who no longer wait.
-    fn forget_the_departed(&mut self) {
-        self.waiting.callers.retain(|_, (reply, _)| !reply.is_closed());
-        self.waiting.reads.retain(|_, reply| !reply.is_closed());
-        self.waiting.applied.retain(|_, replies| {
-            replies.retain(|reply| !reply.is_closed());
-            !replies.is_empty()
-        });
+    fn report_quarantine(&self) {
+        let reason = self.engine.replica().quarantine().unwrap_or_default();
+        tracing::error!(reason, "this node is quarantined: it neither votes nor answers; restart it to begin again");
+        self.executor.condemn(reason);
     }
 }

@@ -1,5 +1,5 @@
-//! Brings client writes from a follower to the leader, one hop, in batches: whatever gathers while earlier batches are on
-//! their way goes together.
+//! Forwards client writes from a follower to the leader, over one hop and in batches: the writes that arrive while
+//! earlier batches are in flight form the next one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,35 +8,24 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout_at;
 
-use crate::transport::{ForwardedAnswer, PeerClient, PeerError};
+use crate::transport::{PeerClient, PeerError, WriteOutcome};
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::NodeId;
 
 /// Most writes in one batch.
-const BATCH: usize = 512;
-/// What the writes of one batch weigh together. One write alone may weigh more: it travels by itself.
+const MAX_BATCH_WRITES: usize = 512;
+/// Bytes of the writes in one batch. A single write may be larger: it travels alone.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// Most batches on their way to one peer.
-const IN_FLIGHT: usize = 8;
-/// Most writes that wait for a place in a batch.
-const QUEUE: usize = 16_384;
+/// Most batches in flight to one peer.
+const MAX_IN_FLIGHT: usize = 8;
+/// Most writes that wait for a batch.
+const FORWARD_QUEUE: usize = 16_384;
 
-/// A write on its way to another node.
+/// A write to be forwarded.
 struct Forwarded {
     proposal: Proposal,
     deadline: Instant,
-    reply: oneshot::Sender<Forwarding>,
-}
-
-/// What came of forwarding a write.
-#[derive(Clone, Debug)]
-pub(super) enum Forwarding {
-    /// The other node answered.
-    Answered(ForwardedAnswer),
-    /// It did not arrive there.
-    NotSent,
-    /// The queue to that node is full.
-    QueueFull,
+    reply: oneshot::Sender<WriteOutcome>,
 }
 
 /// See the module. Cheap to clone.
@@ -49,35 +38,35 @@ impl Forwarder {
     /// Starts one task per peer; they end when the last clone is dropped.
     pub(super) fn start(peers: &PeerClient, others: impl Iterator<Item = NodeId>) -> Self {
         let start_one = |node: NodeId| {
-            let (queue, waiting) = mpsc::channel(QUEUE);
+            let (queue, waiting) = mpsc::channel(FORWARD_QUEUE);
             tokio::spawn(forward_to(peers.clone(), node.clone(), waiting));
             (node, queue)
         };
         Self { queues: Arc::new(others.map(start_one).collect()) }
     }
 
-    /// Hands a write to another node and waits for what it says, at most until the deadline.
-    pub(super) async fn forward(&self, to: &NodeId, proposal: Proposal, deadline: Instant) -> Forwarding {
-        let Some(queue) = self.queues.get(to) else { return Forwarding::NotSent };
+    /// Forwards a write to another node and waits for its outcome, at most until the deadline.
+    pub(super) async fn forward(&self, to: &NodeId, proposal: Proposal, deadline: Instant) -> WriteOutcome {
+        let Some(queue) = self.queues.get(to) else { return WriteOutcome::NotLeading };
         let (reply, answer) = oneshot::channel();
         match queue.try_send(Forwarded { proposal, deadline, reply }) {
-            // Its own deadline: the batch that it travels in may wait for a later one.
+            // The write's own deadline: its batch may have a later one.
             Ok(()) => match timeout_at(deadline.into(), answer).await {
-                Ok(Ok(forwarding)) => forwarding,
-                Ok(Err(_)) | Err(_) => Forwarding::Answered(ForwardedAnswer::Unknown),
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) | Err(_) => WriteOutcome::Unknown,
             },
-            Err(mpsc::error::TrySendError::Full(_)) => Forwarding::QueueFull,
-            Err(mpsc::error::TrySendError::Closed(_)) => Forwarding::NotSent,
+            Err(mpsc::error::TrySendError::Full(_)) => WriteOutcome::Overloaded,
+            Err(mpsc::error::TrySendError::Closed(_)) => WriteOutcome::NotLeading,
         }
     }
 }
 
 async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver<Forwarded>) {
-    let places = Arc::new(Semaphore::new(IN_FLIGHT));
-    // A write that was too heavy for the batch before.
+    let permits = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+    // A write that did not fit the batch before.
     let mut left_over = None;
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
         let first = match left_over.take() {
             Some(write) => write,
             None => match waiting.recv().await {
@@ -93,24 +82,24 @@ async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver
         let (peers, node) = (peers.clone(), node.clone());
         tokio::spawn(async move {
             send_batch(&peers, &node, batch).await;
-            drop(place);
+            drop(permit);
         });
     }
 }
 
-/// As many of the waiting writes as fit one batch.
+/// A batch of as many of the waiting writes as fit.
 fn gather(
     first: Forwarded,
     waiting: &mut mpsc::Receiver<Forwarded>,
     left_over: &mut Option<Forwarded>,
 ) -> Vec<Forwarded> {
-    let mut weight = first.proposal.request.encoded_len();
+    let mut bytes = first.proposal.request.encoded_len();
     let mut batch = vec![first];
-    while batch.len() < BATCH
+    while batch.len() < MAX_BATCH_WRITES
         && let Ok(write) = waiting.try_recv()
     {
-        weight += write.proposal.request.encoded_len();
-        if weight > BATCH_BYTES {
+        bytes += write.proposal.request.encoded_len();
+        if bytes > BATCH_BYTES {
             *left_over = Some(write);
             break;
         }
@@ -123,18 +112,18 @@ async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
     let latest = batch.iter().map(|write| write.deadline).max().unwrap_or_else(Instant::now);
     let within = latest.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let (proposals, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|write| (write.proposal, write.reply)).unzip();
-    let answers = match peers.propose(node, &proposals, within).await {
-        Ok(answers) if answers.len() == replies.len() => answers.into_iter().map(Forwarding::Answered).collect(),
+    let outcomes = match peers.propose(node, &proposals, within).await {
+        Ok(outcomes) if outcomes.len() == replies.len() => outcomes,
         Err(PeerError::Unreachable(_) | PeerError::Refused { .. } | PeerError::Unknown(_)) => {
-            vec![Forwarding::NotSent; replies.len()]
+            vec![WriteOutcome::NotLeading; replies.len()]
         }
         Ok(_) | Err(PeerError::NoAnswer(_) | PeerError::Wire(_)) => {
-            vec![Forwarding::Answered(ForwardedAnswer::Unknown); replies.len()]
+            vec![WriteOutcome::Unknown; replies.len()]
         }
     };
-    for (reply, answer) in replies.into_iter().zip(answers) {
-        // A caller that has given up has its answer: unknown.
-        let _ = reply.send(answer);
+    for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        // A caller that has given up has already reported an unknown outcome.
+        let _ = reply.send(outcome);
     }
 }
 
@@ -159,16 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn a_heavy_write_waits_for_a_batch_of_its_own() {
+    fn a_large_write_waits_for_a_batch_of_its_own() {
         let (queue, mut waiting) = mpsc::channel(16);
         for bytes in [0, BATCH_BYTES + 1, 0] {
             queue.try_send(write(bytes)).expect("there is room");
         }
         let mut left_over = None;
         assert_eq!(gather(write(0), &mut waiting, &mut left_over).len(), 2);
-        let heavy = left_over.take().expect("the heavy one did not fit");
-        assert_eq!(gather(heavy, &mut waiting, &mut left_over).len(), 1);
-        assert_eq!(gather(left_over.take().expect("nothing fits beside it"), &mut waiting, &mut left_over).len(), 1);
+        let large = left_over.take().expect("the large one did not fit");
+        assert_eq!(gather(large, &mut waiting, &mut left_over).len(), 1);
+        assert_eq!(
+            gather(left_over.take().expect("nothing else fits its batch"), &mut waiting, &mut left_over).len(),
+            1
+        );
         assert!(left_over.is_none());
     }
 }

@@ -1,30 +1,59 @@
-//! The one place where effects become I/O: the event loop, its callers and its ticks.
+//! The runtime: the only place where effects become I/O.
 //!
-//! It may know every layer below it, and nothing of HTTP for clients or of the command line.
+//! It may use every module below it; it knows neither HTTP for clients nor the command line.
+//!
+//! | file | what |
+//! |---|---|
+//! | `node.rs`, `start.rs` | a running node: its configuration, its tasks, starting and stopping |
+//! | `load.rs` | builds the engine from the disk |
+//! | `event_loop.rs` | the event loop: every event enters the engine here, every effect leaves from here |
+//! | `message.rs`, `replies.rs` | what the loop takes in, and the replies that it owes |
+//! | `executor.rs` | effects become tasks: requests to peers, reads of the ledger, commands to ZooKeeper |
+//! | `writer.rs`, `projector.rs`, `upkeep.rs` | the tasks that write the ledger, project the views, check the ledger |
+//! | `peer_service.rs`, `peer_reads.rs` | requests of peers, and the entries that peers are sent |
+//! | `handle.rs` | [`NodeHandle`], which request handlers hold; `engine_link.rs` is its way into the loop |
+//! | `submit.rs`, `forward.rs` | writes: to this node's loop, or in batches to the leader |
+//! | `read_point.rs`, `accounts.rs` | when a read may be answered, and reads of the bank |
+//! | `transfer.rs` | hands the leadership over |
+//! | `status.rs`, `progress.rs`, `metrics.rs` | what a node shows of itself |
+//! | `error.rs` | why a node cannot start, or had to stop |
 
+mod accounts;
+mod engine_link;
+mod error;
 mod event_loop;
 mod executor;
-mod find;
 mod forward;
 mod handle;
-mod lists;
 mod load;
+mod message;
 mod metrics;
 mod node;
+mod peer_reads;
+mod peer_service;
+mod progress;
 mod projector;
-mod reads;
+mod read_point;
+mod replies;
+mod start;
 mod status;
 mod submit;
+mod transfer;
 mod upkeep;
 mod writer;
 
-pub use event_loop::NodeProgress;
-pub(crate) use find::state_after;
-pub use handle::{
-    AccountSnapshot, BankSummary, CommittedWrite, Consistency, NodeHandle, ReadError, ReadPoint, SubmitError,
-    TransferError,
+pub use crate::query::{
+    Cursor, Page, PaymentFilter, PaymentRecord, Queries, ReadError, StatementFilter, StatementLine,
 };
+pub use crate::transport::CommittedWrite;
+pub use accounts::{AccountSnapshot, BankSummary};
+pub use engine_link::EngineLink;
+pub use error::NodeError;
+pub use handle::NodeHandle;
 pub use metrics::Metrics;
-pub use node::{Node, NodeConfig, NodeError};
-pub use reads::{Cursor, Page, PaymentFilter, PaymentRecord, StatementFilter, StatementLine};
+pub use node::{Node, NodeConfig};
+pub use progress::NodeProgress;
+pub use read_point::{Consistency, ReadPoint};
 pub use status::{FollowerStatus, NodeStatus, PeerStatus, Role};
+pub use submit::SubmitError;
+pub use transfer::TransferError;

@@ -1,5 +1,5 @@
-//! How a write finds its way: to this node's loop if it leads, over one hop if another does, again if leadership changes
-//! on the way. The idempotency key makes every repetition safe.
+//! Submits writes: to this node's event loop if it leads, over one hop to the leader if not, and again if leadership
+//! changes meanwhile. The idempotency key makes every repetition safe.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,71 +7,72 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
-use crate::transport::{ForwardedAnswer, ForwardedEntry};
+use crate::transport::{CommittedWrite, WriteOutcome};
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
 use quorapay_core::engine::ProposalOutcome;
 use quorapay_core::replication::{Entry, NodeId};
 
-use super::event_loop::Message;
-use super::forward::Forwarding;
-use super::handle::{CommittedWrite, NodeHandle, SubmitError};
+use super::handle::NodeHandle;
+use super::message::Message;
 
-/// What the entries in the answer to a forwarded batch weigh at most, but for the last one.
+/// Bytes of entries in the answer to a forwarded batch; the last entry may exceed them.
 const ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
-/// What came of one attempt.
-enum Attempt {
-    Committed(CommittedWrite),
+/// Why a write has no committed entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The key was used before for another request. Nothing moved.
+    #[error("the idempotency key was used before for another request")]
     KeyReused,
+    /// The key was fenced. Nothing moved, and nothing can move under it.
+    #[error("the idempotency key was fenced")]
     Fenced,
-    /// Nothing was appended: no room.
+    /// The node's queue is full. Nothing moved.
+    #[error("the node's queue is full")]
     Overloaded,
-    /// Nothing was appended: not the leader, or not reached.
-    NotLeading,
-    /// It may have been appended.
+    /// No leader took the write within the deadline. Nothing moved.
+    #[error("no leader within the deadline")]
+    NoLeader,
+    /// The write was sent to a leader and its outcome is unknown at the deadline.
+    #[error("the outcome was not learnt within the deadline")]
     Unknown,
 }
 
-/// What of a write is needed to tell what its answer means.
-struct Asked {
+/// A write in the loop's queue, with what is needed to interpret the engine's answer.
+struct Pending {
     key: IdempotencyKey,
     is_fence: bool,
-}
-
-impl Asked {
-    fn of(proposal: &Proposal) -> Self {
-        Self { key: proposal.key.clone(), is_fence: proposal.request == OperationRequest::KeyFence }
-    }
+    answer: oneshot::Receiver<ProposalOutcome>,
 }
 
 impl NodeHandle {
-    /// Brings a write to the leader, over one hop if need be, and waits until its entry is committed. Retries by itself
-    /// within the deadline when leadership changes: the key makes that safe.
+    /// Submits a write to the leader, over one hop if need be, and waits until its entry is committed. Retries within
+    /// the deadline when leadership changes.
     ///
     /// # Errors
     /// [`SubmitError`] says whether nothing moved or the outcome is unknown.
     pub async fn submit(&self, proposal: Proposal, deadline: Instant) -> Result<CommittedWrite, SubmitError> {
-        let mut handed_over = false;
+        let mut may_be_appended = false;
         while let Some(leader) = self.leader_by(deadline).await {
-            let attempt = if leader == self.shared.node_id {
+            let outcome = if leader == self.shared.node_id {
                 self.propose_here(proposal.clone(), deadline).await
             } else {
                 self.shared.metrics.forwarded();
                 self.propose_there(&leader, proposal.clone(), deadline).await
             };
-            match attempt {
-                Attempt::Committed(committed) => return Ok(committed),
-                Attempt::KeyReused => return Err(SubmitError::KeyReused),
-                Attempt::Fenced => return Err(SubmitError::Fenced),
-                Attempt::Overloaded if !handed_over => return Err(SubmitError::Overloaded),
-                Attempt::Overloaded | Attempt::NotLeading => {}
-                Attempt::Unknown => handed_over = true,
+            match outcome {
+                WriteOutcome::Committed(committed) => return Ok(committed),
+                WriteOutcome::KeyReused => return Err(SubmitError::KeyReused),
+                WriteOutcome::Fenced => return Err(SubmitError::Fenced),
+                WriteOutcome::Overloaded if !may_be_appended => return Err(SubmitError::Overloaded),
+                WriteOutcome::Overloaded | WriteOutcome::NotLeading => {}
+                WriteOutcome::Unknown => may_be_appended = true,
             }
             if self.await_other_leader(Some(&leader), deadline).await.is_err() {
                 break;
             }
         }
-        Err(if handed_over { SubmitError::Unknown } else { SubmitError::NoLeader })
+        Err(if may_be_appended { SubmitError::Unknown } else { SubmitError::NoLeader })
     }
 
     async fn leader_by(&self, deadline: Instant) -> Option<NodeId> {
@@ -80,43 +81,58 @@ impl NodeHandle {
         led.ok()?.ok()?.leader.clone()
     }
 
-    async fn propose_here(&self, proposal: Proposal, deadline: Instant) -> Attempt {
+    async fn propose_here(&self, proposal: Proposal, deadline: Instant) -> WriteOutcome {
+        self.await_outcome(self.enqueue(proposal), deadline).await
+    }
+
+    /// Puts a proposal into the loop's queue; `None` if the queue is full.
+    fn enqueue(&self, proposal: Proposal) -> Option<Pending> {
         let (reply, answer) = oneshot::channel();
-        let asked = Asked::of(&proposal);
-        if self.request(Message::Propose { proposal, reply }).is_err() {
-            return Attempt::Overloaded;
-        }
+        let is_fence = proposal.request == OperationRequest::KeyFence;
+        let pending = Pending { key: proposal.key.clone(), is_fence, answer };
+        self.shared.engine.send(Message::Propose { proposal, reply }).ok().map(|()| pending)
+    }
+
+    async fn await_outcome(&self, pending: Option<Pending>, deadline: Instant) -> WriteOutcome {
+        let Some(Pending { key, is_fence, answer }) = pending else { return WriteOutcome::Overloaded };
         match timeout_at(deadline.into(), answer).await {
-            Ok(Ok(answer)) => self.settle(&asked, answer).await,
-            Ok(Err(_)) | Err(_) => Attempt::Unknown,
+            Ok(Ok(answer)) => self.outcome_of(answer, &key, is_fence).await,
+            Ok(Err(_)) | Err(_) => WriteOutcome::Unknown,
         }
     }
 
-    async fn settle(&self, asked: &Asked, outcome: ProposalOutcome) -> Attempt {
-        match outcome {
-            ProposalOutcome::Decided(entry) => Attempt::Committed(self.committed(entry, false)),
+    async fn outcome_of(&self, answer: ProposalOutcome, key: &IdempotencyKey, is_fence: bool) -> WriteOutcome {
+        match answer {
+            ProposalOutcome::Decided(entry) => WriteOutcome::Committed(self.committed(entry, false)),
             ProposalOutcome::Repeated { index, entry, fingerprint } => {
                 let entry = match entry {
                     Some(entry) => Some(entry),
                     None => self.shared.ledger.entry(index).await.ok().flatten(),
                 };
-                entry.map_or(Attempt::Unknown, |entry| self.settle_repeated(asked, entry, fingerprint))
+                let Some(entry) = entry else { return WriteOutcome::Unknown };
+                self.outcome_of_repetition(entry, key, fingerprint, is_fence)
             }
-            ProposalOutcome::NotLeading => Attempt::NotLeading,
-            ProposalOutcome::Overloaded => Attempt::Overloaded,
-            ProposalOutcome::Unknown => Attempt::Unknown,
+            ProposalOutcome::NotLeading => WriteOutcome::NotLeading,
+            ProposalOutcome::Overloaded => WriteOutcome::Overloaded,
+            ProposalOutcome::Unknown => WriteOutcome::Unknown,
         }
     }
 
-    /// The key has its entry: the same request gets the same answer, a fence is shown what came before it, and any other
-    /// request is refused.
-    fn settle_repeated(&self, asked: &Asked, entry: Arc<Entry>, fingerprint: Fingerprint) -> Attempt {
-        let Some(operation) = entry.operation() else { return Attempt::Unknown };
-        match operation.fingerprint_under(&asked.key) {
-            None => Attempt::Unknown,
-            Some(held) if held == fingerprint || asked.is_fence => Attempt::Committed(self.committed(entry, true)),
-            Some(_) if matches!(operation, Operation::KeyFence(_)) => Attempt::Fenced,
-            Some(_) => Attempt::KeyReused,
+    /// The outcome of a request whose key an entry already holds: the same request gets the same answer, a fence gets
+    /// the entry that came first, and any other request is rejected.
+    fn outcome_of_repetition(
+        &self,
+        entry: Arc<Entry>,
+        key: &IdempotencyKey,
+        fingerprint: Fingerprint,
+        is_fence: bool,
+    ) -> WriteOutcome {
+        let Some(operation) = entry.operation() else { return WriteOutcome::Unknown };
+        match operation.fingerprint_under(key) {
+            None => WriteOutcome::Unknown,
+            Some(held) if held == fingerprint || is_fence => WriteOutcome::Committed(self.committed(entry, true)),
+            Some(_) if matches!(operation, Operation::KeyFence(_)) => WriteOutcome::Fenced,
+            Some(_) => WriteOutcome::KeyReused,
         }
     }
 
@@ -125,30 +141,17 @@ impl NodeHandle {
         CommittedWrite { entry, replayed, leader: self.shared.node_id.clone(), epoch }
     }
 
-    async fn propose_there(&self, leader: &NodeId, proposal: Proposal, deadline: Instant) -> Attempt {
-        let forwarding = tokio::select! {
+    async fn propose_there(&self, leader: &NodeId, proposal: Proposal, deadline: Instant) -> WriteOutcome {
+        tokio::select! {
             biased;
-            forwarding = self.shared.forwarder.forward(leader, proposal, deadline) => forwarding,
-            // A leader that hangs keeps its connections and never answers; its successor can tell what became of this.
-            () = self.is_replaced(leader) => return Attempt::Unknown,
-        };
-        match forwarding {
-            Forwarding::NotSent => Attempt::NotLeading,
-            Forwarding::QueueFull => Attempt::Overloaded,
-            Forwarding::Answered(answer) => match answer {
-                ForwardedAnswer::Committed { entry, replayed, leader, epoch } => {
-                    Attempt::Committed(CommittedWrite { entry: entry.into_entry(), replayed, leader, epoch })
-                }
-                ForwardedAnswer::KeyReused => Attempt::KeyReused,
-                ForwardedAnswer::Fenced => Attempt::Fenced,
-                ForwardedAnswer::Overloaded => Attempt::Overloaded,
-                ForwardedAnswer::NotLeading => Attempt::NotLeading,
-                ForwardedAnswer::Unknown => Attempt::Unknown,
-            },
+            outcome = self.shared.forwarder.forward(leader, proposal, deadline) => outcome,
+            // A leader that hangs keeps its connections and never answers; its successor knows what became of the
+            // write.
+            () = self.is_replaced(leader) => WriteOutcome::Unknown,
         }
     }
 
-    /// Waits until somebody else than `leader` leads.
+    /// Waits until a node other than `leader` leads.
     async fn is_replaced(&self, leader: &NodeId) {
         let mut progress = self.shared.progress.clone();
         let replaced = progress.wait_for(|progress| progress.leader.as_ref().is_some_and(|now| now != leader));
@@ -160,51 +163,30 @@ impl NodeHandle {
 
     /// Takes a batch that another node forwards. All go into the loop's queue at once, so that they are one batch there
     /// too; none is forwarded again.
-    pub(super) async fn take_forwarded(&self, proposals: Vec<Proposal>, deadline: Instant) -> Vec<ForwardedAnswer> {
-        let enter = |proposal| {
-            let (reply, answer) = oneshot::channel();
-            let asked = Asked::of(&proposal);
-            self.request(Message::Propose { proposal, reply }).ok().map(|()| (asked, answer))
-        };
-        let entered: Vec<_> = proposals.into_iter().map(enter).collect();
-        let mut answers = Vec::with_capacity(entered.len());
+    pub(super) async fn take_forwarded(&self, proposals: Vec<Proposal>, deadline: Instant) -> Vec<WriteOutcome> {
+        let pending: Vec<_> = proposals.into_iter().map(|proposal| self.enqueue(proposal)).collect();
+        let mut outcomes = Vec::with_capacity(pending.len());
         let mut bytes = 0;
-        for waiting in entered {
-            let attempt = match waiting {
-                None => Attempt::Overloaded,
-                Some((asked, answer)) => match timeout_at(deadline.into(), answer).await {
-                    Ok(Ok(answer)) => self.settle(&asked, answer).await,
-                    Ok(Err(_)) | Err(_) => Attempt::Unknown,
-                },
-            };
-            // Many repeated requests may each be answered with one and the same huge batch. Those for which there is no
-            // room are answered when they are asked again.
-            let attempt = match attempt {
-                Attempt::Committed(committed) if bytes > ANSWER_BYTES => {
-                    tracing::debug!(index = %committed.entry.index, "an answer did not fit and is asked for again");
-                    Attempt::Unknown
-                }
-                Attempt::Committed(committed) => {
-                    bytes += committed.entry.encoded_len();
-                    Attempt::Committed(committed)
-                }
-                other => other,
-            };
-            answers.push(forwarded_answer(attempt));
+        for pending in pending {
+            let outcome = self.await_outcome(pending, deadline).await;
+            outcomes.push(within_answer(outcome, &mut bytes));
         }
-        answers
+        outcomes
     }
 }
 
-fn forwarded_answer(attempt: Attempt) -> ForwardedAnswer {
-    match attempt {
-        Attempt::Committed(CommittedWrite { entry, replayed, leader, epoch }) => {
-            ForwardedAnswer::Committed { entry: Box::new(ForwardedEntry::new(&entry)), replayed, leader, epoch }
+/// The outcome, as far as there is room for its entry. Many repeated requests may each be answered with the same huge
+/// batch; those without room are answered when they are sent again.
+fn within_answer(outcome: WriteOutcome, bytes: &mut usize) -> WriteOutcome {
+    match outcome {
+        WriteOutcome::Committed(committed) if *bytes > ANSWER_BYTES => {
+            tracing::debug!(index = %committed.entry.index, "an outcome did not fit the answer; the sender will repeat its request");
+            WriteOutcome::Unknown
         }
-        Attempt::KeyReused => ForwardedAnswer::KeyReused,
-        Attempt::Fenced => ForwardedAnswer::Fenced,
-        Attempt::Overloaded => ForwardedAnswer::Overloaded,
-        Attempt::NotLeading => ForwardedAnswer::NotLeading,
-        Attempt::Unknown => ForwardedAnswer::Unknown,
+        WriteOutcome::Committed(committed) => {
+            *bytes += committed.entry.encoded_len();
+            WriteOutcome::Committed(committed)
+        }
+        other => other,
     }
 }

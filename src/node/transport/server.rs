@@ -1,4 +1,4 @@
-//! The answering side: the router of the peers' port.
+//! The router of the peers' port and the service behind it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,85 +10,81 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, post};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Request, Response};
 
-use super::wire::{self, ForwardedAnswer};
-use super::{CLUSTER_HEADER, FROM_HEADER, MAX_PEER_BODY_BYTES, PeerIdentity, SECRET_HEADER};
+use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
+use super::outcome::WriteOutcome;
+use super::wire::{self, SHORT_MESSAGE_ROOM, room_for};
 
-/// Longest that a peer's question may wait for this node's loop and disk.
+/// Largest body that one peer accepts from another. The largest entry fits: a batch of 10,000 payments, each with 4 KiB
+/// of metadata, 500 characters of description and the longest names, takes 67 MB.
+const MAX_PEER_BODY_BYTES: usize = 96 * 1024 * 1024;
+/// How long a peer's request may wait for this node's event loop and disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the answers to a batch of proposals go.
-pub type ProposalReply = oneshot::Sender<Vec<ForwardedAnswer>>;
+/// The longest deadline that a forwarding node may set.
+const MAX_PROPOSE_TIME: Duration = Duration::from_secs(60);
 
-/// What peers bring to this node.
-#[derive(Debug)]
-pub enum Inbound {
-    /// A question of the protocol.
-    Rpc {
-        /// Who asks.
-        from: NodeId,
-        /// What it asks.
-        request: Request,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Response>,
-    },
-    /// Client writes that another node forwards. They are not forwarded again.
-    Propose {
-        /// The writes.
+/// The node has stopped and answers nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+/// What a node does for its peers. Each request is answered in the task of its connection, and dropped with it: an
+/// implementation must not have half done anything when it waits.
+pub trait PeerService: Clone + Send + Sync + 'static {
+    /// Answers a request of the protocol. Waits while the node's queue is full.
+    fn rpc(&self, from: NodeId, request: Request) -> impl Future<Output = Result<Response, Stopped>> + Send;
+
+    /// Takes client writes that another node forwards; they are not forwarded again. The outcomes are in the order of
+    /// the writes, and there by the deadline.
+    fn propose(
+        &self,
         proposals: Vec<Proposal>,
-        /// When the forwarding node gives up.
         deadline: Instant,
-        /// Where the answers go, in the order of the writes.
-        reply: ProposalReply,
-    },
-    /// A request to hand the leadership over.
-    Transfer {
-        /// To whom; `None` for whoever is best.
-        successor: Option<NodeId>,
-        /// Whether this node leads and begins to hand over.
-        reply: oneshot::Sender<bool>,
-    },
-    /// What this node says of itself, as JSON.
-    Status {
-        /// Where it goes.
-        reply: oneshot::Sender<Vec<u8>>,
-    },
+    ) -> impl Future<Output = Result<Vec<WriteOutcome>, Stopped>> + Send;
+
+    /// Begins to hand the leadership over, to the best follower if none is named. Says whether this node leads and
+    /// began.
+    fn transfer(&self, successor: Option<NodeId>) -> impl Future<Output = Result<bool, Stopped>> + Send;
+
+    /// This node's status, as JSON.
+    fn status(&self) -> impl Future<Output = Result<Vec<u8>, Stopped>> + Send;
 }
 
 /// What the handlers of the peers' port share.
 #[derive(Clone)]
-pub struct PeerServer {
-    /// Who this node is.
+pub struct PeerServer<S> {
+    /// This node and its peers.
     pub identity: Arc<PeerIdentity>,
-    /// Where requests go. Bounded: a full queue makes peers wait.
-    pub inbound: mpsc::Sender<Inbound>,
+    /// Answers the requests.
+    pub service: S,
     /// Becomes true when this node stops: the presence connections end.
     pub stopping: watch::Receiver<bool>,
 }
 
 /// The router of the peers' port.
-pub fn peer_router(server: PeerServer) -> Router {
+pub fn peer_router<S: PeerService>(server: PeerServer<S>) -> Router {
     Router::new()
-        .route("/peer/rpc", post(rpc))
-        .route("/peer/propose", post(propose))
-        .route("/peer/transfer", post(transfer))
-        .route("/peer/status", get(status))
-        .route("/peer/presence", get(presence))
+        .route("/peer/rpc", post(rpc::<S>))
+        .route("/peer/propose", post(propose::<S>))
+        .route("/peer/transfer", post(transfer::<S>))
+        .route("/peer/status", get(status::<S>))
+        .route("/peer/presence", get(presence::<S>))
         .layer(DefaultBodyLimit::max(MAX_PEER_BODY_BYTES))
         .with_state(server)
 }
 
 /// Why a request on the peers' port gets no answer.
 enum Refusal {
-    /// Not a peer of this cluster. Says which check failed, never what would have passed it.
+    /// Not a peer of this cluster. Names the check that failed, never what would have passed it.
     Stranger(&'static str),
-    /// Not a message.
+    /// The body is not a message.
     Unreadable,
-    /// The loop did not answer.
+    /// The node has stopped or did not answer in time.
     Unavailable,
 }
 
@@ -102,75 +98,90 @@ impl IntoResponse for Refusal {
     }
 }
 
+impl From<Stopped> for Refusal {
+    fn from(_: Stopped) -> Self {
+        Self::Unavailable
+    }
+}
+
 /// A peer of this cluster. Checked before the body is read: a stranger's bytes are not even buffered.
 struct Peer(NodeId);
 
-impl FromRequestParts<PeerServer> for Peer {
+impl<S: Send + Sync> FromRequestParts<PeerServer<S>> for Peer {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, server: &PeerServer) -> Result<Self, Refusal> {
-        server.sender(&parts.headers).map(Self)
+    async fn from_request_parts(parts: &mut Parts, server: &PeerServer<S>) -> Result<Self, Refusal> {
+        sender(&server.identity, &parts.headers).map(Self)
     }
 }
 
-impl PeerServer {
-    /// Who sends this, if it is a peer of this cluster. The secret is looked at first: a stranger learns nothing else.
-    fn sender(&self, headers: &HeaderMap) -> Result<NodeId, Refusal> {
-        let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
-        if !self.identity.secret_matches(header(SECRET_HEADER)) {
-            return Err(Refusal::Stranger("the cluster secret is missing or wrong"));
-        }
-        if header(CLUSTER_HEADER) != Some(self.identity.cluster_id.as_bytes()) {
-            return Err(Refusal::Stranger("this node belongs to another cluster"));
-        }
-        let from = header(FROM_HEADER).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let from = from.and_then(|text| NodeId::parse(text).ok()).filter(|node| self.identity.peers.contains_key(node));
-        from.ok_or(Refusal::Stranger("this node does not know the sender; add it to its peers"))
+/// The sender of a request, if it is a peer of this cluster. The secret is checked first: a stranger learns nothing
+/// else.
+fn sender(identity: &PeerIdentity, headers: &HeaderMap) -> Result<NodeId, Refusal> {
+    let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
+    if !identity.secret_matches(header(SECRET_HEADER)) {
+        return Err(Refusal::Stranger("the cluster secret is missing or wrong"));
     }
+    if header(CLUSTER_HEADER) != Some(identity.cluster_id.as_bytes()) {
+        return Err(Refusal::Stranger("this node belongs to another cluster"));
+    }
+    let from = header(FROM_HEADER).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let from = from.and_then(|text| NodeId::parse(text).ok()).filter(|node| identity.peers.contains_key(node));
+    from.ok_or(Refusal::Stranger("this node does not know the sender; add it to its peers"))
+}
 
-    async fn ask<T>(&self, inbound: Inbound, reply: oneshot::Receiver<T>) -> Result<T, Refusal> {
-        self.inbound.send(inbound).await.map_err(|_| Refusal::Unavailable)?;
-        match tokio::time::timeout(ANSWER_TIMEOUT, reply).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
-        }
+async fn within_answer_timeout<T>(answer: impl Future<Output = Result<T, Stopped>>) -> Result<T, Refusal> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Refusal::Unavailable),
     }
 }
 
-async fn rpc(State(server): State<PeerServer>, Peer(from): Peer, body: Bytes) -> Result<Vec<u8>, Refusal> {
+async fn rpc<S: PeerService>(
+    State(server): State<PeerServer<S>>,
+    Peer(from): Peer,
+    body: Bytes,
+) -> Result<Vec<u8>, Refusal> {
     let request = wire::decode_request(&body).map_err(|_| Refusal::Unreadable)?;
-    let (reply, answer) = oneshot::channel();
-    let response = server.ask(Inbound::Rpc { from, request, reply }, answer).await?;
-    Ok(wire::encode(&response, 128))
+    // The request has its own copy of what it needs; a batch's body need not stay in memory while it waits.
+    drop(body);
+    let response = within_answer_timeout(server.service.rpc(from, request)).await?;
+    Ok(wire::encode(&response, SHORT_MESSAGE_ROOM))
 }
 
-async fn propose(State(server): State<PeerServer>, _: Peer, body: Bytes) -> Result<Vec<u8>, Refusal> {
+async fn propose<S: PeerService>(
+    State(server): State<PeerServer<S>>,
+    _: Peer,
+    body: Bytes,
+) -> Result<Vec<u8>, Refusal> {
     let (within_ms, proposals): (u64, Vec<Proposal>) = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
-    let deadline = Instant::now() + Duration::from_millis(within_ms.min(60_000));
-    let (reply, answers) = oneshot::channel();
-    // The answers come by the callers' deadline, which may be later than a question of the protocol may wait.
-    server.inbound.send(Inbound::Propose { proposals, deadline, reply }).await.map_err(|_| Refusal::Unavailable)?;
-    let answers = answers.await.map_err(|_| Refusal::Unavailable)?;
-    Ok(wire::encode(&answers, 192 * (answers.len() + 1)))
+    drop(body);
+    let deadline = Instant::now() + Duration::from_millis(within_ms).min(MAX_PROPOSE_TIME);
+    // Without the answer timeout: the callers' deadline may be later.
+    let outcomes = server.service.propose(proposals, deadline).await?;
+    Ok(wire::encode(&outcomes, room_for(outcomes.len())))
 }
 
-async fn transfer(State(server): State<PeerServer>, _: Peer, body: Bytes) -> Result<Vec<u8>, Refusal> {
+async fn transfer<S: PeerService>(
+    State(server): State<PeerServer<S>>,
+    _: Peer,
+    body: Bytes,
+) -> Result<Vec<u8>, Refusal> {
     let successor: Option<NodeId> = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
-    let (reply, begun) = oneshot::channel();
-    Ok(wire::encode(&server.ask(Inbound::Transfer { successor, reply }, begun).await?, 8))
+    let begun = within_answer_timeout(server.service.transfer(successor)).await?;
+    Ok(wire::encode(&begun, SHORT_MESSAGE_ROOM))
 }
 
-async fn status(State(server): State<PeerServer>, _: Peer) -> Result<Vec<u8>, Refusal> {
-    let (reply, status) = oneshot::channel();
-    server.ask(Inbound::Status { reply }, status).await
+async fn status<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer) -> Result<Vec<u8>, Refusal> {
+    within_answer_timeout(server.service.status()).await
 }
 
-async fn presence(State(server): State<PeerServer>, _: Peer) -> Result<Body, Refusal> {
+async fn presence<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer) -> Body {
     let mut stopping = server.stopping;
-    let never_anything = futures_util::stream::once(async move {
+    let empty_until_stop = futures_util::stream::once(async move {
         // Ends when the node stops, so that a graceful stop is noticed as fast as a crash.
         let _ = stopping.wait_for(|stopping| *stopping).await;
         Ok::<Bytes, std::convert::Infallible>(Bytes::new())
     });
-    Ok(Body::from_stream(never_anything))
+    Body::from_stream(empty_until_stop)
 }

@@ -1,53 +1,63 @@
-//! How messages become bytes: postcard, a documented and compact format. Appends are written from shared entries, so
-//! that sending a batch copies it once.
-
-use std::sync::Arc;
+//! Messages as bytes, in postcard, a documented and compact format. Appends are written from shared entries, so that
+//! sending a batch copies it once.
 
 use serde::{Deserialize, Serialize};
 
 use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
-use quorapay_core::replication::{Append, Entry, EntryBody, Hash, NodeId, Outgoing, Request, UnchainedEntry};
+use quorapay_core::replication::{Append, Entry, EntryBody, Outgoing, Request, UnchainedEntry};
 
-/// What went wrong with a peer's bytes.
+/// Buffer for a message without entries or proposals.
+pub(super) const SHORT_MESSAGE_ROOM: usize = 128;
+/// Buffer for each entry, proposal or outcome of a message: a plain payment takes less.
+const ITEM_ROOM: usize = 192;
+
+/// Buffer for a message with this many entries, proposals or outcomes. One that needs more grows.
+pub(super) const fn room_for(items: usize) -> usize {
+    ITEM_ROOM * (items + 1)
+}
+
+/// Why a peer's bytes cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("a peer's message could not be read: {0}")]
 pub struct WireError(#[from] postcard::Error);
 
-/// A request as it travels. An append's entries follow its head, so that they can be written from where they are.
+/// A request on the wire. An append's entries follow its head, so that they can be written without copying them first.
 #[derive(Deserialize)]
 enum Frame {
     Plain(Request),
     Append(Append, Vec<UnchainedEntry>),
 }
 
-/// [`Frame`] as it is written: same variants, same order.
+/// [`Frame`] for writing: same variants, same order.
 #[derive(Serialize)]
 enum FrameRef<'a> {
     Plain(&'a Request),
     Append(&'a Append, Vec<EntryRef<'a>>),
 }
 
-/// [`UnchainedEntry`] as it is written: same fields, same order.
+/// [`UnchainedEntry`] for writing: same fields, same order.
 #[derive(Serialize)]
-struct EntryRef<'a> {
+pub(super) struct EntryRef<'a> {
     index: LogIndex,
     epoch: Epoch,
     timestamp: Timestamp,
     body: &'a EntryBody,
 }
 
+impl<'a> EntryRef<'a> {
+    pub(super) fn of(entry: &'a Entry) -> Self {
+        Self { index: entry.index, epoch: entry.epoch, timestamp: entry.timestamp, body: &entry.body }
+    }
+}
+
 pub(super) fn encode_request(outgoing: &Outgoing) -> Vec<u8> {
     let (frame, room) = match outgoing {
-        Outgoing::Plain(request) => (FrameRef::Plain(request), 128),
+        Outgoing::Plain(request) => (FrameRef::Plain(request), SHORT_MESSAGE_ROOM),
         Outgoing::Append { head, entries } => {
-            (FrameRef::Append(head, entries.iter().map(|entry| entry_ref(entry)).collect()), 192 * (entries.len() + 1))
+            (FrameRef::Append(head, entries.iter().map(|entry| EntryRef::of(entry)).collect()), room_for(entries.len()))
         }
     };
     encode(&frame, room)
-}
-
-fn entry_ref(entry: &Entry) -> EntryRef<'_> {
-    EntryRef { index: entry.index, epoch: entry.epoch, timestamp: entry.timestamp, body: &entry.body }
 }
 
 pub(super) fn decode_request(bytes: &[u8]) -> Result<Request, WireError> {
@@ -70,58 +80,12 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireE
     Ok(postcard::from_bytes(bytes)?)
 }
 
-/// A committed entry on its way back to the node that forwarded the proposal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForwardedEntry {
-    entry: UnchainedEntry,
-    hash: Hash,
-}
-
-impl ForwardedEntry {
-    /// Packs an entry.
-    #[must_use]
-    pub fn new(entry: &Entry) -> Self {
-        Self { entry: entry.unchained(), hash: entry.hash }
-    }
-
-    /// The entry as the leader's ledger holds it.
-    #[must_use]
-    pub fn into_entry(self) -> Arc<Entry> {
-        let UnchainedEntry { index, epoch, timestamp, body } = self.entry;
-        Arc::new(Entry { index, epoch, timestamp, body, hash: self.hash })
-    }
-}
-
-/// What became of a forwarded proposal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ForwardedAnswer {
-    /// Committed.
-    Committed {
-        /// The entry that decided it.
-        entry: Box<ForwardedEntry>,
-        /// Whether the same request had been decided before.
-        replayed: bool,
-        /// The leader that answered.
-        leader: NodeId,
-        /// The epoch in which it answered.
-        epoch: Epoch,
-    },
-    /// The key was used before for another request.
-    KeyReused,
-    /// The key was fenced.
-    Fenced,
-    /// The receiver's queue is full; nothing was appended.
-    Overloaded,
-    /// The receiver does not lead; nothing was appended.
-    NotLeading,
-    /// Whether it will be committed is unknown.
-    Unknown,
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use quorapay_core::replication::{EntryBatch, Position};
+    use quorapay_core::replication::{EntryBatch, Hash, NodeId, Position};
 
     #[test]
     fn an_append_written_from_shared_entries_reads_back_whole() {

@@ -1,7 +1,8 @@
-//! What can go wrong with the views. None of it harms a payment: views are rebuilt from the ledger.
+//! Errors of the views. None of them affects a payment: views can be rebuilt from the ledger.
 
 use std::path::PathBuf;
 
+use crate::sqlite::is_damage;
 use quorapay_core::domain::LogIndex;
 
 /// Why the views could not be opened, read or written.
@@ -12,10 +13,10 @@ pub enum ViewsError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// What is stored is not what was written.
+    /// The content is not what this program writes.
     #[error("the views are damaged and must be rebuilt: {0}")]
     Damaged(String),
     /// The chunk does not begin where the views end.
@@ -31,21 +32,9 @@ pub enum ViewsError {
     Sql(#[source] sqlx::Error),
 }
 
-/// SQLite's primary result codes for a file that is not what SQLite wrote.
-const SQLITE_CORRUPT: i32 = 11;
-const SQLITE_NOTADB: i32 = 26;
-
 impl From<sqlx::Error> for ViewsError {
     fn from(error: sqlx::Error) -> Self {
-        let damaged = match &error {
-            sqlx::Error::Database(inner) => {
-                let extended: Option<i32> = inner.code().and_then(|code| code.parse().ok());
-                extended.is_some_and(|code| matches!(code & 0xff, SQLITE_CORRUPT | SQLITE_NOTADB))
-            }
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => true,
-            _ => false,
-        };
-        if damaged { Self::Damaged(error.to_string()) } else { Self::Sql(error) }
+        if is_damage(&error) { Self::Damaged(error.to_string()) } else { Self::Sql(error) }
     }
 }
 

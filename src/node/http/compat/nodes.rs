@@ -57,7 +57,7 @@ async fn health(State(compatible): State<Compatible>, request: Request) -> Respo
             let (parts, _) = request.into_parts();
             let deadline = request::deadline(&parts.headers)?;
             let status = node.status();
-            let counting = node.payment_count(node.progress().applied_index);
+            let counting = node.queries().payment_count(node.progress().applied_index);
             let count = match tokio::time::timeout_at(deadline.into(), counting).await {
                 Ok(count) => count?,
                 Err(_) => return Err(Problem::deadline_exceeded()),

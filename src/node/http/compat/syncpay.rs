@@ -127,7 +127,7 @@ async fn processed_by(compatible: &Compatible, committed: &CommittedWrite, deadl
     let node = &compatible.api.node;
     let read = async {
         node.read_point(Consistency::Local, Some(committed.entry.index), deadline).await?;
-        node.leaders(epoch, epoch).await
+        node.queries().leaders(epoch, epoch).await
     };
     // The money has moved: a node that cannot read its own history just now must not call that a failure.
     let leader = read.await.ok().and_then(|mut leaders| leaders.remove(&epoch));
@@ -197,11 +197,11 @@ async fn list(compatible: &Compatible, request: Request) -> Result<HttpAnswer, P
     let limit = query.limit_or(MAX_PAGE_ITEMS)?;
     let read = Read::begin(node, &parts.headers, query).await?;
     let at = read.applied_index();
-    let page = read.fetch(node.list_payments(&PaymentFilter::default(), at, before, limit)).await?;
-    let total = read.fetch(node.payment_count(at)).await?;
+    let page = read.fetch(node.queries().list_payments(&PaymentFilter::default(), at, before, limit)).await?;
+    let total = read.fetch(node.queries().payment_count(at)).await?;
     let epochs = || page.found.iter().map(|record| record.entry.epoch);
     let (first, last) = (epochs().min().unwrap_or(Epoch(0)), epochs().max().unwrap_or(Epoch(0)));
-    let leaders = read.fetch(node.leaders(first, last)).await?;
+    let leaders = read.fetch(node.queries().leaders(first, last)).await?;
     Ok(read.answer(&transaction_page(&page, &leaders, total, node.node_id())))
 }
 

@@ -1,0 +1,94 @@
+//! What the engine shows to reads: everything as of the applied index, which the bank is ahead of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::{AccountId, AccountState, Bank, KeyDigest, LogIndex, PaymentId, PaymentState};
+use crate::replication::Replica;
+
+use super::keys::KeyStatus;
+use super::state::Engine;
+
+impl Engine {
+    /// The replica, for its status.
+    #[must_use]
+    pub const fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// Highest index that is committed and durable here: what reads show.
+    #[must_use]
+    pub fn applied_index(&self) -> LogIndex {
+        self.replica.applied_index()
+    }
+
+    /// Everything up to here is in the views.
+    #[must_use]
+    pub fn projected_index(&self) -> LogIndex {
+        self.keys.projected()
+    }
+
+    /// Index of the entry that holds a key, if it is above the projected index.
+    #[must_use]
+    pub fn recent_key(&self, digest: KeyDigest) -> Option<LogIndex> {
+        match self.keys.find(digest) {
+            KeyStatus::UsedAt(index) => Some(index),
+            KeyStatus::PerhapsInViews | KeyStatus::Unused => None,
+        }
+    }
+
+    /// How many callers wait for an answer.
+    #[must_use]
+    pub fn waiting_callers(&self) -> usize {
+        self.waiting.values().map(Vec::len).sum::<usize>() + self.pending_lookups.len()
+    }
+
+    /// An account as of the applied index.
+    #[must_use]
+    pub fn account(&self, id: &AccountId) -> Option<AccountState> {
+        self.rewound_accounts([id].into_iter()).remove(id).flatten()
+    }
+
+    /// The first accounts after `after`, sorted by id, as of the applied index.
+    #[must_use]
+    pub fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Vec<(AccountId, AccountState)> {
+        let changed = self.undo.iter().flat_map(|(_, undo)| undo.accounts());
+        let mut rewound = self.rewound_accounts(changed.filter(|id| after.is_none_or(|after| *id > after)));
+        let as_of_applied = |(id, state): (&AccountId, &AccountState)| {
+            let state = rewound.remove(id).unwrap_or_else(|| Some(state.clone()));
+            state.map(|state| (id.clone(), state))
+        };
+        self.bank.accounts_after(after).filter_map(as_of_applied).take(limit).collect()
+    }
+
+    /// Accounts as of the applied index; `None` for one that did not exist then. One pass over the undo list, however
+    /// many accounts are requested.
+    fn rewound_accounts<'id>(
+        &self,
+        ids: impl Iterator<Item = &'id AccountId>,
+    ) -> BTreeMap<AccountId, Option<AccountState>> {
+        let mut states: BTreeMap<AccountId, Option<AccountState>> =
+            ids.map(|id| (id.clone(), self.bank.account(id).cloned())).collect();
+        for (_, undo) in self.undo.iter().rev() {
+            undo.rewind_accounts(&mut states);
+        }
+        states
+    }
+
+    /// Payments as of the applied index, as far as memory holds them: open holds, and payments that changed above the
+    /// projected index. The disk holds the others. One pass over the undo list, however many payments are requested.
+    #[must_use]
+    pub fn payments(&self, ids: &BTreeSet<PaymentId>) -> BTreeMap<PaymentId, PaymentState> {
+        let mut states: BTreeMap<PaymentId, PaymentState> =
+            ids.iter().filter_map(|id| Some((*id, self.bank.payment(*id)?.clone()))).collect();
+        for (_, undo) in self.undo.iter().rev() {
+            undo.rewind_payments(ids, &mut states);
+        }
+        states
+    }
+
+    /// The bank as of the end of the log, for checks.
+    #[must_use]
+    pub const fn bank(&self) -> &Bank {
+        &self.bank
+    }
+}

@@ -1,0 +1,201 @@
+//! The engine's state. It follows the replica's log: applies new entries to the bank, undoes truncated ones, and
+//! answers the callers whose entries are committed or lost.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::domain::{Bank, Fingerprint, KeyDigest, LogIndex, Operation, OrderDigest, Stamp, Undo};
+use crate::planted::{Bug, planted};
+use crate::replication::{Entry, LogChange, Replica, ReplicaConfig, ReplicaStart};
+
+use super::bloom_filter::BloomFilter;
+use super::keys::Keys;
+use super::lookups::PendingLookup;
+use super::message::{CallerId, Effect, LookupId, ProposalOutcome};
+
+/// What a node's disk holds when its process starts.
+#[derive(Debug)]
+pub struct EngineStart {
+    /// The ledger.
+    pub replica: ReplicaStart,
+    /// The bank as of `replica.commit_index`.
+    pub bank: Bank,
+    /// Highest index in the views; at most `replica.commit_index`.
+    pub projected_index: LogIndex,
+    /// Keys of the entries above `projected_index` and up to `replica.commit_index`.
+    pub recent_keys: Vec<(KeyDigest, LogIndex)>,
+}
+
+/// One node's pure core: the replica, and the bank that follows its log.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) replica: Replica,
+    /// As of the end of the log.
+    pub(super) bank: Bank,
+    /// How to undo every entry above the applied index, oldest first: reads see the bank without them, and a truncation
+    /// removes them.
+    pub(super) undo: VecDeque<(LogIndex, Undo)>,
+    /// The entry that was just proposed here. The bank executed it before it was appended, so that it must not be
+    /// applied again.
+    executed: Option<(LogIndex, Undo)>,
+    pub(super) keys: Keys,
+    /// Every order that was ever paid.
+    pub(super) orders: BloomFilter,
+    /// Callers by the entry that they wait for.
+    pub(super) waiting: BTreeMap<LogIndex, Vec<Waiter>>,
+    /// Proposals that wait for a lookup on disk.
+    pub(super) pending_lookups: BTreeMap<LookupId, PendingLookup>,
+    pub(super) last_lookup: LookupId,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// A caller that waits for an entry to commit.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) caller: CallerId,
+    /// The fingerprint of a repeated request; `None` for the request that the entry was made for.
+    pub(super) repeated: Option<Fingerprint>,
+}
+
+impl Engine {
+    /// Makes the core of a node from what its disk holds.
+    #[must_use]
+    pub fn new(config: ReplicaConfig, start: EngineStart) -> Self {
+        let EngineStart { replica, bank, projected_index, recent_keys } = start;
+        let commit_index = replica.commit_index;
+        let uncommitted: Vec<_> = replica.tail.iter().filter(|entry| entry.index > commit_index).cloned().collect();
+        let mut keys = Keys::new(projected_index);
+        for (digest, index) in recent_keys {
+            keys.on_appended(digest, index);
+        }
+        let mut engine = Self {
+            replica: Replica::new(config, replica),
+            bank,
+            undo: VecDeque::new(),
+            executed: None,
+            keys,
+            orders: BloomFilter::default(),
+            waiting: BTreeMap::new(),
+            pending_lookups: BTreeMap::new(),
+            last_lookup: LookupId(0),
+            effects: Vec::new(),
+        };
+        for entry in uncommitted {
+            engine.apply(&entry);
+        }
+        engine
+    }
+
+    /// Adds a key that the views hold. Called for each at start, before anything is proposed.
+    pub fn remember_projected_key(&mut self, digest: KeyDigest) {
+        self.keys.add_projected(digest);
+    }
+
+    /// Adds an order that was paid at or below the commit index. Called for each at start, before anything is proposed.
+    pub fn remember_order(&mut self, digest: OrderDigest) {
+        self.orders.insert(&digest.0);
+    }
+
+    /// Applies the changes of the log to the bank and the keys.
+    pub(super) fn follow_log(&mut self) {
+        for change in self.replica.take_changes() {
+            match change {
+                LogChange::Appended(entry) => self.apply(&entry),
+                LogChange::TruncatedAfter(index) => self.undo_after(index),
+            }
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        let Some(operation) = entry.operation() else { return };
+        let forgotten = planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()
+            || planted(Bug::FencesForgotten) && matches!(operation, Operation::KeyFence(_));
+        if !forgotten {
+            operation.keys().for_each(|key| self.keys.on_appended(key.digest(), entry.index));
+        }
+        let applied = match self.executed.take() {
+            Some((index, undo)) if index == entry.index => Ok(undo),
+            _ => self.bank.apply(entry.stamp(), operation),
+        };
+        match applied {
+            Ok(undo) => self.undo.push_back((entry.index, undo)),
+            Err(divergence) => self.replica.halt_on(format!("entry {}: {divergence}", entry.index)),
+        }
+        if let Some((currency, sum)) = self.bank.unbalanced() {
+            self.replica.halt_on(format!("entry {}: all accounts together hold {sum} {currency}", entry.index));
+        }
+        self.add_orders(operation);
+    }
+
+    fn add_orders(&mut self, operation: &Operation) {
+        for order in operation.payments().filter_map(|payment| payment.request.order.as_ref()) {
+            let digest = order.id.digest().0;
+            if !self.orders.may_contain(&digest) {
+                self.orders.insert(&digest);
+            }
+        }
+    }
+
+    /// Appends an operation that the bank has executed under the stamp of the next entry.
+    pub(super) fn append_executed(&mut self, stamp: Stamp, operation: Operation, undo: Undo) -> LogIndex {
+        let index = stamp.index;
+        self.executed = Some((index, undo));
+        self.replica.propose(stamp, operation);
+        self.follow_log();
+        index
+    }
+
+    /// The log was truncated after `index`.
+    fn undo_after(&mut self, index: LogIndex) {
+        while let Some((_, undo)) = self.undo.pop_back_if(|(at, _)| *at > index) {
+            if !planted(Bug::UndoSkipped) {
+                self.bank.undo(&undo);
+            }
+        }
+        if !planted(Bug::TruncatedKeyRemembered) {
+            self.keys.on_truncated_after(index);
+        }
+        if planted(Bug::AnsweredByIndex) {
+            return;
+        }
+        for waiter in self.waiting.split_off(&index.next()).into_values().flatten() {
+            self.answer(waiter.caller, ProposalOutcome::Unknown);
+        }
+    }
+
+    /// Answers the callers whose entries are committed.
+    pub(super) fn answer_committed(&mut self) {
+        let applied = self.replica.applied_index();
+        while self.undo.pop_front_if(|(at, _)| *at <= applied).is_some() {}
+        let commit = self.replica.commit_index();
+        while let Some(first) = self.waiting.first_entry()
+            && *first.key() <= commit
+        {
+            let (index, waiters) = first.remove_entry();
+            let entry = self.replica.cached_entry(index).cloned();
+            for Waiter { caller, repeated } in waiters {
+                let outcome = match (repeated, entry.clone()) {
+                    (None, Some(entry)) => ProposalOutcome::Decided(entry),
+                    (None, None) => ProposalOutcome::Unknown,
+                    (Some(fingerprint), entry) => ProposalOutcome::Repeated { index, entry, fingerprint },
+                };
+                self.answer(caller, outcome);
+            }
+        }
+    }
+
+    /// A node that no longer leads does not learn whether its uncommitted entries survive.
+    pub(super) fn answer_unknown_if_deposed(&mut self) {
+        if self.waiting.is_empty() || self.replica.is_leader() || planted(Bug::AnsweredByIndex) {
+            return;
+        }
+        for waiter in std::mem::take(&mut self.waiting).into_values().flatten() {
+            self.answer(waiter.caller, ProposalOutcome::Unknown);
+        }
+    }
+
+    pub(super) fn answer(&mut self, caller: CallerId, outcome: ProposalOutcome) {
+        let hidden = planted(Bug::UnknownReportedAsNotApplied) && matches!(outcome, ProposalOutcome::Unknown);
+        let outcome = if hidden { ProposalOutcome::NotLeading } else { outcome };
+        self.effects.push(Effect::Answer { caller, outcome });
+    }
+}

@@ -1,0 +1,95 @@
+//! How a replica behaves: its settings, and the limits and times that are the same on every node.
+
+use std::collections::BTreeMap;
+
+use super::types::NodeId;
+
+/// Entries of one append, on the wire and in one transaction. A single entry may be larger and is sent alone.
+pub(super) const MAX_APPEND_BYTES: usize = 8 * 1024 * 1024;
+
+/// Entries above the commit index. A leader refuses proposals beyond that: a quorum is too slow or away.
+pub(super) const MAX_TAIL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Committed entries kept in memory, however few they are.
+pub(super) const MAX_CACHED_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Reads that may wait for one read index.
+pub(super) const MAX_WAITING_READS: usize = 65_536;
+
+/// A pre-vote ends this long after it began, even if some nodes have not answered.
+pub(super) const PRE_VOTE_TIMEOUT_MS: u64 = 150;
+
+/// A candidate repeats its request to nodes that have not promised after this time.
+pub(super) const FENCE_RETRY_MS: u64 = 50;
+
+/// A source may take this long for one piece of its log: the largest entry, 16 MiB, takes 2.8 s on the slowest link
+/// that is supported.
+pub(super) const FETCH_TIMEOUT_MS: u64 = 3_000;
+
+/// A transfer of leadership that takes longer is cancelled: proposals are refused meanwhile.
+pub(super) const TRANSFER_TIMEOUT_MS: u64 = 2_000;
+
+/// The named successor of a leader has this long to take over before the other nodes may campaign.
+pub(super) const TRANSFER_GRACE_MS: u64 = 1_000;
+
+/// Without new entries to send, followers learn of a new commit index after this time at most.
+pub(super) const COMMIT_NOTICE_MS: u64 = 5;
+
+/// A follower that answers heartbeats but stores no batch for this long no longer counts as supporting the leader: the
+/// fault may lie between the two, and another leader may not have it.
+pub(super) const STALL_TIMEOUT_MS: u64 = 10_000;
+
+/// A commit index that is ahead of the stored one for this long is written without waiting for entries.
+pub(super) const IDLE_COMMIT_MS: u64 = 200;
+
+/// Who a replica is and how it behaves.
+#[derive(Clone, Debug)]
+pub struct ReplicaConfig {
+    /// This node.
+    pub node_id: NodeId,
+    /// All nodes of the cluster with their peer URLs, this one included. They are the voters of a new cluster; in an
+    /// existing one the log's configuration lists the voters.
+    pub peers: BTreeMap<NodeId, String>,
+    /// Timeouts and intervals.
+    pub timing: Timing,
+    /// Sizes.
+    pub limits: Limits,
+}
+
+/// Timeouts and intervals, in milliseconds of the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// A leader sends to each follower at least this often.
+    pub heartbeat_ms: u64,
+    /// A node that has heard no leader for this long asks the others whether they hear it.
+    pub heartbeat_timeout_ms: u64,
+    /// A leader that no quorum has answered for this long steps down.
+    pub step_down_ms: u64,
+    /// A candidacy that takes longer is abandoned, once the piece of the best log that is in flight has arrived.
+    pub candidacy_ms: u64,
+    /// A node waits this long after a false alarm or a failed candidacy before it tries again.
+    pub backoff_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { heartbeat_ms: 50, heartbeat_timeout_ms: 400, step_down_ms: 1_000, candidacy_ms: 2_000, backoff_ms: 100 }
+    }
+}
+
+/// Bounds of the replica's batches and memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries in one batch, on the wire and in one transaction.
+    pub batch_entries: usize,
+    /// Entries above the commit index at which a leader refuses proposals.
+    pub tail_entries: usize,
+    /// Committed entries kept in memory, for followers that are a little behind and for repeated requests.
+    pub cached_entries: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { batch_entries: 4_096, tail_entries: 16_384, cached_entries: 8_192 }
+    }
+}

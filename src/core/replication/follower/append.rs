@@ -1,0 +1,127 @@
+//! A leader's append at a follower: match the chains, store the batch, follow the commit index.
+
+use super::handler::FollowerHandler;
+use crate::domain::{Epoch, LogIndex, Timestamp};
+use crate::planted::{Bug, planted};
+use crate::replication::effect::RpcId;
+use crate::replication::entry::UnchainedEntry;
+use crate::replication::message::{Append, EntryBatch, Response};
+use crate::replication::types::{Hash, Now, Position};
+
+/// Why a batch was not stored.
+enum Refused {
+    /// This log has no entry equal to the one before the batch. Its entry at `index` tells the leader where to
+    /// continue.
+    Mismatch { index: LogIndex },
+    /// The batch cannot be stored as it is.
+    Unable,
+}
+
+impl FollowerHandler<'_> {
+    /// An append of this follower's leader: the replica has accepted its epoch.
+    pub(in crate::replication) fn on_append(&mut self, now: Now, rpc: RpcId, append: Append) {
+        let brings_batch = append.log.is_some();
+        if let Some(batch) = append.log {
+            match self.store_batch(batch) {
+                Ok(matched) => self.follower.matched = self.follower.matched.max(matched),
+                Err(Refused::Mismatch { index }) => {
+                    return self.respond_mismatch(rpc, append.epoch, append.round, index);
+                }
+                Err(Refused::Unable) => return self.state.respond(rpc, Response::Unable),
+            }
+        }
+        let matched = self.follower.matched;
+        let known = if planted(Bug::CommitBeyondMatched) { self.state.log.last().index } else { matched };
+        self.state.commit_up_to(append.commit_index.min(known));
+        if append.commit_index <= matched {
+            self.compare_chain(append.commit_index, append.commit_hash);
+        }
+        if self.state.quarantine.is_some() {
+            return self.state.respond(rpc, Response::Unable);
+        }
+        self.state.confirmed_ms = Some(now.monotonic_ms);
+        // A heartbeat is answered at once, for the part of the log that is durable: the leader must hear from this node
+        // while its disk is slow.
+        let matched = if brings_batch { matched } else { matched.min(self.state.storage.durable_index()) };
+        let (round, store_id, clock) = (append.round, self.state.store_id, Timestamp(now.unix_ms));
+        let response = Response::Appended { round, matched, store_id, clock };
+        self.state.respond_when_durable(rpc, response, append.epoch, matched);
+    }
+
+    fn respond_mismatch(&mut self, rpc: RpcId, epoch: Epoch, round: u64, index: LogIndex) {
+        let response = Response::Mismatch {
+            round,
+            index,
+            epoch: self.state.log.epoch_at(index).expect("an index of this log"),
+            epoch_start: self.state.log.epoch_start_of(index),
+            store_id: self.state.store_id,
+        };
+        self.state.respond_when_durable(rpc, response, epoch, LogIndex(0));
+    }
+
+    /// Stores what is new in a batch, after removing what conflicts with it. Returns up to where this log now equals
+    /// the leader's.
+    fn store_batch(&mut self, batch: EntryBatch) -> Result<LogIndex, Refused> {
+        let EntryBatch { previous, entries } = batch;
+        let log = &self.state.log;
+        let last = log.last().index;
+        if log.epoch_at(previous.index) != Some(previous.epoch) {
+            return Err(Refused::Mismatch { index: previous.index.min(last) });
+        }
+        if log.position(previous.index).is_some_and(|own| own.hash != previous.hash) {
+            self.quarantine_over_chain(previous.index);
+            return Err(Refused::Unable);
+        }
+        if !is_consecutive(&previous, &entries) {
+            return Err(Refused::Unable);
+        }
+        let end = entries.last().map_or(previous.index, |entry| entry.index);
+        let known = entries.iter().take_while(|entry| log.epoch_at(entry.index) == Some(entry.epoch)).count();
+        if let Some(first_new) = entries.get(known)
+            && first_new.index <= last
+        {
+            self.remove_conflict(previous, first_new.index)?;
+        }
+        for entry in entries.into_iter().skip(known) {
+            self.state.push(entry);
+        }
+        if planted(Bug::TruncateWithoutConflict)
+            && let Some(end) = self.state.log.position(end)
+        {
+            self.state.truncate(end);
+        }
+        Ok(end)
+    }
+
+    /// Removes this log's entries from the first one that differs from the batch after `previous`.
+    fn remove_conflict(&mut self, previous: Position, first_conflict: LogIndex) -> Result<(), Refused> {
+        // The entry before the conflict is equal to the leader's. Memory holds it, unless it is the one at the commit
+        // index with which this process started; then the leader is asked to begin right after it.
+        let keep = first_conflict.previous();
+        let end = if keep == previous.index { Some(previous) } else { self.state.log.position(keep) };
+        let end = end.ok_or(Refused::Mismatch { index: keep })?;
+        if self.state.truncate(end) { Ok(()) } else { Err(Refused::Unable) }
+    }
+
+    /// Compares the chain with the leader's at its commit index, if both sides have the hash at hand.
+    fn compare_chain(&mut self, at: LogIndex, theirs: Option<Hash>) {
+        if let (Some(own), Some(theirs)) = (self.state.log.position(at), theirs)
+            && own.hash != theirs
+        {
+            self.quarantine_over_chain(at);
+        }
+    }
+
+    fn quarantine_over_chain(&mut self, index: LogIndex) {
+        self.state.quarantine = Some(format!("the hash chain differs from the leader's at index {index}"));
+    }
+}
+
+fn is_consecutive(previous: &Position, entries: &[UnchainedEntry]) -> bool {
+    let mut before = (previous.index, previous.epoch);
+    entries.iter().all(|entry| {
+        let follows = entry.index == before.0.next() && entry.epoch >= before.1;
+        before = (entry.index, entry.epoch);
+        follows
+    })
+}

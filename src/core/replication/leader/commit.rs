@@ -1,0 +1,46 @@
+//! The commit rule, the opening of the epoch, and the end of a leadership that no quorum supports.
+
+use super::handler::LeaderHandler;
+use crate::planted::{Bug, planted};
+use crate::replication::effect::CoordinationCommand;
+use crate::replication::transition::Transition;
+use crate::replication::types::Now;
+
+impl LeaderHandler<'_> {
+    /// Commits the highest index that a majority of voters has durable and whose entry is of this epoch.
+    pub(in crate::replication) fn advance_commit(&mut self, now: Now) -> Option<Transition> {
+        let early = planted(Bug::LeaderCountsItselfEarly);
+        let own = if early { self.state.log.last().index } else { self.state.storage.durable_index() };
+        let on_quorum = self.quorum_value(own, |progress| progress.matched);
+        let is_of_this_epoch = on_quorum >= self.leader.start || planted(Bug::OldEpochCommits);
+        if !is_of_this_epoch || on_quorum <= self.state.commit_index {
+            return None;
+        }
+        self.state.commit_index = on_quorum;
+        self.open_epoch();
+        self.finish_transfer(now)
+    }
+
+    /// The epoch's first entry is committed: proposals are accepted from now on.
+    fn open_epoch(&mut self) {
+        if !self.leader.open {
+            self.leader.open = true;
+            self.state.elections_won += 1;
+            self.state.coordinate(CoordinationCommand::PublishLeader { epoch: self.leader.epoch });
+        }
+    }
+
+    /// On every tick: steps down if no quorum answers; completes or cancels a transfer.
+    pub(in crate::replication) fn on_tick(&mut self, now: Now) -> Option<Transition> {
+        let supported_ms = self.quorum_value(now.monotonic_ms, |progress| progress.supported_ms(now));
+        if supported_ms > 0 {
+            self.state.confirmed_ms = Some(supported_ms);
+        }
+        let heard_ms = supported_ms.max(self.leader.began_ms);
+        if now.monotonic_ms > heard_ms + self.state.config.timing.step_down_ms {
+            return Some(Transition::StepDown);
+        }
+        self.cancel_late_transfer(now);
+        self.finish_transfer(now)
+    }
+}

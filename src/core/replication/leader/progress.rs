@@ -1,0 +1,113 @@
+//! What the leader knows about one follower, and what is in flight to it.
+
+use std::sync::Arc;
+
+use crate::domain::LogIndex;
+use crate::replication::config::STALL_TIMEOUT_MS;
+use crate::replication::effect::RequestId;
+use crate::replication::entry::Entry;
+use crate::replication::types::{Now, Position, StoreId};
+
+/// What the leader knows about one follower, and what is in flight to it.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The next entry to send.
+    pub(super) next: LogIndex,
+    /// Highest index durable there and equal to the leader's log.
+    pub(super) matched: LogIndex,
+    /// The highest index that its process knows to be equal to the leader's log, as it last reported. After a restart
+    /// or a late fence that is less than `matched`, and its commit index does not advance until an append confirms
+    /// more.
+    pub(super) reported: LogIndex,
+    /// The store that reported them.
+    pub(super) store_id: Option<StoreId>,
+    pub(super) in_flight: Option<InFlight>,
+    /// A heartbeat in flight during an append that takes long: a large batch on a slow link, or a slow disk there.
+    pub(super) heartbeat_in_flight: Option<RequestId>,
+    /// Highest quorum round that it has answered.
+    pub(super) confirmed_round: u64,
+    pub(super) sent_round: u64,
+    pub(super) sent_ms: Option<u64>,
+    pub(super) sent_commit: LogIndex,
+    pub(super) answered_ms: Option<u64>,
+    /// Since when batches are sent there and none is stored.
+    pub(super) stalled_since_ms: Option<u64>,
+    /// Whether its process was found gone since it last answered. Then it cannot be the successor.
+    pub(super) process_gone: bool,
+    /// Whether a read of older entries from this node's ledger is in flight.
+    pub(super) loading: bool,
+    /// Older entries for it, beginning with the one before `next`.
+    pub(super) loaded: Vec<Arc<Entry>>,
+    /// What its store must hold before it may vote: everything that was committed when the store was first seen.
+    pub(super) admission_index: LogIndex,
+}
+
+/// An append in flight.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) id: RequestId,
+    /// The first entry of its batch, if it brings one.
+    pub(super) first: Option<LogIndex>,
+}
+
+impl Progress {
+    /// A follower that nothing is known about: it is first tried with the entries from `next` on.
+    pub(super) fn starting_at(next: LogIndex) -> Self {
+        Self { next, ..Self::default() }
+    }
+
+    /// Whether it answered within `within_ms` and its process was not found gone since.
+    pub(super) fn answered_within(&self, now: Now, within_ms: u64) -> bool {
+        !self.process_gone && self.answered_ms.is_some_and(|answered| now.monotonic_ms <= answered + within_ms)
+    }
+
+    /// When it last answered; zero if never, or if it has stopped storing what it is sent.
+    pub(super) fn supported_ms(&self, now: Now) -> u64 {
+        let stalled = self.stalled_since_ms.is_some_and(|since| now.monotonic_ms > since + STALL_TIMEOUT_MS);
+        self.answered_ms.filter(|_| !stalled).unwrap_or(0)
+    }
+
+    /// Whether the response to this append is still expected.
+    pub(super) fn awaits(&self, id: RequestId) -> bool {
+        self.heartbeat_in_flight == Some(id) || self.in_flight.as_ref().is_some_and(|in_flight| in_flight.id == id)
+    }
+
+    /// A response has arrived: stops expecting it. False if it was not expected.
+    pub(super) fn take_awaited(&mut self, id: RequestId) -> bool {
+        self.in_flight.take_if(|in_flight| in_flight.id == id).is_some()
+            || self.heartbeat_in_flight.take_if(|heartbeat| *heartbeat == id).is_some()
+    }
+
+    /// An append will have no response. Whether it arrived is unknown; its batch is sent again, which changes nothing
+    /// if it did.
+    pub(super) fn on_unanswered(&mut self, id: RequestId) {
+        self.heartbeat_in_flight.take_if(|heartbeat| *heartbeat == id);
+        if let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.id == id)
+            && let Some(first) = in_flight.first
+        {
+            self.next = first.max(self.matched.next());
+            self.loaded = Vec::new();
+        }
+    }
+
+    /// Another store answers than before: everything that the old one acknowledged is lost with it.
+    pub(super) fn reset_for_new_store(&mut self, admission_index: LogIndex) {
+        self.matched = LogIndex(0);
+        self.reported = LogIndex(0);
+        self.admission_index = admission_index;
+        self.loaded = Vec::new();
+    }
+
+    /// The next batch with the position before it, out of the entries that were loaded for it.
+    pub(super) fn take_loaded(&mut self) -> Option<(Position, Vec<Arc<Entry>>)> {
+        let mut loaded = std::mem::take(&mut self.loaded);
+        if self.next == LogIndex(1) && loaded.first().is_some_and(|entry| entry.index == self.next) {
+            return Some((Position::default(), loaded));
+        }
+        if loaded.len() > 1 && loaded[0].index == self.next.previous() {
+            let previous = loaded.remove(0).position();
+            return Some((previous, loaded));
+        }
+        None
+    }
+}

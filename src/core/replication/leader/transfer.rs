@@ -1,0 +1,51 @@
+//! Transfer of the leadership: proposals are refused until a follower has everything, which then is named as successor.
+
+use super::handler::{LeaderHandler, Transfer, votes};
+use super::progress::Progress;
+use crate::replication::config::TRANSFER_TIMEOUT_MS;
+use crate::replication::effect::Outgoing;
+use crate::replication::message::Request;
+use crate::replication::transition::Transition;
+use crate::replication::types::{NodeId, Now};
+
+impl LeaderHandler<'_> {
+    /// Begins a transfer, to a particular follower or to whichever is ready first.
+    pub(in crate::replication) fn begin_transfer(&mut self, now: Now, to: Option<NodeId>) -> Option<Transition> {
+        if !self.leader.open {
+            return None;
+        }
+        self.leader.transfer = Some(Transfer { to, until_ms: now.monotonic_ms + TRANSFER_TIMEOUT_MS });
+        self.finish_transfer(now)
+    }
+
+    pub(super) fn cancel_late_transfer(&mut self, now: Now) {
+        self.leader.transfer.take_if(|transfer| now.monotonic_ms >= transfer.until_ms);
+    }
+
+    /// Names the successor once everything is committed and a follower has it all.
+    pub(super) fn finish_transfer(&mut self, now: Now) -> Option<Transition> {
+        let successor = self.ready_successor(now)?;
+        let epoch = self.leader.epoch;
+        for node in self.state.others() {
+            let request = Request::Transfer { epoch, successor: successor.clone() };
+            self.state.send(&node, Outgoing::Plain(request));
+        }
+        Some(Transition::HandOver)
+    }
+
+    fn ready_successor(&self, now: Now) -> Option<NodeId> {
+        let transfer = self.leader.transfer.as_ref()?;
+        let last = self.state.log.last().index;
+        if self.state.commit_index < last {
+            return None;
+        }
+        let timeout_ms = self.state.config.timing.heartbeat_timeout_ms;
+        let is_ready = |(node, progress): &(&NodeId, &Progress)| {
+            transfer.to.as_ref().is_none_or(|to| to == *node)
+                && progress.matched == last
+                && progress.answered_within(now, timeout_ms)
+                && votes(self.state, node, progress)
+        };
+        self.leader.followers.iter().find(is_ready).map(|(node, _)| node.clone())
+    }
+}

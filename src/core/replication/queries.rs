@@ -1,0 +1,133 @@
+//! Read access to a replica for the engine and the runtime.
+
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::leader::FollowerView;
+use super::replica::{Replica, Role};
+use super::types::{Configuration, NodeId, Now, Position, StoreId};
+use crate::domain::{Epoch, LogIndex};
+
+impl Replica {
+    /// The promised epoch, 0 before the first promise.
+    #[must_use]
+    pub fn promised_epoch(&self) -> Epoch {
+        self.state.promised_epoch()
+    }
+
+    /// End of the log.
+    #[must_use]
+    pub fn last(&self) -> Position {
+        self.state.log.last()
+    }
+
+    /// Highest index known to be on a quorum.
+    #[must_use]
+    pub const fn commit_index(&self) -> LogIndex {
+        self.state.commit_index
+    }
+
+    /// Highest index that is committed and in this node's ledger: what reads show.
+    #[must_use]
+    pub fn applied_index(&self) -> LogIndex {
+        self.state.commit_index.min(self.state.storage.durable_index())
+    }
+
+    /// The ledger file.
+    #[must_use]
+    pub const fn store_id(&self) -> StoreId {
+        self.state.store_id
+    }
+
+    /// Whether this node leads and its `EpochStart` is committed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.open)
+    }
+
+    /// Whether this node leads, even if its `EpochStart` is not committed yet.
+    #[must_use]
+    pub const fn is_leader(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+    }
+
+    /// Whether this node is a candidate.
+    #[must_use]
+    pub const fn is_candidate(&self) -> bool {
+        matches!(self.role, Role::Candidate(_))
+    }
+
+    /// The leader, if this node leads or heard one within the heartbeat timeout.
+    #[must_use]
+    pub fn leader(&self, now: Now) -> Option<&NodeId> {
+        match &self.role {
+            Role::Leader(leader) => leader.open.then_some(&self.state.config.node_id),
+            Role::Follower(follower) if self.state.heard_leader(now) => follower.leader.as_ref(),
+            Role::Follower(_) | Role::Candidate(_) => None,
+        }
+    }
+
+    /// When a leader's append, or at the leader a quorum of responses, last confirmed this node's commit index.
+    #[must_use]
+    pub const fn confirmed_ms(&self) -> Option<u64> {
+        self.state.confirmed_ms
+    }
+
+    /// Whether the store counts in the newest configuration; true before the first one.
+    #[must_use]
+    pub fn is_voter(&self) -> bool {
+        self.state.is_voter()
+    }
+
+    /// Why the node quarantined itself, if it did.
+    #[must_use]
+    pub fn quarantine(&self) -> Option<&str> {
+        self.state.quarantine.as_deref()
+    }
+
+    /// The newest configuration in the log.
+    #[must_use]
+    pub fn configuration(&self) -> Option<&Configuration> {
+        self.state.log.configuration()
+    }
+
+    /// What the leader knows about each follower; empty unless this node leads.
+    #[must_use]
+    pub fn followers(&self, now: Now) -> Vec<FollowerView> {
+        match &self.role {
+            Role::Leader(leader) => leader.views(&self.state, now),
+            Role::Follower(_) | Role::Candidate(_) => Vec::new(),
+        }
+    }
+
+    /// How often this node opened an epoch since it started.
+    #[must_use]
+    pub const fn elections_won(&self) -> u64 {
+        self.state.elections_won
+    }
+
+    /// An entry, if memory still holds it.
+    #[must_use]
+    pub fn cached_entry(&self, index: LogIndex) -> Option<&Arc<Entry>> {
+        self.state.log.entry(index)
+    }
+
+    /// The position at an index, if memory still knows its hash.
+    #[must_use]
+    pub fn cached_position(&self, index: LogIndex) -> Option<Position> {
+        self.state.log.position(index)
+    }
+
+    /// Whether this node accepts proposals: it leads an open epoch and is not handing over. See also
+    /// [`Replica::tail_is_full`].
+    #[must_use]
+    pub fn takes_proposals(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.takes_proposals()) && self.state.quarantine.is_none()
+    }
+
+    /// Whether so much waits for a quorum that a proposal must be refused for now.
+    #[must_use]
+    pub fn tail_is_full(&self) -> bool {
+        self.state.tail_is_full()
+    }
+}

@@ -1,0 +1,317 @@
+//! The state of a node that does not depend on its role, with the elementary operations on it. The handlers of all
+//! roles use it; it does not know them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::clocks::Clocks;
+use super::config::{MAX_TAIL_BYTES, ReplicaConfig, TRANSFER_GRACE_MS};
+use super::effect::{CoordinationCommand, Effect, LogChange, Outgoing, PersistId, QueueRank, ReadId, RequestId, RpcId};
+use super::entry::{Entry, EntryBody, UnchainedEntry};
+use super::forwarded_reads::ForwardedReads;
+use super::log::Log;
+use super::message::Response;
+use super::start::ReplicaStart;
+use super::storage::Storage;
+use super::types::{Configuration, NodeId, Now, Position, Promise, StoreId};
+use crate::domain::{Epoch, LogIndex, Stamp, Timestamp};
+use crate::planted::{Bug, planted};
+
+/// A node's state in all roles.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) config: ReplicaConfig,
+    pub(super) store_id: StoreId,
+    pub(super) log: Log,
+    /// Invariant 1: never lowered; every answer given under it waited until it was durable.
+    pub(super) promise: Option<Promise>,
+    /// Invariant 2: never lowered; at most the end of the log; every entry up to it is on a quorum.
+    pub(super) commit_index: LogIndex,
+    pub(super) storage: Storage,
+    pub(super) election: ElectionTimers,
+    /// This node's rank in ZooKeeper's election queue.
+    pub(super) queue_rank: QueueRank,
+    /// The highest epoch that this node has heard of.
+    pub(super) highest_epoch: Epoch,
+    /// When a leader's append, or at the leader a quorum of responses, last confirmed this node's commit index.
+    pub(super) confirmed_ms: Option<u64>,
+    pub(super) forwarded_reads: ForwardedReads,
+    pub(super) clocks: Clocks,
+    /// Why the node quarantined itself, if it did.
+    pub(super) quarantine: Option<String>,
+    /// How often this node opened an epoch since it started.
+    pub(super) elections_won: u64,
+    effects: Vec<Effect>,
+    changes: Vec<LogChange>,
+    last_request: RequestId,
+    halted: bool,
+}
+
+/// When this node may campaign. All in milliseconds of the monotonic clock.
+#[derive(Debug, Default)]
+pub(super) struct ElectionTimers {
+    /// When a leader or candidate of the promised epoch was last heard.
+    pub(super) last_heard_ms: Option<u64>,
+    /// Until when it counts as confirmed, by a majority or by a broken connection, that there is no leader.
+    pub(super) no_leader_until_ms: u64,
+    /// No candidacy before this moment: after a false alarm, after a failed candidacy, or while a named successor has
+    /// its turn.
+    pub(super) not_before_ms: u64,
+    /// Until when this node leaves the head of the queue to a named successor.
+    pub(super) yield_until_ms: u64,
+}
+
+impl ElectionTimers {
+    /// A successor was named: counts as hearing a leader, so that no other node campaigns during its turn.
+    pub(super) fn yield_from(&mut self, now: Now) {
+        self.last_heard_ms = Some(now.monotonic_ms);
+        self.not_before_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
+        self.yield_until_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
+    }
+
+    /// This node was named as successor: nothing keeps it from campaigning at once.
+    pub(super) fn succeed_from(&mut self, now: Now) {
+        self.last_heard_ms = None;
+        self.no_leader_until_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
+        self.not_before_ms = now.monotonic_ms;
+        // An earlier transfer may have asked this node to let another one pass.
+        self.yield_until_ms = now.monotonic_ms;
+    }
+
+    /// A leader was heard: no successor has a turn any more, and this node may campaign as soon as the leader fails.
+    pub(super) fn stop_yielding(&mut self, now: Now) {
+        if now.monotonic_ms < self.yield_until_ms {
+            self.yield_until_ms = now.monotonic_ms;
+            self.not_before_ms = now.monotonic_ms;
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(config: ReplicaConfig, mut start: ReplicaStart) -> Self {
+        let log = Log::new(&mut start);
+        let commit_index = start.commit_index.min(log.last().index);
+        let highest_epoch = start.promise.as_ref().map_or(Epoch(0), |promise| promise.epoch).max(log.last().epoch);
+        Self {
+            storage: Storage::new(log.last().index, start.promise.clone(), commit_index),
+            store_id: start.store_id,
+            promise: start.promise,
+            commit_index,
+            log,
+            election: ElectionTimers::default(),
+            queue_rank: QueueRank::Absent,
+            highest_epoch,
+            confirmed_ms: None,
+            forwarded_reads: ForwardedReads::default(),
+            clocks: Clocks::default(),
+            quarantine: None,
+            elections_won: 0,
+            effects: Vec::new(),
+            changes: Vec::new(),
+            last_request: RequestId(0),
+            halted: false,
+            config,
+        }
+    }
+}
+
+/// Promises and durability.
+impl State {
+    /// The promised epoch, 0 before the first promise.
+    pub(super) fn promised_epoch(&self) -> Epoch {
+        self.promise.as_ref().map_or(Epoch(0), |promise| promise.epoch)
+    }
+
+    /// Makes a promise; it becomes durable with the next write.
+    pub(super) fn make_promise(&mut self, epoch: Epoch, leader: NodeId) {
+        let promise = Promise { epoch, leader };
+        self.hear_of(epoch);
+        self.storage.promise(promise.clone());
+        self.promise = Some(promise);
+        self.release_responses();
+    }
+
+    /// Whether this node's promise allows requests of `leader` in `epoch`: promised to it, or newer than any promise.
+    pub(super) fn promise_allows(&self, epoch: Epoch, leader: &NodeId) -> bool {
+        planted(Bug::NoFence)
+            || self
+                .promise
+                .as_ref()
+                .is_none_or(|promise| epoch > promise.epoch || (epoch == promise.epoch && *leader == promise.leader))
+    }
+
+    pub(super) fn hear_of(&mut self, epoch: Epoch) {
+        self.highest_epoch = self.highest_epoch.max(epoch);
+    }
+
+    /// A write is durable: sends the responses that waited for it.
+    pub(super) fn on_persisted(&mut self, id: PersistId) {
+        if self.storage.on_persisted(id) {
+            self.release_responses();
+        }
+    }
+
+    /// Responds once this node's promise of `epoch` and its log up to `index` are durable.
+    pub(super) fn respond_when_durable(&mut self, rpc: RpcId, response: Response, epoch: Epoch, index: LogIndex) {
+        self.storage.hold_back(rpc, response, epoch, index);
+        self.release_responses();
+    }
+
+    fn release_responses(&mut self) {
+        let promised = self.promised_epoch();
+        self.storage.release_responses(promised, &mut self.effects);
+    }
+}
+
+/// The log.
+impl State {
+    /// Adds an entry to the end of this node's log: in memory at once, in the ledger with the next write.
+    pub(super) fn push(&mut self, entry: UnchainedEntry) -> Arc<Entry> {
+        let entry = self.log.push(entry);
+        self.storage.append(Arc::clone(&entry));
+        self.changes.push(LogChange::Appended(Arc::clone(&entry)));
+        entry
+    }
+
+    /// Appends as the leader.
+    pub(super) fn append(&mut self, now: Now, body: EntryBody) -> Arc<Entry> {
+        self.append_stamped(self.next_stamp(now), body)
+    }
+
+    /// Appends as the leader, under the stamp for which the entry was decided.
+    pub(super) fn append_stamped(&mut self, stamp: Stamp, body: EntryBody) -> Arc<Entry> {
+        let (index, epoch) = (self.log.last().index.next(), self.promised_epoch());
+        assert_eq!((stamp.index, stamp.epoch), (index, epoch), "an entry is appended where it was decided");
+        self.push(UnchainedEntry { index, epoch, timestamp: stamp.timestamp, body })
+    }
+
+    /// The stamp of the next entry that this node appends as the leader.
+    pub(super) fn next_stamp(&self, now: Now) -> Stamp {
+        let timestamp = if planted(Bug::WallClockTimestamps) {
+            Timestamp(now.unix_ms)
+        } else {
+            self.log.last_timestamp().max(self.ledger_time(now))
+        };
+        Stamp { timestamp, epoch: self.promised_epoch(), index: self.log.last().index.next() }
+    }
+
+    fn ledger_time(&self, now: Now) -> Timestamp {
+        if planted(Bug::LeadersClockAlone) {
+            return Timestamp(now.unix_ms);
+        }
+        self.clocks.passed_by_quorum(now, &self.config.node_id, self.voter_ids().into_iter(), self.quorum())
+    }
+
+    /// Removes the end of the log after `to`. Invariant 3: never at or below the commit index; false if it would be.
+    pub(super) fn truncate(&mut self, to: Position) -> bool {
+        if to.index < self.commit_index {
+            self.halt(format!("invariant 3: truncating to {} below the commit index {}", to.index, self.commit_index));
+            return false;
+        }
+        if to.index < self.log.last().index {
+            self.log.truncate(to);
+            self.storage.truncate(to.index);
+            self.changes.push(LogChange::TruncatedAfter(to.index));
+        }
+        true
+    }
+
+    pub(super) fn commit_up_to(&mut self, index: LogIndex) {
+        self.commit_index = self.commit_index.max(index.min(self.log.last().index));
+    }
+
+    /// Whether so much waits for a quorum that proposals must be refused.
+    pub(super) fn tail_is_full(&self) -> bool {
+        self.log.last().index.0 - self.commit_index.0 >= self.config.limits.tail_entries as u64
+            || self.log.bytes_above(self.commit_index) >= MAX_TAIL_BYTES
+    }
+
+    pub(super) fn take_changes(&mut self) -> Vec<LogChange> {
+        std::mem::take(&mut self.changes)
+    }
+}
+
+/// Nodes and votes.
+impl State {
+    /// All other nodes: those in the settings and those in the log's configuration.
+    pub(super) fn others(&self) -> Vec<NodeId> {
+        let mut others: BTreeSet<&NodeId> = self.config.peers.keys().collect();
+        others.extend(self.log.configuration().into_iter().flat_map(|c| c.voters.keys()));
+        others.remove(&self.config.node_id);
+        others.into_iter().cloned().collect()
+    }
+
+    /// The nodes that vote: by the log's configuration or, before the first one, by the settings.
+    pub(super) fn voter_ids(&self) -> BTreeSet<&NodeId> {
+        match self.log.configuration() {
+            Some(configuration) => configuration.voters.keys().collect(),
+            None => self.config.peers.keys().collect(),
+        }
+    }
+
+    /// How many of the voters make a majority.
+    pub(super) fn quorum(&self) -> usize {
+        self.log.configuration().map_or(self.config.peers.len() / 2 + 1, Configuration::quorum)
+    }
+
+    /// Whether this node's store counts in the newest configuration; true before the first one.
+    pub(super) fn is_voter(&self) -> bool {
+        self.binds(&self.config.node_id, self.store_id).unwrap_or(true)
+    }
+
+    /// Whether this store of this node counts in the newest configuration; `None` before the first one.
+    pub(super) fn binds(&self, node: &NodeId, store: StoreId) -> Option<bool> {
+        self.log.configuration().map(|configuration| configuration.binds(node, store))
+    }
+
+    /// Whether a leader or candidate was heard within the heartbeat timeout.
+    pub(super) fn heard_leader(&self, now: Now) -> bool {
+        let timeout_ms = self.config.timing.heartbeat_timeout_ms;
+        self.election.last_heard_ms.is_some_and(|heard| now.monotonic_ms < heard + timeout_ms)
+    }
+}
+
+/// Effects.
+impl State {
+    pub(super) fn emit(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn take_effects(&mut self, effects: &mut Vec<Effect>) {
+        effects.append(&mut self.effects);
+    }
+
+    pub(super) fn send(&mut self, to: &NodeId, request: Outgoing) -> RequestId {
+        self.last_request = RequestId(self.last_request.0 + 1);
+        self.emit(Effect::Send { id: self.last_request, to: to.clone(), request });
+        self.last_request
+    }
+
+    /// Responds at once, with something that needs no durability.
+    pub(super) fn respond(&mut self, rpc: RpcId, response: Response) {
+        self.emit(Effect::Respond { rpc, response });
+    }
+
+    /// Refuses a request: a newer epoch, or this epoch to another node, has been promised.
+    pub(super) fn respond_fenced(&mut self, rpc: RpcId) {
+        self.respond(rpc, Response::Fenced { promised: self.promised_epoch() });
+    }
+
+    pub(super) fn coordinate(&mut self, command: CoordinationCommand) {
+        self.emit(Effect::Coordinate(command));
+    }
+
+    pub(super) fn refuse_reads(&mut self, reads: Vec<ReadId>) {
+        self.effects.extend(reads.into_iter().map(Effect::ReadRefused));
+    }
+
+    /// Stops the process: an invariant is broken.
+    pub(super) fn halt(&mut self, reason: String) {
+        self.halted = true;
+        self.emit(Effect::Halt(reason));
+    }
+
+    pub(super) fn is_halted(&self) -> bool {
+        self.halted
+    }
+}

@@ -1,0 +1,107 @@
+//! What a run does.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use quorapay_core::domain::{Currency, MinorUnits};
+
+/// When the next payment starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Closed loop: when the same caller has the answer to its last one.
+    Closed,
+    /// Open loop: on a fixed schedule, whatever the answers.
+    Open {
+        /// Payments per second.
+        per_second: u64,
+    },
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Payments that start within this time.
+    Duration(Duration),
+    /// This many payments.
+    Payments(u64),
+}
+
+/// What a caller does after a payment that failed or whose outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Counts it and goes on to the next.
+    Never,
+    /// Repeats it under the same key at the same URL.
+    SameUrl,
+    /// Repeats it under the same key at the next URL.
+    NextUrl,
+}
+
+/// Payments that are sent in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPlan {
+    /// Payments in each request.
+    pub size: u32,
+    /// How the request's body is written.
+    pub form: BatchForm,
+    /// Whether every payment has its own key besides the batch's.
+    pub item_keys: bool,
+}
+
+/// How a batch is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchForm {
+    /// One JSON array.
+    Json,
+    /// One payment per line.
+    Ndjson,
+}
+
+/// Everything that decides a run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Base URLs; connections are spread over them round robin.
+    pub urls: Vec<String>,
+    /// Callers in a closed loop; the maximum of concurrent requests in an open one.
+    pub connections: u32,
+    /// At most `connections`.
+    pub threads: u32,
+    /// Closed or open loop.
+    pub load: Load,
+    /// `None` if every payment is a request.
+    pub batch: Option<BatchPlan>,
+    /// How much is measured.
+    pub extent: Extent,
+    /// Payments that start within this time are sent but not measured.
+    pub warm_up: Duration,
+    /// How many receiving accounts the payments are spread over.
+    pub accounts: u32,
+    /// Amount of each payment.
+    pub amount: MinorUnits,
+    /// Currency of each payment.
+    pub currency: Currency,
+    /// For one payment with all its attempts.
+    pub deadline: Duration,
+    /// What follows a failure.
+    pub retry: Retry,
+    /// Prefix of all idempotency keys, which makes them different from those of any other run.
+    pub run_id: Uuid,
+}
+
+impl Plan {
+    /// Payments in each request.
+    #[must_use]
+    pub fn per_request(&self) -> u32 {
+        self.batch.map_or(1, |batch| batch.size)
+    }
+
+    /// Timeout of one attempt. A caller that may try again gives a node that hangs only a share of the deadline.
+    #[must_use]
+    pub fn attempt_timeout(&self) -> Duration {
+        match self.retry {
+            Retry::Never => self.deadline,
+            Retry::SameUrl | Retry::NextUrl => self.deadline / 5,
+        }
+    }
+}

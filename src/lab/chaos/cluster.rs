@@ -1,0 +1,132 @@
+//! The cluster under test: its processes and its network.
+//!
+//! It starts, stops and observes; it does not decide which faults are injected.
+
+mod node;
+mod recovery;
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::endpoint::Endpoint;
+use super::error::ChaosError;
+use super::network::{Addresses, Network};
+use super::network_kind::NetworkKind;
+use super::tools::{Clocks, Disks, Tools};
+use crate::local::{Ensemble, LocalError, Member, NodeFile, Reaper, ZooKeeperServer};
+
+pub(super) use node::Node;
+pub(super) use recovery::{RECOVERY_TIMEOUT, Tolerated};
+
+/// Timeout of the nodes' ZooKeeper sessions: short, so that an expiry fits into a short run.
+pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The processes and the network between them.
+#[derive(Debug)]
+pub(super) struct TestCluster {
+    pub(super) nodes: Vec<Node>,
+    pub(super) zookeepers: Vec<ZooKeeperServer>,
+    pub(super) network: Network,
+    pub(super) reaper: Reaper,
+    http: reqwest::Client,
+}
+
+impl TestCluster {
+    /// Starts ZooKeeper and the nodes, and waits until every node is ready and caught up.
+    pub(super) async fn start(
+        kind: NetworkKind,
+        nodes: usize,
+        zookeepers: usize,
+        tools: &Tools,
+    ) -> Result<Self, ChaosError> {
+        let reaper = Reaper::with_folder("quorapay-chaos")?;
+        let (network, addresses) = Network::open(kind, nodes, zookeepers).await?;
+        let secret = uuid::Uuid::new_v4().to_string();
+        let setup = Setup { network: &network, addresses: &addresses, folder: reaper.folder(), secret: &secret };
+        let configured = (0..nodes).map(|number| setup.node(number, &tools.clocks)).collect::<Result<Vec<_>, _>>()?;
+        let servers = setup.zookeepers()?;
+        // A node that takes longer to answer counts as not ready.
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
+        let http = http.map_err(|error| ChaosError::Impossible(format!("no HTTP client: {error}")))?;
+        let mut cluster = Self { nodes: configured, zookeepers: servers, network, reaper, http };
+        cluster.launch(&tools.disks).await?;
+        Ok(cluster)
+    }
+
+    async fn launch(&mut self, disks: &Disks) -> Result<(), ChaosError> {
+        for server in &mut self.zookeepers {
+            server.launch(Some(&self.reaper))?;
+        }
+        for server in &mut self.zookeepers {
+            server.wait_until_serving().await?;
+        }
+        for node in &mut self.nodes {
+            disks.provide(&node.id, &node.data_dir, self.reaper.folder()).await?;
+            node.start(&self.reaper)?;
+        }
+        let mut unexpected = Vec::new();
+        let recovered = self.wait_until_recovered(RECOVERY_TIMEOUT, Tolerated::default(), &mut unexpected).await;
+        match (recovered, unexpected.first()) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(first)) => Err(ChaosError::Impossible(format!("the cluster did not come up: {first}"))),
+            (Err(missing), _) => Err(ChaosError::Impossible(format!("the cluster did not come up: {missing}"))),
+        }
+    }
+
+    /// Stops every process, the nodes first so that they close their ZooKeeper sessions and ledgers.
+    pub(super) async fn stop(&mut self) {
+        futures_util::future::join_all(self.nodes.iter_mut().map(Node::stop)).await;
+        futures_util::future::join_all(self.zookeepers.iter_mut().map(ZooKeeperServer::kill)).await;
+    }
+}
+
+/// Everything that the configurations of the processes depend on.
+struct Setup<'a> {
+    network: &'a Network,
+    addresses: &'a Addresses,
+    folder: &'a Path,
+    secret: &'a str,
+}
+
+impl Setup<'_> {
+    fn node(&self, number: usize, clocks: &Clocks) -> Result<Node, LocalError> {
+        let id = node_id(number);
+        let (clients, peers) = (self.addresses.clients[number], self.addresses.peers[number]);
+        let mut node = Node::new(id.clone(), self.folder, format!("http://{clients}"), clocks);
+        node.command_prefix = self.network.command_prefix(Endpoint::Node(number));
+        let reached = self.network.peers_of(number, self.addresses);
+        let file = NodeFile {
+            node_id: id,
+            cluster_id: "chaos".to_owned(),
+            listen: clients.to_string(),
+            client_url: node.url.clone(),
+            peer_listen: peers.to_string(),
+            zookeeper: self.network.zookeeper_of(number, self.addresses),
+            zookeeper_session_timeout_ms: u64::try_from(SESSION_TIMEOUT.as_millis()).ok(),
+            cluster_secret: Some(self.secret.to_owned()),
+            data_dir: node.data_dir.display().to_string(),
+            peers: reached.into_iter().map(|(other, at)| (node_id(other), format!("http://{at}"))).collect(),
+        };
+        file.write(&node.config)?;
+        Ok(node)
+    }
+
+    fn zookeepers(&self) -> Result<Vec<ZooKeeperServer>, LocalError> {
+        let member = |(address, [client_port, peer_port, election_port]): &(_, [u16; 3])| Member {
+            address: *address,
+            client_port: *client_port,
+            peer_port: *peer_port,
+            election_port: *election_port,
+        };
+        let ensemble = Ensemble(self.addresses.zookeepers.iter().map(member).collect());
+        let server = |number: usize| {
+            let command_prefix = self.network.command_prefix(Endpoint::ZooKeeper(number));
+            ZooKeeperServer::of_ensemble(self.folder, &ensemble, number + 1, command_prefix)
+        };
+        (0..ensemble.0.len()).map(server).collect()
+    }
+}
+
+fn node_id(number: usize) -> String {
+    format!("node{}", number + 1)
+}

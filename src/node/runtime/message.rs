@@ -1,0 +1,40 @@
+//! What the event loop takes in.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use quorapay_core::domain::{LogIndex, Proposal};
+use quorapay_core::engine::{Engine, Input, ProposalOutcome};
+use quorapay_core::replication::{NodeId, Now, Request, Response};
+
+use super::status::NodeStatus;
+
+/// A read of the engine's state, run by the event loop.
+pub(super) type EngineQuery = Box<dyn FnOnce(&Engine, Now) + Send>;
+
+/// A message for the event loop.
+pub(super) enum Message {
+    /// A write, for this node as the leader.
+    Propose { proposal: Proposal, reply: oneshot::Sender<ProposalOutcome> },
+    /// Asks for the index as of which a linearizable read may be answered; `None` if this node cannot get one.
+    Read { reply: oneshot::Sender<Option<LogIndex>> },
+    /// Waits until an index is applied.
+    AwaitApplied { index: LogIndex, reply: oneshot::Sender<()> },
+    /// Reads the engine's state.
+    Query(EngineQuery),
+    /// A peer's request.
+    Rpc { from: NodeId, request: Request, reply: oneshot::Sender<Response> },
+    /// An input for the engine.
+    Input(Input),
+    /// The ZooKeeper session was opened or lost.
+    ZooKeeper { connected: bool },
+    /// Asks for the node's status as of now.
+    Status { reply: oneshot::Sender<Arc<NodeStatus>> },
+}
+
+/// Sends an input to the engine. Waits while the queue is full.
+pub(super) async fn send_input(events: &mpsc::Sender<Message>, input: Input) {
+    // The loop is gone only when the node stops.
+    let _ = events.send(Message::Input(input)).await;
+}

@@ -1,0 +1,19 @@
+//! What request handlers and the node's own tasks watch.
+
+use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::replication::NodeId;
+
+/// How far the node is: small, and updated with every batch of messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeProgress {
+    /// Highest index that reads here show.
+    pub applied_index: LogIndex,
+    /// The epoch that this node has promised.
+    pub epoch: Epoch,
+    /// The leader, if it takes proposals as far as this node knows.
+    pub leader: Option<NodeId>,
+    /// When a leader last confirmed this node's commit index, in the clock's milliseconds.
+    pub confirmed_ms: Option<u64>,
+    /// Whether the node is quarantined.
+    pub quarantined: bool,
+}

@@ -1,0 +1,276 @@
+//! Starts a node: opens its files, builds its engine, and starts its tasks in an order in which each finds what it
+//! needs.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice};
+use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
+use crate::port::without_delay;
+use crate::query::Queries;
+use crate::transport::{PeerClient, PeerIdentity, PeerServer, peer_router, watch_presence};
+use crate::views::{OpenViews, ViewsWriter};
+use quorapay_core::engine::{Engine, Input};
+use quorapay_core::replication::{Event, NodeId, ReplicaConfig, StoreId};
+
+use super::engine_link::EngineLink;
+use super::error::NodeError;
+use super::event_loop::{EventLoop, Publishers};
+use super::executor::Executor;
+use super::forward::Forwarder;
+use super::handle::{NodeHandle, Shared};
+use super::load::{Loaded, load};
+use super::message::Message;
+use super::metrics::Metrics;
+use super::node::{Node, NodeConfig};
+use super::peer_service::PeerRequests;
+use super::progress::NodeProgress;
+use super::projector::project;
+use super::replies::PendingReplies;
+use super::status::{StatusBase, describe};
+use super::upkeep::{keep_watermark, scrub};
+use super::writer::write_ledger;
+
+/// Messages from the node's own tasks and its peers that may wait for the loop. There is about one per request in
+/// progress, so this is never reached; if it were, tasks and peers would wait.
+const EVENT_QUEUE: usize = 65_536;
+/// Writes that may wait for the ledger's writer. The engine has one in progress at a time.
+const WRITE_QUEUE: usize = 4;
+/// Notices of the coordination that may wait to be passed on: more than one change of session or queue causes.
+const NOTICE_QUEUE: usize = 256;
+/// Reports of lost peers that may wait to be passed on: more than a cluster has nodes.
+const PEER_GONE_QUEUE: usize = 64;
+
+impl Node {
+    /// Opens the node's files, listens to its peers and joins the election. `peer_listener` must be bound to the port
+    /// of the node's peer URL: owning the port proves that an older process of this node is gone.
+    ///
+    /// # Errors
+    /// [`NodeError`] says what is wrong in one line.
+    pub async fn start(config: NodeConfig, peer_listener: TcpListener) -> Result<Self, NodeError> {
+        let storage = open_storage(&config).await?;
+        let (stop, stopping) = watch::channel(false);
+        let (wiring, loop_side) = wire(&config, &storage, stopping);
+        let peer_port = wiring.serve_peers(peer_listener, &config);
+        let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id);
+        wiring.watch_peers();
+
+        let Storage { engine, ledger, writer, watermark, lock, views, .. } = storage;
+        let (writes, write_receiver) = mpsc::channel(WRITE_QUEUE);
+        let writer_task = tokio::spawn(write_ledger(writer, write_receiver, wiring.events.clone()));
+        wiring.start_upkeep(views.writer, &ledger, &watermark);
+        let executor = Executor {
+            events: wiring.events.clone(),
+            writes,
+            commands: coordination.commands.clone(),
+            peers: wiring.shared().peers.clone(),
+            ledger,
+            data_dir: config.data_dir,
+            views: views.reader,
+        };
+        let loop_task = wiring.start_loop(engine, executor, loop_side);
+        let handle = wiring.handle;
+        Ok(Self { handle, stop, coordination, loop_task, writer_task, peer_port, fatal, watermark, lock })
+    }
+}
+
+/// What the node's files give at the start.
+struct Storage {
+    engine: Engine,
+    store_id: StoreId,
+    ledger: LedgerReader,
+    writer: LedgerWriter,
+    watermark: Watermark,
+    lock: DirectoryLock,
+    views: OpenViews,
+}
+
+async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
+    let identity = Identity { cluster_id: config.cluster_id.clone(), node_id: config.node_id.clone() };
+    let opened = ledger::open(&config.data_dir, &identity, || StoreId(Uuid::new_v4().as_u128())).await?;
+    let OpenLedger { start, writer, reader, watermark, damaged: _, lock } = opened;
+    let store_id = start.store_id;
+    let replica = ReplicaConfig {
+        node_id: config.node_id.clone(),
+        peers: config.peers.clone(),
+        timing: config.timing,
+        limits: config.limits,
+    };
+    let Loaded { engine, views } = load(&config.data_dir, &config.cluster_id, replica, start, &reader).await?;
+    Ok(Storage { engine, store_id, ledger: reader, writer, watermark, lock, views })
+}
+
+/// What the node's tasks need to reach each other.
+struct Wiring {
+    handle: NodeHandle,
+    events: mpsc::Sender<Message>,
+    progress: watch::Receiver<NodeProgress>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// The ends of the channels that the event loop owns.
+struct LoopSide {
+    events: mpsc::Receiver<Message>,
+    requests: mpsc::Receiver<Message>,
+    publishers: Publishers,
+    base: StatusBase,
+}
+
+fn wire(config: &NodeConfig, storage: &Storage, stopping: watch::Receiver<bool>) -> (Wiring, LoopSide) {
+    let clock = Clock::start();
+    let base = StatusBase {
+        node_id: config.node_id.clone(),
+        cluster_id: config.cluster_id.clone(),
+        client_url: config.client_url.clone(),
+        peer_url: config.peers[&config.node_id].clone(),
+        zookeeper_connected: false,
+    };
+    let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
+    let (requests, request_receiver) = mpsc::channel(config.request_queue);
+    let (progress, progress_receiver) = watch::channel(NodeProgress::default());
+    let (status, status_receiver) = watch::channel(Arc::new(describe(&storage.engine, &base, clock.now())));
+    let engine = EngineLink::new(requests, status_receiver);
+    let handle = node_handle(config, storage, clock, engine, progress_receiver.clone());
+    let publishers = Publishers { progress, status };
+    let loop_side = LoopSide { events: event_receiver, requests: request_receiver, publishers, base };
+    (Wiring { handle, events, progress: progress_receiver, stopping }, loop_side)
+}
+
+fn node_handle(
+    config: &NodeConfig,
+    storage: &Storage,
+    clock: Clock,
+    engine: EngineLink,
+    progress: watch::Receiver<NodeProgress>,
+) -> NodeHandle {
+    let peers = PeerClient::new(Arc::new(peer_identity(config)));
+    let others = config.peers.iter().filter(|(node, _)| **node != config.node_id);
+    let others: Vec<_> = others.map(|(node, url)| (node.clone(), url.clone())).collect();
+    NodeHandle {
+        shared: Arc::new(Shared {
+            node_id: config.node_id.clone(),
+            clock,
+            engine: engine.clone(),
+            progress,
+            queries: Queries::new(storage.ledger.clone(), storage.views.reader.clone(), engine),
+            ledger: storage.ledger.clone(),
+            forwarder: Forwarder::start(&peers, others.iter().map(|(node, _)| node.clone())),
+            peers,
+            others,
+            metrics: Arc::new(Metrics::default()),
+        }),
+    }
+}
+
+impl Wiring {
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    fn serve_peers(&self, listener: TcpListener, config: &NodeConfig) -> JoinHandle<std::io::Result<()>> {
+        let router = peer_router(PeerServer {
+            identity: Arc::new(peer_identity(config)),
+            service: PeerRequests { node: self.handle.clone(), events: self.events.clone() },
+            stopping: self.stopping.clone(),
+        });
+        tokio::spawn(async move { axum::serve(without_delay(listener), router).await })
+    }
+
+    /// Joins the election. The receiver gets the error that makes the node's part in it hopeless.
+    fn start_coordination(
+        &self,
+        config: &NodeConfig,
+        store_id: StoreId,
+    ) -> (Coordination, mpsc::Receiver<CoordinationError>) {
+        let (notices, notice_receiver) = mpsc::channel(NOTICE_QUEUE);
+        let coordination = coordination::start(coordination_config(config, store_id), notices);
+        let (fatal, fatal_receiver) = mpsc::channel(1);
+        tokio::spawn(pass_on_notices(notice_receiver, self.events.clone(), fatal));
+        (coordination, fatal_receiver)
+    }
+
+    fn watch_peers(&self) {
+        let (gone, gone_receiver) = mpsc::channel(PEER_GONE_QUEUE);
+        for (node, _) in &self.shared().others {
+            tokio::spawn(watch_presence(self.shared().peers.clone(), node.clone(), gone.clone()));
+        }
+        tokio::spawn(report_gone_peers(gone_receiver, self.events.clone()));
+    }
+
+    fn start_upkeep(&self, views: ViewsWriter, ledger: &LedgerReader, watermark: &Watermark) {
+        tokio::spawn(project(views, ledger.clone(), self.progress.clone(), self.events.clone()));
+        tokio::spawn(keep_watermark(watermark.clone(), ledger.clone(), self.progress.clone()));
+        tokio::spawn(scrub(ledger.clone(), self.progress.clone(), self.events.clone()));
+    }
+
+    fn start_loop(&self, engine: Engine, executor: Executor, side: LoopSide) -> JoinHandle<Result<(), String>> {
+        let event_loop = EventLoop {
+            engine,
+            clock: self.shared().clock,
+            events: side.events,
+            requests: side.requests,
+            executor,
+            publishers: side.publishers,
+            base: side.base,
+            metrics: Arc::clone(&self.shared().metrics),
+            replies: PendingReplies::default(),
+        };
+        tokio::spawn(event_loop.run(self.stopping.clone()))
+    }
+}
+
+fn peer_identity(config: &NodeConfig) -> PeerIdentity {
+    PeerIdentity {
+        node_id: config.node_id.clone(),
+        cluster_id: config.cluster_id.clone(),
+        secret: config.cluster_secret.clone(),
+        peers: config.peers.clone(),
+    }
+}
+
+fn coordination_config(config: &NodeConfig, store_id: StoreId) -> CoordinationConfig {
+    CoordinationConfig {
+        servers: config.zookeeper.clone(),
+        session_timeout: config.zookeeper_session_timeout,
+        cluster_id: config.cluster_id.clone(),
+        node_id: config.node_id.clone(),
+        store_id,
+        peer_url: config.peers[&config.node_id].clone(),
+        client_url: config.client_url.clone(),
+        credential: config.zookeeper_credential.clone(),
+    }
+}
+
+async fn pass_on_notices(
+    mut notices: mpsc::Receiver<CoordinationNotice>,
+    events: mpsc::Sender<Message>,
+    fatal: mpsc::Sender<CoordinationError>,
+) {
+    while let Some(notice) = notices.recv().await {
+        let message = match notice {
+            CoordinationNotice::Event(event) => Message::Input(Input::Replication(Event::Coordination(event))),
+            CoordinationNotice::Connected(connected) => Message::ZooKeeper { connected },
+            CoordinationNotice::Fatal(error) => {
+                let _ = fatal.send(error).await;
+                return;
+            }
+        };
+        if events.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn report_gone_peers(mut gone: mpsc::Receiver<NodeId>, events: mpsc::Sender<Message>) {
+    while let Some(node) = gone.recv().await {
+        tracing::info!(%node, "the process of a peer is gone");
+        if events.send(Message::Input(Input::Replication(Event::PeerGone(node)))).await.is_err() {
+            return;
+        }
+    }
+}

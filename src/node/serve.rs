@@ -1,0 +1,115 @@
+//! A whole node from its settings: binds its ports, runs until shutdown, and stops in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::coordination::Credential;
+use crate::http::{self, ApiOptions};
+use crate::port::without_delay;
+use crate::runtime::{Node, NodeConfig, NodeError};
+use crate::settings::Settings;
+use quorapay_core::replication::Limits;
+
+/// How long a stopping node continues to answer the requests that it has.
+const LAST_ANSWERS: Duration = Duration::from_millis(1_000);
+
+/// Why a node did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A port is in use, or its address is not one of this machine.
+    #[error("{setting} = {address} cannot be used: {source}; choose another address or stop what uses it")]
+    Bind {
+        /// The setting that names the address.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why it cannot be used.
+        source: std::io::Error,
+    },
+    /// The node failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The HTTP server for clients ended.
+    #[error("the clients' port stopped working: {0}")]
+    ClientPort(String),
+}
+
+/// Runs a node until `shutdown` completes. Then it hands over the leadership, answers the requests that it has, and
+/// closes its files. If `shutdown` completes while the node loads its ledger, it ends at once.
+///
+/// # Errors
+/// [`ServeError`] says in one line what is wrong.
+pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let clients = bind(settings.listen, "listen").await?;
+    let peers = bind(settings.peer_listen, "peer_listen").await?;
+    tokio::pin!(shutdown);
+    // Loading a large ledger takes a while; until it is done there is nothing to hand over or to finish.
+    let mut node = tokio::select! {
+        started = Node::start(node_config(&settings), peers) => started?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let mut registry = Registry::with_prefix("quorapay");
+    node.handle().metrics().register(&mut registry);
+    let (chaos_mode, shown) = (settings.chaos_mode, settings.shown());
+    let options = ApiOptions { node_id: settings.node_id.clone(), registry, settings: shown, chaos_mode };
+    let (stop, stopping) = watch::channel(false);
+    let mut server = tokio::spawn(serve_clients(clients, http::router(node.handle(), options), stopping));
+    tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");
+
+    tokio::select! {
+        error = node.failed() => return Err(error.into()),
+        result = &mut server => {
+            let reason = result.map_or_else(|error| error.to_string(), |ended| format!("{ended:?}"));
+            return Err(ServeError::ClientPort(reason));
+        }
+        () = &mut shutdown => {}
+    }
+    tracing::info!("stopping");
+    node.hand_over().await;
+    // Clients whose writes are in flight get their answers from the new leader; then the port closes.
+    stop.send_replace(true);
+    let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
+    node.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { setting, address, source })
+}
+
+async fn serve_clients(
+    listener: TcpListener,
+    router: axum::Router,
+    mut stopping: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let stopped = async move {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    axum::serve(without_delay(listener), router).with_graceful_shutdown(stopped).await
+}
+
+fn node_config(settings: &Settings) -> NodeConfig {
+    NodeConfig {
+        node_id: settings.node_id.clone(),
+        cluster_id: settings.cluster_id.clone(),
+        data_dir: settings.data_dir.clone(),
+        client_url: settings.client_url.clone(),
+        peers: settings.peers.clone(),
+        cluster_secret: settings.cluster_secret.as_ref().map(|secret| Arc::from(secret.expose())),
+        zookeeper: settings.zookeeper.clone(),
+        zookeeper_session_timeout: Duration::from_millis(settings.zookeeper_session_timeout_ms),
+        zookeeper_credential: settings.zookeeper_credential.as_ref().map(|credential| Credential {
+            user: credential.user.clone(),
+            password: credential.password.expose().to_owned(),
+        }),
+        timing: settings.timing,
+        limits: Limits::default(),
+        request_queue: settings.request_queue,
+    }
+}

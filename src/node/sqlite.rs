@@ -1,0 +1,69 @@
+//! What the two SQLite files of a node have in common: how they are opened, which files belong to them, which errors
+//! mean that one is damaged.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+
+/// Connections that read one file. The machine that runs a node rarely has more cores to spare.
+const MAX_READERS: u32 = 4;
+/// How long a read waits for one of them. Reads are short: a longer wait means that the disk fails.
+const READER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Temporary data stay in memory: the system's folder for them may be missing, read-only or full, and no write of a
+/// node should fail for that.
+const TEMP_STORE: &str = "memory";
+
+/// SQLite's primary result codes for a file that SQLite did not write.
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_NOTADB: i32 = 26;
+
+/// What a database file and the files of its write-ahead log append to its name.
+pub(crate) const FILE_SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+/// A path with something appended to its last part.
+pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A connection that may write, in WAL mode. SQLite gets a thread of this name.
+pub(crate) fn writer_options(path: &Path, thread: &'static str) -> SqliteConnectOptions {
+    options(path, thread).create_if_missing(true).journal_mode(SqliteJournalMode::Wal)
+}
+
+/// A connection that can only read. SQLite gets a thread of this name.
+pub(crate) fn reader_options(path: &Path, thread: &'static str) -> SqliteConnectOptions {
+    options(path, thread).read_only(true).pragma("query_only", "on")
+}
+
+fn options(path: &Path, thread: &'static str) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .pragma("temp_store", TEMP_STORE)
+        .thread_name(move |_| thread.to_owned())
+        .disable_statement_logging()
+}
+
+/// A pool of connections that are opened when they are needed.
+pub(crate) fn reader_pool(options: SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(MAX_READERS)
+        .acquire_timeout(READER_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}
+
+/// Whether an error means that the file is damaged, and not that it cannot be read right now.
+pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(inner) => {
+            let extended: Option<i32> = inner.code().and_then(|code| code.parse().ok());
+            extended.is_some_and(|code| matches!(code & 0xff, SQLITE_CORRUPT | SQLITE_NOTADB))
+        }
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => true,
+        _ => false,
+    }
+}
