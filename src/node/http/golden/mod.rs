@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p quorapay-node --lib golden` writes `golden.txt` anew.
 
+mod bodies;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,13 +21,12 @@ use crate::runtime::{
     StatementLine, SubmitError, TransferError,
 };
 use quorapay_api::{
-    AccountAtIndex, AccountPage, Alive, Code, ExportTrailer, KeyLookup, KeyState, LeadershipTransfer, LedgerPage,
-    NewLeader, Rfc3339,
+    AccountAtIndex, AccountPage, Alive, Code, ExportTrailer, KeyLookup, KeyState, LedgerPage, NewLeader, Rfc3339,
 };
 use quorapay_core::domain::{
     AccountChangeKind, AccountOutcome, AccountState, AccountStatus, Balance, Currency, Epoch, LogIndex, MinorUnits,
-    Operation, OperationRequest, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentRequest,
-    PaymentState, PostingKind, Rejection, Timestamp,
+    Operation, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentRequest, PaymentState,
+    PostingKind, Rejection, Timestamp,
 };
 use quorapay_core::replication::{Configuration, Entry, EntryBody, StoreId, Voter};
 
@@ -409,128 +410,6 @@ fn problems(shapes: &mut Shapes) {
     }
 }
 
-/// What is wrong with a body is told in the same words.
-fn bad_bodies(shapes: &mut Shapes) {
-    let payment = |fields: &str| format!(r#"{{"from":"a","to":"b","amount":5,"currency":"EUR"{fields}}}"#);
-    let mut bodies = vec![
-        String::new(),
-        "null".to_owned(),
-        "[]".to_owned(),
-        "{".to_owned(),
-        "{}".to_owned(),
-        r#"{"from":"a","from":"b"}"#.to_owned(),
-        r#"{"from":"a","to":"a","amount":5,"currency":"EUR"}"#.to_owned(),
-        r#"{"from":"a b","to":"a","amount":5,"currency":"EUR"}"#.to_owned(),
-        r#"{"from":7,"to":"a","amount":5,"currency":"EUR"}"#.to_owned(),
-        r#"{"from":"a","to":"b","amount":5,"currency":"euro"}"#.to_owned(),
-        r#"{"from":"a","to":"b","amount":5}"#.to_owned(),
-        format!("{} x", payment("")),
-        payment(r#","order":{"id":"o","total":1,"extra":1}"#),
-        payment(r#","order":{"id":"o"}"#),
-        payment(r#","order":{"total":1}"#),
-        payment(r#","order":["o",1]"#),
-        payment(r#","order":"o""#),
-        payment(r#","order":{"id":"","total":1}"#),
-        payment(r#","order":{"id":"o","total":0}"#),
-        payment(r#","order":{"id":"o","total":1.5}"#),
-        payment(r#","order":{"id":"o","total":1,"total":2}"#),
-        payment(r#","extra":1"#),
-        payment(r#","idempotency_key":"k""#),
-        payment(r#","idempotency_key":null"#),
-        payment(r#","idempotency_key":7"#),
-        payment(r#","idempotency_key":"""#),
-        payment(r#","description":7"#),
-        payment(&format!(r#","description":"{}""#, "x".repeat(501))),
-        payment(r#","metadata":[]"#),
-        payment(r#","metadata":7"#),
-        payment(r#","metadata":{"a":1,"a":2}"#),
-        payment(r#","metadata":{"b":[{"a":1,"a":2}]}"#),
-        payment(r#","metadata":{"a":9007199254740993.0}"#),
-        payment(r#","metadata":{"a":1e999}"#),
-        payment(&format!(r#","metadata":{{"a":"{}"}}"#, "x".repeat(5_000))),
-        payment(&format!(r#","metadata":{}1{}"#, "{\"a\":".repeat(40), "}".repeat(40))),
-    ];
-    for amount in ["0", "-1", "1.0", "1e3", "\"5\"", "null", "true", "[5]", "{}", "9223372036854775808", "1e400", "05"]
-    {
-        bodies.push(format!(r#"{{"from":"a","to":"b","amount":{amount},"currency":"EUR"}}"#));
-    }
-    for capture in ["\"later\"", "true", "null", "{}", "1"] {
-        bodies.push(payment(&format!(r#","capture":{capture}"#)));
-    }
-    for seconds in ["0", "7776001", "-1", "1.5", "\"60\"", "1e2", "4294967297", "true", "null", "60"] {
-        bodies.push(payment(&format!(r#","capture":"manual","expires_in":{seconds}"#)));
-        bodies.push(payment(&format!(r#","expires_in":{seconds}"#)));
-    }
-    bodies.extend(
-        [
-            r#"{"amount":40}"#,
-            r#"{"amount":0}"#,
-            r#"{"amount":"5"}"#,
-            r#"{"amount":1e400}"#,
-            r#"{"id":"a b"}"#,
-            r#"{"id":"shop","overdraft":"limit:0"}"#,
-            r#"{"id":"shop","overdraft":7}"#,
-            r#"{"id":"external:a","overdraft":"none"}"#,
-            r#"{"id":"shop","name":"x"}"#,
-            r#"{"status":"open"}"#,
-            r#"{"status":5}"#,
-            r#"{"status":null}"#,
-            r#"{"status":{}}"#,
-            r#"{"to":"no node"}"#,
-            r#"{"to":5}"#,
-            r#"{"from_id":1,"to_id":"2","amount":1}"#,
-            r#"{"from_id":1,"to_id":2,"amount":1.005}"#,
-            r#"{"sender":"a","receiver":"b c","amount":1}"#,
-            r#"{"sender":"a","receiver":"b","amount":"1"}"#,
-            r#"{"sender":"a","receiver":"b","amount":1,"transaction_id":""}"#,
-        ]
-        .map(str::to_owned),
-    );
-    for body in bodies {
-        let short: String = body.chars().take(120).collect();
-        for (reader, problem) in every_reader(body.as_bytes()) {
-            let told = match problem {
-                None => b"taken".to_vec(),
-                Some(problem) => problem.into_answer().body().to_vec(),
-            };
-            shapes.push((format!("{reader} {short}"), told));
-        }
-    }
-}
-
-fn every_reader(body: &[u8]) -> Vec<(&'static str, Option<Problem>)> {
-    use super::change_body::{self, ChangeName};
-    use super::read_json::read_object;
-    let account = samples::account("shop");
-    vec![
-        ("payment body", super::payment_body::parse(body).err()),
-        ("item body", super::payment_body::parse_item(body).err()),
-        ("capture body", change_body::parse(ChangeName::Capture, body).err()),
-        ("void body", change_body::parse(ChangeName::Void, body).err()),
-        ("account body", read_object(body).and_then(super::accounts::opening).err()),
-        ("patch body", read_object(body).and_then(|body| super::accounts::changing(&account, body)).err()),
-        ("transfer body", read_object::<LeadershipTransfer>(body).err()),
-        ("syncpay body", compat::golden::syncpay_refusal(body)),
-        ("ledger transfer body", compat::golden::transfer_refusal(body)),
-    ]
-}
-
-/// A request's fingerprint is in the ledger: the same body must be the same request for ever.
-fn fingerprints(shapes: &mut Shapes) {
-    for body in [
-        r#"{"from":"a","to":"b","amount":5,"currency":"EUR"}"#,
-        r#"{"from":"a","to":"b","amount":5,"currency":"EUR","capture":"manual"}"#,
-        r#"{"from":"a","to":"b","amount":5,"currency":"EUR","capture":"manual","expires_in":60,"description":"tea \u2615",
-            "order":{"id":"o 1","total":900},"metadata":{"b":[1,2.5,null,1e2,-0.0],"a":{"z":true,"y":"x"}}}"#,
-        r#"{"from":"a","to":"b","amount":5,"currency":"EUR","expires_in":null,"description":null,"order":null,"metadata":null}"#,
-    ] {
-        let request = super::payment_body::parse(body.as_bytes()).expect("valid");
-        let fingerprint = OperationRequest::Payment(request.clone()).fingerprint();
-        shapes
-            .push((format!("request {}", body.replace('\n', "")), format!("{request:?} {fingerprint:?}").into_bytes()));
-    }
-}
-
 fn moments(shapes: &mut Shapes) {
     for moment in [0, 1, 999, 1_700_000_000_000, 1_700_000_000_050, 253_402_207_200_999, u64::MAX] {
         let shown = BTreeMap::from([("moment", Rfc3339(Timestamp(moment)))]);
@@ -550,8 +429,8 @@ async fn every_answer_is_the_same_bytes_as_ever() {
     ledger(&mut shapes);
     nodes(&mut shapes);
     problems(&mut shapes);
-    bad_bodies(&mut shapes);
-    fingerprints(&mut shapes);
+    bodies::refusals(&mut shapes);
+    bodies::requests(&mut shapes);
     moments(&mut shapes);
     compat::golden::payments(&mut shapes);
     super::metrics::golden::numbers(&mut shapes);
@@ -559,7 +438,7 @@ async fn every_answer_is_the_same_bytes_as_ever() {
         .iter()
         .map(|(name, bytes)| format!("{name}\t{}\n", String::from_utf8_lossy(bytes).escape_debug()))
         .collect();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("http/golden.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("http/golden/golden.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &found).expect("written");
     }
