@@ -36,7 +36,7 @@ pub(super) enum AttemptResult {
         replayed: bool,
     },
     Refused(Box<Problem>),
-    /// Worth another attempt. `open` says whether this one may have been applied.
+    /// Another attempt may succeed. `open`: this one may have been applied.
     Failed {
         open: bool,
         why: String,
@@ -80,7 +80,7 @@ impl Call {
     }
 }
 
-/// A request without an answer: it changed nothing only if it never got a connection.
+/// A request without an answer. It certainly changed nothing only if there was no connection.
 pub(super) fn lost(error: &reqwest::Error) -> AttemptResult {
     AttemptResult::Failed { open: !error.is_connect(), why: root_cause(error), problem: None }
 }
@@ -95,7 +95,7 @@ pub(super) fn judge(status: StatusCode, body: Bytes, replayed: bool) -> AttemptR
             AttemptResult::Failed { open, why: problem.to_string(), problem: Some(Box::new(problem)) }
         }
         Some(problem) => AttemptResult::Refused(Box::new(problem)),
-        // A proxy answered: it may have passed the request on before it failed.
+        // The answer is from a proxy, which may have forwarded the request before it failed.
         None if status.is_server_error() => {
             AttemptResult::Failed { open: true, why: format!("HTTP status {status}"), problem: None }
         }
@@ -107,7 +107,7 @@ fn owned(segments: &[&str]) -> Vec<String> {
     segments.iter().map(|&segment| segment.to_owned()).collect()
 }
 
-/// The innermost cause: "Connection refused" tells more than the layers around it.
+/// The innermost cause, which says most: "Connection refused".
 pub(super) fn root_cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();

@@ -33,7 +33,7 @@ impl Client {
         .try_flatten()
     }
 
-    /// Every node as the first node that answers sees it.
+    /// Every node, as seen by the first one that answers.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -44,7 +44,7 @@ impl Client {
     /// Waits until one of the nodes can serve, within the deadline.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with the node's reasons if it answered to the end that it cannot.
+    /// [`ClientError::Refused`] with the node's reasons if it could not serve until the deadline.
     pub async fn ready(&self) -> Result<Readiness, ClientError> {
         self.read(&Call::read(&["readyz"], Vec::new()), self.deadline).await
     }

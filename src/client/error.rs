@@ -1,9 +1,9 @@
-//! Why a client has no answer to show.
+//! Errors of the client.
 
 use super::Problem;
 
-/// A call that brought no answer, or one that the client cannot use. For a write it also means that nothing moved:
-/// a write whose outcome is open is [`super::Outcome::Unknown`] and no error.
+/// A call without a usable answer. For a write it also means that nothing moved: a write whose outcome is unknown is
+/// [`super::Outcome::Unknown`] and not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// A base URL cannot be used.
@@ -27,18 +27,18 @@ pub enum ClientError {
     /// A read was refused.
     #[error("{0}")]
     Refused(Box<Problem>),
-    /// Something answered, but not as a node does.
+    /// The answer is not one of a Quorapay node.
     #[error("{url} did not answer as a Quorapay node does: {reason}")]
     Unexpected {
-        /// Who answered.
+        /// The URL that answered.
         url: String,
         /// What was wrong with the answer.
         reason: String,
     },
-    /// An export ended before it said that it was complete: what came is a part of it.
+    /// An export ended without its last line: what was received is only a part of it.
     #[error("{url} did not send the whole export: {reason}")]
     Incomplete {
-        /// Who was asked.
+        /// The URL of the export.
         url: String,
         /// How it ended.
         reason: String,

@@ -1,4 +1,4 @@
-//! Exports: rows as they come, and whether they all came.
+//! Exports: rows as they arrive, and whether they are all there.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -58,14 +58,15 @@ impl Client {
         self.export(Call::read(&["v1", "ledger"], vec![(query::FROM_INDEX, from.to_string())]), format).await
     }
 
-    /// Begins an export at the first URL that answers. What follows has no deadline as a whole, only between two pieces.
+    /// Starts an export at the first URL that answers. The export as a whole has no deadline, only the time between two
+    /// pieces has.
     async fn export(&self, call: Call, format: ExportFormat) -> Result<Export, ClientError> {
         let call = call.with(query::FORMAT, format.as_str());
         let mut budget = Budget::new(self.deadline);
         let mut at = self.preferred.load(Ordering::Relaxed);
         let (mut last, mut last_problem) = ("the deadline is too short for one attempt".to_owned(), None);
         let mut attempts = 0;
-        while let Some(time) = budget.attempt() {
+        while let Some(time) = budget.attempt_timeout() {
             let url = call.url(&self.urls[at]);
             let failed = match tokio::time::timeout(time, self.http.get(url.clone()).send()).await {
                 Err(_) => AttemptResult::Failed { open: false, why: "no answer in time".to_owned(), problem: None },
@@ -91,7 +92,7 @@ impl Client {
             at = (at + 1) % self.urls.len();
             attempts += 1;
             if attempts % self.urls.len() == 0 {
-                budget.rest().await;
+                budget.pause().await;
             }
         }
         Err(last_problem.map_or_else(|| self.unreachable(self.deadline, last), ClientError::Refused))
@@ -106,10 +107,10 @@ impl Export {
         header.to_str().ok()?.parse().ok().map(LogIndex)
     }
 
-    /// The next piece; `None` after the last. The pieces one after the other are the export, its last line included.
+    /// The next piece; `None` after the last. All pieces together are the export, including its last line.
     ///
     /// # Errors
-    /// [`ClientError::Incomplete`] if the node broke off, fell silent, or ended without saying that this was all.
+    /// [`ClientError::Incomplete`] if the connection was closed early, timed out, or ended without the last line.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
         let piece = match tokio::time::timeout(self.timeout, self.response.chunk()).await {
             Ok(Ok(piece)) => piece,

@@ -1,4 +1,4 @@
-//! A small HTTP server for tests that answers as it is told, or does not.
+//! A small HTTP server for tests, whose answers the test decides.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-/// A request as it came.
+/// A request that was received.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// The HTTP method.
@@ -23,29 +23,29 @@ pub struct Received {
     pub body: Value,
     /// The body's lines, if it has several: newline-delimited JSON.
     pub lines: Vec<Value>,
-    /// How many came before it.
+    /// How many requests came before it.
     pub number: usize,
 }
 
 impl Received {
-    /// The payments of a batch that came as lines, each as if it had come by itself.
+    /// The payments of a batch of lines, each as a request of its own.
     pub fn payments(&self) -> Vec<Self> {
         self.lines.iter().map(|line| Self { body: line.clone(), ..self.clone() }).collect()
     }
 }
 
-/// What is done about a request.
+/// How a request is answered.
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// Answers with this status and this body.
     Answer(u16, Value),
     /// Answers only after this long.
     Late(Duration, u16, Value),
-    /// Answers 200 with this text, announced as this long, and closes the connection.
+    /// Answers 200 with this text and this `Content-Length`, and closes the connection.
     Text(String, usize),
     /// Closes the connection.
     Drop,
-    /// Keeps the connection open and says nothing.
+    /// Keeps the connection open and never answers.
     Hang,
 }
 
@@ -77,7 +77,7 @@ impl FakeNode {
         Self { url, received, runtime: Some(runtime) }
     }
 
-    /// Everything that came so far.
+    /// All requests so far.
     pub fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }

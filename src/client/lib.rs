@@ -1,11 +1,10 @@
-//! A client of a cluster: any of several base URLs, one answer per intent.
+//! A client of a cluster: several base URLs, and one outcome per idempotency key.
 //!
 //! A write is repeated under the *same* idempotency key at the next URL until its outcome is known or the deadline has
-//! passed; an outcome that stays open is looked up by its key before the caller is told [`Outcome::Unknown`]. It is
-//! never assumed. [`ClientError`] is left for calls that changed nothing.
+//! passed. If the outcome is still open then, it is looked up by its key before the client returns [`Outcome::Unknown`]; it
+//! is never guessed. [`ClientError`] means that nothing changed.
 //!
-//! It knows the contract of `quorapay-api` only, whose types it returns: nothing of a node's runtime or of the handlers that
-//! answer it.
+//! It knows only the contract, whose types it returns: nothing of a node's runtime or handlers.
 //!
 //! ```text
 //! payments     calls that concern payments and keys
@@ -16,8 +15,8 @@
 //! pages        lists, page after page
 //! send         the client: repeats a call until its outcome is known
 //! call         one request, and the result of one attempt to send it
-//! retry        how long to go on, and how long to wait in between
-//! error        why there is no answer
+//! retry        how long a call may take, and pauses between attempts
+//! error        errors
 //! fake         a server for tests (feature `fake`)
 //! ```
 //!

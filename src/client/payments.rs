@@ -26,7 +26,7 @@ impl Client {
         self.decide(key, &Call::write(Method::POST, &["v1", "payments"], key, payment), recorded_payment).await
     }
 
-    /// Takes some of what a payment holds, or without an amount all of it.
+    /// Captures a part of a hold, or without an amount all of it.
     ///
     /// # Errors
     /// Like [`Self::pay`].
@@ -39,7 +39,7 @@ impl Client {
         self.change(key, id, "capture", amount).await
     }
 
-    /// Gives back whatever a payment still holds.
+    /// Releases what a payment still holds.
     ///
     /// # Errors
     /// Like [`Self::pay`].
@@ -47,7 +47,7 @@ impl Client {
         self.change(key, id, "void", None).await
     }
 
-    /// Sends some of what was taken back, or without an amount all that is left of it.
+    /// Refunds a part of what was captured, or without an amount all that is left of it.
     ///
     /// # Errors
     /// Like [`Self::pay`].
@@ -88,7 +88,7 @@ impl Client {
         self.decide(key, &call, not_in_look_ups).await
     }
 
-    /// Like [`Self::batch`], from lines that were written one by one.
+    /// Like [`Self::batch`], with a body that was built line by line.
     ///
     /// # Errors
     /// Like [`Self::pay`].
@@ -106,7 +106,7 @@ impl Client {
         self.decide(key, &call, not_in_look_ups).await
     }
 
-    /// A payment by its id, where it stands now, with its history.
+    /// A payment in its current state, with its history.
     ///
     /// # Errors
     /// [`ClientError`]; an unknown id is `Refused` with code `payment_not_found`.
@@ -122,7 +122,7 @@ impl Client {
         self.read(&Call::read(&["v1", "payments", "by-key", key.as_str()], Vec::new()), self.deadline).await
     }
 
-    /// Sees to it that nothing is ever decided under a key from now on, or tells what was.
+    /// Fences a key: nothing can be decided under it from then on. Returns what was decided before, if anything was.
     ///
     /// # Errors
     /// Like [`Self::pay`].

@@ -16,11 +16,11 @@ use quorapay_api::limits::MAX_DEADLINE_MS;
 use quorapay_api::{Code, ProblemPayment, headers};
 use quorapay_core::domain::{IdempotencyKey, Rejection};
 
-/// A node on this or a near machine accepts a connection at once or not at all.
+/// A node on this or a nearby machine accepts a connection at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is kept of the deadline to look an open outcome up by its key, as a divisor of the whole.
-const LOOKUP_SHARE: u32 = 5;
+/// The part of the deadline that is reserved to look an open outcome up by its key, as a divisor.
+const LOOKUP_DIVISOR: u32 = 5;
 
 /// The HTTP status of a refusal for good.
 const CONFLICT: u16 = 409;
@@ -30,7 +30,7 @@ const CONFLICT: u16 = 409;
 pub struct Done<T> {
     /// The answer.
     pub value: T,
-    /// Whether an earlier attempt under the same key had already brought it about.
+    /// Whether it was committed by an earlier request under the same key.
     pub replayed: bool,
 }
 
@@ -39,12 +39,12 @@ pub struct Done<T> {
 pub enum Outcome<T> {
     /// It is on a majority of disks.
     Committed(Done<T>),
-    /// It definitely did not happen. The problem has the stable code and, if one is to blame, the field.
+    /// It definitely did not happen. The problem has the stable code and, if one field is the cause, its name.
     Refused(Box<Problem>),
-    /// It may or may not have happened. Repeating it under the same key is safe and tells; so does
-    /// [`Client::payment_by_key`]. [`Client::fence`] sees to it that it never happens later.
+    /// It may or may not have happened. To repeat it under the same key is safe and settles it; so does
+    /// [`Client::payment_by_key`]. After [`Client::fence`] it cannot happen any more.
     Unknown {
-        /// The key that tells.
+        /// Its idempotency key.
         key: IdempotencyKey,
         /// Where its outcome can be looked up.
         by_key_url: Option<String>,
@@ -57,10 +57,10 @@ impl<T> Outcome<T> {
     }
 }
 
-/// What a look-up by key tells of a write of this kind; `None` if the write has to be repeated under its key to learn it.
+/// Makes the outcome of a write from a look-up of its key; `None` if the write has to be repeated to learn it.
 pub(super) type Recorded<T> = fn(&KeyLookup) -> Option<Outcome<T>>;
 
-/// For writes whose answer a look-up does not hold.
+/// For writes whose answers are not in look-ups.
 pub(super) fn not_in_look_ups<T>(_: &KeyLookup) -> Option<Outcome<T>> {
     None
 }
@@ -105,8 +105,8 @@ pub struct Client {
     pub(super) preferred: AtomicUsize,
 }
 
-/// How a call ended after all its attempts.
-pub(super) enum Ending {
+/// The result of a call after all its attempts.
+pub(super) enum CallResult {
     Succeeded { body: Bytes, replayed: bool, url: Url },
     Refused(Box<Problem>),
     Open { by_key_url: Option<String>, last: String },
@@ -126,30 +126,30 @@ impl Client {
         Ok(Self { http, urls, deadline, preferred: AtomicUsize::new(0) })
     }
 
-    /// Sends a write and sees to it that its outcome is known, if the time allows.
+    /// Sends a write and settles its outcome, if the time allows.
     pub(super) async fn decide<T: DeserializeOwned>(
         &self,
         key: &IdempotencyKey,
         call: &Call,
         recorded: Recorded<T>,
     ) -> Result<Outcome<T>, ClientError> {
-        let lookup_time = self.deadline / LOOKUP_SHARE;
+        let lookup_time = self.deadline / LOOKUP_DIVISOR;
         let by_key_url = match self.run(call, self.deadline - lookup_time).await? {
-            Ending::Refused(problem) => return Ok(Outcome::Refused(problem)),
-            Ending::Succeeded { body, replayed, url } => match parse(&url, &body) {
+            CallResult::Refused(problem) => return Ok(Outcome::Refused(problem)),
+            CallResult::Succeeded { body, replayed, url } => match parse(&url, &body) {
                 Ok(value) => return Ok(Outcome::committed(value, replayed)),
-                // The write did happen, but nobody can be told what it brought.
+                // The write happened, but its answer cannot be read.
                 Err(error) => {
                     tracing::warn!("{error}");
                     None
                 }
             },
-            Ending::Open { by_key_url, .. } => by_key_url,
+            CallResult::Open { by_key_url, .. } => by_key_url,
         };
         Ok(self.settle(key, call, recorded, Budget::new(lookup_time), by_key_url).await)
     }
 
-    /// Asks what became of a key until it is known or the time is over.
+    /// Looks the key up until the outcome is known or the time is over.
     async fn settle<T: DeserializeOwned>(
         &self,
         key: &IdempotencyKey,
@@ -168,16 +168,16 @@ impl Client {
             }
             match lookup.state {
                 KeyState::Fenced => return Outcome::Refused(Box::new(problem_of_fenced())),
-                // Under a key that is decided, the same request brings the recorded answer and nothing else.
+                // The key is used: the same request returns the recorded answer and changes nothing.
                 KeyState::Committed => match self.run(call, budget.left()).await {
-                    Ok(Ending::Refused(problem)) => return Outcome::Refused(problem),
-                    Ok(Ending::Succeeded { body, url, .. }) => match parse(&url, &body) {
+                    Ok(CallResult::Refused(problem)) => return Outcome::Refused(problem),
+                    Ok(CallResult::Succeeded { body, url, .. }) => match parse(&url, &body) {
                         Ok(value) => return Outcome::committed(value, true),
                         Err(_) => break,
                     },
-                    Ok(Ending::Open { .. }) | Err(_) => {}
+                    Ok(CallResult::Open { .. }) | Err(_) => {}
                 },
-                KeyState::InFlight | KeyState::Unknown => budget.rest().await,
+                KeyState::InFlight | KeyState::Unknown => budget.pause().await,
             }
         }
         Outcome::Unknown { key: key.clone(), by_key_url: Some(by_key_url) }
@@ -185,31 +185,31 @@ impl Client {
 
     pub(super) async fn read<T: DeserializeOwned>(&self, call: &Call, time: Duration) -> Result<T, ClientError> {
         match self.run(call, time).await? {
-            Ending::Succeeded { body, url, .. } => parse(&url, &body),
-            Ending::Refused(problem) => Err(ClientError::Refused(problem)),
-            Ending::Open { last, .. } => Err(self.unreachable(time, last)),
+            CallResult::Succeeded { body, url, .. } => parse(&url, &body),
+            CallResult::Refused(problem) => Err(ClientError::Refused(problem)),
+            CallResult::Open { last, .. } => Err(self.unreachable(time, last)),
         }
     }
 
-    /// Sends a call, to one URL after another, until it is answered for good or its time is over.
-    async fn run(&self, call: &Call, time: Duration) -> Result<Ending, ClientError> {
+    /// Sends a call to one URL after another until it gets a final answer or its time is over.
+    async fn run(&self, call: &Call, time: Duration) -> Result<CallResult, ClientError> {
         let mut budget = Budget::new(time);
         let (mut open, mut by_key_url, mut last) =
             (false, None, "the deadline is too short for one attempt".to_owned());
         let mut last_problem = None;
         let first = self.preferred.load(Ordering::Relaxed);
         let mut attempts = 0;
-        while let Some(attempt_time) = budget.attempt() {
+        while let Some(attempt_time) = budget.attempt_timeout() {
             let at = (first + attempts) % self.urls.len();
             let url = call.url(&self.urls[at]);
             match self.attempt(call, url.clone(), attempt_time).await {
                 AttemptResult::Succeeded { body, replayed } => {
                     self.preferred.store(at, Ordering::Relaxed);
-                    return Ok(Ending::Succeeded { body, replayed, url });
+                    return Ok(CallResult::Succeeded { body, replayed, url });
                 }
                 AttemptResult::Refused(problem) => {
                     self.preferred.store(at, Ordering::Relaxed);
-                    return Ok(Ending::Refused(problem));
+                    return Ok(CallResult::Refused(problem));
                 }
                 AttemptResult::Unexpected(reason) if !open => {
                     return Err(ClientError::Unexpected { url: url.to_string(), reason });
@@ -224,18 +224,19 @@ impl Client {
             }
             attempts += 1;
             if attempts % self.urls.len() == 0 {
-                budget.rest().await;
+                budget.pause().await;
             }
         }
         match last_problem {
-            _ if open => Ok(Ending::Open { by_key_url, last }),
-            Some(problem) => Ok(Ending::Refused(problem)),
+            _ if open => Ok(CallResult::Open { by_key_url, last }),
+            Some(problem) => Ok(CallResult::Refused(problem)),
             None => Err(self.unreachable(time, last)),
         }
     }
 
     async fn attempt(&self, call: &Call, url: Url, time: Duration) -> AttemptResult {
-        // The node answers at its deadline; it is given a little less time, so that its answer is still waited for.
+        // The node answers at its deadline. Its deadline is a little shorter than the timeout here, so that the answer
+        // arrives in time.
         let time_ms = u64::try_from((time * 9 / 10).as_millis()).unwrap_or(u64::MAX);
         let time_ms = time_ms.clamp(1, MAX_DEADLINE_MS);
         let mut request =
@@ -268,7 +269,7 @@ impl Client {
     }
 }
 
-/// Where the node says that the outcome can be looked up; it may say so relative to itself.
+/// The URL of the look-up, which a node may give relative to its own.
 fn look_up_url(node: &Url, problem: &Problem) -> Option<String> {
     let given = problem.by_key_url.as_deref()?;
     node.join(given).ok().map(String::from)

@@ -1,4 +1,4 @@
-//! The client against nodes that fail in every way it has to survive.
+//! The client with nodes that fail in every way that it has to handle.
 
 #![allow(clippy::unwrap_used)]
 
@@ -61,7 +61,7 @@ async fn a_payment_whose_connection_breaks_is_repeated_under_the_same_key_at_the
     let keys: Vec<_> = [breaking.received(), sound.received()].concat().into_iter().map(|r| r.key).collect();
     assert!(keys.len() >= 2);
     assert!(keys.iter().all(|sent| sent.as_deref() == Some(key().as_str())), "{keys:?}");
-    // The node that answered is asked first from now on.
+    // From now on the node that answered is asked first.
     let before = breaking.received().len();
     assert_committed(pay(&client).await.unwrap());
     assert_eq!(breaking.received().len(), before);
@@ -136,7 +136,7 @@ async fn a_refused_payment_found_by_its_key_is_a_refusal() {
 async fn an_outcome_that_nobody_can_tell_stays_unknown_and_never_becomes_a_refusal() {
     let node = FakeNode::start(|request| match request.method.as_str() {
         "GET" => Reply::Answer(200, json!({"state": "unknown", "as_of_index": 9})),
-        // The last word is "not applied", but that is said of the last attempt only.
+        // The last answer is "not applied", but that concerns only the last attempt.
         _ if request.number > 0 => Reply::Answer(503, problem(503, "no_leader", true, "not_applied")),
         _ => Reply::Drop,
     });

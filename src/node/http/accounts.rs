@@ -35,7 +35,7 @@ impl RequestBody for AccountSettings {
     }
 }
 
-/// Room for a change of an account.
+/// Capacity for a change of an account.
 const CHANGED_ACCOUNT_BYTES: usize = 128;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -112,7 +112,7 @@ pub(super) fn changing(account: &AccountId, body: AccountSettings) -> Result<Acc
     Ok(AccountChangeKind::Change { overdraft, status })
 }
 
-/// The outside world may always go negative: to promise anything else would be a lie.
+/// An account of the outside world may always go negative, so no other policy is accepted for it.
 fn check_overdraft(account: &AccountId, overdraft: Option<Overdraft>) -> Result<(), Problem> {
     if account.is_external() && overdraft.is_some_and(|overdraft| overdraft != Overdraft::Unlimited) {
         let detail = "an account under external: may always go negative, its overdraft is unlimited";
@@ -190,7 +190,7 @@ pub(super) fn account_id(path: Result<Path<String>, PathRejection>) -> Result<Ac
     AccountId::parse(&path_text(path)?).map_err(invalid)
 }
 
-/// The answer that there is no such account.
+/// The problem of an unknown account.
 pub(super) fn not_found(read: &Read<'_>, id: &AccountId) -> Problem {
     read.not_found(Code::Bank(Rejection::AccountNotFound), format!("there is no account {id}"))
 }

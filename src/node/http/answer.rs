@@ -1,4 +1,4 @@
-//! Answers on their way out: status, body, and the headers that every answer carries.
+//! Answers: status, body, and the headers that every answer has.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -125,7 +125,7 @@ impl HttpAnswer {
         Self { status: StatusCode::OK, content_type: METRICS, body, as_of: None, retry_after: None }
     }
 
-    /// Something that never changes while the node runs.
+    /// Content that does not change while the node runs.
     pub(super) fn fixed(content_type: HeaderValue, body: Vec<u8>) -> Self {
         Self { status: StatusCode::OK, content_type, body: AnswerBody::Whole(body), as_of: None, retry_after: None }
     }
@@ -145,7 +145,7 @@ impl HttpAnswer {
         Self { status, content_type: JSON, body: AnswerBody::Whole(body), as_of, retry_after }
     }
 
-    /// The answer to a write that its caller will not see: the connection breaks off before a byte of it has left.
+    /// An answer that never reaches the caller: the connection is closed before a byte of it is sent.
     pub(super) fn dropped(as_of: AsOf) -> Self {
         let broken =
             futures_util::future::ready(Err::<Vec<u8>, _>(std::io::Error::other("dropped as it was asked for")));
@@ -178,7 +178,7 @@ impl HttpAnswer {
         self
     }
 
-    /// The answer as it leaves this node.
+    /// The HTTP response.
     pub(super) fn into_response(self, node: &NodeName) -> Response<Body> {
         let mut headers = HeaderMap::with_capacity(MAX_HEADERS);
         headers.insert(CONTENT_TYPE, self.content_type);
@@ -216,7 +216,7 @@ fn write_as_of(headers: &mut HeaderMap, as_of: &AsOf, node: &NodeName) {
     }
 }
 
-/// This node's name, as a header too: every answer carries it.
+/// This node's id, also as a header value: every answer has it.
 #[derive(Clone, Debug)]
 pub(super) struct NodeName {
     id: NodeId,
@@ -224,7 +224,7 @@ pub(super) struct NodeName {
 }
 
 impl NodeName {
-    /// Makes the header once.
+    /// Converts the id to a header value once.
     pub(super) fn new(id: NodeId) -> Self {
         let header = header_of(&id);
         Self { id, header }

@@ -1,5 +1,5 @@
-//! The body of `POST /v1/payments/batch`, read while it arrives: every payment is parsed as soon as its last byte is
-//! there, so that memory holds the parsed payments and one unfinished one, never the whole body.
+//! The body of `POST /v1/payments/batch`, parsed while it arrives: every payment is parsed when its last byte arrives, so
+//! that memory holds the parsed payments and one incomplete one, never the whole body.
 
 use std::collections::HashSet;
 
@@ -10,12 +10,12 @@ use quorapay_core::domain::{BatchItem, BatchRequest, IdempotencyKey};
 use super::payment_body::parse_item;
 use super::problem::Problem;
 
-/// Longest name and longest plain value of a field beside the payments, in bytes.
-const MAX_WORD_BYTES: usize = 64;
+/// Longest name and longest literal outside of the payments, in bytes.
+const MAX_LITERAL_BYTES: usize = 64;
 
 /// How a batch is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum BatchForm {
     /// One JSON array, or an object with the array in `payments`.
     Json,
     /// One payment per line.
@@ -26,33 +26,33 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct BatchReader {
     expects: Expects,
-    /// What is being gathered, with its beginning where that came with an earlier piece.
+    /// The incomplete token, with the bytes of it from earlier pieces.
     token: Option<Token>,
-    begun: Vec<u8>,
+    token_bytes: Vec<u8>,
     /// Whether the payments are in an object.
     in_object: bool,
-    /// Whether that object has had its payments.
+    /// Whether that object already had its payments.
     has_payments: bool,
     items: Vec<BatchItem>,
     atomic: Option<bool>,
 }
 
-/// What may come next outside of a token.
+/// What is valid next, outside of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expects {
     /// The array or the object.
     Start,
-    /// Of the array: a payment or its end.
+    /// In the array: a payment or the array's end.
     ItemOrEnd,
     Item,
     CommaOrEnd,
-    /// Of the object: a name or its end.
+    /// In the object: a name or the object's end.
     NameOrEnd,
     Name,
     Colon(Field),
     Value(Field),
     FieldEnd,
-    /// Nothing but spaces.
+    /// Only whitespace.
     Nothing,
     /// Lines: another payment or the end.
     Line,
@@ -65,7 +65,7 @@ enum Field {
     Payments,
 }
 
-/// A stretch of bytes that means something only as a whole.
+/// Bytes that are parsed together once all of them are there.
 #[derive(Clone, Copy, Debug)]
 enum Token {
     /// A payment in an array: up to its last bracket.
@@ -74,18 +74,18 @@ enum Token {
     Line,
     /// A field's name: up to its second quote.
     Name(Scan),
-    /// `true` or `false`: up to whatever follows.
-    Word,
+    /// `true` or `false`: up to the first other character.
+    Literal,
 }
 
 impl BatchReader {
     /// A reader; `atomic` is what the query says.
-    pub(super) fn new(form: Form, atomic: Option<bool>) -> Self {
-        let expects = if form == Form::Json { Expects::Start } else { Expects::Line };
+    pub(super) fn new(form: BatchForm, atomic: Option<bool>) -> Self {
+        let expects = if form == BatchForm::Json { Expects::Start } else { Expects::Line };
         Self {
             expects,
             token: None,
-            begun: Vec::new(),
+            token_bytes: Vec::new(),
             in_object: false,
             has_payments: false,
             items: Vec::new(),
@@ -93,7 +93,7 @@ impl BatchReader {
         }
     }
 
-    /// Takes the next piece of the body. After an error there is nothing more to feed.
+    /// Parses the next piece of the body. After an error the reader must not be used.
     pub(super) fn feed(&mut self, mut piece: &[u8]) -> Result<(), Problem> {
         while let Some(first) = piece.first() {
             let Some(token) = &mut self.token else {
@@ -104,8 +104,8 @@ impl BatchReader {
             };
             let Some(end) = token.end_in(piece) else {
                 let token = *token;
-                self.begun.extend_from_slice(piece);
-                return self.check_word(token, self.begun.len());
+                self.token_bytes.extend_from_slice(piece);
+                return self.check_length(token, self.token_bytes.len());
             };
             let (last, rest) = piece.split_at(end);
             piece = rest;
@@ -114,7 +114,7 @@ impl BatchReader {
         Ok(())
     }
 
-    /// The batch under its own key, once the whole body was fed.
+    /// The batch, once the whole body was read.
     pub(super) fn finish(mut self, key: &IdempotencyKey) -> Result<BatchRequest, Problem> {
         if matches!(self.token, Some(Token::Line)) {
             self.complete(b"")?;
@@ -129,7 +129,8 @@ impl BatchReader {
         Ok(BatchRequest { atomic: self.atomic.unwrap_or(false), items: self.items })
     }
 
-    /// Takes a byte that is no space and belongs to no token. Says whether it was used up; a token's first byte is not.
+    /// Handles a byte that is not whitespace and not part of a token. Returns whether it was consumed; the first byte of a
+    /// token is not.
     fn begin(&mut self, byte: u8) -> Result<bool, Problem> {
         let token = |token: Token| Some((self.expects, Some(token)));
         let next = |expects: Expects| Some((expects, None));
@@ -147,7 +148,7 @@ impl BatchReader {
             }
             (Expects::NameOrEnd | Expects::Name, b'"') => token(Token::Name(Scan::default())),
             (Expects::Colon(field), b':') => next(Expects::Value(field)),
-            (Expects::Value(Field::Atomic), b'a'..=b'z') => token(Token::Word),
+            (Expects::Value(Field::Atomic), b'a'..=b'z') => token(Token::Literal),
             (Expects::FieldEnd, b',') => next(Expects::Name),
             (Expects::NameOrEnd | Expects::FieldEnd, b'}') => next(Expects::Nothing),
             _ => None,
@@ -158,10 +159,10 @@ impl BatchReader {
         Ok(used_up)
     }
 
-    /// Takes a whole token, whose last bytes are given.
+    /// Handles a complete token, whose last bytes are given.
     fn complete(&mut self, last: &[u8]) -> Result<(), Problem> {
         let token = self.token.take().expect("a token is complete only if there is one");
-        let begun = std::mem::take(&mut self.begun);
+        let begun = std::mem::take(&mut self.token_bytes);
         let joined;
         let whole = if begun.is_empty() {
             last
@@ -169,7 +170,7 @@ impl BatchReader {
             joined = [begun.as_slice(), last].concat();
             joined.as_slice()
         };
-        self.check_word(token, whole.len())?;
+        self.check_length(token, whole.len())?;
         match token {
             Token::Item(_) => {
                 self.push(whole)?;
@@ -177,7 +178,7 @@ impl BatchReader {
             }
             Token::Line => self.push(whole)?,
             Token::Name(_) => self.expects = Expects::Colon(self.field(whole)?),
-            Token::Word => {
+            Token::Literal => {
                 self.atomic = Some(match whole {
                     b"true" => true,
                     b"false" => false,
@@ -199,7 +200,7 @@ impl BatchReader {
         Ok(())
     }
 
-    /// Which field of the object a quoted name stands for.
+    /// The field of the object with this quoted name.
     fn field(&mut self, quoted: &[u8]) -> Result<Field, Problem> {
         let name: String = serde_json::from_slice(quoted).map_err(|_| self.no_json("a name in it is no text"))?;
         let given_before = match name.as_str() {
@@ -214,10 +215,10 @@ impl BatchReader {
         Ok(if name == "atomic" { Field::Atomic } else { Field::Payments })
     }
 
-    /// Names and plain values are short, whatever is sent.
-    fn check_word(&self, token: Token, bytes: usize) -> Result<(), Problem> {
+    /// Bounds names and literals, whatever is sent.
+    fn check_length(&self, token: Token, bytes: usize) -> Result<(), Problem> {
         match token {
-            Token::Name(_) | Token::Word if bytes > MAX_WORD_BYTES => {
+            Token::Name(_) | Token::Literal if bytes > MAX_LITERAL_BYTES => {
                 Err(self.no_json("there is no field with such a long name or value"))
             }
             _ => Ok(()),
@@ -238,7 +239,7 @@ impl BatchReader {
         }
     }
 
-    /// Something is wrong with the payment that is being read.
+    /// Adds the position of the payment that is being read.
     fn of_item(&self, problem: Problem) -> Problem {
         problem.in_item(self.items.len())
     }
@@ -258,12 +259,12 @@ impl Token {
         match self {
             Self::Item(scan) | Self::Name(scan) => scan.end_in(piece),
             Self::Line => piece.iter().position(|byte| *byte == b'\n'),
-            Self::Word => piece.iter().position(|byte| !byte.is_ascii_alphanumeric()),
+            Self::Literal => piece.iter().position(|byte| !byte.is_ascii_alphanumeric()),
         }
     }
 }
 
-/// Finds the end of a JSON object or string, whatever is in it. Whether it is any good is for its reader to say.
+/// Finds the end of a JSON object or string without validating it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Scan {
     depth: usize,
@@ -325,18 +326,18 @@ mod tests {
     }
 
     /// Reads a body that arrives in pieces of so many bytes.
-    fn read_in(piece: usize, form: Form, atomic: Option<bool>, body: &str) -> Result<BatchRequest, Problem> {
+    fn read_in(piece: usize, form: BatchForm, atomic: Option<bool>, body: &str) -> Result<BatchRequest, Problem> {
         let mut reader = BatchReader::new(form, atomic);
         body.as_bytes().chunks(piece).try_for_each(|piece| reader.feed(piece))?;
         reader.finish(&key("batch"))
     }
 
-    fn read(form: Form, body: &str) -> Result<BatchRequest, Problem> {
+    fn read(form: BatchForm, body: &str) -> Result<BatchRequest, Problem> {
         read_in(usize::MAX, form, None, body)
     }
 
     #[track_caller]
-    fn refusal(form: Form, body: &str) -> (&'static str, Option<String>) {
+    fn refusal(form: BatchForm, body: &str) -> (&'static str, Option<String>) {
         let problem = read(form, body).expect_err(body);
         for piece in [1, 2, 3, 7] {
             let in_pieces = read_in(piece, form, None, body).expect_err(body);
@@ -361,10 +362,10 @@ mod tests {
         let lines = format!("{}\n\n  {}\r\n{}", payments[0], payments[1], payments[2]);
         for piece in [1, 2, 3, 5, 64, usize::MAX] {
             for (form, body, atomic) in [
-                (Form::Json, &array(&payments), false),
-                (Form::Json, &spaced, false),
-                (Form::Json, &object, true),
-                (Form::Lines, &lines, false),
+                (BatchForm::Json, &array(&payments), false),
+                (BatchForm::Json, &spaced, false),
+                (BatchForm::Json, &object, true),
+                (BatchForm::Lines, &lines, false),
             ] {
                 let batch = read_in(piece, form, None, body).expect("valid");
                 assert_eq!((amounts(&batch), batch.atomic), (vec![1, 2, 3], atomic), "{body} by {piece}");
@@ -375,9 +376,9 @@ mod tests {
     #[test]
     fn all_or_none_is_asked_for_in_the_query_or_in_the_object_but_not_in_both() {
         let body = array(&[payment(1)]);
-        assert!(read_in(9, Form::Json, Some(true), &body).expect("valid").atomic);
+        assert!(read_in(9, BatchForm::Json, Some(true), &body).expect("valid").atomic);
         let object = format!(r#"{{"atomic":true,"payments":{body}}}"#);
-        let problem = read_in(9, Form::Json, Some(true), &object).expect_err("twice");
+        let problem = read_in(9, BatchForm::Json, Some(true), &object).expect_err("twice");
         assert_eq!((problem.code(), problem.field_name()), ("duplicate_field", Some("atomic")));
     }
 
@@ -397,8 +398,8 @@ mod tests {
             (format!(r#"{{"metadata":{}1{}}}"#, "[".repeat(40), "]".repeat(40)), "json_too_deep", "payments[2]"),
         ];
         for (bad, code, field) in cases {
-            assert_eq!(refusal(Form::Json, &array(&with(&bad))), named(code, field), "{bad}");
-            assert_eq!(refusal(Form::Lines, &with(&bad).join("\n")), named(code, field), "{bad}");
+            assert_eq!(refusal(BatchForm::Json, &array(&with(&bad))), named(code, field), "{bad}");
+            assert_eq!(refusal(BatchForm::Lines, &with(&bad).join("\n")), named(code, field), "{bad}");
         }
     }
 
@@ -426,40 +427,46 @@ mod tests {
             &format!("[{}", good.trim_end_matches('}')),
             &format!(r#"{{"{}":1}}"#, "x".repeat(5_000)),
         ] {
-            assert_eq!(refusal(Form::Json, bad), ("invalid_json", None), "{bad}");
+            assert_eq!(refusal(BatchForm::Json, bad), ("invalid_json", None), "{bad}");
         }
-        assert_eq!(refusal(Form::Json, r#"{"payments":{}}"#), named("invalid_json", "payments"));
-        assert_eq!(refusal(Form::Json, r#"{"colour":1}"#), named("unknown_field", "colour"));
+        assert_eq!(refusal(BatchForm::Json, r#"{"payments":{}}"#), named("invalid_json", "payments"));
+        assert_eq!(refusal(BatchForm::Json, r#"{"colour":1}"#), named("unknown_field", "colour"));
         for bad in ["1", "null", "\"true\"", "tru", "truefalse"] {
             let body = format!(r#"{{"atomic":{bad},"payments":[]}}"#);
-            assert_eq!(refusal(Form::Json, &body), named("invalid_atomic", "atomic"), "{bad}");
+            assert_eq!(refusal(BatchForm::Json, &body), named("invalid_atomic", "atomic"), "{bad}");
         }
         let twice = format!(r#"{{"payments":[],"payments":[{good}]}}"#);
-        assert_eq!(refusal(Form::Json, &twice), named("duplicate_field", "payments"));
+        assert_eq!(refusal(BatchForm::Json, &twice), named("duplicate_field", "payments"));
     }
 
     #[test]
     fn a_batch_has_1_to_10000_payments() {
-        for (form, empty) in
-            [(Form::Json, "[]"), (Form::Json, r#"{"payments":[]}"#), (Form::Json, "{}"), (Form::Lines, "\n")]
-        {
+        for (form, empty) in [
+            (BatchForm::Json, "[]"),
+            (BatchForm::Json, r#"{"payments":[]}"#),
+            (BatchForm::Json, "{}"),
+            (BatchForm::Lines, "\n"),
+        ] {
             assert_eq!(refusal(form, empty), named("empty_batch", "payments"));
         }
         let most: Vec<String> = (1..=MAX_BATCH_ITEMS).map(payment).collect();
-        assert_eq!(read(Form::Json, &array(&most)).expect("fits").items.len(), MAX_BATCH_ITEMS);
-        assert_eq!(read(Form::Lines, &most.join("\n")).expect("fits").items.len(), MAX_BATCH_ITEMS);
+        assert_eq!(read(BatchForm::Json, &array(&most)).expect("fits").items.len(), MAX_BATCH_ITEMS);
+        assert_eq!(read(BatchForm::Lines, &most.join("\n")).expect("fits").items.len(), MAX_BATCH_ITEMS);
         let more = [most, vec![payment(1)]].concat();
-        assert_eq!(read(Form::Json, &array(&more)).expect_err("too many").code(), "too_many_payments");
+        assert_eq!(read(BatchForm::Json, &array(&more)).expect_err("too many").code(), "too_many_payments");
     }
 
     #[test]
     fn no_two_payments_have_one_key_and_none_has_the_batchs() {
         let keyed = |key: &str| payment(1).replacen('{', &format!(r#"{{"idempotency_key":"{key}","#), 1);
-        let batch = read(Form::Json, &array(&[keyed("a"), payment(1), keyed("b"), payment(1)])).expect("valid");
+        let batch = read(BatchForm::Json, &array(&[keyed("a"), payment(1), keyed("b"), payment(1)])).expect("valid");
         assert_eq!(batch.items[2].key, Some(key("b")));
         let twice = array(&[keyed("a"), keyed("b"), keyed("a")]);
-        assert_eq!(refusal(Form::Json, &twice), named("duplicate_idempotency_key", "payments[2].idempotency_key"));
+        assert_eq!(refusal(BatchForm::Json, &twice), named("duplicate_idempotency_key", "payments[2].idempotency_key"));
         let batchs = array(&[keyed("batch")]);
-        assert_eq!(refusal(Form::Json, &batchs), named("duplicate_idempotency_key", "payments[0].idempotency_key"));
+        assert_eq!(
+            refusal(BatchForm::Json, &batchs),
+            named("duplicate_idempotency_key", "payments[0].idempotency_key")
+        );
     }
 }

@@ -19,19 +19,19 @@ use quorapay_core::domain::{
 use quorapay_core::replication::Entry;
 
 use super::answer::{AsOf, HttpAnswer};
-use super::batch_body::{BatchReader, Form};
+use super::batch_body::{BatchForm, BatchReader};
 use super::metrics::Route;
 use super::problem::Problem;
 use super::request::{self, MediaType, Query};
 use super::state::Api;
 use super::write_json::{append_json, close_last_list, open_last_list};
-use super::writes::{self, Write};
+use super::writes::{self, PendingWrite};
 use super::{openapi, render};
 
 /// Results that are written before other tasks on the thread run.
 const RESULTS_PER_YIELD: usize = 512;
 
-/// Room for a decided batch without its results.
+/// Capacity for a decided batch without its results.
 const DECIDED_BATCH_BYTES: usize = 256;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -61,18 +61,18 @@ async fn create(State(api): State<Api>, request: Request) -> Response {
 }
 
 async fn make_batch(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
-    // Taken before the body is read: its bytes, its payments and its answer are what the bound is about.
+    // Acquired before the body is read: it bounds the memory of bodies, payments and answers.
     let _permit = api.batches.try_acquire().map_err(|_| Problem::overloaded())?;
     let (parts, body) = request.into_parts();
     let mut query = Query::new(parts.uri.query());
     let atomic = query.parse(query::ATOMIC, Code::InvalidAtomic, "true or false", |text| text.parse().ok())?;
     query.finish()?;
     let form = match request::media_type(&parts.headers) {
-        Some(MediaType::Json) => Form::Json,
-        Some(MediaType::Ndjson) => Form::Lines,
+        Some(MediaType::Json) => BatchForm::Json,
+        Some(MediaType::Ndjson) => BatchForm::Lines,
         None => return Err(request::unsupported_media_type("application/json or application/x-ndjson")),
     };
-    let write = Write::of(&parts)?;
+    let write = PendingWrite::of(&parts)?;
     let mut reader = BatchReader::new(form, atomic);
     let take = |piece: &[u8]| reader.feed(piece);
     request::body_in_pieces(&parts.headers, body, MAX_BATCH_BODY_BYTES, write.deadline, take).await?;
@@ -83,7 +83,7 @@ async fn make_batch(api: &Api, request: Request) -> Result<HttpAnswer, Problem> 
     let Some(Operation::Batch(batch)) = committed.entry.operation() else {
         unreachable!("a batch's key and fingerprint lead to a batch's entry");
     };
-    // The batch is decided; an original that this node cannot show now leaves it to the caller to ask again.
+    // The batch is decided. If this node cannot read an original now, the caller has to ask again.
     let originals = Originals::fetch(api, batch, deadline).await;
     let originals = originals.ok_or_else(|| Problem::from_submit(SubmitError::Unknown, &key))?;
     if batch.outcome() == BatchOutcome::Aborted {
@@ -92,8 +92,8 @@ async fn make_batch(api: &Api, request: Request) -> Result<HttpAnswer, Problem> 
     Ok(decided(&committed, batch, &originals).await)
 }
 
-/// The answer to a decided batch. Its results are written one by one behind the rest, so that other tasks can run in
-/// between: ten thousand of them take some milliseconds.
+/// The answer to a decided batch. Its results are appended one by one, so that other tasks can run in between: ten
+/// thousand results take several milliseconds.
 pub(super) async fn decided(committed: &CommittedWrite, batch: &Batch, originals: &Originals) -> HttpAnswer {
     let entry = &committed.entry;
     let (succeeded, rejected, replayed) = render::batch_counts(batch);
@@ -115,9 +115,9 @@ pub(super) async fn decided(committed: &CommittedWrite, batch: &Batch, originals
 }
 
 pub(super) async fn aborted(committed: &CommittedWrite, batch: &Batch, originals: &Originals) -> HttpAnswer {
-    let is_to_blame = |rejection| !matches!(rejection, None | Some(Rejection::BatchAborted));
+    let is_cause = |rejection| !matches!(rejection, None | Some(Rejection::BatchAborted));
     let items = batch.items.iter().enumerate();
-    let failed = items.filter(|(_, item)| is_to_blame(item.outcome.rejection())).map(|(at, _)| at).collect();
+    let failed = items.filter(|(_, item)| is_cause(item.outcome.rejection())).map(|(at, _)| at).collect();
     let mut results = Vec::with_capacity(estimated_bytes(batch, originals));
     write_results(&mut results, &committed.entry, batch, originals).await;
     writes::refused(committed, Rejection::BatchAborted)
@@ -137,7 +137,7 @@ async fn write_results(out: &mut Vec<u8>, entry: &Entry, batch: &Batch, original
             out.push(b',');
         }
         match render::decided_at(entry, item) {
-            // Without `replayed` a result is its payment, which is written faster by itself.
+            // A result without `replayed` has the same JSON as its payment, which is written faster without flattening.
             Some(payment) => append_json(out, &payment),
             None => out.extend_from_slice(originals.of(item)),
         }
@@ -167,7 +167,7 @@ impl Originals {
         }
         let mut originals = Self::default();
         let Some((newest, _)) = wanted.last_key_value() else { return Some(originals) };
-        // Whoever answers may be a follower that is a moment behind.
+        // This node may be a follower that has not applied the newest entry yet.
         api.node.read_point(Consistency::Local, Some(*newest), deadline).await.ok()?;
         for (index, items) in wanted {
             let read = tokio::time::timeout_at(deadline.into(), api.node.queries().entry(index));

@@ -1,4 +1,4 @@
-//! What a capture, a void or a refund says in its body, which may be left out.
+//! The bodies of captures, voids and refunds, which may be left out.
 
 use quorapay_api::{ChangeAmount, Code, Nothing};
 use quorapay_core::domain::PaymentChangeKind;
@@ -18,7 +18,7 @@ impl RequestBody for Nothing {
     }
 }
 
-/// Which change a path asks for.
+/// The change that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChangeName {
     Capture,
@@ -26,7 +26,7 @@ pub(super) enum ChangeName {
     Refund,
 }
 
-/// Reads the body of a change; without one nothing is named.
+/// Reads the body of a change. Without a body no amount is named.
 pub(super) fn parse(name: ChangeName, body: &[u8]) -> Result<PaymentChangeKind, Problem> {
     let amount = || read_or_default::<ChangeAmount>(body).map(|body| body.amount);
     Ok(match name {

@@ -1,4 +1,4 @@
-//! `/v1/payments/{id}/capture`, `/void` and `/refund`: what is done to a payment after it was made.
+//! `/v1/payments/{id}/capture`, `/void` and `/refund`.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -19,7 +19,7 @@ use super::state::{Api, path_payment_id};
 use super::write_json::to_json;
 use super::{openapi, render, writes};
 
-/// Room for a payment and what was done to it.
+/// Capacity for a changed payment.
 const TYPICAL_CHANGE_BYTES: usize = 512;
 
 type PathId = Result<Path<String>, PathRejection>;

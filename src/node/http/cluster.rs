@@ -1,4 +1,4 @@
-//! `/v1/cluster`: who is there, and handing the leadership over.
+//! `/v1/cluster`: the nodes, and the transfer of leadership.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -24,7 +24,7 @@ impl RequestBody for LeadershipTransfer {
     }
 }
 
-/// Room for three nodes.
+/// Capacity for three nodes.
 const CLUSTER_BYTES: usize = 2_048;
 const NEW_LEADER_BYTES: usize = 64;
 
@@ -81,7 +81,7 @@ async fn transfer(State(api): State<Api>, request: Request) -> Response {
         Query::new(parts.uri.query()).finish()?;
         let deadline = request::deadline(&parts.headers)?;
         let body = request::body(&parts.headers, body, deadline).await?;
-        // Without a wish there is nothing to say, so there need not be a body.
+        // The body may be left out: then any node may lead.
         let LeadershipTransfer { to } = match body.is_empty() {
             true => LeadershipTransfer::default(),
             false => {

@@ -1,7 +1,7 @@
-//! Exports: all rows of a list, written while they travel, so that memory holds a few of them.
+//! Exports: all rows of a list, streamed, so that memory holds only some of them.
 //!
-//! A status cannot be taken back once it was sent. So an export that ends early breaks the connection off, and one that
-//! is whole says so in its last row.
+//! The status is sent before the rows. So an export that fails closes the connection, and the last row of a complete export
+//! says that it is complete.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -20,20 +20,20 @@ use super::render;
 use super::request::Query;
 use super::write_json::append_json;
 
-/// What an export looks like, whatever its rows are.
+/// The parameters of an export that do not depend on its rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Export {
     /// How rows are written.
     pub(super) format: ExportFormat,
     /// The names of the columns.
     pub(super) columns: &'static [&'static str],
-    /// Everything up to here is in it.
+    /// The end of the ledger as of which it is made.
     pub(super) as_of: LogIndex,
-    /// How long each stretch of rows may take. The whole takes as long as it takes.
+    /// The time limit for each chunk of rows. The whole has none.
     pub(super) timeout: Duration,
 }
 
-/// Takes out whether a list is to be exported as a whole.
+/// Takes out the format of an export, if one is wanted.
 pub(super) fn take_format(query: &mut Query<'_>) -> Result<Option<ExportFormat>, Problem> {
     query.parse(query::FORMAT, Code::InvalidFormat, "\"csv\" or \"ndjson\"", ExportFormat::parse)
 }
@@ -44,17 +44,17 @@ pub(super) fn json_row(out: &mut Vec<u8>, row: &impl Serialize) {
     out.push(b'\n');
 }
 
-/// Where an export stands between two stretches.
-struct Progress<S, W> {
+/// The state of an export between two chunks.
+struct ExportState<S, W> {
     pages: Pin<Box<S>>,
     write: W,
     rows: u64,
     begun: bool,
 }
 
-/// What an export came to before all of it was written. The caller sees the connection break off.
+/// Why an export failed. The caller sees the connection close.
 #[derive(Debug, thiserror::Error)]
-enum BrokenOff {
+enum ExportError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error("the next rows were not read in time")]
@@ -62,23 +62,23 @@ enum BrokenOff {
 }
 
 impl Export {
-    /// The answer. `write` writes one item of a page and says how many rows that were.
+    /// The answer. `write` writes one item of a page and returns the number of its rows.
     pub(super) fn answer<T, S, W>(self, answered: AsOf, pages: S, write: W) -> HttpAnswer
     where
         T: Send + 'static,
         S: Stream<Item = Result<Vec<T>, ReadError>> + Send + 'static,
         W: FnMut(&mut Vec<u8>, &T) -> u64 + Send + 'static,
     {
-        let progress = Progress { pages: Box::pin(pages), write, rows: 0, begun: false };
+        let progress = ExportState { pages: Box::pin(pages), write, rows: 0, begun: false };
         let chunks = stream::unfold(Some(progress), move |progress| async move { self.next_chunk(progress?).await });
         HttpAnswer::export(self.format, Body::from_stream(chunks), answered)
     }
 
-    /// The next stretch of the answer, and where it goes on unless that was the last one.
+    /// The next chunk of the answer, and the state after it unless that was the last one.
     async fn next_chunk<T, S, W>(
         self,
-        mut progress: Progress<S, W>,
-    ) -> Option<(Result<Bytes, BrokenOff>, Option<Progress<S, W>>)>
+        mut progress: ExportState<S, W>,
+    ) -> Option<(Result<Bytes, ExportError>, Option<ExportState<S, W>>)>
     where
         S: Stream<Item = Result<Vec<T>, ReadError>>,
         W: FnMut(&mut Vec<u8>, &T) -> u64,
@@ -87,14 +87,14 @@ impl Export {
         if !std::mem::replace(&mut progress.begun, true) && self.format == ExportFormat::Csv {
             render::row(&mut out, self.columns.iter().copied());
         }
-        // Stretches may be empty; the connection wants none of those.
+        // Pages may be empty, and an empty chunk must not be sent.
         while out.is_empty() || progress.rows == 0 {
             let page = tokio::time::timeout(self.timeout, progress.pages.next()).await;
-            let page = match page.map_err(|_| BrokenOff::TooSlow).map(|page| page.transpose().map_err(BrokenOff::from))
-            {
-                Ok(Ok(page)) => page,
-                Ok(Err(error)) | Err(error) => return Some((Err(error), None)),
-            };
+            let page =
+                match page.map_err(|_| ExportError::TooSlow).map(|page| page.transpose().map_err(ExportError::from)) {
+                    Ok(Ok(page)) => page,
+                    Ok(Err(error)) | Err(error) => return Some((Err(error), None)),
+                };
             let Some(items) = page else {
                 self.write_end(&mut out, progress.rows);
                 return Some((Ok(out.into()), None));

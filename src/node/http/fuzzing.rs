@@ -1,10 +1,10 @@
-//! Requests' bytes, for [`crate::fuzzing`].
+//! Fuzzes the readers of requests, for [`crate::fuzzing`].
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::batch_body::{BatchReader, Form};
+use super::batch_body::{BatchForm, BatchReader};
 use super::change_body::{self, ChangeName};
 use super::problem::Problem;
 use super::read::{Freshness, List};
@@ -16,7 +16,8 @@ use quorapay_api::limits::MAX_JSON_DEPTH;
 use quorapay_core::domain::{AccountId, BatchRequest, Capture, IdempotencyKey, OperationRequest, PaymentRequest};
 use quorapay_core::replication::Entry;
 
-/// The body of `POST /v1/payments`: what is read is what was written, and is read again from what it says.
+/// The body of `POST /v1/payments`: the request equals the JSON, and a request that is written again is read as the same
+/// request.
 pub(crate) fn payment_body(bytes: &[u8]) {
     let request = match payment_body::parse(bytes) {
         Ok(request) => request,
@@ -67,14 +68,14 @@ fn depth(value: &Value) -> usize {
     1 + inner.unwrap_or_default()
 }
 
-/// The body of `POST /v1/payments/batch`. The first byte says in which pieces it arrives, the second one in which form:
-/// the pieces make no difference, and lines are what the same payments are in an array.
+/// The body of `POST /v1/payments/batch`. The first byte is the size of the pieces in which it arrives, the second its form:
+/// the pieces make no difference, and lines are read as the same batch as an array.
 pub(crate) fn batch_body(bytes: &[u8]) {
     let [piece, form, body @ ..] = bytes else { return };
-    let form = if form % 2 == 0 { Form::Json } else { Form::Lines };
+    let form = if form % 2 == 0 { BatchForm::Json } else { BatchForm::Lines };
     let whole = read_batch(form, body.len(), body);
     let in_pieces = read_batch(form, usize::from(*piece), body);
-    assert_eq!(told(&in_pieces), told(&whole), "in pieces of {piece} bytes it is another batch");
+    assert_eq!(visible(&in_pieces), visible(&whole), "in pieces of {piece} bytes it is another batch");
     let Ok(batch) = whole else { return };
     let items: Vec<String> = batch
         .items
@@ -87,19 +88,19 @@ pub(crate) fn batch_body(bytes: &[u8]) {
             body.to_string()
         })
         .collect();
-    let array = read_batch(Form::Json, usize::MAX, format!("[{}]", items.join(",")).as_bytes()).expect("an array");
-    let lines = read_batch(Form::Lines, usize::MAX, items.join("\n").as_bytes()).expect("lines");
+    let array = read_batch(BatchForm::Json, usize::MAX, format!("[{}]", items.join(",")).as_bytes()).expect("an array");
+    let lines = read_batch(BatchForm::Lines, usize::MAX, items.join("\n").as_bytes()).expect("lines");
     assert_eq!((&array.items, &lines.items), (&batch.items, &batch.items));
 }
 
-fn read_batch(form: Form, piece: usize, body: &[u8]) -> Result<BatchRequest, Problem> {
+fn read_batch(form: BatchForm, piece: usize, body: &[u8]) -> Result<BatchRequest, Problem> {
     let mut reader = BatchReader::new(form, None);
     body.chunks(piece.max(1)).try_for_each(|piece| reader.feed(piece))?;
     reader.finish(&IdempotencyKey::parse("batch").expect("valid"))
 }
 
-/// What a caller would see of it.
-fn told(result: &Result<BatchRequest, Problem>) -> Result<&BatchRequest, (&'static str, Option<&str>)> {
+/// What a caller sees of it.
+fn visible(result: &Result<BatchRequest, Problem>) -> Result<&BatchRequest, (&'static str, Option<&str>)> {
     result.as_ref().map_err(|problem| (problem.code(), problem.field_name()))
 }
 
@@ -132,7 +133,7 @@ pub(crate) fn compatible_body(bytes: &[u8]) {
     compat::fuzzing::bodies(bytes);
 }
 
-/// A query: every reader of one takes it or refuses it by name.
+/// A query: every reader accepts it or names the wrong parameter.
 pub(crate) fn query(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let query = || Query::new(Some(text));
@@ -154,7 +155,7 @@ pub(crate) fn query(bytes: &[u8]) {
     }
 }
 
-/// A cursor that is taken is one that could have been given.
+/// A cursor that is accepted is one that a node could have issued.
 fn cursor(list: List, query: &mut Query<'_>) -> Result<(), Problem> {
     let Some(place) = list.take_before(query)? else { return Ok(()) };
     let text = format!("cursor={}", list.cursor_before(place));

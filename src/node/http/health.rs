@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`: for those who run the node.
+//! `/livez`, `/readyz` and `/metrics`.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -19,7 +19,7 @@ use super::{openapi, render};
 
 const ALIVE_BYTES: usize = 64;
 const READY_BYTES: usize = 160;
-/// Room for the metrics of a dozen routes.
+/// Capacity for the metrics of a dozen routes.
 const NUMBERS_BYTES: usize = 4_096;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -56,8 +56,8 @@ async fn readyz(State(api): State<Api>, _request: Request) -> Response {
     api.answer(Route::Readyz, async { readiness(&api.node.status()) }).await
 }
 
-/// Able to serve: a write or a linearizable read sent to this node now would be answered. ZooKeeper is shown and does
-/// not count: without it elections stop, payments do not.
+/// Whether a write or a linearizable read sent to this node now would be answered. A lost ZooKeeper session is shown but
+/// does not matter: without ZooKeeper elections stop, payments do not.
 pub(super) fn readiness(status: &NodeStatus) -> Result<HttpAnswer, Problem> {
     let zookeeper = if status.zookeeper_connected { "connected" } else { "disconnected" };
     let reasons = obstacles(status);
@@ -119,7 +119,7 @@ fn obstacles(status: &NodeStatus) -> Vec<&'static str> {
 async fn metrics(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::Metrics, async {
         let (parts, _) = request.into_parts();
-        // Other parameters are the scraper's own business.
+        // Scrapers may add parameters of their own.
         let format = Query::new(parts.uri.query()).parse(
             query::FORMAT,
             Code::InvalidFormat,

@@ -1,4 +1,4 @@
-//! `/v1/payments/by-key`: what became of an idempotency key, and seeing to it that nothing ever applies under it.
+//! `/v1/payments/by-key`: what an idempotency key was used for, and fences.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -19,7 +19,7 @@ use super::state::{Api, path_text};
 use super::write_json::to_json;
 use super::{openapi, render, request, writes};
 
-/// Room for what a key was used for, with a payment.
+/// Capacity for a look-up with a payment.
 const TYPICAL_LOOKUP_BYTES: usize = 512;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -67,9 +67,9 @@ async fn fence(State(api): State<Api>, key: Result<Path<String>, PathRejection>,
         let key = path_key(key)?;
         Query::new(parts.uri.query()).finish()?;
         let deadline = request::deadline(&parts.headers)?;
-        let write = writes::Write { deadline, key: key.clone() };
+        let write = writes::PendingWrite { deadline, key: key.clone() };
         let committed = write.submit(&api, OperationRequest::KeyFence).await?;
-        // If something has applied under the key already, that is its entry.
+        // If something was applied under the key before, this is its entry.
         let body = to_json(&render::lookup(&committed.entry, &key), TYPICAL_LOOKUP_BYTES);
         Ok(HttpAnswer::json(StatusCode::OK, body, AsOf::of_write(&committed)))
     })

@@ -1,4 +1,4 @@
-//! `/v1/ledger`: the raw entries with their hashes, by pages or as a whole, for those who check the history themselves.
+//! `/v1/ledger`: the raw entries with their hashes, by pages or as an export.
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
@@ -54,7 +54,7 @@ async fn entries(State(api): State<Api>, request: Request) -> Response {
             true => read.fetch(api.node.queries().entries(from, read.applied_index(), limit)).await?,
             false => Vec::new(),
         };
-        // A reader that has all of it asks again from the same place, when it likes.
+        // At the end of the ledger the next page begins at the same index.
         let next_index = entries.last().map_or(from, |last| last.index.next());
         let entries = entries.iter().map(|entry| render::ledger_entry(entry)).collect();
         Ok(read.answer(&LedgerPage { entries, next_index }))

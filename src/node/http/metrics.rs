@@ -1,6 +1,6 @@
-//! What the node shows to Prometheus: its state, read when asked, and counts of requests.
+//! Prometheus metrics: the node's state, read at each scrape, and counts of requests.
 //!
-//! Requests are counted in atomics found by position, never by looking a label up.
+//! Requests are counted in atomics that are found by position, without a look-up of labels.
 
 #[cfg(test)]
 pub(super) mod golden;
@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 
 use crate::runtime::{BankSummary, NodeHandle, NodeStatus, Role};
 
-/// Every way into the API, as the label `route` names it.
+/// The routes of the API, as the label `route` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     PaymentCreate,
@@ -90,7 +90,7 @@ const ROUTES: [(Route, &str); 30] = [
     (Route::Unmatched, "unmatched"),
 ];
 
-/// Every status that this API answers with. The last one stands for any other.
+/// Every status that this API answers with. The last one is for any other.
 const STATUSES: [u16; 14] = [200, 201, 400, 404, 405, 408, 409, 413, 415, 422, 503, 504, 500, 0];
 
 /// Upper bounds of the latency buckets in microseconds: from below one caller's median to the longest deadline.
@@ -203,7 +203,7 @@ fn whole(count: u64) -> f64 {
     count as f64
 }
 
-/// Shows a node's state as of the moment of asking.
+/// Shows a node's state at the time of the scrape.
 struct NodeState(NodeHandle);
 
 impl fmt::Debug for NodeState {
@@ -218,7 +218,7 @@ impl Collector for NodeState {
     }
 }
 
-/// Shows what the bank holds altogether, as of the last time that it was asked.
+/// Shows the bank's sums as of the latest scrape.
 #[derive(Debug, Default)]
 struct Bank(Mutex<BankSummary>);
 
@@ -230,7 +230,7 @@ impl Collector for Bank {
         let help = "Sum over all accounts in minor units: anything but 0 is damage";
         let mut sums = encoder.encode_descriptor("ledger_sum", help, None, MetricType::Gauge)?;
         for (currency, sum) in &summary.sums {
-            // What is beyond the range is shown at its end: it is no less wrong there.
+            // A sum outside of 64 bits is shown as the nearest value: both mean that the ledger is damaged.
             let sum = i64::try_from(*sum).unwrap_or(if *sum < 0 { i64::MIN } else { i64::MAX });
             ConstGauge::new(sum).encode(sums.encode_family(&[("currency", currency.code())])?)?;
         }
@@ -238,7 +238,7 @@ impl Collector for Bank {
     }
 }
 
-/// What a node says of itself in numbers: name, meaning and value.
+/// A node's gauges: name, help text and value.
 fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, u64); 10] {
     [
         ("epoch", "Epoch that this node leads or follows", status.epoch.0),
@@ -302,7 +302,7 @@ fn encode_followers(status: &NodeStatus, encoder: &mut DescriptorEncoder<'_>) ->
     Ok(())
 }
 
-/// The API's part of the metrics, and the registry with everybody's.
+/// The API's metrics, and the registry with those of all layers.
 #[derive(Clone, Debug)]
 pub(super) struct ApiMetrics {
     registry: Arc<Registry>,
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn every_route_stands_at_its_own_position() {
+    fn every_route_is_at_its_own_position() {
         for (at, (route, _)) in ROUTES.iter().enumerate() {
             assert_eq!(*route as usize, at);
         }

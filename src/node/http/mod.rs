@@ -1,7 +1,7 @@
 //! HTTP for clients, version 1.
 //!
 //! ```text
-//! state          what every handler holds; from what it comes to, to a response
+//! state          the state of all handlers; makes a response of a handler's result
 //! payments       /v1/payments                      payment_body  its body
 //! changes        /v1/payments/{id}/capture, …      change_body   their bodies
 //! batches        /v1/payments/batch                batch_body    its body, read while it arrives
@@ -19,15 +19,15 @@
 //! export         lists as a whole, streamed
 //! render         entries as types of the contract and as CSV
 //! request        deadline, key, content type, body and query of a request
-//! read_json      bodies of requests, with a name for whatever is wrong in them
+//! read_json      JSON bodies, with an error that names the wrong field
 //! problem        errors as problems
 //! answer         status, body and headers of an answer
 //! write_json     types of the contract as bytes
 //! ```
 //!
 //! Each uses only those below it. Handlers parse a request into the domain's types, hand it to the node and answer with
-//! types of `quorapay-api`. They know no SQL, no peers and no protocol; every error that leaves here is a
-//! `problem::Problem`, and every answer says which node gave it and as of where.
+//! types of `quorapay-api`. They know no SQL, no peers and no protocol; every error is a `problem::Problem`, and
+//! the headers of every answer name the node and the index that it is as of.
 //!
 //! `POST /v1/payments` is the hot path: no layers that box futures, no tracing span and no label lookups per request.
 

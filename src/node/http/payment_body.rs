@@ -1,4 +1,4 @@
-//! A payment in a request: what no field's type says is checked here, and it becomes the domain's request.
+//! A payment in a request: checks that involve several fields, and the conversion to the domain's request.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -38,7 +38,7 @@ pub(super) fn parse_item(body: &[u8]) -> Result<BatchItem, Problem> {
     Ok(BatchItem { key, request: into_request(payment)? })
 }
 
-/// Checks what concerns several fields, and what no field's type says.
+/// Checks what the types of the fields cannot, and converts the payment.
 fn into_request(payment: NewPayment) -> Result<PaymentRequest, Problem> {
     let NewPayment { from, to, amount, currency, capture, expires_in, order, description, metadata, .. } = payment;
     if from == to {

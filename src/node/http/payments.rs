@@ -1,4 +1,4 @@
-//! `/v1/payments`: make a payment, read one with what became of it, and list them.
+//! `/v1/payments`: make a payment, read one with its history, and list them.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -24,7 +24,7 @@ use super::state::{Api, path_payment_id};
 use super::write_json::to_json;
 use super::{openapi, payment_body, render, request, writes};
 
-/// Room for a step of a payment's history.
+/// Capacity for a step of a payment's history.
 const HISTORY_STEP_BYTES: usize = 256;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -59,7 +59,7 @@ async fn make_payment(api: &Api, request: Request) -> Result<HttpAnswer, Problem
     Ok(created(&committed, &key))
 }
 
-/// The answer to a payment. Under its key it may have been one of a batch.
+/// The answer to a payment. The payment under the key may be one of a batch.
 pub(super) fn created(committed: &CommittedWrite, key: &IdempotencyKey) -> HttpAnswer {
     let decided = render::decided_under(&committed.entry, key)
         .expect("a payment's key and fingerprint lead to that payment's entry");
@@ -94,7 +94,7 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
         let known = index > LogIndex(0) && index <= read.applied_index();
         let record = if known { read.fetch(api.node.queries().payment(id, read.applied_index())).await? } else { None };
         let found = record.as_ref().and_then(|record| Some((record, render::payment_now(record)?)));
-        // An id of another history may have an index that this ledger has too: the whole id must agree.
+        // An id from another history may contain an index that this ledger has too, so the whole id must match.
         let Some((record, (decided, payment))) = found.filter(|(_, (_, payment))| payment.id == id) else {
             let code = Code::Bank(Rejection::PaymentNotFound);
             return Err(read.not_found(code, format!("there is no payment {id}")));
@@ -160,12 +160,12 @@ fn statuses() -> String {
     format!("one of {}", names.join(", "))
 }
 
-/// Takes the currency out that a list is limited to.
+/// Takes out the currency of a list.
 pub(super) fn take_currency(query: &mut Query<'_>) -> Result<Option<Currency>, Problem> {
     query.parse(query::CURRENCY, Code::InvalidCurrency, "an ISO 4217 code", |text| Currency::parse(text).ok())
 }
 
-/// Takes a bound of a list's stretch of time out.
+/// Takes out one end of a list's interval of time.
 pub(super) fn take_moment(query: &mut Query<'_>, name: &'static str) -> Result<Option<Timestamp>, Problem> {
     let wanted = "a moment in RFC 3339, such as 2026-01-31T12:00:00Z";
     query.parse(name, Code::InvalidTime, wanted, |text| Rfc3339::parse(text).map(|moment| moment.0))

@@ -16,13 +16,14 @@ use super::write_json::{close_last_list, open_last_list, to_json};
 /// Seconds after which a caller may try again when a queue was full.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// Room for a problem without a payment in it.
+/// Capacity for a problem without a payment.
 const TYPICAL_PROBLEM_BYTES: usize = 256;
 
-/// What is left as it is in a key that becomes a segment of a path. A dot is not: a segment may not be `.` or `..`.
+/// The characters that are percent-encoded in a key that becomes a path segment. A dot is one of them, because a segment
+/// must not be `.` or `..`.
 const KEY_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// An error on its way to a caller. Boxed, because every handler returns one and hardly any request makes one.
+/// An error for a caller. Boxed, because every handler's result has room for one and few requests make one.
 #[derive(Debug)]
 pub(super) struct Problem(Box<Details>);
 
@@ -111,7 +112,7 @@ impl Problem {
         self.0.status
     }
 
-    /// A write without a committed entry.
+    /// The problem of a write without a committed entry.
     pub(super) fn from_submit(error: SubmitError, key: &IdempotencyKey) -> Self {
         let detail = error.to_string();
         match error {
@@ -130,7 +131,7 @@ impl Problem {
         }
     }
 
-    /// A queue or a budget of this node is used up for now.
+    /// A queue of this node is full.
     pub(super) fn overloaded() -> Self {
         let mut problem =
             Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, "the node's queue is full").retryable();
@@ -142,7 +143,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::NoLeader, detail).retryable()
     }
 
-    /// A read that took longer than the caller would wait.
+    /// A read did not end within the caller's deadline.
     pub(super) fn deadline_exceeded() -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded, "the read did not end within the deadline")
             .retryable()
@@ -154,14 +155,14 @@ impl Problem {
         HttpAnswer::problem(status, to_json(&body, TYPICAL_PROBLEM_BYTES), as_of, retry_after)
     }
 
-    /// The answer to a refusal with the payment that it is about, which takes about so many bytes.
+    /// The answer to a refusal, with the payment. `payment_bytes` is about how many bytes the payment takes.
     pub(super) fn answer_with_payment(self, payment: ProblemPayment<'_>, payment_bytes: usize) -> HttpAnswer {
         let Details { status, body, retry_after, as_of } = *self.0;
         let body = quorapay_api::Problem { payment: Some(Box::new(payment)), ..body };
         HttpAnswer::problem(status, to_json(&body, TYPICAL_PROBLEM_BYTES + payment_bytes), as_of, retry_after)
     }
 
-    /// The answer to a refused batch with its results, which are JSON already.
+    /// The answer to a refused batch. `results` are JSON objects with commas between them.
     pub(super) fn answer_with_results(mut self, results: &[u8]) -> HttpAnswer {
         self.0.body.results = Some(Vec::new());
         let Details { status, body, retry_after, as_of } = *self.0;
@@ -172,7 +173,7 @@ impl Problem {
         HttpAnswer::problem(status, json, as_of, retry_after)
     }
 
-    /// The problem in the shape of the earlier systems: `{error}`, and what helps a caller to go on.
+    /// The problem in the shape of the earlier systems, `{error}`.
     pub(super) fn into_plain_answer(self) -> HttpAnswer {
         let Details { status, body, retry_after, as_of } = *self.0;
         let quorapay_api::Problem { detail, by_key_url, wanted_index, applied_index, .. } = body;
@@ -181,7 +182,7 @@ impl Problem {
     }
 }
 
-/// Where a caller learns what became of a key.
+/// The URL of a key's look-up.
 fn by_key_url(key: &IdempotencyKey) -> String {
     format!("/v1/payments/by-key/{}", utf8_percent_encode(key.as_str(), KEY_SEGMENT))
 }

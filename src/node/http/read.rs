@@ -1,4 +1,4 @@
-//! What reads share: how fresh they must be, how long they may take, and where a list goes on.
+//! What reads share: consistency, deadline and cursors.
 
 use std::time::Instant;
 
@@ -14,10 +14,10 @@ use super::problem::Problem;
 use super::request::{self, Query};
 use super::write_json::to_json;
 
-/// Room for an answer with a few items.
+/// Capacity for an answer with a few items.
 const TYPICAL_ANSWER_BYTES: usize = 512;
 
-/// A read that may be answered: everything up to its point is applied here.
+/// A read that can be answered: everything up to its read point is applied here.
 pub(super) struct Read<'a> {
     node: &'a NodeHandle,
     point: ReadPoint,
@@ -46,7 +46,7 @@ impl Freshness {
 }
 
 impl<'a> Read<'a> {
-    /// Waits until the read may be answered. The query must hold nothing but its freshness by now.
+    /// Waits until the read can be answered. All other parameters must have been taken out of the query.
     pub(super) async fn begin(
         node: &'a NodeHandle,
         headers: &HeaderMap,
@@ -59,12 +59,12 @@ impl<'a> Read<'a> {
         Ok(Self { node, point, deadline })
     }
 
-    /// Everything up to here may be shown.
+    /// Everything up to this index is shown.
     pub(super) fn applied_index(&self) -> LogIndex {
         self.point.applied_index
     }
 
-    /// Waits for a part of the answer, no longer than the caller does.
+    /// Waits for a part of the answer, within the caller's deadline.
     pub(super) async fn fetch<T, E: Into<Problem>>(
         &self,
         part: impl Future<Output = Result<T, E>>,
@@ -85,18 +85,18 @@ impl<'a> Read<'a> {
         HttpAnswer::json(StatusCode::OK, to_json(answer, capacity), self.as_of())
     }
 
-    /// As of where the read is answered.
+    /// The read point, for the headers.
     pub(super) fn as_of(&self) -> AsOf {
         AsOf::of_read(&self.point, self.node.status().leader.clone())
     }
 
-    /// The answer that there is no such thing, as of the read's point.
+    /// A 404 as of the read point.
     pub(super) fn not_found(&self, code: Code, detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, code, detail).as_of(self.as_of())
     }
 }
 
-/// Which list a cursor belongs to, so that one list's cursor is not taken by another.
+/// The list that a cursor belongs to. A cursor of another list is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     /// Payments.
@@ -116,35 +116,35 @@ impl List {
         }
     }
 
-    /// The cursor for a list that goes on at `place`.
-    pub(super) fn cursor(self, place: &str) -> String {
-        format!("{}{}", self.tag(), hex::encode(place))
+    /// The cursor of a list that continues at `position`.
+    pub(super) fn cursor(self, position: &str) -> String {
+        format!("{}{}", self.tag(), hex::encode(position))
     }
 
-    /// Takes the cursor out of a query and reads the place in it.
+    /// Takes the cursor out of a query and parses the position in it.
     pub(super) fn take_cursor<T>(
         self,
         query: &mut Query<'_>,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
         let wanted = "the next_cursor of an earlier page of this list";
-        query.parse(query::CURSOR, Code::InvalidCursor, wanted, |text| parse(&self.place(text)?))
+        query.parse(query::CURSOR, Code::InvalidCursor, wanted, |text| parse(&self.position(text)?))
     }
 
-    /// The cursor for a list that goes down the ledger.
+    /// The cursor of a list in descending order of the ledger.
     pub(super) fn cursor_before(self, cursor: Cursor) -> String {
         self.cursor(&format!("{}.{}", cursor.index, cursor.item))
     }
 
-    /// Takes out the cursor of a list that goes down the ledger.
+    /// Takes out the cursor of a list in descending order of the ledger.
     pub(super) fn take_before(self, query: &mut Query<'_>) -> Result<Option<Cursor>, Problem> {
-        self.take_cursor(query, |place| {
-            let (index, item) = place.split_once('.')?;
+        self.take_cursor(query, |position| {
+            let (index, item) = position.split_once('.')?;
             Some(Cursor { index: LogIndex(index.parse().ok()?), item: item.parse().ok()? })
         })
     }
 
-    fn place(self, cursor: &str) -> Option<String> {
+    fn position(self, cursor: &str) -> Option<String> {
         String::from_utf8(hex::decode(cursor.strip_prefix(self.tag())?).ok()?).ok()
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies of requests: read into the types of the contract, with a name for whatever is wrong in them.
+//! JSON bodies of requests, with errors that name the wrong field.
 
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -9,8 +9,8 @@ use quorapay_api::limits::MAX_JSON_DEPTH;
 
 /// A body of a request, one JSON object.
 pub(super) trait RequestBody: DeserializeOwned {
-    /// The code for a field whose value is of the wrong type or out of its range. Of a field within another one, the
-    /// outer one is asked for.
+    /// The code for a field whose value has the wrong type or is out of range. For a nested field this is called with the
+    /// outermost one.
     fn code_of(field: &str) -> Code;
 }
 
@@ -22,11 +22,11 @@ pub(super) fn read_object<T: RequestBody>(body: &[u8]) -> Result<T, Problem> {
         let detail = format!("the body is nested more than {MAX_JSON_DEPTH} levels deep");
         return Err(Problem::bad_request(Code::JsonTooDeep, detail));
     }
-    // A derived reader would take an array for the object's fields in order.
+    // A derived reader accepts an array in place of the object.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(Problem::bad_request(Code::InvalidJson, "the body must be a JSON object"));
     }
-    // Fields that nobody reads would be skipped over whatever their bytes are.
+    // The parser does not check the encoding of fields that it ignores.
     let text = std::str::from_utf8(body)
         .map_err(|_| Problem::bad_request(Code::InvalidJson, "the body is no JSON: it is not UTF-8 throughout"))?;
     serde_json::from_str(text).map_err(|error| explain::<T>(body, &error))
@@ -61,7 +61,7 @@ fn nesting(body: &[u8]) -> usize {
 fn explain<T: RequestBody>(body: &[u8], first: &serde_json::Error) -> Problem {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let Err(tracked) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
-        // The object itself is fine, so something follows it.
+        // The object itself is valid, so something follows it.
         return Problem::bad_request(Code::InvalidJson, format!("the body is no JSON: {first}"));
     };
     let path = tracked.path().to_string();
@@ -79,14 +79,14 @@ fn explain<T: RequestBody>(body: &[u8], first: &serde_json::Error) -> Problem {
     Problem::bad_request(Code::InvalidJson, format!("the body is no JSON: {error}"))
 }
 
-/// `serde_json` appends the place, which says nothing once the field is named.
+/// Removes the position that `serde_json` appends: the field is named instead.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     text.strip_suffix(&place).map_or_else(|| text.clone(), str::to_owned)
 }
 
-/// Errors about the presence of a field carry its name in backticks.
+/// Errors about the presence of a field contain its name in backticks.
 fn structural(message: &str) -> Option<(Code, &str)> {
     const KINDS: [(&str, Code); 3] = [
         ("unknown field `", Code::UnknownField),

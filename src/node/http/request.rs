@@ -40,7 +40,7 @@ pub(super) fn timeout(given: &HeaderMap) -> Result<Duration, Problem> {
     }
 }
 
-/// The caller's name for the write.
+/// The idempotency key of a write.
 pub(super) fn idempotency_key(given: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     let name = headers::IDEMPOTENCY_KEY.name;
     let mut values = given.get_all(headers::IDEMPOTENCY_KEY.lower).iter();
@@ -56,7 +56,7 @@ pub(super) fn idempotency_key(given: &HeaderMap) -> Result<IdempotencyKey, Probl
     IdempotencyKey::parse(text).map_err(|error| invalid(error.to_string()))
 }
 
-/// Refuses a body that is not said to be JSON.
+/// Refuses a body whose content type is not JSON.
 pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     match media_type(headers) {
         Some(MediaType::Json) => Ok(()),
@@ -64,7 +64,7 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// What a body is said to be.
+/// The content types of bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MediaType {
     Json,
@@ -72,7 +72,7 @@ pub(super) enum MediaType {
     Ndjson,
 }
 
-/// What the body is said to be, if that is known here.
+/// The body's content type, if it is one of these.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())?;
     let essence = value.split(';').next().unwrap_or_default().trim();
@@ -86,7 +86,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     }
 }
 
-/// The refusal of a body that is said to be something else.
+/// The problem of a body with another content type.
 pub(super) fn unsupported_media_type(wanted: &str) -> Problem {
     let detail = format!("the body must be sent with content-type {wanted}");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::UnsupportedMediaType, detail).field("Content-Type")
@@ -103,8 +103,8 @@ pub(super) async fn body(headers: &HeaderMap, body: Body, deadline: Instant) -> 
     }
 }
 
-/// Hands the body over piece by piece, in bounded time, and only up to `limit` bytes. Once a piece is refused the rest
-/// is read and dropped: a caller that is still sending would not see the answer.
+/// Passes the body on piece by piece, in bounded time and only up to `limit` bytes. After a piece is refused the rest is
+/// read and dropped, because a caller that is still sending would not see the answer.
 pub(super) async fn body_in_pieces(
     headers: &HeaderMap,
     body: Body,
@@ -136,7 +136,7 @@ pub(super) async fn body_in_pieces(
     }
 }
 
-/// A body that says that it is too long is refused unread.
+/// Refuses a body unread if its announced length is too large.
 fn check_announced(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(whole_number);
     if announced.is_some_and(|bytes| bytes > limit as u64) { Err(too_large(limit)) } else { Ok(()) }
@@ -165,7 +165,7 @@ fn whole_number(text: &str) -> Option<u64> {
     if digits { text.parse().ok() } else { None }
 }
 
-/// A request's query, whose parameters are taken out one by one; what is left at the end is refused by name.
+/// A request's query. Its parameters are taken out one by one, and one that is left is refused by name.
 #[derive(Debug)]
 pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
@@ -188,7 +188,7 @@ impl<'a> Query<'a> {
         Ok(Some(value))
     }
 
-    /// Takes a parameter out and reads it; `wanted` says what it should have been.
+    /// Takes a parameter out and parses it; `wanted` describes valid values.
     pub(super) fn parse<T>(
         &mut self,
         name: &'static str,
@@ -215,7 +215,7 @@ impl<'a> Query<'a> {
         self.limit_or(DEFAULT_PAGE_ITEMS)
     }
 
-    /// Takes the page's size out, of a list with a default of its own.
+    /// Takes the page's size out, for a list with another default.
     pub(super) fn limit_or(&mut self, default: usize) -> Result<usize, Problem> {
         let wanted = format!("a whole number from 1 to {MAX_PAGE_ITEMS}");
         let parse = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_PAGE_ITEMS).contains(limit));

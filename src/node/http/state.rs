@@ -1,4 +1,4 @@
-//! What every handler holds, and how what it comes to becomes a response.
+//! The state of all handlers, and responses from their results.
 
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
@@ -19,19 +19,19 @@ use super::answer::{AsOf, HttpAnswer, NodeName};
 use super::metrics::{ApiMetrics, Route};
 use super::problem::Problem;
 
-/// A batch may take some 16 MiB on its way in, as much again as payments, and once more in the ledger.
+/// A batch takes up to 16 MiB as a body, the same again as payments, and the same again as an answer.
 const MAX_CONCURRENT_BATCHES: usize = 8;
 
-/// What every handler holds: one count to clone for each request.
+/// The state of all handlers. Cloning it for a request only increments a counter.
 #[derive(Clone)]
 pub(super) struct Api(Arc<ApiState>);
 
-/// What handlers share.
+/// What the handlers share.
 pub(super) struct ApiState {
     pub(super) node: NodeHandle,
     name: NodeName,
     pub(super) metrics: ApiMetrics,
-    /// Batches that this node works on at the same time.
+    /// Limits the batches that are processed at the same time.
     pub(super) batches: Semaphore,
     /// The OpenAPI description, made when it is first asked for.
     pub(super) description: &'static LazyLock<Bytes>,
@@ -57,7 +57,7 @@ impl Api {
         Self(Arc::new(ApiState { node, name, metrics, batches, description }))
     }
 
-    /// Turns what a handler comes to into a response, with the headers of every answer, and counts it.
+    /// Makes a response of a handler's result, with the headers of every answer, and counts it.
     pub(super) async fn answer(
         &self,
         route: Route,

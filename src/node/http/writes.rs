@@ -1,4 +1,4 @@
-//! What writes share: a key, a deadline, and the way to a committed entry.
+//! What writes share: key, deadline, and submission to the node.
 
 use std::time::Instant;
 
@@ -15,25 +15,25 @@ use super::problem::Problem;
 use super::request;
 use super::state::Api;
 
-/// A write whose body is still to be read.
-pub(super) struct Write {
+/// A write that is not submitted yet.
+pub(super) struct PendingWrite {
     /// When the caller stops waiting.
     pub(super) deadline: Instant,
-    /// The caller's name for it.
+    /// The idempotency key.
     pub(super) key: IdempotencyKey,
 }
 
-/// Checks everything about a write with a JSON body that is not in that body.
-pub(super) fn begin(parts: &Parts) -> Result<Write, Problem> {
+/// Checks everything about a write with a JSON body except the body.
+pub(super) fn begin(parts: &Parts) -> Result<PendingWrite, Problem> {
     request::Query::new(parts.uri.query()).finish()?;
     request::require_json(&parts.headers)?;
-    Write::of(parts)
+    PendingWrite::of(parts)
 }
 
-/// Reads a write whose body may be left out, and then needs no content type.
-pub(super) async fn begin_with_optional_body(parts: &Parts, body: Body) -> Result<(Write, Bytes), Problem> {
+/// Reads a write whose body may be left out. Without a body no content type is needed.
+pub(super) async fn begin_with_optional_body(parts: &Parts, body: Body) -> Result<(PendingWrite, Bytes), Problem> {
     request::Query::new(parts.uri.query()).finish()?;
-    let write = Write::of(parts)?;
+    let write = PendingWrite::of(parts)?;
     let body = request::body(&parts.headers, body, write.deadline).await?;
     if !body.is_empty() {
         request::require_json(&parts.headers)?;
@@ -41,7 +41,7 @@ pub(super) async fn begin_with_optional_body(parts: &Parts, body: Body) -> Resul
     Ok((write, body))
 }
 
-impl Write {
+impl PendingWrite {
     /// Takes key and deadline from the headers.
     pub(super) fn of(parts: &Parts) -> Result<Self, Problem> {
         let key = request::idempotency_key(&parts.headers)?;
@@ -49,7 +49,7 @@ impl Write {
         Ok(Self { deadline, key })
     }
 
-    /// Hands the write to the node and waits for its entry.
+    /// Submits the write to the node and waits for its entry.
     pub(super) async fn submit(self, api: &Api, request: OperationRequest) -> Result<CommittedWrite, Problem> {
         let proposal = Proposal { key: self.key.clone(), request };
         let submitted = api.node.submit(proposal, self.deadline).await;
@@ -57,7 +57,7 @@ impl Write {
     }
 }
 
-/// The answer to a write that the bank refused: as permanent as a success.
+/// The problem of a write that the bank refused. It is as permanent as a success.
 pub(super) fn refused(committed: &CommittedWrite, rejection: Rejection) -> Problem {
     let status = match rejection {
         Rejection::PaymentNotFound => StatusCode::NOT_FOUND,

@@ -26,13 +26,13 @@ pub(super) enum AmountError {
 }
 
 /// Reads an amount from a JSON value as it was written. Zeros after the last decimal of the currency change nothing, and
-/// an exponent is taken at its word: `150.750` and `1.5075e2` are both 150.75.
+/// exponents are evaluated: `150.750` and `1.5075e2` are both 150.75.
 pub(super) fn read(json: &str, currency: Currency) -> Result<MinorUnits, AmountError> {
     let (mantissa, exponent) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
     let (sign, unsigned) = mantissa.strip_prefix('-').map_or(("", mantissa), |unsigned| ("-", unsigned));
     let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    // Everything else about a number's form the JSON parser has seen to.
+    // The JSON parser has checked everything else about a number's form.
     if whole.is_empty() || !is_digits(whole) || !is_digits(decimals) {
         return Err(AmountError::NotANumber);
     }
@@ -42,7 +42,7 @@ pub(super) fn read(json: &str, currency: Currency) -> Result<MinorUnits, AmountE
         return Err(AmountError::NotPositive);
     }
     let trailing_zeros = digits.len() - digits.trim_end_matches('0').len();
-    // An exponent beyond any number of bytes that a body may have is as good as the largest one.
+    // An exponent outside of 64 bits has the same result as the largest or smallest one.
     let exponent = exponent.parse::<i64>().unwrap_or(if exponent.starts_with('-') { i64::MIN } else { i64::MAX });
     let shift = exponent
         .saturating_add(i64::from(currency.exponent()))

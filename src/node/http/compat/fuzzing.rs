@@ -1,4 +1,4 @@
-//! Requests' bytes of the earlier systems, for [`crate::fuzzing`].
+//! Fuzzes the bodies of the earlier systems, for [`crate::fuzzing`].
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,8 +7,8 @@ use super::super::problem::Problem;
 use super::{syncpay, transfer};
 use quorapay_core::domain::PaymentRequest;
 
-/// The bodies of `POST /payment` and `POST /transfer`: an amount is what its digits say, and what is read is read again
-/// from what it says.
+/// The bodies of `POST /payment` and `POST /transfer`: the amount equals its digits, and a request that is written again
+/// is read as the same request.
 pub(in crate::http) fn bodies(bytes: &[u8]) {
     match syncpay::parse(bytes) {
         Err(problem) => refused(problem),
@@ -30,7 +30,7 @@ pub(in crate::http) fn bodies(bytes: &[u8]) {
     }
 }
 
-/// The amount is the number in the body, by another way of reading it, as far as that is exact.
+/// Compares the amount with the number in the body as a float, as far as floats are exact.
 fn says(bytes: &[u8], request: &PaymentRequest) {
     let Said { amount: given } = serde_json::from_slice(bytes).expect("what is read as a payment has an amount");
     let units = request.amount.get();

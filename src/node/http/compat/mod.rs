@@ -9,8 +9,8 @@
 //! amount    amounts as decimal numbers
 //! ```
 //!
-//! They are other shapes for the same ledger. Nothing is decided here: requests become the payments that version 1 makes,
-//! and answers are rendered from the same entries. Errors have those systems' shape, `{error}`.
+//! They show the same ledger in other shapes. Nothing is decided here: requests become payments of version 1, and answers
+//! are rendered from the same entries. Errors have the shape of those systems, `{error}`.
 
 mod amount;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -31,7 +31,7 @@ use shared::Compatible;
 
 use super::state::Api;
 
-/// All routes of the earlier systems. Their state is their own, so that version 1 carries nothing of it.
+/// All routes of the earlier systems. They have a state of their own, so that version 1 does not depend on it.
 pub(super) fn router(api: Api, settings: Map<String, Value>, chaos_mode: bool) -> Router<Api> {
     let (routes, _) = routes().split_for_parts();
     routes.with_state(Compatible::new(api, settings, chaos_mode))

@@ -1,4 +1,4 @@
-//! What SyncPay's nodes say of themselves: `/health`, `/status`, `/ping` and `/config`.
+//! SyncPay's `/health`, `/status`, `/ping` and `/config`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use super::super::{openapi, render, request};
 use super::shared::Compatible;
 
 const HEALTH_BYTES: usize = 160;
-/// Room for three nodes.
+/// Capacity for three nodes.
 const STATUS_BYTES: usize = 1_024;
 const PING_BYTES: usize = 64;
 const SETTINGS_BYTES: usize = 1_024;
@@ -36,7 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
 
 /// Health
 ///
-/// Answered by every node that lives, with or without a leader: the count is what this node has applied.
+/// Every running node answers, with or without a leader. The count is what this node has applied.
 #[utoipa::path(
     get, path = "/health", tag = "SyncPay", operation_id = "syncPayHealth", params(query::Deadline),
     responses(
@@ -86,7 +86,7 @@ fn is_leader(status: &NodeStatus) -> bool {
 
 /// Status
 ///
-/// This node, and what it sees of every other.
+/// This node, and every other node as this one sees it.
 #[utoipa::path(
     get, path = "/status", tag = "SyncPay", operation_id = "syncPayStatus",
     responses((status = 200, description = "The status.", body = SyncPayStatus,

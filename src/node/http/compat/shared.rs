@@ -1,4 +1,4 @@
-//! What the handlers of these surfaces hold and share.
+//! The state and helpers of these handlers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +22,11 @@ use super::super::answer::{AsOf, HttpAnswer};
 use super::super::metrics::Route;
 use super::super::problem::Problem;
 use super::super::state::Api;
-use super::super::writes::Write;
+use super::super::writes::PendingWrite;
 use super::super::{render, request};
 use super::amount::{self, AmountError};
 
-/// What the handlers of these surfaces hold.
+/// The state of these handlers.
 #[derive(Clone)]
 pub(super) struct Compatible {
     pub(super) api: Api,
@@ -37,7 +37,7 @@ pub(super) struct Compatible {
 pub(super) struct CompatibleState {
     pub(super) settings: Map<String, Value>,
     pub(super) chaos_mode: bool,
-    /// When each other node last answered this one's question for its status.
+    /// When each other node last answered a request for its status.
     last_seen: Mutex<BTreeMap<NodeId, Timestamp>>,
 }
 
@@ -46,7 +46,7 @@ impl CompatibleState {
         Self { settings, chaos_mode, last_seen: Mutex::default() }
     }
 
-    /// Notes who answered just now; says when each node last did.
+    /// Records which nodes answered just now, and returns when each node last did.
     pub(super) fn see(&self, peers: &[PeerStatus], now: Timestamp) -> BTreeMap<NodeId, Timestamp> {
         let mut last_seen = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
         let present = peers.iter().filter(|peer| peer.status.is_some());
@@ -60,7 +60,7 @@ impl Compatible {
         Self { api, state: Arc::new(CompatibleState::new(settings, chaos_mode)) }
     }
 
-    /// Turns what a handler comes to into a response, errors in the shape of these surfaces.
+    /// Makes a response of a handler's result, with errors in the shape of these surfaces.
     pub(super) async fn answer(
         &self,
         route: Route,
@@ -76,7 +76,7 @@ impl Compatible {
         request: PaymentRequest,
         deadline: Instant,
     ) -> Result<CommittedWrite, Problem> {
-        let write = Write { deadline, key: key.clone() };
+        let write = PendingWrite { deadline, key: key.clone() };
         let committed = write.submit(&self.api, OperationRequest::Payment(request)).await?;
         match payment_of(&committed, &key).outcome.rejection() {
             None => Ok(committed),
@@ -94,7 +94,8 @@ pub(super) fn payment_of<'entry>(committed: &'entry CommittedWrite, key: &Idempo
     render::decided_under(&committed.entry, key).expect("a payment's key and fingerprint lead to that payment's entry")
 }
 
-/// Reads the body of a write, which must be said to be JSON: a page in a browser can send anything else unasked.
+/// Reads the body of a write. Its content type must be JSON, because pages in browsers can send other types across
+/// origins without permission.
 pub(super) async fn body(parts: &Parts, body: Body, deadline: Instant) -> Result<Bytes, Problem> {
     request::require_json(&parts.headers).map_err(|_| {
         Problem::bad_request(Code::InvalidJson, "the body must be JSON with content-type application/json")

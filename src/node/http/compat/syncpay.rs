@@ -101,8 +101,8 @@ pub(super) fn parse(body: &[u8]) -> Result<(Option<IdempotencyKey>, PaymentReque
     Ok((transaction_id, request))
 }
 
-/// The payment's key: its `transaction_id`, or the header, or a fresh one. Given twice it must be the same both times,
-/// because a repeat of either alone must find the payment.
+/// The payment's key: its `transaction_id`, or the header, or a new one. If both are given they must be equal, because a
+/// repeat with only one of them must find the payment.
 fn key(given: &HeaderMap, transaction_id: Option<IdempotencyKey>) -> Result<IdempotencyKey, Problem> {
     let is_given = given.contains_key(headers::IDEMPOTENCY_KEY.lower);
     let header = is_given.then(|| request::idempotency_key(given)).transpose()?;
@@ -118,7 +118,7 @@ fn key(given: &HeaderMap, transaction_id: Option<IdempotencyKey>) -> Result<Idem
     }
 }
 
-/// Who led when the payment was decided: the same answer from any node at any later time.
+/// The node that led when the payment was decided: the same on every node at any later time.
 async fn processed_by(compatible: &Compatible, committed: &CommittedWrite, deadline: Instant) -> NodeId {
     let epoch = committed.entry.epoch;
     if committed.epoch == epoch {
@@ -129,7 +129,7 @@ async fn processed_by(compatible: &Compatible, committed: &CommittedWrite, deadl
         node.read_point(Consistency::Local, Some(committed.entry.index), deadline).await?;
         node.queries().leaders(epoch, epoch).await
     };
-    // The money has moved: a node that cannot read its own history just now must not call that a failure.
+    // The money has moved, so a failure to read the history here must not fail the request.
     let leader = read.await.ok().and_then(|mut leaders| leaders.remove(&epoch));
     leader.unwrap_or_else(|| committed.leader.clone())
 }
@@ -232,13 +232,13 @@ pub(super) fn transaction<'a>(record: &'a PaymentRecord, leader: Option<&'a Node
         sender: payment.from,
         receiver: payment.to,
         timestamp: record.entry.timestamp.into(),
-        status: status_word(record.state.status()),
+        status: syncpay_status(record.state.status()),
         processed_by: leader.map(Cow::Borrowed),
     })
 }
 
-/// The earlier system knew success alone. Whatever else became of a payment keeps its word of version 1.
-const fn status_word(status: PaymentStatus) -> &'static str {
+/// The earlier system has only `success`. Any other status is that of version 1.
+const fn syncpay_status(status: PaymentStatus) -> &'static str {
     match status {
         PaymentStatus::Succeeded => "success",
         other => other.as_str(),

@@ -17,7 +17,7 @@ use super::super::openapi;
 use super::super::problem::Problem;
 use super::super::read_json::{RequestBody, read_object};
 use super::super::write_json::to_json;
-use super::super::writes::Write;
+use super::super::writes::PendingWrite;
 use super::shared::{Compatible, amount, body, payment_of, refuse_same};
 
 const DB_HIT: HeaderName = HeaderName::from_static(headers::DB_HIT.lower);
@@ -54,7 +54,7 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
 )]
 async fn transfer(State(compatible): State<Compatible>, request: Request) -> Response {
     let mut response = compatible.answer(Route::CompatibleTransfer, make_transfer(&compatible, request)).await;
-    // A refusal that is repeated was found in the ledger too.
+    // A repeated refusal was found in the ledger too.
     if response.headers().contains_key(headers::REPLAYED.lower) {
         response.headers_mut().insert(DB_HIT, TRUE);
     }
@@ -63,7 +63,7 @@ async fn transfer(State(compatible): State<Compatible>, request: Request) -> Res
 
 async fn make_transfer(compatible: &Compatible, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, request_body) = request.into_parts();
-    let Write { deadline, key } = Write::of(&parts)?;
+    let PendingWrite { deadline, key } = PendingWrite::of(&parts)?;
     let body = body(&parts, request_body, deadline).await?;
     let request = parse(&body)?;
     let committed = compatible.pay(key.clone(), request, deadline).await?;
@@ -89,7 +89,7 @@ pub(super) fn receipt(committed: &CommittedWrite, payment: &PaymentRequest) -> T
     TransferReceipt { status: "success", message, amount }
 }
 
-/// Whether the caller wants to see what it does when the connection is gone after the commit.
+/// Whether the caller asks for a dropped connection after the commit.
 fn wants_chaos(given: &HeaderMap) -> bool {
     given.get(headers::SIMULATE_CHAOS.lower).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }

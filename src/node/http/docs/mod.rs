@@ -1,4 +1,4 @@
-//! `/openapi.json` and `/docs`: the API's description, and a page that shows it without anything from elsewhere.
+//! `/openapi.json` and `/docs`: the API's description, and a page that shows it and loads nothing from other hosts.
 
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -12,7 +12,7 @@ use super::answer::HttpAnswer;
 use super::metrics::Route;
 use super::state::Api;
 
-/// The page may load its own style and script and read the description; nothing else, and nobody may frame it.
+/// The page may load its own style and script and read the description, and nothing else. It may not be framed.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'",

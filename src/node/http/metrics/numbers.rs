@@ -1,6 +1,6 @@
 //! The same metrics as JSON, in the shape of an earlier system: counters, gauges, and timers with percentiles.
 //!
-//! Percentiles come from the histograms' buckets, read as if a bucket's requests were spread evenly over it.
+//! Percentiles are interpolated linearly within the histograms' buckets.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ impl Counted {
         let mut before = 0.0;
         for (at, count) in self.by_bucket.iter().enumerate().filter(|(_, count)| **count > 0) {
             let count = whole(*count);
-            // Beyond the last bound nothing is known but that it took longer.
+            // The last bucket has no upper bound.
             let Some(upper) = BUCKETS_US.get(at).copied().map(seconds) else { break };
             if before + count >= wanted {
                 let lower = at.checked_sub(1).map_or(0.0, |lower| seconds(BUCKETS_US[lower]));

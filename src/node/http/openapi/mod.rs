@@ -61,7 +61,7 @@ enum Presence {
     Sometimes,
 }
 
-/// What the handlers' own descriptions are added to.
+/// The document without the routes.
 pub(super) fn outline() -> OpenApi {
     let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
     let info = InfoBuilder::new()
@@ -90,7 +90,7 @@ pub(super) fn outline() -> OpenApi {
     OpenApiBuilder::new().info(info).tags(Some(tags.map(tag))).build()
 }
 
-/// The finished document: every answer has the headers that every answer has, and no fields but its own.
+/// The complete document, with what holds for every answer: its headers, and that it has no other fields.
 pub(super) fn finish(mut document: OpenApi) -> Bytes {
     problems::add_schemas(document.components.get_or_insert_with(Components::new));
     let mut document = serde_json::to_value(document).expect("a description is made of types that JSON can hold");
@@ -129,7 +129,7 @@ fn bodies_of(document: &mut Value) -> impl Iterator<Item = &mut Value> {
         .filter_map(|operation| operation.pointer_mut("/requestBody/content/application~1json/schema"))
 }
 
-/// A body that may be left out is still no `null`.
+/// A body may be left out, but it may not be `null`.
 fn unwrap_optional(schema: &mut Value) {
     let null = json!({ "type": "null" });
     if let Some([body, other]) = schema["oneOf"].as_array().map(Vec::as_slice)
@@ -139,9 +139,8 @@ fn unwrap_optional(schema: &mut Value) {
     }
 }
 
-/// Readers of answers must tolerate fields that they do not know, so the types say nothing about them. The description
-/// does: an answer of this version has no fields but its own. An object that is a part of others is left open, and the
-/// whole is closed.
+/// Forbids undescribed fields in answers. The types cannot do that, because they are also for readers, which must ignore
+/// fields that they do not know. An object that is a part of another in an `allOf` stays open; the whole is closed.
 fn close_answers(document: &mut Value) {
     let mut answers = BTreeSet::new();
     let responses: Vec<Value> = responses_of(document).map(|response| response.clone()).collect();

@@ -96,7 +96,7 @@ const CHANGE_REFUSED: Codes = &[
     (404, &[Code::Bank(Rejection::PaymentNotFound)]),
 ];
 
-/// Declares what a route answers with when it does not succeed.
+/// Declares the errors of a route.
 macro_rules! problems {
     ($($(#[$doc:meta])* $name:ident: $($codes:expr),+;)*) => {
         $(
@@ -113,59 +113,59 @@ macro_rules! problems {
 }
 
 problems! {
-    /// Of making a payment.
+    /// Making a payment.
     PaymentProblems: QUERY, DEADLINE, KEYED, BODY, PAYMENT_FIELDS, PAYMENT_REFUSED, SUBMIT;
-    /// Of making a batch.
+    /// Making a batch.
     BatchProblems: QUERY, DEADLINE, KEYED, BODY, PAYMENT_FIELDS, SUBMIT, &[
         (400, &[Code::EmptyBatch, Code::TooManyPayments, Code::DuplicateIdempotencyKey, Code::InvalidAtomic]),
         (409, &[Code::Bank(Rejection::BatchAborted)]),
     ];
-    /// Of a capture, a void or a refund.
+    /// Captures, voids and refunds.
     ChangeProblems: QUERY, DEADLINE, KEYED, BODY, CHANGE_REFUSED, SUBMIT, &[
         (400, &[Code::InvalidPaymentId, Code::InvalidAmount, Code::InvalidPath]),
     ];
-    /// Of fencing a key.
+    /// Fencing a key.
     FenceProblems: QUERY, DEADLINE, SUBMIT, READ, &[(400, &[Code::InvalidIdempotencyKey])];
-    /// Of looking a key up.
+    /// Looking a key up.
     KeyProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidIdempotencyKey])];
-    /// Of reading a payment.
+    /// Reading a payment.
     PaymentReadProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidPaymentId]), (404, &[Code::Bank(Rejection::PaymentNotFound)])];
-    /// Of listing payments.
+    /// Listing payments.
     PaymentListProblems: QUERY, DEADLINE, READ, LIST, TIMES, &[
         (400, &[Code::InvalidAccountId, Code::InvalidStatus, Code::InvalidOrder]),
     ];
-    /// Of opening an account.
+    /// Opening an account.
     AccountOpenProblems: QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
         (400, &[Code::InvalidAccountId, Code::InvalidOverdraft]),
         (409, &[Code::Bank(Rejection::AccountExists)]),
     ];
-    /// Of changing an account.
+    /// Changing an account.
     AccountChangeProblems: QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
         (400, &[Code::InvalidAccountId, Code::InvalidOverdraft, Code::InvalidStatus, Code::NothingToChange, Code::InvalidPath]),
         (409, &[Code::Bank(Rejection::AccountNotFound), Code::Bank(Rejection::AccountClosed), Code::Bank(Rejection::AccountNotEmpty), Code::Bank(Rejection::OverdraftInUse)]),
     ];
-    /// Of reading an account.
+    /// Reading an account.
     AccountReadProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidAccountId]), (404, &[Code::Bank(Rejection::AccountNotFound)])];
-    /// Of listing accounts.
+    /// Listing accounts.
     AccountListProblems: QUERY, DEADLINE, READ, LIST;
-    /// Of a statement.
+    /// Reading a statement.
     StatementProblems: QUERY, DEADLINE, READ, LIST, TIMES, &[
         (400, &[Code::InvalidAccountId, Code::InvalidFormat]),
         (404, &[Code::Bank(Rejection::AccountNotFound)]),
     ];
-    /// Of the raw ledger.
+    /// Reading the ledger.
     LedgerProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidLimit, Code::InvalidFormat])];
-    /// Of showing the cluster.
+    /// Showing the cluster.
     ClusterProblems: QUERY;
-    /// Of handing the leadership over.
+    /// Transferring the leadership.
     TransferProblems: QUERY, DEADLINE, BODY, &[
         (400, &[Code::InvalidNodeId, Code::NoSuchSuccessor]),
         (503, &[Code::NoLeader, Code::NoSuccessor]),
         (504, &[Code::TransferTimedOut]),
     ];
-    /// Of the metrics.
+    /// Reading the metrics.
     MetricsProblems: &[(400, &[Code::InvalidFormat, Code::DuplicateField]), (503, &[Code::Overloaded])];
-    /// Of asking whether a node can serve.
+    /// Asking whether a node can serve.
     ReadyProblems: &[(503, &[Code::NotReady])];
 }
 
@@ -195,7 +195,7 @@ fn response(status: u16, codes: &[Code]) -> Response {
     ResponseBuilder::new().description(description).content("application/problem+json", content.build()).build()
 }
 
-/// What a status says, whatever the code.
+/// The summary of a status, whatever the code.
 fn summary(status: u16) -> &'static str {
     match status {
         400 => "The request is wrong; nothing moved.",
@@ -227,7 +227,7 @@ fn example(status: u16, code: Code) -> Value {
     json!(problem)
 }
 
-/// Declares what a route of the earlier systems answers with when it does not succeed.
+/// Declares the errors of a route of the earlier systems.
 macro_rules! plain_errors {
     ($($(#[$doc:meta])* $name:ident: $($codes:expr),+;)*) => {
         $(
@@ -276,16 +276,16 @@ const PLAIN_REFUSED: Codes = &[
 ];
 
 plain_errors! {
-    /// Of a payment of SyncPay.
+    /// Payments of SyncPay.
     SyncPayPaymentErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT;
-    /// Of a transfer of the fault-tolerant ledger.
+    /// Transfers of the fault-tolerant ledger.
     LedgerTransferErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT, &[
         (400, &[Code::IdempotencyKeyRequired]),
         (422, &[Code::Bank(Rejection::AccountNotFound)]),
     ];
-    /// Of the list of payments of SyncPay.
+    /// The list of payments of SyncPay.
     SyncPayListErrors: QUERY, DEADLINE, READ, LIST;
-    /// Of SyncPay's health check. A 503 may also be a node that is not healthy.
+    /// SyncPay's health check. Its 503 is declared at the handler, because it is also the answer of an unhealthy node.
     SyncPayHealthErrors: DEADLINE, &[(500, &[Code::StorageError]), (504, &[Code::DeadlineExceeded])];
 }
 
@@ -305,7 +305,7 @@ fn plain_responses(groups: &[Codes]) -> BTreeMap<String, RefOr<Response>> {
     by_status.map(|(status, codes)| (status.to_string(), response(status, &codes).into())).collect()
 }
 
-/// What a status says on the surfaces of the earlier systems.
+/// The summary of a status on the surfaces of the earlier systems.
 fn plain_summary(status: u16) -> &'static str {
     match status {
         409 => "The key cannot be used; nothing moved.",
@@ -314,7 +314,7 @@ fn plain_summary(status: u16) -> &'static str {
     }
 }
 
-/// What a 503 of SyncPay's health check says.
+/// The body of a 503 of SyncPay's health check.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "described, never made")]

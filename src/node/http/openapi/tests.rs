@@ -1,5 +1,4 @@
-//! The description holds: it is the one that is checked in, what the handlers write reads back through it, and it knows
-//! every code.
+//! Tests of the description: it is the one that is checked in, examples and answers fit its types, and it has every code.
 
 use std::path::Path;
 
@@ -61,18 +60,17 @@ fn every_operation_says_what_it_does_and_what_it_answers() {
     }
 }
 
-/// Whatever the API answers as a problem, callers can look up.
 #[test]
 fn every_code_that_is_answered_is_described() {
     let described = description().to_string();
-    // Answers to calls that are none of the operations, and to those of the earlier systems, which show no codes.
+    // Only for paths that are not described, and for the earlier systems, whose errors have no code.
     let elsewhere = [Code::NotFound, Code::MethodNotAllowed, Code::InvalidField];
     for code in Code::all().filter(|code| !elsewhere.contains(code)) {
         assert!(described.contains(&format!("`{code}`")), "{code}");
     }
 }
 
-/// What was written reads back through the type that describes it, and nothing of it is lost.
+/// Asserts that a value can be read as `T` without losing a field.
 #[track_caller]
 fn fits<T: DeserializeOwned + Serialize>(written: &Value) {
     let read: T = serde_json::from_value(written.clone()).unwrap_or_else(|error| panic!("{error}: {written:#}"));

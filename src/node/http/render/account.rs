@@ -10,12 +10,12 @@ use quorapay_core::domain::{
 };
 use quorapay_core::replication::Entry;
 
-/// The policy that really applies: the outside world may always go negative, whatever was stored for it.
+/// The effective policy: an account of the outside world may always go negative, whatever is stored for it.
 pub(in crate::http) fn applied_overdraft(id: &AccountId, overdraft: Overdraft) -> Overdraft {
     if id.is_external() { Overdraft::Unlimited } else { overdraft }
 }
 
-/// An account where it stands.
+/// An account in its current state.
 pub(in crate::http) fn account(id: AccountId, state: &AccountState) -> Account {
     let overdraft = applied_overdraft(&id, state.overdraft);
     let balances = state.balances.iter().map(|(currency, balance)| account_balance(currency, balance, overdraft));
@@ -30,8 +30,8 @@ fn account_balance(currency: Currency, balance: Balance, overdraft: Overdraft) -
     AccountBalance { currency, posted: balance.posted, held: balance.held, available }
 }
 
-/// A change of an account as its call is answered. The entry does not hold the balances, and a repeat must be answered
-/// with the same bytes: only an account that was just opened is known to have none.
+/// The answer to a change of an account. It has no balances, because they are not in the entry and a repeat must get the same
+/// bytes; only an account that was just opened is known to have none.
 pub(in crate::http) fn changed_account(entry: &Entry, change: &AccountChange) -> ChangedAccount {
     let (overdraft, status, balances) = match change.change {
         AccountChangeKind::Open(overdraft) => (Some(overdraft), Some(AccountStatus::default()), Some(Vec::new())),

@@ -10,7 +10,7 @@ use quorapay_core::replication::Entry;
 
 use super::payment::moment;
 
-/// A change as its call is answered: the payment after it, and what was done or why nothing was.
+/// The answer to a change: the payment after it, with the change or the reason of its refusal.
 pub(in crate::http) fn change_by_key(entry: &Entry, change: &domain::PaymentChange) -> ChangeByKey<'static> {
     let rejection = match change.outcome {
         PaymentChangeOutcome::Applied { .. } => None,
@@ -28,7 +28,7 @@ pub(in crate::http) fn change_by_key(entry: &Entry, change: &domain::PaymentChan
     })
 }
 
-/// A payment where it stands, with nothing about a change.
+/// A payment in its current state, without a change.
 pub(in crate::http) fn unchanged(entry: &Entry, id: PaymentId, state: PaymentState) -> ChangedPayment<'static> {
     ChangedPayment {
         id,

@@ -38,7 +38,8 @@ pub(in crate::http) const LEDGER_COLUMNS: [&str; 17] = [
 pub(in crate::http) const STATEMENT_COLUMNS: [&str; 8] =
     ["index", "payment_id", "type", "created_at", "amount", "currency", "balance", "counterparty"];
 
-/// Writes one row.
+/// Writes one row. By hand, because a writer of the `csv` crate owns its output, and rows of an export are written one by
+/// one into the buffer of the next chunk.
 pub(in crate::http) fn row<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = &'a str>) {
     for (at, field) in fields.into_iter().enumerate() {
         if at > 0 {
@@ -53,8 +54,8 @@ pub(in crate::http) fn row<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item
     out.push(b'\n');
 }
 
-/// Writes the last row of an export, which says that nothing is missing: `complete`, the number of rows before it, the
-/// index as of which it was made. As wide as the others.
+/// Writes the last row of a complete export: `complete`, the number of rows before it, and the index as of which it was
+/// made. It has as many fields as the others.
 pub(in crate::http) fn complete_row(out: &mut Vec<u8>, columns: usize, trailer: &ExportTrailer) {
     let (rows, as_of) = (trailer.rows.to_string(), trailer.as_of_index.to_string());
     row(out, ["complete", &rows, &as_of].into_iter().chain(std::iter::repeat("")).take(columns));
@@ -75,7 +76,7 @@ pub(in crate::http) fn statement_row(out: &mut Vec<u8>, line: &StatementLine) {
     row(out, fields.iter().map(String::as_str));
 }
 
-/// What a row of the ledger holds besides its entry's place. Empty where it has none.
+/// The fields of a row of the ledger besides those of its entry. Empty where it has none.
 #[derive(Default)]
 struct LedgerRow<'entry> {
     item: Option<u16>,
@@ -87,13 +88,13 @@ struct LedgerRow<'entry> {
     amount: Option<MinorUnits>,
     currency: &'entry str,
     /// What was asked for.
-    type_: &'static str,
+    kind: &'static str,
     account: &'entry str,
     order: &'entry str,
     key: Option<&'entry IdempotencyKey>,
 }
 
-/// Writes the rows of an entry: one, or of a batch one per payment. Says how many.
+/// Writes the rows of an entry: one, or for a batch one per payment. Returns how many.
 pub(in crate::http) fn ledger_rows(out: &mut Vec<u8>, entry: &Entry) -> u64 {
     let EntryBody::Operation(operation) = &entry.body else {
         write_ledger_row(out, entry, &LedgerRow::default());
@@ -126,7 +127,7 @@ fn write_ledger_row(out: &mut Vec<u8>, entry: &Entry, given: &LedgerRow<'_>) {
         given.to,
         &text(given.amount.as_ref().map(|amount| amount as _)),
         given.currency,
-        given.type_,
+        given.kind,
         given.account,
         given.order,
         given.key.map_or("", IdempotencyKey::as_str),
@@ -145,7 +146,7 @@ fn payment_row<'entry>(entry: &Entry, payment: &DecidedPayment<'entry>) -> Ledge
         to: payment.request.to.as_str(),
         amount: Some(payment.request.amount),
         currency: payment.request.currency.code(),
-        type_: match payment.request.capture {
+        kind: match payment.request.capture {
             Capture::Automatic => "payment",
             Capture::Manual { .. } => "authorization",
         },
@@ -161,7 +162,7 @@ fn other_row(operation: &Operation) -> LedgerRow<'_> {
         Operation::Account(change) => LedgerRow {
             status: Decision::from(change.outcome).as_str(),
             account: change.account.as_str(),
-            type_: match change.change {
+            kind: match change.change {
                 AccountChangeKind::Open(_) => ChangeWord::Open.as_str(),
                 AccountChangeKind::Change { .. } => ChangeWord::Change.as_str(),
             },
@@ -174,7 +175,7 @@ fn other_row(operation: &Operation) -> LedgerRow<'_> {
     LedgerRow { key, rejection, ..row }
 }
 
-/// A refund is shown in the direction in which the money went.
+/// A refund is shown in the direction in which the money moved.
 fn change_row(change: &PaymentChange) -> LedgerRow<'_> {
     let before = change.before.as_deref();
     let (mut from, mut to) = before.map_or(("", ""), |before| (before.from.as_str(), before.to.as_str()));
@@ -191,7 +192,7 @@ fn change_row(change: &PaymentChange) -> LedgerRow<'_> {
             PaymentChangeOutcome::Rejected(_) => change.change.named_amount(),
         },
         currency: before.map_or("", |before| before.currency.code()),
-        type_: ChangeWord::from(change.change).as_str(),
+        kind: ChangeWord::from(change.change).as_str(),
         ..LedgerRow::default()
     }
 }
@@ -203,7 +204,7 @@ fn expiry_row(expiry: &Expiry) -> LedgerRow<'_> {
         to: expiry.before.to.as_str(),
         amount: Some(expiry.before.held),
         currency: expiry.before.currency.code(),
-        type_: ChangeKind::Expiry.as_str(),
+        kind: ChangeKind::Expiry.as_str(),
         ..LedgerRow::default()
     }
 }

@@ -136,7 +136,7 @@ fn batch_content<'entry>(entry: &Entry, batch: &Batch, operation: &'entry Operat
     EntryContent::Batch { status: batch.outcome().into(), atomic: batch.atomic, payments }
 }
 
-/// The word for what an entry holds, as `kind` has it.
+/// The value of `kind`.
 pub(super) const fn kind(entry: &Entry) -> &'static str {
     match &entry.body {
         EntryBody::EpochStart { .. } => "epoch_start",

@@ -1,4 +1,4 @@
-//! What holds an idempotency key: as its call was answered, so that nothing has to be guessed from where things stand now.
+//! What an idempotency key was used for, as its call was answered.
 
 use quorapay_api::{BatchSummary, KeyLookup, KeyState};
 use quorapay_core::domain::{Batch, IdempotencyKey, Operation, PaymentOutcome};
@@ -8,7 +8,7 @@ use super::account::changed_account;
 use super::change::change_by_key;
 use super::payment::{decided_payment, decided_under};
 
-/// What an entry holds under a key.
+/// The look-up of a key that an entry holds.
 pub(in crate::http) fn lookup<'entry>(entry: &'entry Entry, key: &IdempotencyKey) -> KeyLookup<'entry> {
     let committed = KeyLookup::of_state(KeyState::Committed);
     match entry.operation() {

@@ -1,4 +1,4 @@
-//! Payments as they were decided and where they stand.
+//! Payments as they were decided and in their current state.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use quorapay_core::domain::{
 };
 use quorapay_core::replication::Entry;
 
-/// Room for a payment without free text, so that an answer is allocated once.
+/// Capacity for a payment without free text, so that an answer is allocated once.
 const TYPICAL_PAYMENT_BYTES: usize = 448;
 
 /// About how many bytes a payment takes as JSON.
@@ -18,7 +18,7 @@ pub(in crate::http) fn estimated_bytes(request: &PaymentRequest) -> usize {
     TYPICAL_PAYMENT_BYTES + request.text_bytes()
 }
 
-/// About how many bytes a payment takes as JSON where it stands.
+/// About how many bytes a payment takes as JSON.
 pub(in crate::http) fn estimated_bytes_of(record: &PaymentRecord) -> usize {
     payment_at(&record.entry, record.item).map_or(0, |decided| estimated_bytes(decided.request))
 }
@@ -75,7 +75,7 @@ fn payment_at(entry: &Entry, item: u16) -> Option<DecidedPayment<'_>> {
     }
 }
 
-/// A payment of a batch, found without a walk through those before it.
+/// A payment of a batch, without iterating over those before it.
 fn batch_item(batch: &Batch, item: u16) -> Option<DecidedPayment<'_>> {
     let decided = batch.items.get(usize::from(item))?;
     let key = decided.key.as_ref().map(|(key, _)| key);
@@ -90,7 +90,7 @@ pub(in crate::http) fn decided_under<'entry>(
     entry.operation()?.payments().find(|payment| payment.key == Some(key))
 }
 
-/// A payment where it stands now, and what was asked for.
+/// A payment in its current state, and its request.
 pub(in crate::http) fn payment_now(record: &PaymentRecord) -> Option<(DecidedPayment<'_>, Payment<'_>)> {
     let decided = payment_at(&record.entry, record.item)?;
     let payment = decided_payment(&record.entry, &decided)?;
