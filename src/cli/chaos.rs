@@ -9,7 +9,7 @@ use super::CliError;
 use super::connection::{print_line, to_json};
 use super::duration::parse_duration;
 use super::signals::Signals;
-use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, FaultKind, NetworkKind, News, Report};
+use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, FaultKind, NetworkKind, Notice, Report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -95,7 +95,7 @@ impl Chaos {
         let runtime = runtime.map_err(|source| CliError::Io { what: "starting".to_owned(), source })?;
         let report = runtime.block_on(self.until_a_signal(&plan))?;
         print_line(&if self.json { to_json(&report) } else { report.describe(&plan.report) })?;
-        if report.is_kept() { Ok(()) } else { Err(CliError::PromiseBroken(report.wrongs())) }
+        if report.is_kept() { Ok(()) } else { Err(CliError::PromiseBroken(report.failures())) }
     }
 
     fn plan(&self) -> ChaosPlan {
@@ -145,18 +145,18 @@ impl Chaos {
         result.map_err(|error| CliError::Failed(error.to_string()))
     }
 
-    fn tell(&self, news: &News<'_>) {
+    fn tell(&self, news: &Notice<'_>) {
         let line = match news {
-            News::Starting => format!("starting {} nodes and {} ZooKeeper servers", self.nodes, self.zookeepers),
-            News::Skips(skipped) => format!("skipping {}: {} ({})", skipped.kind, skipped.reason, skipped.remedy),
-            News::Loading => "the cluster is whole; the clients begin".to_owned(),
-            News::Begins { at, kind, target } => format!("{:>8.1} s  {kind}: {target}", at.as_secs_f64()),
-            News::Whole { at, took } => {
+            Notice::Starting => format!("starting {} nodes and {} ZooKeeper servers", self.nodes, self.zookeepers),
+            Notice::Skipping(skipped) => format!("skipping {}: {} ({})", skipped.kind, skipped.reason, skipped.remedy),
+            Notice::Loading => "the cluster is whole; the clients begin".to_owned(),
+            Notice::FaultBegins { at, kind, target } => format!("{:>8.1} s  {kind}: {target}", at.as_secs_f64()),
+            Notice::Recovered { at, took } => {
                 format!("{:>8.1} s  whole again, {} ms after it was healed", at.as_secs_f64(), took.as_millis())
             }
-            News::Note(note) => format!("note: {note}"),
-            News::Finding(finding) => format!("WRONG: {finding}"),
-            News::Judging => "checking the history against the ledgers".to_owned(),
+            Notice::Note(note) => format!("note: {note}"),
+            Notice::Finding(finding) => format!("WRONG: {finding}"),
+            Notice::Checking => "checking the history against the ledgers".to_owned(),
         };
         if self.json {
             eprintln!("{line}");

@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode, Error};
 
-use crate::support::zookeeper::{ZooKeeperEnsemble, ZooKeeperServer, free_port};
+use quorapay_lab::local::free_port;
+
+use crate::support::zookeeper::{ZooKeeperEnsemble, ZooKeeperServer};
 
 /// Most time that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -329,7 +331,7 @@ async fn leave_behind(servers: &str, cluster: &str, peer_url: &str) -> Client {
 #[tokio::test]
 async fn a_process_takes_over_the_id_of_one_whose_address_refuses_connections() {
     let servers = ZooKeeperServer::shared().address();
-    let ghost = leave_behind(&servers, "dead", &format!("http://127.0.0.1:{}", free_port())).await;
+    let ghost = leave_behind(&servers, "dead", &format!("http://127.0.0.1:{}", free_port().unwrap())).await;
     let mut heir = Member::start(&servers, "dead", 1);
     heir.until_place(QueueRank::First).await;
     assert_eq!(queue_of(&ghost, "dead").await, ["node1"]);

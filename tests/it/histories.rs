@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use quorapay_lab::chaos::clients::{Load, LoadPlan, LoadSummary, Running, Target};
+use quorapay_lab::chaos::clients::{Load, LoadPlan, LoadSummary, RunningLoad, Target};
 use quorapay_lab::check::{Report, Subjects, Verdict, check};
-use quorapay_lab::history::{Event, Fault, FaultPhase, Header, Recorder};
+use quorapay_lab::history::{Event, FaultEvent, FaultPhase, Header, Recorder};
 
 use crate::support::cluster::{Cluster, PATIENCE, wait_until};
 
@@ -13,7 +13,7 @@ const FINAL_READS: Duration = Duration::from_secs(20);
 
 struct Run {
     runtime: tokio::runtime::Runtime,
-    load: Running,
+    load: RunningLoad,
     recorder: Recorder,
     folder: tempfile::TempDir,
 }
@@ -42,7 +42,7 @@ impl Run {
 
     fn mark(&self, number: u64, phase: FaultPhase, kind: &str, target: &str) {
         let (at, kind, target) = (self.recorder.now(), kind.to_owned(), target.to_owned());
-        self.recorder.record(&Event::Fault(Fault { number, at, phase, kind, target }));
+        self.recorder.record(&Event::Fault(FaultEvent { number, at, phase, kind, target }));
     }
 
     /// Ends the load, stops the nodes and checks.
@@ -61,7 +61,7 @@ impl Run {
 #[test]
 fn a_cluster_whose_leaders_are_killed_and_paused_keeps_every_promise_to_clients_that_record_it() {
     let mut cluster = Cluster::start(3);
-    let run = Run::start(&cluster, LoadPlan { rate: 150, deadline: Duration::from_secs(3), ..LoadPlan::usual(1) });
+    let run = Run::start(&cluster, LoadPlan { rate: 150, deadline: Duration::from_secs(3), ..LoadPlan::standard(1) });
     run.wait_for_more(100);
     let leader = cluster.leader();
     run.mark(1, FaultPhase::Begin, "kill", &cluster.nodes[leader].id);

@@ -1,4 +1,4 @@
-//! Why a run could not be made or judged. What is wrong with the cluster is no error but a finding.
+//! Why a run could not be made or checked. Failures of the cluster are findings of the report and no errors.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::check::CheckError;
 use crate::history::{ReadFailure, RecordError};
 use crate::local::LocalError;
 
-/// See the module.
+/// Why a run has no report.
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
     /// A process, a file or a command of the system failed.
@@ -19,13 +19,13 @@ pub enum ChaosError {
     /// The history could not be read.
     #[error(transparent)]
     Read(#[from] ReadFailure),
-    /// The load could not be made.
+    /// The load could not be started.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The histories and ledgers could not be judged.
+    /// The histories and ledgers could not be checked.
     #[error(transparent)]
     Check(#[from] CheckError),
-    /// The history does not make sense.
+    /// The history is inconsistent.
     #[error("{} is not a history that this program writes: {reason}", .path.display())]
     History {
         /// The file.
@@ -33,10 +33,10 @@ pub enum ChaosError {
         /// What is wrong.
         reason: String,
     },
-    /// What was asked for cannot be done on this machine.
+    /// The plan cannot be carried out on this machine.
     #[error("{0}")]
     Impossible(String),
-    /// Ended by a signal, before there was anything to judge.
+    /// Ended by a signal before the check.
     #[error("interrupted; every process was ended and nothing was judged")]
     Interrupted,
 }

@@ -1,155 +1,162 @@
-//! Faults made real: each is injected into the arena, kept up while it lasts, and healed.
+//! Injects actions into the cluster, maintains them while they last, and heals them.
 //!
-//! Healing takes the cause away; whether the cluster is whole again is asked afterwards.
+//! Healing removes the cause. Whether the cluster has recovered is checked afterwards.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::arena::{Allowed, Arena};
+use super::action::FaultAction;
 use super::bit_flip;
+use super::cluster::{TestCluster, Tolerated};
 use super::error::ChaosError;
-use super::nemesis::Aim;
 use super::tools::{Injection, set_clock};
 use crate::local::{LocalError, Signal, run};
 
-/// A fault that lasts.
+/// A fault that has been injected.
 #[derive(Debug)]
-pub(super) struct Fault {
-    aim: Aim,
+pub(super) struct ActiveFault {
+    action: FaultAction,
     began: Instant,
-    means: Means,
+    resource: Resource,
 }
 
-/// What a fault holds on to while it lasts.
+/// What a fault needs for healing.
 #[derive(Debug)]
-enum Means {
-    Nothing,
+enum Resource {
+    None,
     /// The file that fills a disk.
     Ballast(PathBuf),
     /// System calls that fail.
     Injection(Injection),
-    /// Ledgers that the node had put aside before this one was damaged.
-    PutAside(usize),
+    /// How many damaged ledgers the node had put aside before this fault.
+    DamagedLedgers(usize),
 }
 
-impl Fault {
-    /// Makes the fault.
-    pub(super) async fn inject(aim: Aim, arena: &mut Arena, own_disks: bool) -> Result<Self, ChaosError> {
-        let mut means = Means::Nothing;
-        match &aim {
-            Aim::Kill(nodes) => {
+impl ActiveFault {
+    /// Injects an action.
+    pub(super) async fn inject(
+        action: FaultAction,
+        cluster: &mut TestCluster,
+        own_disks: bool,
+    ) -> Result<Self, ChaosError> {
+        let mut resource = Resource::None;
+        match &action {
+            FaultAction::Kill(nodes) => {
                 for &node in nodes {
-                    arena.nodes[node].kill().await;
+                    cluster.nodes[node].kill().await;
                 }
             }
-            Aim::Pause(nodes) => nodes.iter().for_each(|node| arena.nodes[*node].signal(Signal::SIGSTOP)),
-            Aim::Links(storm) => {
-                if let Err(error) = arena.network.begin(storm).await {
-                    // Half a storm is none: what could be changed is changed back.
-                    let _ = arena.network.end(storm).await;
+            FaultAction::Pause(nodes) => nodes.iter().for_each(|node| cluster.nodes[*node].signal(Signal::SIGSTOP)),
+            FaultAction::Links(fault) => {
+                if let Err(error) = cluster.network.begin(fault).await {
+                    // Part of the links may have changed: they are reset.
+                    let _ = cluster.network.end(fault).await;
                     return Err(error.into());
                 }
             }
-            Aim::FillDisk(node) if own_disks => {
-                means = Means::Ballast(fill(&arena.nodes[*node].data_dir).await?);
+            FaultAction::FillDisk(node) if own_disks => {
+                resource = Resource::Ballast(fill(&cluster.nodes[*node].data_dir).await?);
             }
-            Aim::FillDisk(node) => means = fail_calls(arena, *node, "pwrite64", "ENOSPC").await?,
-            Aim::FailSync(node) => means = fail_calls(arena, *node, "fsync,fdatasync", "EIO").await?,
-            Aim::StepClock(node, seconds) => arena.set_clock(*node, seconds * 1_000)?,
-            Aim::DriftClock(..) => {}
-            Aim::KillZooKeeper(servers) => {
+            FaultAction::FillDisk(node) => resource = fail_calls(cluster, *node, "pwrite64", "ENOSPC").await?,
+            FaultAction::FailSync(node) => resource = fail_calls(cluster, *node, "fsync,fdatasync", "EIO").await?,
+            FaultAction::StepClock(node, seconds) => cluster.set_clock(*node, seconds * 1_000)?,
+            FaultAction::DriftClock(..) => {}
+            FaultAction::KillZooKeeper(servers) => {
                 for &server in servers {
-                    arena.zookeepers[server].kill().await;
+                    cluster.zookeepers[server].kill().await;
                 }
             }
-            Aim::WipeZooKeeper => {
-                for server in &mut arena.zookeepers {
+            FaultAction::WipeZooKeeper => {
+                for server in &mut cluster.zookeepers {
                     server.kill().await;
                     server.wipe()?;
                 }
             }
-            Aim::WipeDisk(node) => {
-                arena.nodes[*node].kill().await;
-                arena.nodes[*node].wipe()?;
+            FaultAction::WipeDisk(node) => {
+                cluster.nodes[*node].kill().await;
+                cluster.nodes[*node].wipe()?;
             }
-            Aim::FlipBit(node, luck) => means = flip(arena, *node, *luck).await?,
+            FaultAction::FlipBit(node, seed) => resource = flip(cluster, *node, *seed).await?,
         }
-        Ok(Self { aim, began: Instant::now(), means })
+        Ok(Self { action, began: Instant::now(), resource })
     }
 
-    /// Keeps it up. Called every few moments while it lasts.
-    pub(super) fn keep_up(&self, arena: &Arena) -> Result<(), ChaosError> {
-        if let Aim::DriftClock(node, ms_per_second) = &self.aim {
+    /// Updates what changes with time. Called every [`UPKEEP_INTERVAL`] while the fault lasts.
+    pub(super) fn maintain(&self, cluster: &TestCluster) -> Result<(), ChaosError> {
+        if let FaultAction::DriftClock(node, ms_per_second) = &self.action {
             let lasted_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-            arena.set_clock(*node, lasted_ms.saturating_mul(*ms_per_second) / 1_000)?;
+            cluster.set_clock(*node, lasted_ms.saturating_mul(*ms_per_second) / 1_000)?;
         }
         Ok(())
     }
 
-    /// Whether it is there to end a node that has not ended yet.
-    pub(super) fn is_to_end_a_node(&self, arena: &Arena) -> bool {
-        match self.aim {
-            Aim::FillDisk(node) | Aim::FailSync(node) => arena.nodes[node].pid().is_some(),
+    /// Whether it should make a node exit that still runs.
+    pub(super) fn waits_for_node_to_end(&self, cluster: &TestCluster) -> bool {
+        match self.action {
+            FaultAction::FillDisk(node) | FaultAction::FailSync(node) => cluster.nodes[node].pid().is_some(),
             _ => false,
         }
     }
 
-    /// Takes the cause away. Nodes that do not run are started once all causes are gone.
-    pub(super) async fn heal(self, arena: &mut Arena) -> Result<(), ChaosError> {
-        match &self.aim {
-            Aim::Pause(nodes) => nodes.iter().for_each(|node| arena.nodes[*node].signal(Signal::SIGCONT)),
-            Aim::Links(storm) => arena.network.end(storm).await?,
-            Aim::StepClock(node, _) | Aim::DriftClock(node, _) => arena.set_clock(*node, 0)?,
-            Aim::KillZooKeeper(_) | Aim::WipeZooKeeper => arena.start_zookeepers().await?,
-            Aim::FillDisk(_) | Aim::FailSync(_) | Aim::Kill(_) | Aim::WipeDisk(_) | Aim::FlipBit(..) => {}
+    /// Removes the cause. Nodes that do not run are started once all causes are removed.
+    pub(super) async fn heal(self, cluster: &mut TestCluster) -> Result<(), ChaosError> {
+        match &self.action {
+            FaultAction::Pause(nodes) => nodes.iter().for_each(|node| cluster.nodes[*node].signal(Signal::SIGCONT)),
+            FaultAction::Links(fault) => cluster.network.end(fault).await?,
+            FaultAction::StepClock(node, _) | FaultAction::DriftClock(node, _) => cluster.set_clock(*node, 0)?,
+            FaultAction::KillZooKeeper(_) | FaultAction::WipeZooKeeper => cluster.start_zookeepers().await?,
+            FaultAction::FillDisk(_)
+            | FaultAction::FailSync(_)
+            | FaultAction::Kill(_)
+            | FaultAction::WipeDisk(_)
+            | FaultAction::FlipBit(..) => {}
         }
-        match self.means {
-            Means::Ballast(file) => match std::fs::remove_file(&file) {
+        match self.resource {
+            Resource::Ballast(file) => match std::fs::remove_file(&file) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(LocalError::io("emptying a disk")(error))?,
                 Ok(()) | Err(_) => {}
             },
-            Means::Injection(injection) => drop(injection),
-            Means::Nothing | Means::PutAside(_) => {}
+            Resource::Injection(injection) => drop(injection),
+            Resource::None | Resource::DamagedLedgers(_) => {}
         }
         Ok(())
     }
 
-    /// What is to be looked at once the cluster is whole again: which node's ledger was damaged, and how many damaged ones
-    /// it had put aside before.
+    /// The node whose ledger was damaged, and how many damaged ledgers it had put aside before.
     pub(super) fn damaged(&self) -> Option<(usize, usize)> {
-        match (&self.aim, &self.means) {
-            (Aim::FlipBit(node, _), Means::PutAside(before)) => Some((*node, *before)),
+        match (&self.action, &self.resource) {
+            (FaultAction::FlipBit(node, _), Resource::DamagedLedgers(before)) => Some((*node, *before)),
             _ => None,
         }
     }
 
-    /// What the nodes may do meanwhile.
-    pub(super) fn allows(&self) -> Allowed {
-        Allowed { end: self.aim.may_end_a_node(), damage: matches!(self.aim, Aim::FlipBit(..)) }
+    /// What the nodes may do while it lasts.
+    pub(super) fn tolerated(&self) -> Tolerated {
+        Tolerated { exit: self.action.may_end_node(), damage: matches!(self.action, FaultAction::FlipBit(..)) }
     }
 }
 
-async fn fail_calls(arena: &Arena, node: usize, calls: &str, error: &str) -> Result<Means, ChaosError> {
-    let pid = arena.nodes[node].pid().ok_or_else(|| ChaosError::Impossible("the node does not run".to_owned()))?;
-    Ok(Means::Injection(Injection::begin(pid, calls, error).await?))
+async fn fail_calls(cluster: &TestCluster, node: usize, calls: &str, error: &str) -> Result<Resource, ChaosError> {
+    let pid = cluster.nodes[node].pid().ok_or_else(|| ChaosError::Impossible("the node does not run".to_owned()))?;
+    Ok(Resource::Injection(Injection::begin(pid, calls, error).await?))
 }
 
-async fn flip(arena: &mut Arena, node: usize, luck: u64) -> Result<Means, ChaosError> {
-    let node = &mut arena.nodes[node];
-    // An orderly end brings everything from the WAL into the file in which the bit flips.
+async fn flip(cluster: &mut TestCluster, node: usize, seed: u64) -> Result<Resource, ChaosError> {
+    let node = &mut cluster.nodes[node];
+    // An orderly stop moves everything from the WAL into the file whose bit is flipped.
     node.stop().await;
-    let before = bit_flip::put_aside(&node.data_dir);
-    let flipped = bit_flip::flip(&node.data_dir, luck).await;
-    node.start(&arena.reaper)?;
-    Ok(if flipped.map_err(ChaosError::Local)? { Means::PutAside(before) } else { Means::Nothing })
+    let before = bit_flip::count_damaged_ledgers(&node.data_dir);
+    let flipped = bit_flip::flip(&node.data_dir, seed).await;
+    node.start(&cluster.reaper)?;
+    Ok(if flipped.map_err(ChaosError::Local)? { Resource::DamagedLedgers(before) } else { Resource::None })
 }
 
-/// Takes what is free on the disk under a folder.
+/// Fills the disk that a folder is on.
 async fn fill(folder: &Path) -> Result<PathBuf, LocalError> {
     let ballast = folder.join("ballast");
     let mut wanted = free_bytes(folder).await?;
-    // The file system needs some of it to describe the file, so what is left is taken in ever smaller pieces.
+    // The file system needs part of the space for metadata, so the rest is allocated in ever smaller pieces.
     while wanted >= 4_096 {
         let at = std::fs::metadata(&ballast).map_or(0, |file| file.len());
         let (offset, length) = (at.to_string(), wanted.to_string());
@@ -166,7 +173,7 @@ async fn free_bytes(folder: &Path) -> Result<u64, LocalError> {
     shown.lines().last().and_then(|line| line.trim().parse().ok()).ok_or_else(said)
 }
 
-impl Arena {
+impl TestCluster {
     fn set_clock(&self, node: usize, off_ms: i64) -> Result<(), LocalError> {
         self.nodes[node].clock.as_deref().map_or(Ok(()), |file| set_clock(file, off_ms))
     }
@@ -186,5 +193,5 @@ impl Arena {
     }
 }
 
-/// How often what lasts is kept up, and processes are looked at.
-pub(super) const KEEP_UP: Duration = Duration::from_millis(100);
+/// How often faults are maintained and processes are checked.
+pub(super) const UPKEEP_INTERVAL: Duration = Duration::from_millis(100);

@@ -12,27 +12,27 @@ pub enum FaultKind {
     KillLeader,
     /// The same with a follower.
     KillFollower,
-    /// The leader's process is stopped with SIGSTOP and goes on later.
+    /// The leader's process is stopped with SIGSTOP and continued later.
     PauseLeader,
     /// The same with a follower.
     PauseFollower,
     /// All nodes are killed at once and started again.
     RestartAll,
-    /// The leader is cut off from all nodes, sometimes from ZooKeeper too.
+    /// The leader is cut off from all other nodes, sometimes from ZooKeeper too.
     PartitionLeader,
     /// A random minority of the nodes is cut off from the rest.
     PartitionMinority,
-    /// One node hears the others and is not heard, or the other way round.
+    /// One node receives and cannot send, or the other way round.
     PartitionOneWay,
     /// One node is cut off from ZooKeeper alone.
     PartitionZookeeper,
-    /// Everything between the nodes takes longer.
+    /// Everything between the nodes is delayed.
     Delay,
-    /// Packets between the nodes get lost.
+    /// Packets between the nodes are lost.
     Loss,
     /// A node's disk is full.
     DiskFull,
-    /// The disk of a node fails to sync.
+    /// A node's fsync calls fail.
     FsyncError,
     /// A node's wall clock jumps.
     ClockStep,
@@ -42,13 +42,13 @@ pub enum FaultKind {
     ZookeeperServer,
     /// All ZooKeeper servers are killed and started again.
     ZookeeperAll,
-    /// All ZooKeeper servers are killed and come back with nothing.
+    /// All ZooKeeper servers are killed and restarted without their data.
     ZookeeperWiped,
-    /// ZooKeeper does not hear of a node until its session is over.
+    /// A node is cut off from ZooKeeper until its session has expired.
     SessionExpiry,
-    /// A node loses its disk and comes back.
+    /// A node is killed and restarted without its files.
     DiskWiped,
-    /// A bit flips in the ledger of a node that is stopped.
+    /// A bit flips in the ledger of a stopped node.
     BitFlip,
 }
 
@@ -106,14 +106,14 @@ impl FaultKind {
         }
     }
 
-    /// The kinds that a word stands for: one by its name, or a family by the name's first word (`kill`, `partition`).
+    /// The kinds that a word names: one by its name, or a family by the first word of its names (`kill`, `partition`).
     ///
     /// # Errors
-    /// A line that names what there is.
+    /// A line that lists all names.
     pub fn parse(word: &str) -> Result<Vec<Self>, String> {
         let family = format!("{word}-");
-        let meant = |kind: &Self| kind.name() == word || kind.name().starts_with(&family);
-        let found: Vec<Self> = Self::ALL.into_iter().filter(meant).collect();
+        let matches = |kind: &Self| kind.name() == word || kind.name().starts_with(&family);
+        let found: Vec<Self> = Self::ALL.into_iter().filter(matches).collect();
         if found.is_empty() {
             let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
             return Err(format!("there is no fault {word}; there are {}", names.join(", ")));
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_named_by_itself_or_by_its_family() {
+    fn a_fault_is_named_by_its_name_or_its_family() {
         assert_eq!(FaultKind::parse("loss"), Ok(vec![FaultKind::Loss]));
         assert_eq!(FaultKind::parse("kill"), Ok(vec![FaultKind::KillLeader, FaultKind::KillFollower]));
         assert!(FaultKind::parse("kil").is_err_and(|error| error.contains("kill-leader")));

@@ -1,30 +1,58 @@
-//! Faults on real processes, and clients that record what they were told meanwhile.
+//! Injects faults into a cluster of real processes while clients load it, then checks what the clients were told.
 //!
-//! A cluster of real nodes and a real ZooKeeper ensemble is started ([`run`]); clients load it and write a history
-//! ([`clients`]); a nemesis draws faults from the seed; in the end everything heals, and the checker judges the history and
-//! the ledgers. The nodes are the product as it is shipped: nothing in them knows of this.
+//! A cluster of real nodes and a real ZooKeeper ensemble is started; clients load it and write a history; a nemesis draws
+//! faults from the seed. In the end every fault is healed, and the checker compares the history with the ledgers. The nodes
+//! run the unchanged program.
 //!
 //! ```text
-//! nemesis (pure: what is done)  →  fault (done, and healed)  →  arena (processes, disks, clocks)
-//!                                                             →  network (proxies or namespaces)
-//! clients → history  →  check, report
+//! run           one run from start to report
+//! plan          its parameters
+//! notice        what it reports while it goes on
+//! nemesis       draws faults from the seed (pure)
+//! action        what a drawn fault does to which process or link (pure)
+//! fault         injects an action and heals it
+//! kind          the kinds of faults, by name
+//! link_fault    cut, delayed and lossy links
+//! endpoint      the ends of a link
+//! bit_flip      flips a bit of a ledger
+//! cluster       the processes, and whether the cluster has recovered
+//! network       links between processes: proxies or network namespaces
+//! network_kind  which of the two
+//! tools         strace, faketime, disks: what this machine has
+//! skipped       kinds of faults that it does not allow
+//! clients       the load
+//! report        results as text, JSON and SVG
+//! fault_record  one fault in the report
+//! error         why a run could not be made or checked
 //! ```
 
-mod arena;
+mod action;
 mod bit_flip;
 pub mod clients;
+mod cluster;
+mod endpoint;
 mod error;
 mod fault;
+mod fault_record;
 mod kind;
+mod link_fault;
 mod nemesis;
 mod network;
+mod network_kind;
+mod notice;
+mod plan;
 mod report;
 mod run;
+mod skipped;
 mod tools;
 
 pub use error::ChaosError;
+pub use fault_record::FaultRecord;
 pub use kind::FaultKind;
-pub use network::NetworkKind;
-pub use report::{Availability, FaultRecord, Report};
-pub use run::{ChaosPlan, News, run};
-pub use tools::{Skipped, enter_private_namespaces};
+pub use network_kind::NetworkKind;
+pub use notice::Notice;
+pub use plan::ChaosPlan;
+pub use report::{Availability, Report};
+pub use run::run;
+pub use skipped::SkippedKind;
+pub use tools::enter_private_namespaces;

@@ -1,4 +1,4 @@
-//! What a run came to: for people, for programs and as a picture.
+//! The results of a run: as text, as JSON and as a picture.
 
 mod measure;
 mod text;
@@ -11,41 +11,21 @@ use serde::Serialize;
 
 use super::clients::LoadSummary;
 use super::error::ChaosError;
-use super::kind::FaultKind;
-use super::network::NetworkKind;
-use super::run::ChaosPlan;
-use super::tools::Skipped;
+use super::fault_record::FaultRecord;
+use super::network_kind::NetworkKind;
+use super::plan::ChaosPlan;
+use super::skipped::SkippedKind;
 use crate::check::{self, Verdict};
 use crate::history::Micros;
 use crate::local::LocalError;
-use measure::Measured;
+use measure::Measurements;
 
 pub use measure::Availability;
 
-/// One fault, from its beginning until the cluster was whole again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FaultRecord {
-    /// Its number in the history.
-    pub number: u64,
-    /// Which kind.
-    pub kind: FaultKind,
-    /// Whom it hit.
-    pub target: String,
-    /// When it began, in microseconds of the history's clock.
-    #[serde(rename = "began_us")]
-    pub began: Micros,
-    /// When its cause was gone.
-    #[serde(rename = "healed_us")]
-    pub healed: Micros,
-    /// When every node was there again, a voter, and caught up.
-    #[serde(rename = "whole_us")]
-    pub whole: Micros,
-}
-
-/// What a run left behind.
-pub(super) struct Run {
+/// Everything that a report is made from.
+pub(super) struct RunResult {
     pub(super) faults: Vec<FaultRecord>,
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Vec<SkippedKind>,
     pub(super) findings: Vec<String>,
     pub(super) notes: Vec<String>,
     pub(super) summary: LoadSummary,
@@ -56,12 +36,11 @@ pub(super) struct Run {
 /// `report.json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Whether every promise was kept, and the cluster was whole in time whenever it could be.
+    /// Whether every promise was kept and the cluster always recovered in time.
     pub verdict: Verdict,
-    /// What faults and load were drawn from.
+    /// Seed of the faults and of the load.
     pub seed: u64,
-    /// The command line that repeats this run: the same faults in the same order, at moments that are as close as real
-    /// processes allow.
+    /// The command line that repeats this run: the same faults in the same order, at nearly the same times.
     pub command: String,
     /// The version of the program.
     pub version: &'static str,
@@ -76,28 +55,28 @@ pub struct Report {
     /// From the first operation to the end of the last, in microseconds.
     #[serde(rename = "elapsed_us")]
     pub elapsed: Micros,
-    /// What was wrong besides broken promises, a sentence each: not whole in time, ended without a reason.
+    /// Failures other than broken promises, a sentence each, such as a node that exited without a reason.
     pub findings: Vec<String>,
-    /// What is not wrong but should be known: a fault that a tool refused to make.
+    /// What is worth knowing and not wrong, such as a fault that a tool could not inject.
     pub notes: Vec<String>,
-    /// What the clients did and were told.
+    /// Counts of the clients' requests and outcomes.
     pub load: LoadSummary,
-    /// Availability by kind of fault, of those that came alone; and while nothing was wrong.
+    /// Availability by kind of fault, for faults that came alone, and for the time without faults.
     pub availability: Vec<Availability>,
-    /// The faults in their order.
+    /// All faults in order.
     pub faults: Vec<FaultRecord>,
-    /// What was asked for and cannot be made on this machine.
-    pub skipped: Vec<Skipped>,
-    /// What the checker found.
+    /// Kinds of faults that cannot be injected on this machine.
+    pub skipped: Vec<SkippedKind>,
+    /// The checker's report.
     pub check: check::Report,
     #[serde(skip)]
-    measured: Measured,
+    measurements: Measurements,
 }
 
 impl Report {
-    pub(super) fn new(plan: &ChaosPlan, run: Run, history: &Path) -> Result<Self, ChaosError> {
-        let measured = Measured::of(history)?;
-        let Run { faults, skipped, findings, notes, summary, checked, elapsed } = run;
+    pub(super) fn new(plan: &ChaosPlan, run: RunResult, history: &Path) -> Result<Self, ChaosError> {
+        let measurements = Measurements::of(history)?;
+        let RunResult { faults, skipped, findings, notes, summary, checked, elapsed } = run;
         let kept = checked.verdict == Verdict::Kept && findings.is_empty();
         Ok(Self {
             verdict: if kept { Verdict::Kept } else { Verdict::Broken },
@@ -112,23 +91,23 @@ impl Report {
             findings,
             notes,
             load: summary,
-            availability: measured.availability(&faults),
+            availability: measurements.availability(&faults),
             faults,
             skipped,
             check: checked,
-            measured,
+            measurements,
         })
     }
 
-    /// Whether the verdict is good.
+    /// Whether the verdict is [`Verdict::Kept`].
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.verdict == Verdict::Kept
     }
 
-    /// How many promises were broken and other things were wrong.
+    /// How many promises were broken and other failures were found.
     #[must_use]
-    pub fn wrongs(&self) -> u64 {
+    pub fn failures(&self) -> u64 {
         self.check.total_broken() + u64::try_from(self.findings.len()).unwrap_or(u64::MAX)
     }
 
@@ -146,8 +125,8 @@ impl Report {
         text::describe(self, folder)
     }
 
-    /// How long faults were made.
-    fn length(&self) -> Duration {
+    /// Duration of the load.
+    fn duration(&self) -> Duration {
         self.elapsed.since_start()
     }
 }

@@ -1,144 +1,91 @@
-//! One run: the cluster starts, clients load it, faults come and go, everything heals, and what was promised is checked.
+//! One run: start the cluster, load it, inject and heal faults, check the result.
 
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::arena::{Allowed, Arena, PATIENCE, SESSION};
-use super::bit_flip::put_aside;
-use super::clients::{Load, LoadPlan, LoadSummary, Running, Target};
+use super::action::{FaultAction, Topology};
+use super::bit_flip::count_damaged_ledgers;
+use super::clients::{Load, LoadPlan, LoadSummary, RunningLoad, Target};
+use super::cluster::{RECOVERY_TIMEOUT, SESSION_TIMEOUT, TestCluster, Tolerated};
 use super::error::ChaosError;
-use super::fault::{Fault, KEEP_UP};
-use super::kind::FaultKind;
-use super::nemesis::{Aim, Draw, Nemesis, Situation, Turn};
-use super::network::NetworkKind;
-use super::report::{FaultRecord, Report, Run};
-use super::tools::{Skipped, Tools};
+use super::fault::{ActiveFault, UPKEEP_INTERVAL};
+use super::fault_record::FaultRecord;
+use super::nemesis::{DrawnFault, Nemesis, Round};
+use super::notice::Notice;
+use super::plan::ChaosPlan;
+use super::report::{Report, RunResult};
+use super::tools::Tools;
 use crate::check::{Subjects, check};
-use crate::history::{Event, Fault as FaultEvent, FaultPhase, Header, Micros, Phase, Recorder};
+use crate::history::{Event, FaultEvent, FaultPhase, Header, Micros, PhaseEvent, Recorder};
 use crate::local::{LocalError, ZooKeeperServer};
 
-/// How long clients pay before the first fault, and after the last.
-const CALM: Duration = Duration::from_secs(1);
+/// How long clients make payments before the first fault and after the last.
+const QUIET_TIME: Duration = Duration::from_secs(1);
 
-/// How long a fault lasts that has not done what it is for: a node may have room left on a full disk for a while.
-const LONGEST: Duration = Duration::from_secs(10);
+/// Maximum duration of a fault that should make a node exit: after its disk is full, a node may run on for a while.
+const MAX_EXTENDED_DURATION: Duration = Duration::from_secs(10);
 
 /// How long the final reads may take.
-const FINAL_READS: Duration = Duration::from_secs(30);
-
-/// What a run is made of.
-#[derive(Clone, Debug)]
-pub struct ChaosPlan {
-    /// How many nodes.
-    pub nodes: usize,
-    /// How many ZooKeeper servers.
-    pub zookeepers: usize,
-    /// How long faults are made.
-    pub duration: Duration,
-    /// What faults and load are drawn from.
-    pub seed: u64,
-    /// Operations per second of the clients.
-    pub rate: u32,
-    /// How the processes are connected.
-    pub network: NetworkKind,
-    /// What may be drawn, at least one.
-    pub faults: Vec<FaultKind>,
-    /// Where the report goes.
-    pub report: PathBuf,
-    /// The command line that repeats this run.
-    pub command: String,
-}
-
-/// What happens, for whoever watches.
-#[derive(Debug)]
-pub enum News<'a> {
-    /// The cluster is being started.
-    Starting,
-    /// A kind of fault cannot be made here.
-    Skips(&'a Skipped),
-    /// The clients begin.
-    Loading,
-    /// A fault begins.
-    Begins {
-        /// When, since the clients began.
-        at: Duration,
-        /// Which kind.
-        kind: FaultKind,
-        /// Whom it hits.
-        target: &'a str,
-    },
-    /// The cluster is whole again.
-    Whole {
-        /// When, since the clients began.
-        at: Duration,
-        /// How long it took after the faults were healed.
-        took: Duration,
-    },
-    /// Something should be known.
-    Note(&'a str),
-    /// Something is wrong.
-    Finding(&'a str),
-    /// The histories and ledgers are being judged.
-    Judging,
-}
+const FINAL_READS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Makes a run and writes its report.
 ///
 /// # Errors
-/// [`ChaosError`] if the run could not be made or judged. A promise that was broken is no error: see the report's verdict.
-pub async fn run(plan: &ChaosPlan, mut news: impl FnMut(News<'_>)) -> Result<Report, ChaosError> {
-    let tools = Tools::look(&plan.faults).await;
+/// [`ChaosError`] if the run could not be made or checked. A broken promise is no error: see the report's verdict.
+pub async fn run(plan: &ChaosPlan, mut notify: impl FnMut(Notice<'_>)) -> Result<Report, ChaosError> {
+    let tools = Tools::detect(&plan.faults).await;
     let (kinds, skipped) = tools.possible(&plan.faults, plan.network);
-    skipped.iter().for_each(|skipped| news(News::Skips(skipped)));
+    skipped.iter().for_each(|skipped| notify(Notice::Skipping(skipped)));
     if kinds.is_empty() {
         return Err(ChaosError::Impossible("none of these faults can be made on this machine".to_owned()));
     }
     std::fs::create_dir_all(&plan.report).map_err(LocalError::io(plan.report.display().to_string()))?;
-    news(News::Starting);
-    let mut arena = Arena::start(plan.network, plan.nodes, plan.zookeepers, &tools).await?;
+    notify(Notice::Starting);
+    let mut cluster = TestCluster::start(plan.network, plan.nodes, plan.zookeepers, &tools).await?;
     let history = plan.report.join("history.jsonl");
-    let load_plan = LoadPlan { rate: plan.rate, ..LoadPlan::usual(plan.seed) };
+    let load_plan = LoadPlan { rate: plan.rate, ..LoadPlan::standard(plan.seed) };
     let header = Header::new("chaos", plan.seed, unix_ms(), load_plan.processes);
     let recorder = Recorder::create(&history, &header)?;
-    news(News::Loading);
-    let load = Load::start(&targets(&arena), load_plan, recorder.clone())?;
-    let mut stage = Stage {
+    notify(Notice::Loading);
+    let load = Load::start(&targets(&cluster), load_plan, recorder.clone())?;
+    let mut state = RunState {
         plan,
-        own_disks: tools.disks.are_there(),
+        own_disks: tools.disks.available(),
         recorder,
         faults: Vec::new(),
-        numbered: 0,
+        last_number: 0,
         findings: Vec::new(),
         notes: Vec::new(),
-        news: &mut news,
+        notify: &mut notify,
     };
-    stage.play(&mut arena, Nemesis::new(plan.seed, kinds)).await?;
-    let summary = stage.end(&mut arena, load).await?;
-    let elapsed = stage.recorder.now();
-    arena.stop().await;
-    stage.read_logs(&arena);
-    keep_logs(&arena, &plan.report)?;
-    let Stage { faults, findings, notes, .. } = stage;
-    news(News::Judging);
-    let ledgers: Vec<PathBuf> = arena.nodes.iter().map(|node| node.data_dir.clone()).collect();
+    state.inject_faults(&mut cluster, Nemesis::new(plan.seed, kinds)).await?;
+    let summary = state.end(&mut cluster, load).await?;
+    let elapsed = state.recorder.now();
+    cluster.stop().await;
+    state.read_logs(&cluster);
+    keep_logs(&cluster, &plan.report)?;
+    let RunState { faults, findings, notes, .. } = state;
+    notify(Notice::Checking);
+    let ledgers: Vec<PathBuf> = cluster.nodes.iter().map(|node| node.data_dir.clone()).collect();
     let checked = check(&Subjects { histories: vec![history.clone()], ledgers, all_complete: true }).await?;
-    let report = Report::new(plan, Run { faults, skipped, findings, notes, summary, checked, elapsed }, &history)?;
+    let report =
+        Report::new(plan, RunResult { faults, skipped, findings, notes, summary, checked, elapsed }, &history)?;
     report.write(&plan.report)?;
     if !report.is_kept() {
-        keep_evidence(&arena, &plan.report)?;
+        keep_evidence(&cluster, &plan.report)?;
     }
     Ok(report)
 }
 
 /// What the nodes may do while these faults last.
-fn allowed(faults: &[Fault]) -> Allowed {
-    let all = || faults.iter().map(Fault::allows);
-    Allowed { end: all().any(|allowed| allowed.end), damage: all().any(|allowed| allowed.damage) }
+fn tolerated(faults: &[ActiveFault]) -> Tolerated {
+    let all = || faults.iter().map(ActiveFault::tolerated);
+    Tolerated { exit: all().any(|tolerated| tolerated.exit), damage: all().any(|tolerated| tolerated.damage) }
 }
 
-fn targets(arena: &Arena) -> Vec<Target> {
-    arena.nodes.iter().map(|node| Target { name: node.id.clone(), url: node.url.clone() }).collect()
+fn targets(cluster: &TestCluster) -> Vec<Target> {
+    cluster.nodes.iter().map(|node| Target { name: node.id.clone(), url: node.url.clone() }).collect()
 }
 
 fn unix_ms() -> u64 {
@@ -146,13 +93,16 @@ fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What the processes said stays with the report.
-fn keep_logs(arena: &Arena, report: &Path) -> Result<(), LocalError> {
+/// Copies the logs of all processes into the report's folder.
+fn keep_logs(cluster: &TestCluster, report: &Path) -> Result<(), LocalError> {
     let copy = || {
         let logs = report.join("logs");
         std::fs::create_dir_all(&logs)?;
-        let all =
-            arena.nodes.iter().map(|node| node.log.as_path()).chain(arena.zookeepers.iter().map(ZooKeeperServer::log));
+        let all = cluster
+            .nodes
+            .iter()
+            .map(|node| node.log.as_path())
+            .chain(cluster.zookeepers.iter().map(ZooKeeperServer::log));
         for log in all {
             std::fs::copy(log, logs.join(log.file_name().unwrap_or_default()))?;
         }
@@ -161,10 +111,10 @@ fn keep_logs(arena: &Arena, report: &Path) -> Result<(), LocalError> {
     copy().map_err(LocalError::io("keeping the logs"))
 }
 
-/// The ledgers go with the run unless they are needed to understand what was broken.
-fn keep_evidence(arena: &Arena, report: &Path) -> Result<(), LocalError> {
+/// Copies the ledgers into the report's folder. Otherwise they are deleted with the run.
+fn keep_evidence(cluster: &TestCluster, report: &Path) -> Result<(), LocalError> {
     let copy = || {
-        for node in &arena.nodes {
+        for node in &cluster.nodes {
             let kept = report.join("evidence").join(&node.id);
             std::fs::create_dir_all(&kept)?;
             for entry in std::fs::read_dir(&node.data_dir)? {
@@ -179,92 +129,100 @@ fn keep_evidence(arena: &Arena, report: &Path) -> Result<(), LocalError> {
     copy().map_err(LocalError::io("keeping the ledgers as evidence"))
 }
 
-/// What goes on while the load is on.
-struct Stage<'a, N: FnMut(News<'_>)> {
+/// The state of a run while the clients load the cluster.
+struct RunState<'a, N: FnMut(Notice<'_>)> {
     plan: &'a ChaosPlan,
     own_disks: bool,
     recorder: Recorder,
     faults: Vec<FaultRecord>,
-    /// How many were begun.
-    numbered: u64,
+    /// Number of the last fault.
+    last_number: u64,
     findings: Vec<String>,
     notes: Vec<String>,
-    news: &'a mut N,
+    notify: &'a mut N,
 }
 
-impl<N: FnMut(News<'_>)> Stage<'_, N> {
-    /// Makes faults until the time is over.
-    async fn play(&mut self, arena: &mut Arena, mut nemesis: Nemesis) -> Result<(), ChaosError> {
+impl<N: FnMut(Notice<'_>)> RunState<'_, N> {
+    /// Injects faults for the plan's duration.
+    async fn inject_faults(&mut self, cluster: &mut TestCluster, mut nemesis: Nemesis) -> Result<(), ChaosError> {
         let end = Instant::now() + self.plan.duration;
-        self.watch(arena, CALM, &[]).await?;
+        self.wait(cluster, QUIET_TIME, &[]).await?;
         while Instant::now() < end {
-            let turn = nemesis.next();
-            if !self.turn(arena, &turn).await? {
+            let round = nemesis.next();
+            if !self.round(cluster, &round).await? {
                 return Ok(());
             }
-            self.watch(arena, turn.calm, &[]).await?;
+            self.wait(cluster, round.pause, &[]).await?;
         }
-        self.watch(arena, CALM, &[]).await
+        self.wait(cluster, QUIET_TIME, &[]).await
     }
 
-    /// One fault, or two at once, from the beginning until the cluster is whole again. False if it is not in time.
-    async fn turn(&mut self, arena: &mut Arena, turn: &Turn) -> Result<bool, ChaosError> {
-        let Some(leader) = arena.leader().await else {
-            self.find(format!("nobody leads for {} s, though everything is healed", PATIENCE.as_secs()));
+    /// Injects one fault or two at once, heals them, and waits until the cluster has recovered. False if it does not in
+    /// time.
+    async fn round(&mut self, cluster: &mut TestCluster, round: &Round) -> Result<bool, ChaosError> {
+        let Some(leader) = cluster.leader().await else {
+            self.add_finding(format!("nobody leads for {} s, though everything is healed", RECOVERY_TIMEOUT.as_secs()));
             return Ok(false);
         };
-        let now = Situation { nodes: self.plan.nodes, zookeepers: self.plan.zookeepers, leader };
-        let (first, hold) = Aim::take(&turn.first, now, SESSION);
-        let second = turn.second.as_ref().map(|draw| (draw, Aim::take(draw, now, SESSION)));
-        let second = second.filter(|(_, (aim, _))| first.goes_with(aim, now));
-        let hold = second.as_ref().map_or(hold, |(_, (_, other))| hold.max(*other));
+        let topology = Topology { nodes: self.plan.nodes, zookeepers: self.plan.zookeepers, leader };
+        let (first, duration) = FaultAction::choose(&round.first, topology, SESSION_TIMEOUT);
+        let second = round.second.as_ref().map(|drawn| (drawn, FaultAction::choose(drawn, topology, SESSION_TIMEOUT)));
+        let second = second.filter(|(_, (action, _))| first.is_compatible_with(action, topology));
+        let duration = second.as_ref().map_or(duration, |(_, (_, other))| duration.max(*other));
 
-        let mut under_way = Vec::new();
-        for (draw, aim) in iter::once((&turn.first, first)).chain(second.map(|(draw, (aim, _))| (draw, aim))) {
-            under_way.extend(self.begin(arena, draw, aim).await?);
+        let mut faults = Vec::new();
+        for (drawn, action) in
+            iter::once((&round.first, first)).chain(second.map(|(drawn, (action, _))| (drawn, action)))
+        {
+            faults.extend(self.begin(cluster, drawn, action).await?);
         }
-        self.watch(arena, hold, &under_way).await?;
-        self.end_turn(arena, under_way).await
+        self.wait(cluster, duration, &faults).await?;
+        self.end_round(cluster, faults).await
     }
 
-    async fn end_turn(&mut self, arena: &mut Arena, under_way: Vec<Fault>) -> Result<bool, ChaosError> {
-        let count = under_way.len();
-        let allowed = allowed(&under_way);
-        let damaged: Vec<(usize, usize)> = under_way.iter().filter_map(Fault::damaged).collect();
-        for fault in under_way {
-            fault.heal(arena).await?;
+    async fn end_round(&mut self, cluster: &mut TestCluster, faults: Vec<ActiveFault>) -> Result<bool, ChaosError> {
+        let count = faults.len();
+        let tolerated = tolerated(&faults);
+        let damaged: Vec<(usize, usize)> = faults.iter().filter_map(ActiveFault::damaged).collect();
+        for fault in faults {
+            fault.heal(cluster).await?;
         }
-        self.look_at_processes(arena, allowed)?;
-        arena.start_nodes()?;
+        self.check_processes(cluster, tolerated)?;
+        cluster.start_nodes()?;
         let healed = self.recorder.now();
-        let mut surprises = Vec::new();
-        let whole = arena.wait_until_whole(PATIENCE, allowed, &mut surprises).await;
+        let mut unexpected = Vec::new();
+        let recovered = cluster.wait_until_recovered(RECOVERY_TIMEOUT, tolerated, &mut unexpected).await;
         self.conclude(count, healed);
-        surprises.into_iter().for_each(|surprise| self.find(surprise));
-        if let Err(missing) = whole {
-            self.find(format!("{} s after everything was healed: {missing}", PATIENCE.as_secs()));
+        unexpected.into_iter().for_each(|finding| self.add_finding(finding));
+        if let Err(missing) = recovered {
+            self.add_finding(format!("{} s after everything was healed: {missing}", RECOVERY_TIMEOUT.as_secs()));
             return Ok(false);
         }
         let now = self.recorder.now();
-        (self.news)(News::Whole { at: now.since_start(), took: now.since(healed) });
+        (self.notify)(Notice::Recovered { at: now.since_start(), took: now.since(healed) });
         for (node, before) in damaged {
-            let node = &arena.nodes[node];
-            if put_aside(&node.data_dir) == before {
-                self.find(format!("{} serves with a flipped bit in its ledger", node.id));
+            let node = &cluster.nodes[node];
+            if count_damaged_ledgers(&node.data_dir) == before {
+                self.add_finding(format!("{} serves with a flipped bit in its ledger", node.id));
             }
         }
         Ok(true)
     }
 
-    /// Makes a fault. `None` if a tool refused to: that says nothing about the cluster, and the run goes on.
-    async fn begin(&mut self, arena: &mut Arena, draw: &Draw, aim: Aim) -> Result<Option<Fault>, ChaosError> {
-        let (kind, target) = (draw.kind, aim.target());
-        self.numbered += 1;
+    /// Injects a fault. `None` if a tool failed: that says nothing about the cluster, and the run continues.
+    async fn begin(
+        &mut self,
+        cluster: &mut TestCluster,
+        drawn: &DrawnFault,
+        action: FaultAction,
+    ) -> Result<Option<ActiveFault>, ChaosError> {
+        let (kind, target) = (drawn.kind, action.target());
+        self.last_number += 1;
         let began = self.recorder.now();
-        (self.news)(News::Begins { at: began.since_start(), kind, target: &target });
-        let record = FaultRecord { number: self.numbered, kind, target, began, healed: began, whole: began };
+        (self.notify)(Notice::FaultBegins { at: began.since_start(), kind, target: &target });
+        let record = FaultRecord { number: self.last_number, kind, target, began, healed: began, recovered: began };
         self.record(&record, FaultPhase::Begin);
-        match Fault::inject(aim, arena, self.own_disks).await {
+        match ActiveFault::inject(action, cluster, self.own_disks).await {
             Ok(fault) => {
                 self.faults.push(record);
                 Ok(Some(fault))
@@ -272,7 +230,7 @@ impl<N: FnMut(News<'_>)> Stage<'_, N> {
             Err(ChaosError::Local(LocalError::Command { command, said })) => {
                 self.record(&record, FaultPhase::End);
                 let note = format!("{kind} at {} could not be made: `{command}`: {said}", record.target);
-                (self.news)(News::Note(&note));
+                (self.notify)(Notice::Note(&note));
                 self.notes.push(note);
                 Ok(None)
             }
@@ -280,12 +238,12 @@ impl<N: FnMut(News<'_>)> Stage<'_, N> {
         }
     }
 
-    /// Notes the end of the last faults.
+    /// Records the end of the last `count` faults.
     fn conclude(&mut self, count: usize, healed: Micros) {
-        let whole = self.recorder.now();
+        let recovered = self.recorder.now();
         let from = self.faults.len() - count;
         for at in from..self.faults.len() {
-            (self.faults[at].healed, self.faults[at].whole) = (healed, whole);
+            (self.faults[at].healed, self.faults[at].recovered) = (healed, recovered);
             self.record(&self.faults[at], FaultPhase::End);
         }
     }
@@ -300,63 +258,68 @@ impl<N: FnMut(News<'_>)> Stage<'_, N> {
         }));
     }
 
-    /// Lets time pass, keeps up what lasts, and looks after the processes.
-    async fn watch(&mut self, arena: &mut Arena, time: Duration, faults: &[Fault]) -> Result<(), ChaosError> {
+    /// Waits, and meanwhile maintains the active faults and checks the processes.
+    async fn wait(
+        &mut self,
+        cluster: &mut TestCluster,
+        time: Duration,
+        faults: &[ActiveFault],
+    ) -> Result<(), ChaosError> {
         let began = Instant::now();
-        let allowed = allowed(faults);
+        let tolerated = tolerated(faults);
         loop {
-            let to_come = faults.iter().any(|fault| fault.is_to_end_a_node(arena));
-            let left = if to_come { time.max(LONGEST) } else { time }.saturating_sub(began.elapsed());
+            let extended = faults.iter().any(|fault| fault.waits_for_node_to_end(cluster));
+            let left = if extended { time.max(MAX_EXTENDED_DURATION) } else { time }.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return Ok(());
             }
-            faults.iter().try_for_each(|fault| fault.keep_up(arena))?;
-            tokio::time::sleep(left.min(KEEP_UP)).await;
-            self.look_at_processes(arena, allowed)?;
+            faults.iter().try_for_each(|fault| fault.maintain(cluster))?;
+            tokio::time::sleep(left.min(UPKEEP_INTERVAL)).await;
+            self.check_processes(cluster, tolerated)?;
         }
     }
 
-    /// A node that ends without a reason is a finding, and is started again; one with a reason stays down until all is
-    /// healed.
-    fn look_at_processes(&mut self, arena: &mut Arena, allowed: Allowed) -> Result<(), ChaosError> {
-        for number in 0..arena.nodes.len() {
-            let Some(status) = arena.nodes[number].take_end() else { continue };
-            if !allowed.end {
-                let (id, last) = (&arena.nodes[number].id, arena.nodes[number].last_words());
-                self.find(format!("{id} ended by itself at {} ({status}): {last}", self.recorder.now()));
-                arena.nodes[number].start(&arena.reaper)?;
+    /// A node that exits without a fault that explains it is a finding and is restarted. Otherwise it stays down until
+    /// all faults are healed.
+    fn check_processes(&mut self, cluster: &mut TestCluster, tolerated: Tolerated) -> Result<(), ChaosError> {
+        for number in 0..cluster.nodes.len() {
+            let Some(status) = cluster.nodes[number].take_exit() else { continue };
+            if !tolerated.exit {
+                let (id, last) = (&cluster.nodes[number].id, cluster.nodes[number].last_log_line());
+                self.add_finding(format!("{id} ended by itself at {} ({status}): {last}", self.recorder.now()));
+                cluster.nodes[number].start(&cluster.reaper)?;
             }
         }
         Ok(())
     }
 
-    fn find(&mut self, finding: String) {
-        (self.news)(News::Finding(&finding));
+    fn add_finding(&mut self, finding: String) {
+        (self.notify)(Notice::Finding(&finding));
         self.findings.push(finding);
     }
 
-    /// The liveness phase: nothing is broken any more, so every client gets its answer.
-    async fn end(&mut self, arena: &mut Arena, load: Running) -> Result<LoadSummary, ChaosError> {
-        self.recorder.record(&Event::Phase(Phase { at: self.recorder.now(), name: "healed".to_owned() }));
-        let summary = load.finish(FINAL_READS).await?;
+    /// The liveness phase: without faults every client must get its answer.
+    async fn end(&mut self, cluster: &mut TestCluster, load: RunningLoad) -> Result<LoadSummary, ChaosError> {
+        self.recorder.record(&Event::Phase(PhaseEvent { at: self.recorder.now(), name: "healed".to_owned() }));
+        let summary = load.finish(FINAL_READS_TIMEOUT).await?;
         for key in &summary.unsettled {
-            self.find(format!("nobody says what became of key {key}"));
+            self.add_finding(format!("nobody says what became of key {key}"));
         }
         for read in &summary.unread {
-            self.find(format!("a final read was not answered: {read}"));
+            self.add_finding(format!("a final read was not answered: {read}"));
         }
-        let mut surprises = Vec::new();
-        let whole = arena.wait_until_whole(PATIENCE, Allowed::default(), &mut surprises).await;
-        surprises.extend(whole.err());
-        surprises.into_iter().for_each(|surprise| self.find(format!("at the end: {surprise}")));
+        let mut unexpected = Vec::new();
+        let recovered = cluster.wait_until_recovered(RECOVERY_TIMEOUT, Tolerated::default(), &mut unexpected).await;
+        unexpected.extend(recovered.err());
+        unexpected.into_iter().for_each(|finding| self.add_finding(format!("at the end: {finding}")));
         Ok(summary)
     }
 
-    fn read_logs(&mut self, arena: &Arena) {
-        for node in &arena.nodes {
+    fn read_logs(&mut self, cluster: &TestCluster) {
+        for node in &cluster.nodes {
             let log = std::fs::read_to_string(&node.log).unwrap_or_default();
             if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
-                self.find(format!("{} panicked: {line}", node.id));
+                self.add_finding(format!("{} panicked: {line}", node.id));
             }
         }
     }

@@ -1,40 +1,29 @@
-//! What of this machine's tools is there, and what cannot be done for want of them.
+//! The tools of this machine that faults need, and the faults that are impossible without them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::kind::FaultKind;
-use super::network::NetworkKind;
+use super::network_kind::NetworkKind;
+use super::skipped::SkippedKind;
 use crate::local::{LocalError, Reaper, run};
 
-/// Says to the program that it runs in namespaces of its own, and which.
-const PRIVATE: &str = "QUORAPAY_CHAOS_PRIVATE";
+/// Environment variable that tells this program that it runs in private namespaces already.
+const PRIVATE_VARIABLE: &str = "QUORAPAY_CHAOS_PRIVATE";
 
-/// How long strace may take to attach.
-const ATTACH: Duration = Duration::from_secs(5);
+/// How long strace may take to attach to a process.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A disk's size as the node sees it. The file behind it grows with what is written.
+/// Size of a node's disk. Its image is sparse and grows with what is written.
 const DISK_BYTES: &str = "8G";
 
-/// A kind of fault that is not made in this run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Skipped {
-    /// Which.
-    pub kind: FaultKind,
-    /// Why not.
-    pub reason: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
-/// See the module.
+/// What this machine allows.
 #[derive(Debug)]
 pub(super) struct Tools {
     pub(super) clocks: Clocks,
@@ -43,28 +32,29 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// Looks at what is there, as far as these kinds need it.
-    pub(super) async fn look(kinds: &[FaultKind]) -> Self {
+    /// Checks which tools are available, as far as these kinds need them.
+    pub(super) async fn detect(kinds: &[FaultKind]) -> Self {
         let any = |wanted: &[FaultKind]| wanted.iter().any(|kind| kinds.contains(kind));
         let unused = || "not wanted".to_owned();
         let clocks = if any(&[FaultKind::ClockStep, FaultKind::ClockDrift]) {
-            Clocks::look().await
+            Clocks::detect().await
         } else {
             Clocks { preload: Err(unused()) }
         };
-        let disks = if any(&[FaultKind::DiskFull]) { Disks::look().await } else { Disks { own: Err(unused()) } };
-        let needs_strace = any(&[FaultKind::FsyncError]) || (any(&[FaultKind::DiskFull]) && disks.own.is_err());
-        let strace = if needs_strace { look_for_strace().await } else { Err(unused()) };
+        let disks =
+            if any(&[FaultKind::DiskFull]) { Disks::detect().await } else { Disks { mountable: Err(unused()) } };
+        let needs_strace = any(&[FaultKind::FsyncError]) || (any(&[FaultKind::DiskFull]) && disks.mountable.is_err());
+        let strace = if needs_strace { detect_strace().await } else { Err(unused()) };
         Self { clocks, disks, strace }
     }
 
-    /// The kinds that can be made, and those that cannot.
-    pub(super) fn possible(&self, kinds: &[FaultKind], network: NetworkKind) -> (Vec<FaultKind>, Vec<Skipped>) {
+    /// The kinds that can be injected, and those that cannot.
+    pub(super) fn possible(&self, kinds: &[FaultKind], network: NetworkKind) -> (Vec<FaultKind>, Vec<SkippedKind>) {
         let (mut possible, mut skipped) = (Vec::new(), Vec::new());
         for &kind in kinds {
             match self.obstacle(kind, network) {
                 None => possible.push(kind),
-                Some((reason, remedy)) => skipped.push(Skipped { kind, reason, remedy: remedy.to_owned() }),
+                Some((reason, remedy)) => skipped.push(SkippedKind { kind, reason, remedy: remedy.to_owned() }),
             }
         }
         (possible, skipped)
@@ -76,7 +66,7 @@ impl Tools {
                 Some((self.strace.as_ref().err()?.clone(), "apt-get install strace, or run as root"))
             }
             FaultKind::DiskFull => {
-                let reason = format!("{}; {}", self.disks.own.as_ref().err()?, self.strace.as_ref().err()?);
+                let reason = format!("{}; {}", self.disks.mountable.as_ref().err()?, self.strace.as_ref().err()?);
                 Some((reason, "run as root, or apt-get install strace"))
             }
             FaultKind::ClockStep | FaultKind::ClockDrift => {
@@ -90,15 +80,15 @@ impl Tools {
     }
 }
 
-/// Continues in namespaces of its own, for mounts and, if the faults need it, for the network: what is made in them goes
-/// with the last process in them, whatever becomes of this one. Returns if that is done already, or cannot be done and
-/// need not.
+/// Restarts this program in private namespaces, for mounts and, if `network` needs it, for the network: the kernel removes
+/// them with the last process in them, however this program ends. Returns if this is done already, or if it is impossible
+/// and not required.
 ///
 /// # Errors
-/// If the network needs namespaces and they cannot be had.
+/// If the network needs namespaces and they are not available.
 pub fn enter_private_namespaces(network: NetworkKind) -> Result<(), LocalError> {
     use std::os::unix::process::CommandExt;
-    if std::env::var_os(PRIVATE).is_some() {
+    if std::env::var_os(PRIVATE_VARIABLE).is_some() {
         return Ok(());
     }
     let mut options = vec!["--mount", "--propagation", "private"];
@@ -117,19 +107,19 @@ pub fn enter_private_namespaces(network: NetworkKind) -> Result<(), LocalError> 
     }
     let program = std::env::current_exe().map_err(LocalError::io("this program's own path"))?;
     let mut command = std::process::Command::new("unshare");
-    command.args(options).arg(program).args(std::env::args_os().skip(1)).env(PRIVATE, "1");
-    // The same process goes on under the same id; only a failure comes back.
+    command.args(options).arg(program).args(std::env::args_os().skip(1)).env(PRIVATE_VARIABLE, "1");
+    // On success `exec` does not return: the process continues as the new program.
     Err(LocalError::io("unshare")(command.exec()))
 }
 
-/// Wall clocks of the nodes, by a library that is loaded before theirs.
+/// The nodes' wall clocks, set by the library of faketime, which is preloaded.
 #[derive(Debug)]
 pub(super) struct Clocks {
     preload: Result<String, String>,
 }
 
 impl Clocks {
-    async fn look() -> Self {
+    async fn detect() -> Self {
         let shown = run("faketime", ["-m", "-f", "+0s", "env"]).await;
         let preload = shown.map_err(|_| "faketime is not there".to_owned()).and_then(|environment| {
             let line = environment.lines().find_map(|line| line.strip_prefix("LD_PRELOAD="));
@@ -138,13 +128,13 @@ impl Clocks {
         Self { preload }
     }
 
-    /// The file that tells a node what time it is.
+    /// Creates the file that sets a node's wall clock; `None` without faketime.
     pub(super) fn file_of(&self, node: &str, folder: &Path) -> Option<PathBuf> {
         let file = folder.join(format!("{node}.clock"));
         (self.preload.is_ok() && set_clock(&file, 0).is_ok()).then_some(file)
     }
 
-    /// What has a process read its wall clock from a file. Its monotonic clock and its timers are left alone.
+    /// The environment that makes a process read its wall clock from a file. Its monotonic clock and timers are not changed.
     pub(super) fn environment(&self, file: &Path) -> Vec<(String, String)> {
         let Ok(preload) = &self.preload else { return Vec::new() };
         let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -157,15 +147,15 @@ impl Clocks {
     }
 }
 
-/// Takes away what the library leaves in shared memory when its process is killed.
-pub(super) fn clean_up_after(pid: u32) {
+/// Removes what the library leaves in shared memory when its process is killed.
+pub(super) fn remove_shared_memory(pid: u32) {
     for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
-        // Mostly there is nothing.
+        // Usually the file does not exist.
         let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
     }
 }
 
-/// Sets a node's wall clock off by milliseconds. In one step: half a line would be another time.
+/// Sets a node's wall clock off by milliseconds. The file is replaced atomically, because half a line is another time.
 pub(super) fn set_clock(file: &Path, off_ms: i64) -> Result<(), LocalError> {
     let (sign, size) = (if off_ms < 0 { '-' } else { '+' }, off_ms.unsigned_abs());
     let fresh = file.with_extension("clock.new");
@@ -176,35 +166,35 @@ pub(super) fn set_clock(file: &Path, off_ms: i64) -> Result<(), LocalError> {
     write().map_err(LocalError::io("a node's clock"))
 }
 
-/// A disk for every node: a file with a file system in it, which only this program sees.
+/// A disk for every node: a file with a file system, mounted in this program's private mount namespace.
 #[derive(Debug)]
 pub(super) struct Disks {
-    own: Result<(), String>,
+    mountable: Result<(), String>,
 }
 
 impl Disks {
-    async fn look() -> Self {
-        if std::env::var_os(PRIVATE).is_none() {
-            return Self { own: Err("only root can mount disks".to_owned()) };
+    async fn detect() -> Self {
+        if std::env::var_os(PRIVATE_VARIABLE).is_none() {
+            return Self { mountable: Err("only root can mount disks".to_owned()) };
         }
-        let own = match Reaper::with_folder("quorapay-chaos-disk") {
+        let mountable = match Reaper::with_folder("quorapay-chaos-disk") {
             Ok(reaper) => {
                 let mounted = make_disk("trial", &reaper.folder().join("trial"), reaper.folder()).await;
                 mounted.map_err(|error| format!("a disk cannot be made: {error}"))
             }
             Err(error) => Err(error.to_string()),
         };
-        Self { own }
+        Self { mountable }
     }
 
-    /// Whether every node has one.
-    pub(super) fn are_there(&self) -> bool {
-        self.own.is_ok()
+    /// Whether every node can have one.
+    pub(super) fn available(&self) -> bool {
+        self.mountable.is_ok()
     }
 
-    /// Gives a node its disk, if disks can be made here, else a folder.
-    pub(super) async fn give(&self, node: &str, data_dir: &Path, folder: &Path) -> Result<(), LocalError> {
-        if self.are_there() {
+    /// Mounts a disk for a node, or creates a folder where disks are not available.
+    pub(super) async fn provide(&self, node: &str, data_dir: &Path, folder: &Path) -> Result<(), LocalError> {
+        if self.available() {
             return make_disk(node, data_dir, folder).await;
         }
         std::fs::create_dir_all(data_dir).map_err(LocalError::io(data_dir.display().to_string()))
@@ -215,12 +205,12 @@ async fn make_disk(name: &str, mount_point: &Path, folder: &Path) -> Result<(), 
     let image = folder.join(format!("{name}.disk"));
     std::fs::create_dir_all(mount_point).map_err(LocalError::io(mount_point.display().to_string()))?;
     run("truncate", ["-s".as_ref(), DISK_BYTES.as_ref(), image.as_os_str()]).await?;
-    // No blocks are kept for root: a full disk is to be full for everybody.
+    // No blocks are reserved for root, so that a full disk is full for every user.
     run("mkfs.ext4", ["-q".as_ref(), "-F".as_ref(), "-m".as_ref(), "0".as_ref(), image.as_os_str()]).await?;
     run("mount", ["-o".as_ref(), "loop".as_ref(), image.as_os_str(), mount_point.as_os_str()]).await.map(drop)
 }
 
-/// Lets system calls of a running process fail. Ends with the process, or when dropped.
+/// Makes system calls of a running process fail. Ends with the process or when dropped.
 #[derive(Debug)]
 pub(super) struct Injection {
     _strace: Child,
@@ -228,7 +218,7 @@ pub(super) struct Injection {
 }
 
 impl Injection {
-    /// Lets these calls of the process fail from now on, all of them.
+    /// Makes all of these calls of the process fail from now on.
     pub(super) async fn begin(pid: u32, calls: &str, error: &str) -> Result<Self, LocalError> {
         let mut command = Command::new("strace");
         command.args(["-f", "-o", "/dev/null", "-p", &pid.to_string()]);
@@ -237,10 +227,10 @@ impl Injection {
         let mut strace = command.spawn().map_err(LocalError::io("strace"))?;
         let mut said = BufReader::new(strace.stderr.take().expect("it was piped")).lines();
         let failed = |said: String| LocalError::Command { command: format!("strace -p {pid}"), said };
-        // It says so once it is attached to all threads.
-        match timeout(ATTACH, said.next_line()).await {
+        // strace prints a line once it is attached to all threads.
+        match timeout(ATTACH_TIMEOUT, said.next_line()).await {
             Ok(Ok(Some(line))) if line.contains("attached") => {
-                // A full or broken pipe would stop or end it.
+                // The output is drained: a full or closed pipe would block or end strace.
                 let listener = tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
                 Ok(Self { _strace: strace, _listener: listener })
             }
@@ -251,7 +241,7 @@ impl Injection {
     }
 }
 
-async fn look_for_strace() -> Result<(), String> {
+async fn detect_strace() -> Result<(), String> {
     run("strace", ["-V"]).await.map_err(|_| "strace is not there".to_owned())?;
     let mut trial = Command::new("sleep").arg("60").kill_on_drop(true).spawn().map_err(|error| error.to_string())?;
     let attached = match trial.id() {

@@ -1,12 +1,13 @@
-//! Bodies of answers, as far as they are judged, and how they differ from what they are about. Members that are not
-//! judged are ignored.
+//! The bodies of answers, and how they differ from the ledger. Members that are not checked are ignored.
+//!
+//! These types are deliberately independent of those of the HTTP contract: the checker must not share their mistakes.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::fact::{AccountFact, BatchFact, ChangeFact};
-use super::model::{Known, Model, Standing};
+use super::model::{Model, PaymentAmounts, PaymentRecord};
 use super::truth::Truth;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
@@ -14,7 +15,7 @@ use quorapay_core::domain::{
     PaymentStatus,
 };
 
-/// A payment, as it was decided or where it stands.
+/// A payment, as it was decided or in its current state.
 #[derive(Debug, Deserialize)]
 pub(super) struct PaymentBody {
     pub(super) id: String,
@@ -42,9 +43,9 @@ pub(super) struct PaymentBody {
     epoch: Option<u64>,
     #[serde(default)]
     balances: Option<PaymentBalances>,
-    /// Only where a change is answered.
+    /// Only in the answer to a change.
     #[serde(default)]
-    change: Option<DoneBody>,
+    change: Option<AppliedChangeBody>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -58,7 +59,7 @@ struct PaymentBalances {
 }
 
 #[derive(Debug, Deserialize)]
-struct DoneBody {
+struct AppliedChangeBody {
     #[serde(rename = "type")]
     kind: String,
     amount: i64,
@@ -107,7 +108,7 @@ struct BalanceBody {
     held: i64,
 }
 
-/// What became of a key.
+/// The state of a key.
 #[derive(Debug, Deserialize)]
 pub(super) struct KeyBody {
     pub(super) state: String,
@@ -117,7 +118,7 @@ pub(super) struct KeyBody {
     pub(super) change: Option<PaymentBody>,
     #[serde(default)]
     pub(super) account: Option<ChangedBody>,
-    /// Not said where a write is told what its key holds.
+    /// Absent where a write is answered with its key's content.
     #[serde(default)]
     pub(super) as_of_index: Option<LogIndex>,
 }
@@ -129,28 +130,28 @@ pub(super) struct PaymentsBody {
     pub(super) next_cursor: Option<String>,
 }
 
-/// Reads a body; what is wrong with it if it is none of this kind.
+/// Parses a body. The error is a sentence.
 pub(super) fn parse<'body, T: Deserialize<'body>>(body: &'body str) -> Result<T, String> {
     serde_json::from_str(body).map_err(|error| format!("the answer cannot be read ({error}): {body}"))
 }
 
-/// Says the first thing in which an answer differs from what it should be.
+/// The first difference between an answer and the ledger.
 #[derive(Default)]
 struct Difference(Option<String>);
 
 impl Difference {
-    fn field(&mut self, name: &str, said: impl std::fmt::Display, is: impl std::fmt::Display) {
+    fn field(&mut self, name: &str, answered: impl std::fmt::Display, expected: impl std::fmt::Display) {
         if self.0.is_none() {
-            let (said, is) = (said.to_string(), is.to_string());
-            self.0 = (said != is).then(|| format!("it says that {name} is {said}, but it is {is}"));
+            let (answered, expected) = (answered.to_string(), expected.to_string());
+            self.0 = (answered != expected).then(|| format!("it says that {name} is {answered}, but it is {expected}"));
         }
     }
 
-    /// A member that has to be there.
-    fn member(&mut self, name: &str, said: Option<impl std::fmt::Display>, is: impl std::fmt::Display) {
-        match said {
-            Some(said) => self.field(name, said, is),
-            None if self.0.is_none() => self.0 = Some(format!("it does not say {name}, which is {is}")),
+    /// Compares a member that is required.
+    fn member(&mut self, name: &str, answered: Option<impl std::fmt::Display>, expected: impl std::fmt::Display) {
+        match answered {
+            Some(answered) => self.field(name, answered, expected),
+            None if self.0.is_none() => self.0 = Some(format!("it does not say {name}, which is {expected}")),
             None => {}
         }
     }
@@ -162,31 +163,31 @@ fn or_none(value: Option<impl std::fmt::Display>) -> String {
 }
 
 impl PaymentBody {
-    /// How it differs from a payment as it was decided, in the entry at `index`.
+    /// How it differs from a payment's decision in the entry at `index`.
     pub(super) fn differs_from_decision(
         &self,
         index: LogIndex,
         (id, outcome): (PaymentId, PaymentOutcome),
         truth: &Truth,
     ) -> Option<String> {
-        let known = truth.model.payment(id)?;
+        let recorded = truth.model.payment(id)?;
         let mut difference = Difference::default();
-        self.compare_request(id, known, &truth.model, &mut difference);
+        self.compare_request(id, recorded, &truth.model, &mut difference);
         difference.member("the index", self.index, index);
         difference.member("the epoch", self.epoch, truth.fact(index).map_or(0, |fact| fact.epoch.0));
         self.compare_outcome(outcome, &mut difference);
-        self.compare_standing(known.first_standing(), &mut difference);
+        self.compare_amounts(recorded.first_amounts(), &mut difference);
         difference.0
     }
 
-    /// How it differs from a payment where it stands as of `as_of` or a moment later.
-    pub(super) fn differs_from_standing(&self, id: PaymentId, as_of: LogIndex, truth: &Truth) -> Option<String> {
-        let known = truth.model.payment(id)?;
+    /// How it differs from a payment's state as of `as_of` or any later index.
+    pub(super) fn differs_from_amounts(&self, id: PaymentId, as_of: LogIndex, truth: &Truth) -> Option<String> {
+        let recorded = truth.model.payment(id)?;
         let mut difference = Difference::default();
-        self.compare_request(id, known, &truth.model, &mut difference);
-        let differences = known.standing_from(as_of).map(|standing| {
+        self.compare_request(id, recorded, &truth.model, &mut difference);
+        let differences = recorded.amounts_from(as_of).map(|amounts| {
             let mut difference = Difference::default();
-            self.compare_standing(standing, &mut difference);
+            self.compare_amounts(amounts, &mut difference);
             difference.0
         });
         let differences: Vec<_> = differences.collect();
@@ -201,10 +202,10 @@ impl PaymentBody {
         let mut difference = Difference::default();
         difference.field("the id", &self.id, fact.payment);
         difference.member("the index", self.index, index);
-        if let Some(known) = truth.model.payment(fact.payment) {
-            self.compare_request(fact.payment, known, &truth.model, &mut difference);
-            if let Some(standing) = known.standing_at(index) {
-                self.compare_standing(standing, &mut difference);
+        if let Some(recorded) = truth.model.payment(fact.payment) {
+            self.compare_request(fact.payment, recorded, &truth.model, &mut difference);
+            if let Some(amounts) = recorded.amounts_at(index) {
+                self.compare_amounts(amounts, &mut difference);
             }
         }
         if let PaymentChangeOutcome::Applied { amount, from_balance, to_balance } = fact.outcome {
@@ -217,12 +218,12 @@ impl PaymentBody {
         difference.0
     }
 
-    fn compare_request(&self, id: PaymentId, known: &Known, model: &Model, difference: &mut Difference) {
+    fn compare_request(&self, id: PaymentId, recorded: &PaymentRecord, model: &Model, difference: &mut Difference) {
         difference.field("the id", &self.id, id);
-        difference.member("the payer", self.from.as_ref(), model.id(known.from));
-        difference.member("the receiver", self.to.as_ref(), model.id(known.to));
-        difference.member("the amount", self.amount, known.amount);
-        difference.member("the currency", self.currency, known.currency);
+        difference.member("the payer", self.from.as_ref(), model.id(recorded.from));
+        difference.member("the receiver", self.to.as_ref(), model.id(recorded.to));
+        difference.member("the amount", self.amount, recorded.amount);
+        difference.member("the currency", self.currency, recorded.currency);
     }
 
     fn compare_outcome(&self, outcome: PaymentOutcome, difference: &mut Difference) {
@@ -233,29 +234,29 @@ impl PaymentBody {
                 self.compare_balances(Some((from_balance.get(), to_balance.get())), difference);
             }
             PaymentOutcome::Authorized { from_held, .. } => {
-                let said = self.balances.as_ref().and_then(|balances| balances.from_held);
-                difference.member("what is held after it", said, from_held);
+                let answered = self.balances.as_ref().and_then(|balances| balances.from_held);
+                difference.member("what is held after it", answered, from_held);
             }
             PaymentOutcome::Rejected(_) | PaymentOutcome::Repeated { .. } => self.compare_balances(None, difference),
         }
     }
 
-    fn compare_balances(&self, is: Option<(i64, i64)>, difference: &mut Difference) {
-        let said = self.balances.as_ref().and_then(|balances| balances.from.zip(balances.to));
-        let told = |pair: Option<(i64, i64)>| or_none(pair.map(|(from, to)| format!("{from}, {to}")));
-        difference.field("the pair of balances", told(said), told(is));
+    fn compare_balances(&self, expected: Option<(i64, i64)>, difference: &mut Difference) {
+        let answered = self.balances.as_ref().and_then(|balances| balances.from.zip(balances.to));
+        let format_pair = |pair: Option<(i64, i64)>| or_none(pair.map(|(from, to)| format!("{from}, {to}")));
+        difference.field("the pair of balances", format_pair(answered), format_pair(expected));
     }
 
-    fn compare_standing(&self, (standing, status): (Standing, PaymentStatus), difference: &mut Difference) {
+    fn compare_amounts(&self, (amounts, status): (PaymentAmounts, PaymentStatus), difference: &mut Difference) {
         difference.member("the status", self.status, status);
-        difference.member("what is captured", self.captured, standing.captured);
-        difference.member("what is refunded", self.refunded, standing.refunded);
-        difference.member("what is held", self.held, standing.held);
+        difference.member("what is captured", self.captured, amounts.captured);
+        difference.member("what is refunded", self.refunded, amounts.refunded);
+        difference.member("what is held", self.held, amounts.held);
     }
 }
 
 impl BatchBody {
-    /// How its results differ from the batch at an index. A repeated payment is shown as its original, elsewhere.
+    /// How its results differ from the batch at an index. A repeated payment is shown as its original and not compared.
     pub(super) fn differs(&self, index: LogIndex, batch: &BatchFact, truth: &Truth) -> Option<String> {
         let mut difference = Difference::default();
         difference.field("the number of results", self.results.len(), batch.items.len());

@@ -1,15 +1,15 @@
-//! Why nothing could be checked.
+//! Why a check could not be made.
 
 use crate::history::{OperationError, ReadFailure};
 use quorapay_node::ledger::LedgerError;
 
-/// The files could not be judged. Says nothing of the cluster.
+/// The files could not be checked. This says nothing about the cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// There is nothing to check against.
     #[error("at least one ledger is needed to check against")]
     NoLedger,
-    /// None of the ledgers has a whole chain.
+    /// No ledger has an intact chain.
     #[error("no ledger can be read well enough to check against: {0}")]
     NoTruth(String),
     /// A ledger cannot be opened or read.
@@ -17,13 +17,13 @@ pub enum CheckError {
     Ledger {
         /// The ledger.
         ledger: String,
-        /// Why.
+        /// Why not.
         source: LedgerError,
     },
     /// A history cannot be read.
     #[error(transparent)]
     History(#[from] ReadFailure),
-    /// A history contradicts itself.
+    /// A history is inconsistent.
     #[error(transparent)]
     Operations(#[from] OperationError),
 }

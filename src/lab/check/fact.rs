@@ -1,4 +1,4 @@
-//! What committed entries say, small enough to be kept by the million.
+//! The content of committed entries as far as checks need it. Small, because millions are kept in memory.
 
 use super::model::AccountNumber;
 use quorapay_core::domain::Epoch;
@@ -7,17 +7,17 @@ use quorapay_core::domain::{
     PaymentOutcome, Rejection,
 };
 
-/// What a committed entry says.
+/// A committed entry.
 #[derive(Clone, Debug)]
 pub(super) struct Fact {
     pub(super) epoch: Epoch,
-    pub(super) what: What,
+    pub(super) kind: FactKind,
 }
 
 /// The kinds of entries.
 #[derive(Clone, Debug)]
-pub(super) enum What {
-    /// An entry of the protocol: nobody asked for it.
+pub(super) enum FactKind {
+    /// An entry of the replication protocol, which no client requested.
     Protocol,
     /// A payment.
     Payment(PaymentFact),
@@ -25,17 +25,17 @@ pub(super) enum What {
     Account(AccountFact),
     /// A capture, a void or a refund.
     Change(ChangeFact),
-    /// The end of a hold whose time was up: nobody asked for it either.
+    /// The expiry of a hold, which no client requested either.
     Expiry(PaymentId),
-    /// Many payments.
+    /// A batch of payments.
     Batch(BatchFact),
-    /// A key that was used up for nothing.
-    Fence(Keyed),
+    /// A key that was closed without a payment.
+    Fence(KeyedRequest),
 }
 
-/// A key, and what tells its request from any other.
+/// A key with the fingerprint of its request.
 #[derive(Clone, Debug)]
-pub(super) struct Keyed {
+pub(super) struct KeyedRequest {
     pub(super) key: IdempotencyKey,
     pub(super) fingerprint: Fingerprint,
 }
@@ -43,7 +43,7 @@ pub(super) struct Keyed {
 /// A payment.
 #[derive(Clone, Debug)]
 pub(super) struct PaymentFact {
-    pub(super) keyed: Keyed,
+    pub(super) keyed: KeyedRequest,
     pub(super) id: PaymentId,
     pub(super) outcome: PaymentOutcome,
 }
@@ -51,7 +51,7 @@ pub(super) struct PaymentFact {
 /// A change of an account.
 #[derive(Clone, Debug)]
 pub(super) struct AccountFact {
-    pub(super) keyed: Keyed,
+    pub(super) keyed: KeyedRequest,
     pub(super) account: AccountNumber,
     pub(super) change: AccountChangeKind,
     pub(super) outcome: AccountOutcome,
@@ -60,17 +60,17 @@ pub(super) struct AccountFact {
 /// A change of a payment.
 #[derive(Clone, Debug)]
 pub(super) struct ChangeFact {
-    pub(super) keyed: Keyed,
+    pub(super) keyed: KeyedRequest,
     pub(super) payment: PaymentId,
     pub(super) change: PaymentChangeKind,
     pub(super) outcome: PaymentChangeOutcome,
 }
 
-/// Many payments.
+/// A batch of payments.
 #[derive(Clone, Debug)]
 pub(super) struct BatchFact {
-    pub(super) keyed: Keyed,
-    /// It was to be all or none, and it is none. Its payments may all have been refused for reasons of their own.
+    pub(super) keyed: KeyedRequest,
+    /// Whether it was atomic and none of its payments was made.
     pub(super) is_aborted: bool,
     pub(super) items: Box<[ItemFact]>,
 }
@@ -78,24 +78,24 @@ pub(super) struct BatchFact {
 /// One payment of a batch.
 #[derive(Clone, Debug)]
 pub(super) struct ItemFact {
-    /// Its own key, if this entry uses it up.
-    pub(super) keyed: Option<Keyed>,
+    /// Its own key, if this entry is the one that uses it.
+    pub(super) keyed: Option<KeyedRequest>,
     pub(super) id: PaymentId,
     pub(super) outcome: PaymentOutcome,
 }
 
-/// What a key holds.
+/// What the ledger has under a key.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Held<'a> {
-    Payment(&'a Keyed, PaymentId, PaymentOutcome),
+pub(super) enum KeyContent<'a> {
+    Payment(&'a KeyedRequest, PaymentId, PaymentOutcome),
     Account(&'a AccountFact),
     Change(&'a ChangeFact),
     Batch(&'a BatchFact),
     Fence,
 }
 
-impl Held<'_> {
-    /// Tells its request from any other; `None` for a fence, which answers none.
+impl KeyContent<'_> {
+    /// The fingerprint of its request; `None` for a fence, which has none.
     pub(super) const fn fingerprint(&self) -> Option<Fingerprint> {
         match self {
             Self::Payment(keyed, ..) => Some(keyed.fingerprint),
@@ -106,7 +106,7 @@ impl Held<'_> {
         }
     }
 
-    /// Why it was refused, if it was.
+    /// The reason if it was refused.
     pub(super) fn rejection(&self) -> Option<Rejection> {
         match self {
             Self::Payment(_, _, outcome) => outcome.rejection(),
@@ -125,42 +125,42 @@ impl Held<'_> {
 }
 
 impl Fact {
-    /// Every key that it uses up, with the item of a batch that it belongs to.
+    /// Every key that it uses, with the number of the batch item that it belongs to.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&IdempotencyKey, Option<u16>)> {
-        let (own, items) = match &self.what {
-            What::Protocol | What::Expiry(_) => (None, None),
-            What::Payment(fact) => (Some(&fact.keyed), None),
-            What::Account(fact) => (Some(&fact.keyed), None),
-            What::Change(fact) => (Some(&fact.keyed), None),
-            What::Fence(keyed) => (Some(keyed), None),
-            What::Batch(fact) => (Some(&fact.keyed), Some(&fact.items)),
+        let (own, items) = match &self.kind {
+            FactKind::Protocol | FactKind::Expiry(_) => (None, None),
+            FactKind::Payment(fact) => (Some(&fact.keyed), None),
+            FactKind::Account(fact) => (Some(&fact.keyed), None),
+            FactKind::Change(fact) => (Some(&fact.keyed), None),
+            FactKind::Fence(keyed) => (Some(keyed), None),
+            FactKind::Batch(fact) => (Some(&fact.keyed), Some(&fact.items)),
         };
         let items = items.into_iter().flatten().zip(0_u16..);
         let items = items.filter_map(|(item, number)| Some((&item.keyed.as_ref()?.key, Some(number))));
         own.map(|keyed| (&keyed.key, None)).into_iter().chain(items)
     }
 
-    /// What it holds under its own key, or under that of an item.
-    pub(super) fn held(&self, item: Option<u16>) -> Option<Held<'_>> {
-        match (&self.what, item) {
-            (What::Batch(batch), Some(item)) => {
+    /// Its content under its own key, or under that of a batch item.
+    pub(super) fn content(&self, item: Option<u16>) -> Option<KeyContent<'_>> {
+        match (&self.kind, item) {
+            (FactKind::Batch(batch), Some(item)) => {
                 let item = batch.items.get(usize::from(item))?;
-                Some(Held::Payment(item.keyed.as_ref()?, item.id, item.outcome))
+                Some(KeyContent::Payment(item.keyed.as_ref()?, item.id, item.outcome))
             }
-            (What::Batch(batch), None) => Some(Held::Batch(batch)),
-            (What::Payment(fact), _) => Some(Held::Payment(&fact.keyed, fact.id, fact.outcome)),
-            (What::Account(fact), _) => Some(Held::Account(fact)),
-            (What::Change(fact), _) => Some(Held::Change(fact)),
-            (What::Fence(_), _) => Some(Held::Fence),
-            (What::Protocol | What::Expiry(_), _) => None,
+            (FactKind::Batch(batch), None) => Some(KeyContent::Batch(batch)),
+            (FactKind::Payment(fact), _) => Some(KeyContent::Payment(&fact.keyed, fact.id, fact.outcome)),
+            (FactKind::Account(fact), _) => Some(KeyContent::Account(fact)),
+            (FactKind::Change(fact), _) => Some(KeyContent::Change(fact)),
+            (FactKind::Fence(_), _) => Some(KeyContent::Fence),
+            (FactKind::Protocol | FactKind::Expiry(_), _) => None,
         }
     }
 
-    /// The payments that it decided, as lists show them: not the repeated ones of a batch.
+    /// The payments that it decided, as lists show them, without the repeated ones of a batch.
     pub(super) fn payments(&self) -> impl DoubleEndedIterator<Item = (PaymentId, PaymentOutcome)> {
-        let (own, items) = match &self.what {
-            What::Payment(fact) => (Some((fact.id, fact.outcome)), None),
-            What::Batch(batch) => (None, Some(&batch.items)),
+        let (own, items) = match &self.kind {
+            FactKind::Payment(fact) => (Some((fact.id, fact.outcome)), None),
+            FactKind::Batch(batch) => (None, Some(&batch.items)),
             _ => (None, None),
         };
         let items = items.into_iter().flatten().map(|item| (item.id, item.outcome));

@@ -1,77 +1,77 @@
-//! Goes through the histories, one operation after another, and through the keys in the end.
+//! Reads the histories operation by operation, and then checks every idempotency key.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::error::CheckError;
-use super::order::{Order, Reference};
-use super::report::{Breach, Place, Report};
+use super::order::{OperationRef, RealTimeOrder};
+use super::report::{Breach, Location, Report};
 use super::truth::Truth;
-use crate::history::{Ask, Ending, Event, FaultPhase, HistoryReader, Micros, Operation, OperationId, Operations};
+use crate::history::{Ending, Event, FaultPhase, HistoryReader, Micros, Operation, OperationId, Operations, Request};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, OperationRequest};
 
-/// What was asked under a key, all attempts at the same request together.
+/// All attempts to send the same request under one key.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct Attempts {
     pub(super) fingerprint: Fingerprint,
-    first: Reference,
+    first: OperationRef,
     first_at: Micros,
-    /// Whether attempts are in more than one history, whose clocks cannot be compared.
-    scattered: bool,
-    /// Whether any attempt may have led to an entry.
+    /// Whether the attempts are in more than one history. Clocks of different histories cannot be compared.
+    in_several_histories: bool,
+    /// Whether any attempt may have created an entry.
     pub(super) may_apply: bool,
-    /// Whether any attempt ended without its outcome being known.
+    /// Whether any attempt ended with an unknown outcome.
     pub(super) unknown: bool,
-    /// The first attempt that was definitely not done, and why.
-    pub(super) refused: Option<(Reference, Box<str>)>,
-    /// The first answer: a digest of its status and body.
-    pub(super) answer: Option<(u64, Reference)>,
+    /// The first attempt that was definitely not applied, and the reason.
+    pub(super) refused: Option<(OperationRef, Box<str>)>,
+    /// The first answer, as a digest of its status and body.
+    pub(super) answer: Option<(u64, OperationRef)>,
 }
 
-/// A linearizable read, to be compared with what was known when it began.
+/// A linearizable read, to be compared with what clients knew when it began.
 #[derive(Clone, Copy, Debug)]
-struct FreshRead {
+struct LinearizableRead {
     invoked: Micros,
     as_of: LogIndex,
-    by: Reference,
+    by: OperationRef,
 }
 
-/// See the module.
+/// The state of a check of histories.
 pub(super) struct Judge<'a> {
     pub(super) truth: &'a Truth,
     pub(super) report: &'a mut Report,
     names: Vec<String>,
-    orders: Vec<Order>,
-    fresh_reads: Vec<FreshRead>,
-    /// Nearly every key has one request.
-    keys: HashMap<IdempotencyKey, Vec<Asked>>,
-    /// The highest index that an answer to a write told of.
-    acked: LogIndex,
+    orders: Vec<RealTimeOrder>,
+    linearizable_reads: Vec<LinearizableRead>,
+    /// The requests under each key; almost always one.
+    keys: HashMap<IdempotencyKey, Vec<Attempts>>,
+    /// The highest index that an answer to a write named.
+    acknowledged: LogIndex,
 }
 
-/// Judges all histories and returns the highest index that was acknowledged to a writer.
+/// Checks all histories and returns the highest index that was acknowledged to a writer.
 pub(super) fn judge(paths: &[PathBuf], truth: &Truth, report: &mut Report) -> Result<LogIndex, CheckError> {
-    let (names, orders, fresh_reads, keys) = (Vec::new(), Vec::new(), Vec::new(), HashMap::new());
-    let mut judge = Judge { truth, report, names, orders, fresh_reads, keys, acked: LogIndex::default() };
+    let (names, orders, linearizable_reads, keys) = (Vec::new(), Vec::new(), Vec::new(), HashMap::new());
+    let mut judge = Judge { truth, report, names, orders, linearizable_reads, keys, acknowledged: LogIndex::default() };
     for path in paths {
         judge.history(path)?;
     }
     judge.conclude();
-    Ok(judge.acked)
+    Ok(judge.acknowledged)
 }
 
 impl Judge<'_> {
     fn history(&mut self, path: &PathBuf) -> Result<(), CheckError> {
         self.names.push(path.display().to_string());
-        self.orders.push(Order::default());
+        self.orders.push(RealTimeOrder::default());
         self.report.counts.histories += 1;
         let mut reader = HistoryReader::open(path)?;
         let mut operations = Operations::of(path);
         for event in reader.by_ref() {
             let (line, event) = event?;
             match &event {
-                Event::Late(_) => self.report.counts.late += 1,
+                Event::NotSent(_) => self.report.counts.late += 1,
                 Event::Fault(fault) if fault.phase == FaultPhase::Begin => self.report.counts.faults += 1,
                 _ => {}
             }
@@ -83,7 +83,7 @@ impl Judge<'_> {
             self.report.notes.push(format!("{}: the last line is cut off and was left out", path.display()));
         }
         operations.never_ended().iter().for_each(|operation| self.operation(operation));
-        self.order().settle();
+        self.order().finish();
         Ok(())
     }
 
@@ -93,65 +93,65 @@ impl Judge<'_> {
             self.report.counts.unknown += 1;
         }
         let by = self.reference(operation);
-        match &operation.invoke.ask {
-            Ask::Write(proposal) => self.write(operation, proposal, by),
-            Ask::Read(read) => match &operation.ending {
-                Ending::Ok { at, told } => self.read(operation, read, *at, told, by),
+        match &operation.invoke.request {
+            Request::Write(proposal) => self.write(operation, proposal, by),
+            Request::Read(read) => match &operation.ending {
+                Ending::Ok { at, response } => self.read(operation, read, *at, response, by),
                 Ending::Refused { .. } => self.report.counts.refused += 1,
                 Ending::Unknown { .. } | Ending::Never => {}
             },
         }
     }
 
-    fn reference(&self, operation: &Operation) -> Reference {
+    fn reference(&self, operation: &Operation) -> OperationRef {
         let id = OperationId { process: operation.invoke.process, operation: operation.invoke.operation };
-        Reference { history: self.names.len() - 1, line: operation.line, id }
+        OperationRef { history: self.names.len() - 1, line: operation.line, id }
     }
 
     /// The order of the history that is being read.
-    pub(super) fn order(&mut self) -> &mut Order {
+    pub(super) fn order(&mut self) -> &mut RealTimeOrder {
         self.orders.last_mut().expect("a history is being read")
     }
 
-    /// A linearizable read was answered as of an index.
-    pub(super) fn fresh_read(&mut self, invoked: Micros, as_of: LogIndex, by: Reference) {
-        self.fresh_reads.push(FreshRead { invoked, as_of, by });
+    /// Adds a linearizable read that was answered as of an index.
+    pub(super) fn linearizable_read(&mut self, invoked: Micros, as_of: LogIndex, by: OperationRef) {
+        self.linearizable_reads.push(LinearizableRead { invoked, as_of, by });
     }
 
-    /// A writer was told of an index.
-    pub(super) fn acked(&mut self, index: LogIndex) {
-        self.acked = self.acked.max(index);
+    /// Adds an index that was acknowledged to a writer.
+    pub(super) fn acknowledged(&mut self, index: LogIndex) {
+        self.acknowledged = self.acknowledged.max(index);
     }
 
-    /// Notes an attempt at a write.
-    pub(super) fn asked(
+    /// The attempts of a write, with this one added.
+    pub(super) fn attempts(
         &mut self,
         key: &IdempotencyKey,
         request: &OperationRequest,
         at: Micros,
-        by: Reference,
-    ) -> &mut Asked {
+        by: OperationRef,
+    ) -> &mut Attempts {
         let fingerprint = request.fingerprint();
         if !self.keys.contains_key(key) {
             self.keys.insert(key.clone(), Vec::with_capacity(1));
         }
-        let requests = self.keys.get_mut(key).expect("it was just put there");
-        let known = requests.iter().position(|asked| asked.fingerprint == fingerprint);
-        let place = known.unwrap_or_else(|| {
-            requests.push(Asked::new(fingerprint, at, by));
+        let requests = self.keys.get_mut(key).expect("just inserted");
+        let known = requests.iter().position(|attempts| attempts.fingerprint == fingerprint);
+        let number = known.unwrap_or_else(|| {
+            requests.push(Attempts::new(fingerprint, at, by));
             requests.len() - 1
         });
-        let asked = &mut requests[place];
-        asked.scattered |= asked.first.history != by.history;
-        if at < asked.first_at && !asked.scattered {
-            (asked.first, asked.first_at) = (by, at);
+        let attempts = &mut requests[number];
+        attempts.in_several_histories |= attempts.first.history != by.history;
+        if at < attempts.first_at && !attempts.in_several_histories {
+            (attempts.first, attempts.first_at) = (by, at);
         }
-        asked
+        attempts
     }
 
-    /// Where an operation is, for people.
-    pub(super) fn place(&self, by: Reference, key: Option<&IdempotencyKey>) -> Place {
-        Place {
+    /// Where an operation is recorded, for people.
+    pub(super) fn location(&self, by: OperationRef, key: Option<&IdempotencyKey>) -> Location {
+        Location {
             history: self.names[by.history].clone(),
             line: by.line,
             process: by.id.process,
@@ -160,46 +160,48 @@ impl Judge<'_> {
         }
     }
 
-    /// Another operation, in the middle of a sentence.
-    pub(super) fn pointer(&self, by: Reference) -> String {
+    /// An operation as part of a sentence.
+    pub(super) fn pointer(&self, by: OperationRef) -> String {
         format!("{}:{} ({})", self.names[by.history], by.line, by.id)
     }
 
-    /// Notes a breach that an operation shows.
+    /// Reports a breach that an operation shows.
     pub(super) fn breach(
         &mut self,
         breach: Breach,
-        by: Reference,
+        by: OperationRef,
         key: Option<&IdempotencyKey>,
         index: Option<LogIndex>,
         what: String,
     ) {
-        let place = self.place(by, key);
-        self.report.add(breach, Some(place), index, what);
+        let location = self.location(by, key);
+        self.report.add(breach, Some(location), index, what);
     }
 
     fn conclude(&mut self) {
-        for read in std::mem::take(&mut self.fresh_reads) {
-            self.check_fresh(&read);
+        for read in std::mem::take(&mut self.linearizable_reads) {
+            self.check_not_stale(&read);
         }
         self.check_doubles();
         let mut keys: Vec<_> = std::mem::take(&mut self.keys).into_iter().collect();
-        // By line, so that the same files always give the same report.
-        keys.sort_by_key(|(_, asked)| asked.first().map(|asked| (asked.first.history, asked.first.line)));
-        for (key, asked) in keys {
-            self.check_key(&key, &asked);
+        // Sorted by line, so that the same files always give the same report.
+        keys.sort_by_key(|(_, requests)| {
+            requests.first().map(|attempts| (attempts.first.history, attempts.first.line))
+        });
+        for (key, requests) in keys {
+            self.check_key(&key, &requests);
         }
     }
 
-    fn check_fresh(&mut self, read: &FreshRead) {
+    fn check_not_stale(&mut self, read: &LinearizableRead) {
         let known = self.orders[read.by.history].known_before(read.invoked);
-        if let Some((index, told_by)) = known.filter(|(index, _)| *index > read.as_of) {
+        if let Some((index, known_by)) = known.filter(|(index, _)| *index > read.as_of) {
             let what = format!(
                 "a linearizable read that began at {} shows the ledger as of entry {}, but {} had been told of entry \
                  {index} before that",
                 read.invoked,
                 read.as_of,
-                self.pointer(told_by)
+                self.pointer(known_by)
             );
             self.breach(Breach::StaleRead, read.by, None, Some(index), what);
         }
@@ -209,72 +211,76 @@ impl Judge<'_> {
         for (key, second) in self.truth.doubles() {
             let first = self.truth.index_of(key).unwrap_or_default();
             let what = format!("{}, and {}", self.truth.describe(first), self.truth.describe(*second));
-            let place =
-                self.keys.get(key).and_then(|asked| asked.first()).map(|asked| self.place(asked.first, Some(key)));
-            self.report.add(Breach::DoubleApply, place, Some(*second), what);
+            let location = self
+                .keys
+                .get(key)
+                .and_then(|requests| requests.first())
+                .map(|attempts| self.location(attempts.first, Some(key)));
+            self.report.add(Breach::DoubleApply, location, Some(*second), what);
         }
     }
 
-    /// Everything that was asked under one key against the one entry that may stand there.
-    fn check_key(&mut self, key: &IdempotencyKey, asked: &[Asked]) {
+    /// Compares all requests under one key with the entry that the ledger has for it.
+    fn check_key(&mut self, key: &IdempotencyKey, requests: &[Attempts]) {
         let index = self.truth.index_of(key);
-        if asked.iter().any(|asked| asked.unknown) && asked.iter().all(|asked| asked.answer.is_none()) {
+        if requests.iter().any(|attempts| attempts.unknown) && requests.iter().all(|attempts| attempts.answer.is_none())
+        {
             match index {
                 Some(_) => self.report.counts.unknown_applied += 1,
                 None => self.report.counts.unknown_not_applied += 1,
             }
         }
         let Some(index) = index else { return };
-        let held = self.truth.held_by(key);
+        let held = self.truth.content_of(key);
         let fence = OperationRequest::KeyFence.fingerprint();
-        let stands = held.map(|held| held.fingerprint().unwrap_or(fence));
-        match asked.iter().find(|asked| Some(asked.fingerprint) == stands) {
-            None => self.wrong_request(key, index, asked),
-            Some(asked) => {
-                self.check_refused(key, index, asked);
-                self.check_order(key, index, asked);
+        let committed = held.map(|held| held.fingerprint().unwrap_or(fence));
+        match requests.iter().find(|attempts| Some(attempts.fingerprint) == committed) {
+            None => self.wrong_request(key, index, requests),
+            Some(attempts) => {
+                self.check_refused(key, index, attempts);
+                self.check_order(key, index, attempts);
             }
         }
     }
 
-    fn wrong_request(&mut self, key: &IdempotencyKey, index: LogIndex, asked: &[Asked]) {
-        let Some(first) = asked.first() else { return };
+    fn wrong_request(&mut self, key: &IdempotencyKey, index: LogIndex, requests: &[Attempts]) {
+        let Some(first) = requests.first() else { return };
         let what = format!("nobody asked for what stands under the key: {}", self.truth.describe(index));
         self.breach(Breach::WrongRequest, first.first, Some(key), Some(index), what);
     }
 
-    fn check_refused(&mut self, key: &IdempotencyKey, index: LogIndex, asked: &Asked) {
-        if let Some((by, why)) = asked.refused.as_ref().filter(|_| !asked.may_apply) {
+    fn check_refused(&mut self, key: &IdempotencyKey, index: LogIndex, attempts: &Attempts) {
+        if let Some((by, why)) = attempts.refused.as_ref().filter(|_| !attempts.may_apply) {
             let entry = self.truth.describe(index);
             let what = format!("it was refused for good ({why}), and so was every other attempt at it, but {entry}");
             self.breach(Breach::RefusedButApplied, *by, Some(key), Some(index), what);
         }
     }
 
-    fn check_order(&mut self, key: &IdempotencyKey, index: LogIndex, asked: &Asked) {
-        if asked.scattered {
+    fn check_order(&mut self, key: &IdempotencyKey, index: LogIndex, attempts: &Attempts) {
+        if attempts.in_several_histories {
             return;
         }
-        let known = self.orders[asked.first.history].known_before(asked.first_at);
-        if let Some((told, by)) = known.filter(|(told, _)| *told >= index) {
+        let known = self.orders[attempts.first.history].known_before(attempts.first_at);
+        if let Some((named, by)) = known.filter(|(named, _)| *named >= index) {
             let what = format!(
-                "it was asked for first at {}, and stands at entry {index}, but {} had been told of entry {told} before \
+                "it was asked for first at {}, and stands at entry {index}, but {} had been told of entry {named} before \
                  that",
-                asked.first_at,
+                attempts.first_at,
                 self.pointer(by)
             );
-            self.breach(Breach::Reordered, asked.first, Some(key), Some(index), what);
+            self.breach(Breach::Reordered, attempts.first, Some(key), Some(index), what);
         }
     }
 }
 
-impl Asked {
-    const fn new(fingerprint: Fingerprint, at: Micros, by: Reference) -> Self {
+impl Attempts {
+    const fn new(fingerprint: Fingerprint, at: Micros, by: OperationRef) -> Self {
         Self {
             fingerprint,
             first: by,
             first_at: at,
-            scattered: false,
+            in_several_histories: false,
             may_apply: false,
             unknown: false,
             refused: None,

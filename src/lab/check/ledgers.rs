@@ -1,4 +1,4 @@
-//! The ledgers against each other: whole chains, equal histories, nothing acknowledged missing.
+//! Compares the ledgers: intact chains, equal histories, no acknowledged entry missing.
 
 use std::path::{Path, PathBuf};
 
@@ -9,23 +9,23 @@ use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{Entry, Position};
 use quorapay_node::ledger::{InspectedLedger, LedgerError, LedgerReader, inspect};
 
-/// Entries read at a time.
+/// How many entries are read at a time.
 const CHUNK_ENTRIES: usize = 4_096;
 
-/// A ledger whose head could be read.
-struct Opened {
+/// A ledger whose metadata and last position could be read.
+struct CheckedLedger {
     name: String,
     ledger: InspectedLedger,
     last: Position,
 }
 
-/// How far a ledger's chain holds.
+/// How far a ledger's chain is intact.
 struct Chain {
     last: Position,
     broken: Option<String>,
 }
 
-/// Reads all ledgers, says what is wrong with them, and gives back the longest committed history.
+/// Reads and compares all ledgers. Returns the longest committed history.
 pub(super) async fn read(paths: &[PathBuf], report: &mut Report) -> Result<Truth, CheckError> {
     let mut opened = Vec::new();
     for path in paths {
@@ -34,9 +34,9 @@ pub(super) async fn read(paths: &[PathBuf], report: &mut Report) -> Result<Truth
     if paths.is_empty() {
         return Err(CheckError::NoLedger);
     }
-    // The best log by the rule of recovery: it holds everything that was committed.
+    // The best log by the rule of recovery comes first: it has everything that was committed.
     opened.sort_by_key(|opened| std::cmp::Reverse((opened.last.epoch, opened.last.index)));
-    let mut verifying: Vec<_> = opened.iter().map(verify_apart).collect();
+    let mut verifying: Vec<_> = opened.iter().map(verify_in_background).collect();
     let mut damaged = Vec::new();
     for best in 0..opened.len() {
         let upto = compare(&opened[best..], report).await?;
@@ -50,19 +50,19 @@ pub(super) async fn read(paths: &[PathBuf], report: &mut Report) -> Result<Truth
         };
         let chain = follow_chain(&opened[best].name, &opened[best].ledger.reader, last, take).await?;
         if let Some(broken) = chain.broken {
-            note_broken(&opened[best].name, &chain.last, &broken, report);
+            report_damage(&opened[best].name, &chain.last, &broken, report);
             damaged.push(broken);
             verifying.remove(0).abort();
             report.ledgers.clear();
             continue;
         }
         report.absorb(entries_report);
-        // The best ledger was verified just now.
+        // The best ledger has been verified above.
         verifying.remove(0).abort();
         for (other, task) in opened[best + 1..].iter().zip(verifying) {
             let chain = task.await.expect("reading a ledger does not panic")?;
             if let Some(broken) = chain.broken {
-                note_broken(&other.name, &chain.last, &broken, report);
+                report_damage(&other.name, &chain.last, &broken, report);
             }
         }
         for opened in &opened {
@@ -73,36 +73,36 @@ pub(super) async fn read(paths: &[PathBuf], report: &mut Report) -> Result<Truth
     Err(CheckError::NoTruth(damaged.join("; ")))
 }
 
-async fn open(path: &Path, report: &mut Report) -> Result<Option<Opened>, CheckError> {
+async fn open(path: &Path, report: &mut Report) -> Result<Option<CheckedLedger>, CheckError> {
     let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let name = path.display().to_string();
     let read = async {
         let ledger = inspect(directory).await?;
         let last = ledger.reader.position(ledger.last_index).await?.unwrap_or_default();
-        Ok(Opened { name: name.clone(), ledger, last })
+        Ok(CheckedLedger { name: name.clone(), ledger, last })
     };
     match read.await {
         Ok(opened) => Ok(Some(opened)),
         Err(LedgerError::Damaged(reason)) => {
-            note_broken(&name, &Position::default(), &reason, report);
+            report_damage(&name, &Position::default(), &reason, report);
             Ok(None)
         }
         Err(source) => Err(CheckError::Ledger { ledger: name, source }),
     }
 }
 
-fn note_broken(ledger: &str, last: &Position, reason: &str, report: &mut Report) {
+fn report_damage(ledger: &str, last: &Position, reason: &str, report: &mut Report) {
     let what = format!("{ledger} holds together up to entry {} and no further: {reason}", last.index);
     report.add(Breach::LedgerDamaged, None, Some(last.index.next()), what);
 }
 
-/// Verifies a whole ledger, its uncommitted end too, beside everything else.
-fn verify_apart(opened: &Opened) -> tokio::task::JoinHandle<Result<Chain, CheckError>> {
+/// Verifies a whole ledger in the background, including its uncommitted end.
+fn verify_in_background(opened: &CheckedLedger) -> tokio::task::JoinHandle<Result<Chain, CheckError>> {
     let (name, reader, upto) = (opened.name.clone(), opened.ledger.reader.clone(), opened.ledger.last_index);
     tokio::spawn(async move { follow_chain(&name, &reader, upto, |_| {}).await })
 }
 
-/// Goes along a chain entry by entry, as far as it holds.
+/// Follows a chain entry by entry as far as it is intact.
 async fn follow_chain(
     name: &str,
     reader: &LedgerReader,
@@ -138,9 +138,9 @@ async fn follow_chain(
     Ok(chain)
 }
 
-/// Compares the first ledger with the others and says up to where it counts: what any ledger knows to be committed, and
-/// what a majority of them holds.
-async fn compare(ledgers: &[Opened], report: &mut Report) -> Result<LogIndex, CheckError> {
+/// Compares the first ledger with the others. Returns the index up to which it is committed: the maximum of the ledgers'
+/// commit indexes and of what a majority of them has.
+async fn compare(ledgers: &[CheckedLedger], report: &mut Report) -> Result<LogIndex, CheckError> {
     let [best, ..] = ledgers else { return Ok(LogIndex::default()) };
     let mut agreements = Vec::new();
     for other in ledgers {
@@ -170,8 +170,8 @@ async fn compare(ledgers: &[Opened], report: &mut Report) -> Result<LogIndex, Ch
     Ok(committed.max(majority).min(best.ledger.last_index))
 }
 
-/// The last position that two ledgers share. Chains that have parted never meet again, so a binary search finds it.
-async fn agreement(one: &Opened, other: &Opened) -> Result<Position, CheckError> {
+/// The last position that two ledgers share. Diverged chains never have equal hashes again, so a binary search finds it.
+async fn agreement(one: &CheckedLedger, other: &CheckedLedger) -> Result<Position, CheckError> {
     let mut agreed = Position::default();
     let mut beyond = one.ledger.last_index.min(other.ledger.last_index).next();
     let mut at = beyond.previous();
@@ -186,29 +186,29 @@ async fn agreement(one: &Opened, other: &Opened) -> Result<Position, CheckError>
     Ok(agreed)
 }
 
-async fn position(opened: &Opened, at: LogIndex) -> Result<Option<Position>, CheckError> {
+async fn position(opened: &CheckedLedger, at: LogIndex) -> Result<Option<Position>, CheckError> {
     match opened.ledger.reader.position(at).await {
         Ok(position) => Ok(position),
-        // It is told when the chain is followed.
+        // Reported when the chain is followed.
         Err(LedgerError::Damaged(_)) => Ok(None),
         Err(source) => Err(CheckError::Ledger { ledger: opened.name.clone(), source }),
     }
 }
 
-/// Everything acknowledged, up to `acked`, has to be on a majority of the ledgers, or on all of them.
-pub(super) fn check_complete(truth: &Truth, acked: LogIndex, all: bool, report: &mut Report) {
-    let acked = acked.min(truth.last());
+/// Checks that everything up to `acknowledged` is in a majority of the ledgers, or in all of them.
+pub(super) fn check_complete(truth: &Truth, acknowledged: LogIndex, all: bool, report: &mut Report) {
+    let acknowledged = acknowledged.min(truth.last());
     let (behind, complete): (Vec<_>, Vec<_>) =
-        report.ledgers.iter().cloned().partition(|ledger| ledger.agrees_up_to < acked);
+        report.ledgers.iter().cloned().partition(|ledger| ledger.agrees_up_to < acknowledged);
     if behind.is_empty() {
         return;
     }
-    let told: Vec<_> =
+    let detail: Vec<_> =
         behind.iter().map(|ledger| format!("{} ends at {}", ledger.ledger, ledger.agrees_up_to)).collect();
-    let told = format!("entry {acked} was acknowledged, but {}", told.join(" and "));
+    let detail = format!("entry {acknowledged} was acknowledged, but {}", detail.join(" and "));
     if all || complete.len() <= behind.len() {
-        report.add(Breach::LedgerIncomplete, None, Some(acked), told);
+        report.add(Breach::LedgerIncomplete, None, Some(acknowledged), detail);
     } else {
-        report.notes.push(told);
+        report.notes.push(detail);
     }
 }

@@ -1,20 +1,24 @@
-//! The checker: holds what clients were told against what the ledgers say.
+//! The checker: compares the histories of clients with the ledgers.
 //!
 //! The ledgers are read first: their chains, whether they agree, and the longest committed history, which is replayed
-//! against a model of the checker's own that shares no code with the bank. Then every history is read once, and each
-//! operation is judged by the entries that it must or must not have led to:
+//! against a model that shares no code with the bank. Then every history is read once, and each operation is compared
+//! with the entries that it must or must not have created:
 //!
 //! ```text
-//! ledgers   → chains whole, equal, nothing acknowledged missing     (ledgers)
-//! entries   → decided as the accounts demand, no key twice          (truth, model)
-//! answers   → the entry they name, the same under one key           (writes, reads)
-//! real time → nothing is older than what was answered before it     (order)
+//! ledgers   intact chains, equal histories, no acknowledged entry missing   ledgers
+//! entries   the expected decisions, no key twice                            truth, model, fact
+//! answers   equal to the entry that they name, identical under one key      writes, reads, answers
+//! real time nothing is older than what was answered before it               order
 //! ```
 //!
-//! One pass over each file. Kept in memory are a small record per entry, per key and per answer; nothing is quadratic.
-//! The checker knows the words of requests, histories and ledger files, and nothing of nodes, of HTTP or of the bank.
+//! Further files: `judge` reads the histories and checks the keys, `describe` puts entries into sentences, `report` is the
+//! result, `error` says why a check could not be made.
+//!
+//! Each file is read once. A small record per entry, key and answer is kept in memory; no step is quadratic. The checker
+//! knows requests, histories and ledger files, and does not know nodes, HTTP or the bank.
 
 mod answers;
+mod describe;
 mod error;
 mod fact;
 mod judge;
@@ -26,37 +30,35 @@ mod report;
 #[cfg(test)]
 mod tests;
 mod truth;
-mod words;
 mod writes;
 
 use std::path::PathBuf;
 
 pub use error::CheckError;
-pub use report::{Breach, Counts, LedgerSummary, Place, Report, Verdict, Violation};
+pub use report::{Breach, Counts, LedgerSummary, Location, Report, Verdict, Violation};
 
-/// What is to be checked.
+/// The files to check.
 #[derive(Clone, Debug, Default)]
 pub struct Subjects {
-    /// Histories. Real-time order is judged within each, because each has a clock of its own.
+    /// Histories. Real-time order is checked within each, because each has its own clock.
     pub histories: Vec<PathBuf>,
     /// Data directories of nodes, or their `ledger.db` files.
     pub ledgers: Vec<PathBuf>,
-    /// Whether every ledger must hold everything that was acknowledged, and not only a majority of those given: so it
-    /// is once a cluster was whole again for a while.
+    /// Whether every ledger must have everything that was acknowledged, and not only a majority of the ledgers. That holds
+    /// once a cluster has recovered.
     pub all_complete: bool,
 }
 
 /// Checks histories against ledgers. Reads the files only; a ledger may be in use by a running node.
 ///
 /// # Errors
-/// [`CheckError`] if a file cannot be read or there is no ledger to check against. What is wrong with a cluster is no
-/// error but a violation in the report.
+/// [`CheckError`] if a file cannot be read or there is no ledger. Failures of the cluster are violations in the report.
 pub async fn check(subjects: &Subjects) -> Result<Report, CheckError> {
     let mut report = Report::default();
     let truth = ledgers::read(&subjects.ledgers, &mut report).await?;
     truth.finish(&mut report);
-    let acked = judge::judge(&subjects.histories, &truth, &mut report)?;
-    ledgers::check_complete(&truth, acked, subjects.all_complete, &mut report);
+    let acknowledged = judge::judge(&subjects.histories, &truth, &mut report)?;
+    ledgers::check_complete(&truth, acknowledged, subjects.all_complete, &mut report);
     report.conclude();
     Ok(report)
 }

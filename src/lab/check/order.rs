@@ -1,52 +1,52 @@
-//! Real time within one history: what clients knew at any moment.
+//! Real-time order within one history: which ledger index clients knew of at any time.
 
 use crate::history::{Micros, OperationId};
 use quorapay_core::domain::LogIndex;
 
-/// An operation, small enough to be kept by the million.
+/// An operation of a history. Small, because millions are kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reference {
+pub(super) struct OperationRef {
     pub(super) history: usize,
     pub(super) line: u64,
     pub(super) id: OperationId,
 }
 
-/// An answer that told of an index, and when.
+/// An answer that named an index, and its time.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct Observation {
     ended: Micros,
     index: LogIndex,
-    by: Reference,
+    by: OperationRef,
 }
 
-/// What the answers of one history told of, by time.
+/// The indexes that the answers of one history named, by time.
 #[derive(Debug, Default)]
-pub(super) struct Order {
-    told: Vec<Told>,
+pub(super) struct RealTimeOrder {
+    observations: Vec<Observation>,
 }
 
-impl Order {
-    /// An answer told of an index: everything up to there was committed when it ended.
-    pub(super) fn told(&mut self, ended: Micros, index: LogIndex, by: Reference) {
-        self.told.push(Told { ended, index, by });
+impl RealTimeOrder {
+    /// Adds an answer that named an index: everything up to there was committed when it ended.
+    pub(super) fn observe(&mut self, ended: Micros, index: LogIndex, by: OperationRef) {
+        self.observations.push(Observation { ended, index, by });
     }
 
-    /// Call once all answers are in: each is given the highest index told of up to its time.
-    pub(super) fn settle(&mut self) {
-        self.told.sort_by_key(|told| told.ended);
-        for at in 1..self.told.len() {
-            let before = self.told[at - 1];
-            let told = &mut self.told[at];
-            if before.index > told.index {
-                (told.index, told.by) = (before.index, before.by);
+    /// Called once all answers are added: gives each the highest index that was known up to its time.
+    pub(super) fn finish(&mut self) {
+        self.observations.sort_by_key(|observation| observation.ended);
+        for at in 1..self.observations.len() {
+            let before = self.observations[at - 1];
+            let observation = &mut self.observations[at];
+            if before.index > observation.index {
+                (observation.index, observation.by) = (before.index, before.by);
             }
         }
     }
 
-    /// The highest index that any answer had told of before `moment`, and which.
-    pub(super) fn known_before(&self, moment: Micros) -> Option<(LogIndex, Reference)> {
-        let before = self.told.partition_point(|told| told.ended < moment);
-        before.checked_sub(1).map(|at| (self.told[at].index, self.told[at].by))
+    /// The highest index that an answer had named before `moment`, and that answer.
+    pub(super) fn known_before(&self, moment: Micros) -> Option<(LogIndex, OperationRef)> {
+        let before = self.observations.partition_point(|observation| observation.ended < moment);
+        before.checked_sub(1).map(|at| (self.observations[at].index, self.observations[at].by))
     }
 }
 
@@ -55,13 +55,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_known_at_a_moment_is_the_highest_index_of_all_answers_before_it() {
-        let by = |line| Reference { history: 0, line, id: OperationId { process: 0, operation: line } };
-        let mut order = Order::default();
+    fn the_known_index_is_the_highest_of_all_earlier_answers() {
+        let by = |line| OperationRef { history: 0, line, id: OperationId { process: 0, operation: line } };
+        let mut order = RealTimeOrder::default();
         for (ended, index) in [(30, 4), (10, 7), (20, 5), (40, 9)] {
-            order.told(Micros(ended), LogIndex(index), by(ended));
+            order.observe(Micros(ended), LogIndex(index), by(ended));
         }
-        order.settle();
+        order.finish();
         let known = |moment| order.known_before(Micros(moment)).map(|(index, by)| (index.0, by.line));
         assert_eq!(known(10), None, "an answer that ends at the same moment orders nothing");
         assert_eq!(known(11), Some((7, 10)));

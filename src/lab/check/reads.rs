@@ -1,26 +1,33 @@
-//! Answers to reads against the ledger as of the index that they name.
+//! Compares answers to reads with the ledger as of the index that they name.
 
 use super::answers::{AccountBody, KeyBody, PaymentBody, PaymentsBody, parse};
-use super::fact::Held;
+use super::fact::KeyContent;
 use super::judge::Judge;
-use super::model::Shown;
-use super::order::Reference;
+use super::model::AccountAsOf;
+use super::order::OperationRef;
 use super::report::Breach;
-use crate::history::{Consistency, Micros, Operation, Read, Subject, Told};
+use crate::history::{Consistency, Micros, Operation, Read, Response, Subject};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, IdempotencyKey, PaymentId};
 
 const NOT_FOUND: u16 = 404;
 
-/// A breach that a read shows.
-pub(super) type Wrong = (Breach, String);
+/// A breach that a read shows, with its details.
+pub(super) type BreachDetail = (Breach, String);
 
 impl Judge<'_> {
-    /// Judges a read that was answered.
-    pub(super) fn read(&mut self, operation: &Operation, read: &Read, at: Micros, told: &Told, by: Reference) {
+    /// Checks a read that was answered.
+    pub(super) fn read(
+        &mut self,
+        operation: &Operation,
+        read: &Read,
+        at: Micros,
+        response: &Response,
+        by: OperationRef,
+    ) {
         self.report.counts.reads += 1;
-        let key = if let Subject::Key(key) = &read.of { Some(key) } else { None };
-        let Some(as_of) = told.applied_index.or(told.index) else {
+        let key = if let Subject::Key(key) = &read.subject { Some(key) } else { None };
+        let Some(as_of) = response.applied_index.or(response.index) else {
             let what = "the answer does not say as of which index it is".to_owned();
             self.breach(Breach::WrongIndex, by, key, None, what);
             return;
@@ -29,12 +36,12 @@ impl Judge<'_> {
             self.breach(Breach::WrongIndex, by, key, Some(as_of), wrong);
             return;
         }
-        self.order().told(at, as_of, by);
+        self.order().observe(at, as_of, by);
         if read.consistency == Consistency::Linearizable {
-            self.fresh_read(operation.invoke.at, as_of, by);
+            self.linearizable_read(operation.invoke.at, as_of, by);
         }
-        if let Err((breach, what)) = self.content(read, as_of, told) {
-            let node = told.node.as_deref().unwrap_or("the node");
+        if let Err((breach, what)) = self.content(read, as_of, response) {
+            let node = response.node.as_deref().unwrap_or("the node");
             let what = format!("{node} answered at {at} as of entry {as_of}: {what}");
             self.breach(breach, by, key, Some(as_of), what);
         }
@@ -49,53 +56,53 @@ impl Judge<'_> {
         Some(format!("the answer is as of entry {as_of}, but at least {wanted} was asked for"))
     }
 
-    fn content(&self, read: &Read, as_of: LogIndex, told: &Told) -> Result<(), Wrong> {
-        match &read.of {
-            Subject::Account(id) => self.account(id, as_of, told),
-            Subject::Key(key) => self.key(key, as_of, told),
-            Subject::Payment(id) => self.payment(id, as_of, told),
-            Subject::Payments { account, limit } => self.payments(account.as_ref(), *limit, as_of, told),
+    fn content(&self, read: &Read, as_of: LogIndex, response: &Response) -> Result<(), BreachDetail> {
+        match &read.subject {
+            Subject::Account(id) => self.account(id, as_of, response),
+            Subject::Key(key) => self.key(key, as_of, response),
+            Subject::Payment(id) => self.payment(id, as_of, response),
+            Subject::Payments { account, limit } => self.payments(account.as_ref(), *limit, as_of, response),
         }
     }
 
-    fn account(&self, id: &AccountId, as_of: LogIndex, told: &Told) -> Result<(), Wrong> {
-        if told.status == NOT_FOUND {
-            return match self.truth.model.shown(id, as_of) {
+    fn account(&self, id: &AccountId, as_of: LogIndex, response: &Response) -> Result<(), BreachDetail> {
+        if response.status == NOT_FOUND {
+            return match self.truth.model.account_as_of(id, as_of) {
                 None => Ok(()),
                 Some(_) => Err(wrong(format!("it says that account {id} does not exist, but it did by then"))),
             };
         }
-        let body: AccountBody = parse(told.body.as_str()).map_err(wrong)?;
-        // The balances may be of a later moment than the one that the read waited for, and say of which.
+        let body: AccountBody = parse(response.body.as_str()).map_err(wrong)?;
+        // The balances may be newer than the index that the read waited for; the body names their index.
         if body.index < as_of || body.index > self.truth.last() {
             let what = format!("the balances of {id} claim to be as of entry {}", body.index);
             return Err((Breach::WrongIndex, what));
         }
-        let Some(shown) = self.truth.model.shown(id, body.index) else {
+        let Some(shown) = self.truth.model.account_as_of(id, body.index) else {
             return Err(wrong(format!("it shows account {id}, which did not exist as of entry {}", body.index)));
         };
-        let said = Shown { overdraft: body.overdraft, status: body.status, money: body.money() };
+        let said = AccountAsOf { overdraft: body.overdraft, status: body.status, money: body.money() };
         if body.id != id.as_str() || said != shown {
-            let Shown { overdraft, status, money } = shown;
+            let AccountAsOf { overdraft, status, money } = shown;
             return Err(wrong(format!(
                 "account {id} as of entry {} is {status} with overdraft {overdraft} and these balances (posted, held): \
                  {money:?}; but the answer is {}",
                 body.index,
-                told.body.as_str()
+                response.body.as_str()
             )));
         }
         Ok(())
     }
 
-    fn key(&self, key: &IdempotencyKey, as_of: LogIndex, told: &Told) -> Result<(), Wrong> {
-        let body: KeyBody = parse(told.body.as_str()).map_err(wrong)?;
+    fn key(&self, key: &IdempotencyKey, as_of: LogIndex, response: &Response) -> Result<(), BreachDetail> {
+        let body: KeyBody = parse(response.body.as_str()).map_err(wrong)?;
         if body.as_of_index != Some(as_of) {
             let what = format!("its header says entry {as_of} and its body {:?}", body.as_of_index);
             return Err((Breach::WrongIndex, what));
         }
         let index = self.truth.index_of(key);
-        let stands = index.filter(|index| *index <= as_of);
-        match (body.state.as_str(), stands) {
+        let committed = index.filter(|index| *index <= as_of);
+        match (body.state.as_str(), committed) {
             (state @ ("committed" | "fenced"), Some(index)) => self.key_holds(key, state, index, &body),
             (state @ ("committed" | "fenced"), None) => {
                 let truly = match index {
@@ -114,51 +121,59 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a body shows what a key holds, in the entry at `index`.
+    /// Whether a body matches the key's content, in the entry at `index`.
     pub(super) fn key_holds(
         &self,
         key: &IdempotencyKey,
         state: &str,
         index: LogIndex,
         body: &KeyBody,
-    ) -> Result<(), Wrong> {
-        let Some(held) = self.truth.held_by(key) else { return Ok(()) };
+    ) -> Result<(), BreachDetail> {
+        let Some(held) = self.truth.content_of(key) else { return Ok(()) };
         let truth = self.truth;
         let differs = match held {
-            held if (state == "fenced") != matches!(held, Held::Fence) => Some(format!("it says that it is {state}")),
-            Held::Payment(_, id, outcome) => body
+            held if (state == "fenced") != matches!(held, KeyContent::Fence) => {
+                Some(format!("it says that it is {state}"))
+            }
+            KeyContent::Payment(_, id, outcome) => body
                 .payment
                 .as_ref()
                 .map(|payment| payment.differs_from_decision(index, (id, outcome), truth))
                 .unwrap_or_else(|| Some("it does not show the payment".to_owned())),
-            Held::Change(fact) => {
+            KeyContent::Change(fact) => {
                 body.change.as_ref().and_then(|change| change.differs_from_change(index, fact, truth))
             }
-            Held::Account(fact) => body.account.as_ref().and_then(|account| account.differs(index, fact, truth)),
-            Held::Batch(_) | Held::Fence => None,
+            KeyContent::Account(fact) => body.account.as_ref().and_then(|account| account.differs(index, fact, truth)),
+            KeyContent::Batch(_) | KeyContent::Fence => None,
         };
         differs.map_or(Ok(()), |what| Err(wrong(format!("{what}; {}", truth.describe(index)))))
     }
 
-    fn payment(&self, id: &str, as_of: LogIndex, told: &Told) -> Result<(), Wrong> {
+    fn payment(&self, id: &str, as_of: LogIndex, response: &Response) -> Result<(), BreachDetail> {
         let parsed = PaymentId::parse(id).ok();
         let index = parsed.map(|id| id.index()).unwrap_or_default();
-        let stands = parsed.filter(|id| index <= as_of && self.truth.model.payment(*id).is_some());
-        if told.status == NOT_FOUND {
-            let Some(_) = stands else { return Ok(()) };
+        let committed = parsed.filter(|id| index <= as_of && self.truth.model.payment(*id).is_some());
+        if response.status == NOT_FOUND {
+            let Some(_) = committed else { return Ok(()) };
             let what = format!("it says that there is no payment {id}, but {}", self.truth.describe(index));
             return Err(wrong(what));
         }
-        let body: PaymentBody = parse(told.body.as_str()).map_err(wrong)?;
-        let Some(id) = stands else {
+        let body: PaymentBody = parse(response.body.as_str()).map_err(wrong)?;
+        let Some(id) = committed else {
             return Err((Breach::LostAck, format!("it shows payment {id}, which is in no ledger up to there")));
         };
-        body.differs_from_standing(id, as_of, self.truth).map_or(Ok(()), |what| Err(wrong(what)))
+        body.differs_from_amounts(id, as_of, self.truth).map_or(Ok(()), |what| Err(wrong(what)))
     }
 
-    /// A page shows the newest payments without a gap. It may end early, but only the last one has no cursor.
-    fn payments(&self, account: Option<&AccountId>, limit: u32, as_of: LogIndex, told: &Told) -> Result<(), Wrong> {
-        let body: PaymentsBody = parse(told.body.as_str()).map_err(wrong)?;
+    /// A page has the newest payments without a gap. It may be short, but only the last page has no cursor.
+    fn payments(
+        &self,
+        account: Option<&AccountId>,
+        limit: u32,
+        as_of: LogIndex,
+        response: &Response,
+    ) -> Result<(), BreachDetail> {
+        let body: PaymentsBody = parse(response.body.as_str()).map_err(wrong)?;
         if body.payments.len() > usize::try_from(limit).unwrap_or(usize::MAX) {
             return Err(wrong(format!("it shows {} payments where {limit} were asked for", body.payments.len())));
         }
@@ -167,7 +182,7 @@ impl Judge<'_> {
             let Some(id) = newest.next() else {
                 return Err(wrong(format!("it shows payment {} where the list should have ended", payment.id)));
             };
-            if let Some(what) = payment.differs_from_standing(id, as_of, self.truth) {
+            if let Some(what) = payment.differs_from_amounts(id, as_of, self.truth) {
                 return Err(wrong(format!("of the payment that should come next in the list, {what}")));
             }
         }
@@ -189,6 +204,6 @@ impl Judge<'_> {
     }
 }
 
-const fn wrong(what: String) -> Wrong {
+const fn wrong(what: String) -> BreachDetail {
     (Breach::WrongRead, what)
 }

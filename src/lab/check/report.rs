@@ -1,4 +1,4 @@
-//! What a check found, in words that a person understands at three in the morning, and for programs.
+//! The result of a check, for people (`Display`) and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +8,8 @@ use serde::Serialize;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::Hash;
 
-/// Violations of one kind that are told in full; all are counted.
-const TOLD_IN_FULL: u64 = 20;
+/// How many violations of one kind are reported in detail; all are counted.
+const MAX_VIOLATIONS_PER_KIND: u64 = 20;
 
 /// A kind of broken promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -23,40 +23,40 @@ pub enum Breach {
     LedgerIncomplete,
     /// One key was applied twice.
     DoubleApply,
-    /// An entry was decided otherwise than the accounts before it demand.
+    /// The decision of an entry does not follow from the accounts before it.
     WrongDecision,
-    /// Money came from nowhere or went there.
+    /// The balances of a currency do not sum to zero.
     Unbalanced,
     /// An account is below what its policy allows.
     BelowPolicy,
-    /// Timestamps go back along the ledger.
+    /// Timestamps decrease along the ledger.
     TimeWentBack,
-    /// An acknowledged write is not in the ledger where the answer said.
+    /// An acknowledged write is not at the index that the answer named.
     LostAck,
-    /// An answer says something else than the entry that it names.
+    /// An answer differs from the entry that it names.
     WrongAnswer,
     /// Two answers under one key differ.
     WrongReplay,
-    /// The ledger holds another request under a key than any that was asked.
+    /// The ledger has a request under a key that no client sent under it.
     WrongRequest,
-    /// A write that was refused for good is in the ledger.
+    /// A write that was definitely refused is in the ledger.
     RefusedButApplied,
-    /// A refusal without its reason.
+    /// The reason of a refusal does not hold.
     WrongRefusal,
-    /// An entry stands before one that was answered before it was asked for.
+    /// An entry is before one that was acknowledged before its request was sent.
     Reordered,
-    /// A linearizable read missed something that was answered before it began.
+    /// A linearizable read missed a write that was acknowledged before it began.
     StaleRead,
-    /// A read is of an index that the ledger never reached, or older than it was asked to be.
+    /// A read is as of an index that the ledger never reached, or older than requested.
     WrongIndex,
-    /// A read shows something else than the ledger holds as of the index that it names.
+    /// A read differs from the ledger as of the index that it names.
     WrongRead,
-    /// A key was said to be unknown as of an index at which it was there.
+    /// A key was reported as unknown as of an index at which the ledger has it.
     WronglyUnknown,
 }
 
 impl Breach {
-    /// What was promised.
+    /// The broken promise, as a sentence.
     #[must_use]
     pub const fn promise(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ impl Breach {
         }
     }
 
-    /// The name for programs.
+    /// The name in JSON.
     #[must_use]
     pub fn name(self) -> String {
         let name = serde_json::to_value(self).expect("a unit variant is a string");
@@ -92,21 +92,21 @@ impl Breach {
 
 /// The operation that shows a breach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct Location {
     /// The history.
     pub history: String,
     /// The line on which the operation began.
     pub line: u64,
-    /// The process that asked.
+    /// The client process.
     pub process: u32,
-    /// The operation's number there.
+    /// The operation's number.
     pub operation: u64,
-    /// The key that it was about.
+    /// The key of the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { history, line, process, operation, key } = self;
         write!(f, "{history}:{line}, operation {operation} of process {process}")?;
@@ -120,41 +120,42 @@ pub struct Violation {
     /// Its kind.
     pub breach: Breach,
     /// The operation that shows it; `None` if the ledgers alone do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
+    #[serde(rename = "place", skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
     /// The ledger entry concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<LogIndex>,
     /// What happened, in a sentence or two.
-    pub what: String,
+    #[serde(rename = "what")]
+    pub detail: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BROKEN {}: {}", self.breach.name(), self.breach.promise())?;
-        if let Some(place) = &self.place {
-            write!(f, "\n  {place}")?;
+        if let Some(location) = &self.location {
+            write!(f, "\n  {location}")?;
         }
-        write!(f, "\n  {}", self.what)
+        write!(f, "\n  {}", self.detail)
     }
 }
 
-/// One ledger as the check saw it.
+/// One ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LedgerSummary {
     /// Where it is.
     pub ledger: String,
-    /// The end of its log.
+    /// Index of its last entry.
     pub last_index: LogIndex,
-    /// What it knows to be committed.
+    /// Its own commit index.
     pub commit_index: LogIndex,
-    /// Up to where it is equal to the history that everything was judged by.
+    /// Up to where it equals the committed history that the check is based on.
     pub agrees_up_to: LogIndex,
     /// The hash there.
     pub hash: Hash,
 }
 
-/// What was counted.
+/// The counts of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Histories read.
@@ -163,21 +164,21 @@ pub struct Counts {
     pub entries: u64,
     /// Operations.
     pub operations: u64,
-    /// Writes that were answered as done.
+    /// Writes that were answered as applied.
     pub writes: u64,
     /// Those of them that were answers to an earlier request under the same key.
     pub replays: u64,
     /// Writes that the bank decided against.
     pub rejected: u64,
-    /// Operations that were definitely not done.
+    /// Operations that were definitely not applied.
     pub refused: u64,
     /// Reads that were answered.
     pub reads: u64,
     /// Operations whose outcome was unknown when they ended, or that never ended.
     pub unknown: u64,
-    /// Keys with an unknown outcome that turned out to be in the ledger.
+    /// Keys with an unknown outcome that are in the ledger.
     pub unknown_applied: u64,
-    /// Keys with an unknown outcome that turned out not to be.
+    /// Keys with an unknown outcome that are not in the ledger.
     pub unknown_not_applied: u64,
     /// Requests of a schedule that were not sent.
     pub late: u64,
@@ -189,41 +190,41 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Nothing was found.
+    /// No violation was found.
     #[default]
     Kept,
-    /// At least one was broken.
+    /// At least one promise was broken.
     Broken,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// In one word.
+    /// Whether every promise was kept.
     pub verdict: Verdict,
     /// How many promises were broken, by kind.
     pub broken: BTreeMap<Breach, u64>,
     /// The violations; of each kind the first twenty.
     pub violations: Vec<Violation>,
-    /// What is no breach but should be known.
+    /// What is worth knowing and not a breach.
     pub notes: Vec<String>,
     /// The ledgers.
     pub ledgers: Vec<LedgerSummary>,
-    /// What was counted.
+    /// The counts of a check.
     pub counts: Counts,
 }
 
 impl Report {
-    /// Notes a breach.
-    pub(super) fn add(&mut self, breach: Breach, place: Option<Place>, index: Option<LogIndex>, what: String) {
+    /// Adds a breach.
+    pub(super) fn add(&mut self, breach: Breach, location: Option<Location>, index: Option<LogIndex>, detail: String) {
         let count = self.broken.entry(breach).or_default();
         *count += 1;
-        if *count <= TOLD_IN_FULL {
-            self.violations.push(Violation { breach, place, index, what });
+        if *count <= MAX_VIOLATIONS_PER_KIND {
+            self.violations.push(Violation { breach, location, index, detail });
         }
     }
 
-    /// Takes over what another report found.
+    /// Adds the violations of another report.
     pub(super) fn absorb(&mut self, other: Self) {
         for (breach, count) in other.broken {
             *self.broken.entry(breach).or_default() += count;
@@ -248,8 +249,8 @@ impl fmt::Display for Report {
         for violation in &self.violations {
             writeln!(f, "{violation}\n")?;
         }
-        for (breach, count) in self.broken.iter().filter(|(_, count)| **count > TOLD_IN_FULL) {
-            writeln!(f, "… and {} more of {}\n", count - TOLD_IN_FULL, breach.name())?;
+        for (breach, count) in self.broken.iter().filter(|(_, count)| **count > MAX_VIOLATIONS_PER_KIND) {
+            writeln!(f, "… and {} more of {}\n", count - MAX_VIOLATIONS_PER_KIND, breach.name())?;
         }
         for ledger in &self.ledgers {
             let LedgerSummary { ledger, last_index, commit_index, agrees_up_to, hash } = ledger;

@@ -12,19 +12,19 @@ use quorapay_core::domain::{Epoch, LogIndex};
 /// The format that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
 
-/// The first line: of what run the rest is.
+/// The first line: the run that the history belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// The format's version; also what tells a history from any other file.
+    /// Version of the format. The field's name identifies a history.
     #[serde(rename = "quorapay_history")]
     pub format: u32,
-    /// The cluster that was asked.
+    /// The cluster under test.
     pub cluster: String,
-    /// What the load and the faults were drawn from.
+    /// Seed of the load and of the faults.
     pub seed: u64,
-    /// When the recording began, in milliseconds since the Unix epoch. For people; no check depends on a wall clock.
+    /// Start of the recording in milliseconds since the Unix epoch. For people; no check depends on a wall clock.
     pub started_unix_ms: u64,
-    /// How many processes asked.
+    /// How many client processes there were.
     pub clients: u32,
 }
 
@@ -36,19 +36,19 @@ impl Header {
     }
 }
 
-/// Microseconds since the recording began, on a clock that never goes back.
+/// Microseconds since the start of the recording, on a monotonic clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Micros(pub u64);
 
 impl Micros {
-    /// As a duration since the recording began.
+    /// As a duration since the start of the recording.
     #[must_use]
     pub const fn since_start(self) -> Duration {
         Duration::from_micros(self.0)
     }
 
-    /// What lies between an earlier moment and this one; zero if it is not earlier.
+    /// The time since an earlier moment; zero if that moment is not earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -56,18 +56,18 @@ impl Micros {
 }
 
 impl fmt::Display for Micros {
-    /// In seconds, as people read a timeline.
+    /// In seconds, as in a timeline.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06} s", self.0 / 1_000_000, self.0 % 1_000_000)
     }
 }
 
-/// Names an operation within its history.
+/// Identifies an operation within its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId {
-    /// The process that asked.
+    /// The client process.
     pub process: u32,
-    /// Its number there.
+    /// The operation's number within the process.
     pub operation: u64,
 }
 
@@ -83,18 +83,19 @@ impl fmt::Display for OperationId {
 pub enum Event {
     /// A request is about to be sent.
     Invoke(Invoke),
-    /// It was answered: a write is committed, a read has its answer (also "there is no such thing").
-    Ok(Answer),
-    /// It was definitely not done: refused by the bank, by a node, or never sent.
+    /// It was answered: a write is committed, a read has its answer, which may be "not found".
+    Ok(Answered),
+    /// It was definitely not applied: refused by the bank or a node, or not sent.
     Refused(Refused),
-    /// Whether it was done is not known.
+    /// It may or may not have been applied.
     Unknown(Unknown),
-    /// A request of the schedule was not sent, because too many were under way.
-    Late(Late),
+    /// A request of the schedule was not sent, because too many were in flight.
+    #[serde(rename = "late")]
+    NotSent(NotSent),
     /// A fault begins or ends.
-    Fault(Fault),
+    Fault(FaultEvent),
     /// The run enters another phase.
-    Phase(Phase),
+    Phase(PhaseEvent),
 }
 
 impl Event {
@@ -106,7 +107,7 @@ impl Event {
             Self::Ok(event) => event.at,
             Self::Refused(event) => event.at,
             Self::Unknown(event) => event.at,
-            Self::Late(event) => event.at,
+            Self::NotSent(event) => event.at,
             Self::Fault(event) => event.at,
             Self::Phase(event) => event.at,
         }
@@ -116,50 +117,52 @@ impl Event {
 /// A request is about to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invoke {
-    /// The process that asks.
+    /// The client process.
     pub process: u32,
-    /// Its number there; no two operations of a process have the same.
+    /// The operation's number, unique within the process.
     pub operation: u64,
-    /// When it was sent: never later than the first byte of it.
+    /// When it was sent: not later than its first byte.
     pub at: Micros,
-    /// When the schedule wanted it to be sent. Latencies count from here.
+    /// Its scheduled start. Latencies count from here.
     pub intended: Micros,
-    /// The node that it is sent to, by name.
+    /// The name of the node that it is sent to.
     pub node: String,
-    /// What is asked.
-    pub ask: Ask,
+    /// The request.
+    #[serde(rename = "ask")]
+    pub request: Request,
 }
 
-/// What is asked of a node.
+/// A request to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ask {
-    /// To do something, under a key.
+pub enum Request {
+    /// A write under an idempotency key.
     Write(Box<Proposal>),
-    /// To show something.
+    /// A read.
     Read(Read),
 }
 
-/// A request to show something.
+/// A read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
-    /// What is to be shown.
-    pub of: Subject,
+    /// What is read.
+    #[serde(rename = "of")]
+    pub subject: Subject,
     /// How fresh the answer must be.
     #[serde(default)]
     pub consistency: Consistency,
-    /// The node must have applied at least this much.
+    /// The node must have applied the ledger up to this index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_index: Option<LogIndex>,
 }
 
-/// What a read shows.
+/// What a read returns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// A payment, by its id.
     Payment(String),
-    /// What became of a key.
+    /// The state of an idempotency key.
     Key(IdempotencyKey),
     /// An account with its balances.
     Account(AccountId),
@@ -168,7 +171,7 @@ pub enum Subject {
         /// Only payments from or to this account.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account: Option<AccountId>,
-        /// At most this many.
+        /// Maximum number of payments.
         limit: u32,
     },
 }
@@ -177,28 +180,28 @@ pub enum Subject {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Consistency {
-    /// Shows every write that was answered before the read began.
+    /// Includes every write that was answered before the read began.
     #[default]
     Linearizable,
-    /// Shows what the node has.
+    /// The node's current state.
     Local,
 }
 
-/// What a node said, literally.
+/// A node's HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The node that answered, by its own word (`Quorapay-Node`).
+    /// The node that answered (`Quorapay-Node`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// As of where in the ledger (`Quorapay-Index`): for a write its entry.
+    /// The ledger index of the answer (`Quorapay-Index`): for a write that of its entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<LogIndex>,
-    /// In which epoch (`Quorapay-Epoch`).
+    /// The epoch of that entry (`Quorapay-Epoch`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,
-    /// How far the node was (`Quorapay-Applied-Index`), which only reads are told.
+    /// The node's applied index (`Quorapay-Applied-Index`), in answers to reads only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_index: Option<LogIndex>,
     /// How old the answer may be, in milliseconds (`Quorapay-Staleness-Ms`).
@@ -208,16 +211,17 @@ pub struct Told {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
     /// The body.
-    pub body: Body,
+    pub body: ResponseBody,
 }
 
-/// A body as it was received, to the byte.
+/// A body, byte for byte as it was received.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Body(Box<RawValue>);
+pub struct ResponseBody(Box<RawValue>);
 
-impl Body {
-    /// Keeps a body. One that is no JSON on one line is kept as a JSON string, so that the history remains readable.
+impl ResponseBody {
+    /// Stores a body. One that is not JSON on a single line is stored as a JSON string, so that the history remains
+    /// readable.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let raw =
@@ -236,65 +240,67 @@ impl Body {
     }
 }
 
-impl PartialEq for Body {
+impl PartialEq for ResponseBody {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
     }
 }
 
-impl Eq for Body {}
+impl Eq for ResponseBody {}
 
 /// A request was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// The process that asked.
+pub struct Answered {
+    /// The client process.
     pub process: u32,
-    /// The operation's number there.
+    /// The operation's number.
     pub operation: u64,
-    /// When the whole answer was there: never earlier than its last byte.
+    /// When the answer was complete: not earlier than its last byte.
     pub at: Micros,
-    /// What was said.
-    pub answer: Told,
+    /// The response.
+    #[serde(rename = "answer")]
+    pub response: Response,
 }
 
-/// A request was definitely not done.
+/// A request was definitely not applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// The process that asked.
+    /// The client process.
     pub process: u32,
-    /// The operation's number there.
+    /// The operation's number.
     pub operation: u64,
     /// When this was known.
     pub at: Micros,
-    /// Why: the code of the problem, or `not_sent` where no connection was made.
+    /// The code of the problem, or `not_sent` if no connection was made.
     pub code: String,
-    /// What was said, if a node said it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Told>,
+    /// The response, if there was one.
+    #[serde(rename = "answer", default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
 }
 
-/// Whether a request was done is not known.
+/// A request may or may not have been applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
-    /// The process that asked.
+    /// The client process.
     pub process: u32,
-    /// The operation's number there.
+    /// The operation's number.
     pub operation: u64,
     /// When it was given up.
     pub at: Micros,
-    /// Why: the code of the problem, `timeout` or `connection_lost`.
-    pub why: String,
-    /// What was said, if a node said anything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Told>,
+    /// The code of the problem, `timeout` or `connection_lost`.
+    #[serde(rename = "why")]
+    pub reason: String,
+    /// The response, if there was one.
+    #[serde(rename = "answer", default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
 }
 
 /// A request of the schedule was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Late {
-    /// The process whose turn it was.
+pub struct NotSent {
+    /// The process whose request it was.
     pub process: u32,
-    /// When it should have been sent.
+    /// Its scheduled start.
     pub intended: Micros,
     /// When it was given up.
     pub at: Micros,
@@ -302,20 +308,20 @@ pub struct Late {
 
 /// A fault begins or ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// The same at the beginning and at the end of one fault.
+pub struct FaultEvent {
+    /// Identifies the fault at its beginning and its end.
     pub number: u64,
-    /// When.
+    /// Time of the event.
     pub at: Micros,
-    /// Which of the two.
+    /// Beginning or end.
     pub phase: FaultPhase,
-    /// What kind, such as `kill` or `partition_leader`.
+    /// Its kind, such as `kill-leader`.
     pub kind: String,
-    /// Whom it hits, such as `node1`.
+    /// The affected processes, such as `node1`.
     pub target: String,
 }
 
-/// Which end of a fault.
+/// Beginning or end of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultPhase {
@@ -327,9 +333,9 @@ pub enum FaultPhase {
 
 /// The run enters another phase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Phase {
-    /// When.
+pub struct PhaseEvent {
+    /// Time of the event.
     pub at: Micros,
-    /// Which, such as `load`, `healed` or `final_reads`.
+    /// The name of the phase: `load`, `healed`, `final_reads` or `end`.
     pub name: String,
 }

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::event::{Event, Invoke, Micros, OperationId, Told};
+use super::event::{Event, Invoke, Micros, OperationId, Response};
 
-/// An operation from its beginning to its end.
+/// An operation with its beginning and its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// The line of its `invoke`.
+    /// Line number of its `invoke`.
     pub line: u64,
-    /// What was asked, by whom and when.
+    /// The request.
     pub invoke: Invoke,
     /// How it ended.
     pub ending: Ending,
@@ -21,28 +21,28 @@ pub struct Operation {
 pub enum Ending {
     /// It was answered.
     Ok {
-        /// When.
+        /// When the answer was complete.
         at: Micros,
-        /// What was said.
-        told: Told,
+        /// The response.
+        response: Response,
     },
-    /// It was definitely not done.
+    /// It was definitely not applied.
     Refused {
         /// When this was known.
         at: Micros,
-        /// Why.
+        /// The code of the problem.
         code: String,
-        /// What was said, if a node said it.
-        told: Option<Told>,
+        /// The response, if there was one.
+        response: Option<Response>,
     },
-    /// Whether it was done is not known.
+    /// It may or may not have been applied.
     Unknown {
         /// When it was given up.
         at: Micros,
-        /// Why.
-        why: String,
+        /// The code of the problem, `timeout` or `connection_lost`.
+        reason: String,
     },
-    /// The history ends before it did: not known either.
+    /// The history ends before the operation: unknown too.
     Never,
 }
 
@@ -57,7 +57,7 @@ impl Ending {
     }
 }
 
-/// A line that cannot follow those before it.
+/// A line that contradicts earlier ones.
 #[derive(Debug, thiserror::Error)]
 #[error("{}:{line}: {reason}", .path.display())]
 pub struct OperationError {
@@ -66,7 +66,7 @@ pub struct OperationError {
     reason: String,
 }
 
-/// Joins the events of one history. Holds only the operations that are under way.
+/// Joins the events of one history. Holds only the operations in flight.
 #[derive(Debug)]
 pub struct Operations {
     path: PathBuf,
@@ -74,25 +74,25 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Of the history at `path`, which is named in errors.
+    /// For the history at `path`, which is named in errors.
     #[must_use]
     pub fn of(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), open: HashMap::new() }
     }
 
-    /// Takes the next event and gives back the operation that ends with it, if one does.
+    /// Takes the next event. Returns the operation that ends with it, if there is one.
     ///
     /// # Errors
     /// [`OperationError`] for an operation that begins twice or ends without having begun.
     pub fn take(&mut self, line: u64, event: Event) -> Result<Option<Operation>, OperationError> {
         let (process, operation, ending) = match event {
             Event::Invoke(invoke) => return self.begin(line, invoke).map(|()| None),
-            Event::Ok(end) => (end.process, end.operation, Ending::Ok { at: end.at, told: end.answer }),
+            Event::Ok(end) => (end.process, end.operation, Ending::Ok { at: end.at, response: end.response }),
             Event::Refused(end) => {
-                (end.process, end.operation, Ending::Refused { at: end.at, code: end.code, told: end.answer })
+                (end.process, end.operation, Ending::Refused { at: end.at, code: end.code, response: end.response })
             }
-            Event::Unknown(end) => (end.process, end.operation, Ending::Unknown { at: end.at, why: end.why }),
-            Event::Late(_) | Event::Fault(_) | Event::Phase(_) => return Ok(None),
+            Event::Unknown(end) => (end.process, end.operation, Ending::Unknown { at: end.at, reason: end.reason }),
+            Event::NotSent(_) | Event::Fault(_) | Event::Phase(_) => return Ok(None),
         };
         let id = OperationId { process, operation };
         let Some((begun_at, invoke)) = self.open.remove(&id) else {
@@ -109,7 +109,7 @@ impl Operations {
         }
     }
 
-    /// The operations that never ended, in the order of their lines.
+    /// The operations without an end, in the order of their lines.
     #[must_use]
     pub fn never_ended(self) -> Vec<Operation> {
         let open = self.open.into_values();

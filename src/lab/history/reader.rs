@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::event::{Event, FORMAT, Header};
 
+/// Read buffer: histories have hundreds of megabytes.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Why a history cannot be read.
@@ -21,7 +22,7 @@ pub enum ReadFailure {
         /// Why.
         source: io::Error,
     },
-    /// A line is none of a history.
+    /// A line is not part of a history.
     #[error("{}:{line}: {reason}", .path.display())]
     Line {
         /// The file.
@@ -33,7 +34,7 @@ pub enum ReadFailure {
     },
 }
 
-/// Reads one history. Iterates over its events with their line numbers.
+/// Reads one history. Iterates over its events and their line numbers.
 #[derive(Debug)]
 pub struct HistoryReader {
     path: PathBuf,
@@ -48,7 +49,7 @@ impl HistoryReader {
     /// Opens a history and reads its header.
     ///
     /// # Errors
-    /// [`ReadFailure`] if the file cannot be read or does not begin like a history of this format.
+    /// [`ReadFailure`] if the file cannot be read or is not a history of this format.
     pub fn open(path: &Path) -> Result<Self, ReadFailure> {
         let file = File::open(path).map_err(|source| ReadFailure::File { path: path.to_owned(), source })?;
         let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
@@ -75,7 +76,8 @@ impl HistoryReader {
         &self.path
     }
 
-    /// Whether the last line was cut off, as when its writer was killed. It is left out; known once all lines are read.
+    /// Whether the last line is incomplete, because its writer was killed. Such a line is skipped. Known once all lines are
+    /// read.
     #[must_use]
     pub const fn is_cut_off(&self) -> bool {
         self.cut_off

@@ -1,4 +1,4 @@
-//! Writes a history while it happens.
+//! Writes a history.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::event::{Event, Header, Micros};
 
-/// What is held in memory before it is written: all that a recorder ever holds.
+/// Write buffer, the only memory that a recorder needs.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Why a history is not complete.
+/// Why a history is incomplete.
 #[derive(Debug, thiserror::Error)]
 #[error("the history {} could not be written: {source}", .path.display())]
 pub struct RecordError {
@@ -23,8 +23,8 @@ pub struct RecordError {
 
 /// Takes events from any number of threads; clones write to the same history.
 ///
-/// A write to the page cache is short, so an event is written where it happens, under a plain lock: there is no queue
-/// that could grow, and no task that could fall behind.
+/// Writing to the page cache is fast, so events are written directly under a lock: there is no queue that could grow and
+/// no task that could fall behind.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     shared: Arc<Shared>,
@@ -40,15 +40,15 @@ struct Shared {
 #[derive(Debug)]
 struct Output {
     file: BufWriter<File>,
-    /// The first failure. Nothing is written after it: a history with a hole would accuse the cluster.
+    /// The first failure. Nothing is written after it: a missing event would look like a fault of the cluster.
     failed: Option<io::Error>,
 }
 
 impl Recorder {
-    /// Begins a history at `path`, replacing what is there. The clock of the history starts now.
+    /// Creates a history at `path`, replacing any file. Its clock starts now.
     ///
     /// # Errors
-    /// [`RecordError`] if the file cannot be made or written.
+    /// [`RecordError`] if the file cannot be created or written.
     pub fn create(path: &Path, header: &Header) -> Result<Self, RecordError> {
         let failed = |source| RecordError { path: path.to_owned(), source };
         let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path).map_err(failed)?);
@@ -57,26 +57,26 @@ impl Recorder {
         Ok(Self { shared: Arc::new(Shared { started: Instant::now(), path: path.to_owned(), out: Mutex::new(out) }) })
     }
 
-    /// The present moment of this history.
+    /// The current time of this history.
     #[must_use]
     pub fn now(&self) -> Micros {
         self.at(Instant::now())
     }
 
-    /// A moment of this history; its beginning for every earlier one.
+    /// A time of this history; zero for any time before its start.
     #[must_use]
     pub fn at(&self, moment: Instant) -> Micros {
         let since = moment.saturating_duration_since(self.shared.started);
         Micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// When the history began.
+    /// The start of the history.
     #[must_use]
     pub fn started(&self) -> Instant {
         self.shared.started
     }
 
-    /// Writes an event down. A failure is kept and told by [`Self::flush`].
+    /// Writes an event. A failure is returned by the next [`Self::flush`].
     pub fn record(&self, event: &Event) {
         let mut out = self.output();
         if out.failed.is_none()
@@ -86,10 +86,10 @@ impl Recorder {
         }
     }
 
-    /// Hands everything to the operating system: at the end, and wherever the history should be readable up to now.
+    /// Writes everything to the file, so that it can be read up to now.
     ///
     /// # Errors
-    /// [`RecordError`] if this or anything before could not be written. The history is not to be judged by then.
+    /// [`RecordError`] if any event could not be written. The history must not be checked then.
     pub fn flush(&self) -> Result<(), RecordError> {
         let mut out = self.output();
         let result = match out.failed.take() {
@@ -103,7 +103,7 @@ impl Recorder {
     }
 
     fn output(&self) -> std::sync::MutexGuard<'_, Output> {
-        // A thread that panicked while writing left at worst half a line, which the reader finds.
+        // A thread that panicked while writing left at worst half a line, which the reader detects.
         self.shared.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,7 @@ fn key() -> IdempotencyKey {
     IdempotencyKey::parse("order \"1\"").unwrap()
 }
 
-fn pay() -> Ask {
+fn pay() -> Request {
     let account = |id| AccountId::parse(id).unwrap();
     let currency = Currency::parse("EUR").unwrap();
     let plain = PaymentRequest::plain(account("external:card"), account("shop:1"), MinorUnits::new(i64::MAX), currency);
@@ -29,16 +29,16 @@ fn pay() -> Ask {
         metadata: Some(r#"{"a":1}"#.into()),
         ..plain
     });
-    Ask::Write(Box::new(Proposal { key: key(), request }))
+    Request::Write(Box::new(Proposal { key: key(), request }))
 }
 
-fn invoke(operation: u64, ask: Ask) -> Event {
+fn invoke(operation: u64, request: Request) -> Event {
     let at = Micros(5_021);
-    Event::Invoke(Invoke { process: 1, operation, at, intended: Micros(5_000), node: "node1".to_owned(), ask })
+    Event::Invoke(Invoke { process: 1, operation, at, intended: Micros(5_000), node: "node1".to_owned(), request })
 }
 
-fn told(body: &[u8]) -> Told {
-    Told {
+fn response(body: &[u8]) -> Response {
+    Response {
         status: 201,
         node: Some("node2".to_owned()),
         index: Some(LogIndex(42)),
@@ -46,35 +46,35 @@ fn told(body: &[u8]) -> Told {
         applied_index: None,
         staleness_ms: None,
         replayed: true,
-        body: Body::of(body),
+        body: ResponseBody::of(body),
     }
 }
 
 fn one_of_each() -> Vec<Event> {
-    let read = |of| Ask::Read(Read { of, consistency: Consistency::Local, min_index: Some(LogIndex(9)) });
+    let read = |subject| Request::Read(Read { subject, consistency: Consistency::Local, min_index: Some(LogIndex(9)) });
     let at = Micros(6_000);
     vec![
         invoke(1, pay()),
-        Event::Ok(Answer { process: 1, operation: 1, at, answer: told(br#"{"id":"x","amount":100.50}"#) }),
+        Event::Ok(Answered { process: 1, operation: 1, at, response: response(br#"{"id":"x","amount":100.50}"#) }),
         invoke(2, read(Subject::Key(key()))),
-        Event::Refused(Refused { process: 1, operation: 2, at, code: "no_leader".to_owned(), answer: None }),
+        Event::Refused(Refused { process: 1, operation: 2, at, code: "no_leader".to_owned(), response: None }),
         invoke(3, read(Subject::Payments { account: None, limit: 10 })),
         Event::Unknown(Unknown {
             process: 1,
             operation: 3,
             at,
-            why: "timeout".to_owned(),
-            answer: Some(told(b"<html>")),
+            reason: "timeout".to_owned(),
+            response: Some(response(b"<html>")),
         }),
-        Event::Late(Late { process: 1, intended: at, at }),
-        Event::Fault(Fault {
+        Event::NotSent(NotSent { process: 1, intended: at, at }),
+        Event::Fault(FaultEvent {
             number: 1,
             at,
             phase: FaultPhase::Begin,
             kind: "kill".to_owned(),
             target: "n1".to_owned(),
         }),
-        Event::Phase(Phase { at, name: "healed".to_owned() }),
+        Event::Phase(PhaseEvent { at, name: "healed".to_owned() }),
     ]
 }
 
@@ -87,7 +87,24 @@ fn written(events: &[Event]) -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn every_kind_of_line_reads_back_as_it_was_written() {
+fn the_names_in_the_file_are_those_of_the_format() {
+    let text = fs::read_to_string(written(&one_of_each()).path()).unwrap();
+    let lines: Vec<&str> = text.lines().skip(2).collect();
+    let expected = [
+        r#"{"ok":{"process":1,"operation":1,"at":6000,"answer":{"status":201,"node":"node2","index":42,"epoch":3,"replayed":true,"body":{"id":"x","amount":100.50}}}}"#,
+        r#"{"invoke":{"process":1,"operation":2,"at":5021,"intended":5000,"node":"node1","ask":{"read":{"of":{"key":"order \"1\""},"consistency":"local","min_index":9}}}}"#,
+        r#"{"refused":{"process":1,"operation":2,"at":6000,"code":"no_leader"}}"#,
+        r#"{"invoke":{"process":1,"operation":3,"at":5021,"intended":5000,"node":"node1","ask":{"read":{"of":{"payments":{"limit":10}},"consistency":"local","min_index":9}}}}"#,
+        r#"{"unknown":{"process":1,"operation":3,"at":6000,"why":"timeout","answer":{"status":201,"node":"node2","index":42,"epoch":3,"replayed":true,"body":"<html>"}}}"#,
+        r#"{"late":{"process":1,"intended":6000,"at":6000}}"#,
+        r#"{"fault":{"number":1,"at":6000,"phase":"begin","kind":"kill","target":"n1"}}"#,
+        r#"{"phase":{"at":6000,"name":"healed"}}"#,
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn every_kind_of_line_is_read_as_it_was_written() {
     let events = one_of_each();
     let file = written(&events);
     let reader = HistoryReader::open(file.path()).unwrap();
@@ -98,10 +115,10 @@ fn every_kind_of_line_reads_back_as_it_was_written() {
 }
 
 #[test]
-fn a_body_is_kept_to_the_byte_and_one_that_is_no_json_as_a_string() {
-    assert_eq!(Body::of(br#"{"b": 1.50,"a":2}"#).as_str(), r#"{"b": 1.50,"a":2}"#);
-    assert_eq!(Body::of(b"<html>\n").as_str(), r#""<html>\n""#);
-    assert_eq!(Body::of(b"").as_str(), r#""""#);
+fn a_body_is_stored_byte_for_byte_and_one_that_is_not_json_as_a_string() {
+    assert_eq!(ResponseBody::of(br#"{"b": 1.50,"a":2}"#).as_str(), r#"{"b": 1.50,"a":2}"#);
+    assert_eq!(ResponseBody::of(b"<html>\n").as_str(), r#""<html>\n""#);
+    assert_eq!(ResponseBody::of(b"").as_str(), r#""""#);
 }
 
 #[test]
@@ -113,7 +130,7 @@ fn a_wrong_line_is_named_with_its_number() {
 }
 
 #[test]
-fn a_last_line_that_was_cut_off_is_left_out_and_said() {
+fn an_incomplete_last_line_is_skipped_and_reported() {
     let file = written(&one_of_each());
     let text = fs::read(file.path()).unwrap();
     fs::write(file.path(), &text[..text.len() - 3]).unwrap();
@@ -123,7 +140,7 @@ fn a_last_line_that_was_cut_off_is_left_out_and_said() {
 }
 
 #[test]
-fn a_file_that_is_no_history_is_refused_at_once() {
+fn a_file_that_is_not_a_history_is_refused() {
     for (text, reason) in [
         ("", "no header"),
         ("{}\n", "no header"),

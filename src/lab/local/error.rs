@@ -1,9 +1,9 @@
-//! What can go wrong with processes, files and ports.
+//! Errors of processes, files and ports.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why something on this machine did not start, stop or answer. Its text is one line for people.
+/// Why a process, file or port of this machine failed. Its text is one line for people.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// A file, a process or a socket failed.
@@ -14,24 +14,24 @@ pub enum LocalError {
         /// Why it failed.
         source: io::Error,
     },
-    /// A process ended while it was waited for.
-    #[error("{who} ended: {last_words} (log: {})", .log.display())]
+    /// A process ended unexpectedly.
+    #[error("{who} ended: {last_line} (log: {})", .log.display())]
     Ended {
-        /// Which process.
+        /// The process.
         who: String,
         /// The last line of its log.
-        last_words: String,
+        last_line: String,
         /// Its log.
         log: PathBuf,
     },
-    /// Something did not come about in time.
+    /// Something took longer than its timeout.
     #[error("{what} took longer than {seconds} s; the logs are in {}", .logs.display())]
     TooSlow {
         /// What was waited for.
         what: String,
-        /// How long.
+        /// The timeout in seconds.
         seconds: u64,
-        /// Where to look.
+        /// Where the logs are.
         logs: PathBuf,
     },
     /// A command of the system failed.
@@ -39,7 +39,7 @@ pub enum LocalError {
     Command {
         /// The command line.
         command: String,
-        /// What it said.
+        /// Its error output.
         said: String,
     },
     /// A port is in use.
@@ -47,23 +47,23 @@ pub enum LocalError {
     Port {
         /// The port.
         port: u16,
-        /// Why not.
+        /// Why it cannot be used.
         source: io::Error,
     },
 }
 
 impl LocalError {
-    /// An error of the system, and what was tried.
+    /// Wraps an error of the system with what was tried.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
 
-    /// A process ended; the last line of its log says why.
+    /// An error for a process that ended, with the last line of its log.
     #[must_use]
     pub fn ended(who: impl Into<String>, log: &Path) -> Self {
         let text = std::fs::read_to_string(log).unwrap_or_default();
         let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("its log is empty");
-        Self::Ended { who: who.into(), last_words: last.to_owned(), log: log.to_owned() }
+        Self::Ended { who: who.into(), last_line: last.to_owned(), log: log.to_owned() }
     }
 }

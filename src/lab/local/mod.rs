@@ -1,7 +1,13 @@
-//! Clusters on this machine: processes of this very program, private ZooKeeper servers, their files and ports, and an end
-//! that leaves nothing behind.
+//! Processes of this machine: nodes, private ZooKeeper servers, their files and ports, and cleaning up after them.
 //!
-//! It starts and ends; it knows nothing of what a cluster is started for.
+//! ```text
+//! process    child processes
+//! zookeeper  private ZooKeeper servers, alone or as an ensemble
+//! reaper     cleans up even if this program is killed
+//! node_file  a node's configuration file
+//! ports      free ports
+//! error      what can fail
+//! ```
 
 mod error;
 mod node_file;

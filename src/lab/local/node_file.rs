@@ -1,13 +1,13 @@
-//! A node's configuration file, with the settings' own names.
+//! A node's configuration file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::LocalError;
+use super::error::LocalError;
 
-/// What stands in a node's configuration file. What is left out has its default.
+/// The settings in a node's configuration file. All others have their defaults.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeFile {
     /// The node.
@@ -16,21 +16,21 @@ pub struct NodeFile {
     pub cluster_id: String,
     /// Address and port for clients.
     pub listen: String,
-    /// How clients reach it.
+    /// Base URL for clients.
     pub client_url: String,
     /// Address and port for peers.
     pub peer_listen: String,
-    /// ZooKeeper's servers.
+    /// Addresses of ZooKeeper.
     pub zookeeper: String,
-    /// The session timeout to ask ZooKeeper for.
+    /// Timeout of the ZooKeeper session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zookeeper_session_timeout_ms: Option<u64>,
-    /// What peers prove themselves with.
+    /// The secret that peers share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_secret: Option<String>,
-    /// Where its ledger is.
+    /// The folder of its ledger.
     pub data_dir: String,
-    /// All nodes with the URLs under which *this* one reaches them.
+    /// All nodes with the base URLs under which this node reaches them.
     pub peers: BTreeMap<String, String>,
 }
 

@@ -1,10 +1,10 @@
-//! Ports of loopback.
+//! Ports on loopback.
 
 use std::net::TcpListener;
 
-use super::LocalError;
+use super::error::LocalError;
 
-/// A port that nobody uses at this moment.
+/// A port that is free at this moment.
 ///
 /// # Errors
 /// [`LocalError::Io`] if the system has none.
@@ -13,7 +13,7 @@ pub fn free_port() -> Result<u16, LocalError> {
     Ok(listener.local_addr().map_err(LocalError::io("a free port"))?.port())
 }
 
-/// Refuses a port that is in use.
+/// Fails if a port is in use.
 ///
 /// # Errors
 /// [`LocalError::Port`].
@@ -21,10 +21,10 @@ pub fn require_free(port: u16) -> Result<(), LocalError> {
     TcpListener::bind(("127.0.0.1", port)).map(drop).map_err(|source| LocalError::Port { port, source })
 }
 
-/// Deals out ports for servers that will be killed and started again.
+/// Ports for servers that will be killed and restarted.
 ///
-/// They lie below those that the system gives to outgoing connections: one of these could take the place of a server that
-/// is about to come back.
+/// They are below the range of outgoing connections: such a connection could take the port of a server that is about to be
+/// restarted.
 #[derive(Debug)]
 pub struct Ports {
     next: u16,
@@ -32,20 +32,21 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// The range ends below 32,768, where the ephemeral ports of Linux begin.
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 20_000;
 
-    /// Begins at a place that differs from process to process.
+    /// Begins at a port that depends on the process id, so that concurrent processes rarely collide.
     #[must_use]
     pub fn of_this_process() -> Self {
         let offset = u16::try_from(std::process::id() % 199).expect("below 199") * 100;
         Self { next: offset, left: Self::COUNT }
     }
 
-    /// The next port that nobody uses at this moment.
+    /// The next port that is free at this moment.
     ///
     /// # Errors
-    /// [`LocalError::Io`] once all were tried.
+    /// [`LocalError::Io`] once all ports were tried.
     pub fn deal(&mut self) -> Result<u16, LocalError> {
         loop {
             let port = Self::FIRST + self.next;
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_that_are_dealt_are_different_and_free() {
+    fn dealt_ports_are_different_and_free() {
         let mut ports = Ports::of_this_process();
         let dealt: Vec<u16> = (0..20).map(|_| ports.deal().expect("a port")).collect();
         let different: std::collections::BTreeSet<u16> = dealt.iter().copied().collect();

@@ -1,4 +1,4 @@
-//! Child processes: started with their logs in files, ended so that none is left behind.
+//! Child processes with their logs in files.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -10,12 +10,13 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{LocalError, Reaper};
+use super::error::LocalError;
+use super::reaper::Reaper;
 
 pub use nix::sys::signal::Signal;
 
 /// How long a process may take to end after SIGTERM.
-const PATIENCE: Duration = Duration::from_secs(6);
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A child process. It is killed when dropped.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub struct Process {
     reaper: Option<Reaper>,
 }
 
-/// This very program, told to run one node, deaf to the settings of whoever runs it.
+/// A command that runs one node with this program, without the `QUORAPAY_*` variables of this process.
 ///
 /// # Errors
 /// [`LocalError::Io`] if the program's own path is unknown.
@@ -51,7 +52,7 @@ impl Process {
         let open = || OpenOptions::new().create(true).append(true).open(log);
         let files: Result<(File, File), _> = open().and_then(|out| Ok((out, open()?)));
         let (out, err) = files.map_err(LocalError::io(log.display().to_string()))?;
-        // Own process groups: Ctrl-C reaches this program alone, which then ends the others in order.
+        // Separate process groups: Ctrl-C reaches this program only, which then stops the others in order.
         command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).kill_on_drop(true);
         let program = command.as_std().get_program().to_string_lossy().into_owned();
         let child = command.spawn().map_err(LocalError::io(program))?;
@@ -61,13 +62,13 @@ impl Process {
         Ok(Self { child, reaper: reaper.cloned() })
     }
 
-    /// Its process id, until its end was seen.
+    /// Its process id, until its end was noticed.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Whether it has ended, and how.
+    /// Its exit status if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let pid = self.pid();
         let status = self.child.try_wait().ok().flatten();
@@ -77,7 +78,7 @@ impl Process {
         status
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends.
     pub async fn wait(&mut self) -> Option<ExitStatus> {
         let pid = self.pid();
         let status = self.child.wait().await.ok();
@@ -85,27 +86,27 @@ impl Process {
         status
     }
 
-    /// Sends a signal. One that has ended already takes none, which is no error.
+    /// Sends a signal. It is no error if the process has ended.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid() {
             let _ = send_signal(pid, signal);
         }
     }
 
-    /// Kills it at once and waits until it is gone.
+    /// Kills it and waits for its end.
     pub async fn kill(&mut self) {
         let pid = self.pid();
-        // An error says that it is gone already.
+        // An error means that it has ended already.
         let _ = self.child.kill().await;
         self.forget(pid);
     }
 
-    /// Asks it to end, waits, and kills it if it does not.
+    /// Stops it with SIGTERM, and kills it if it does not end in time.
     pub async fn terminate(&mut self) {
-        // A stopped process would not hear it.
+        // A process stopped by SIGSTOP handles SIGTERM only after SIGCONT.
         self.signal(Signal::SIGCONT);
         self.signal(Signal::SIGTERM);
-        if timeout(PATIENCE, self.wait()).await.is_err() {
+        if timeout(TERMINATE_TIMEOUT, self.wait()).await.is_err() {
             self.kill().await;
         }
     }
@@ -135,15 +136,15 @@ pub fn send_signal(pid: u32, signal: Signal) -> std::io::Result<()> {
     Ok(nix::sys::signal::kill(Pid::from_raw(pid), signal)?)
 }
 
-/// Runs a command of the system to its end and gives what it printed.
+/// Runs a command and returns its output.
 ///
 /// # Errors
-/// [`LocalError::Command`] with what it said, if it failed or is not there.
+/// [`LocalError::Command`] with its error output if it failed or does not exist.
 pub async fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String, LocalError> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let words = command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
-    let failed = |said: String| LocalError::Command { command: format!("{program} {words}"), said };
+    let arguments = command.as_std().get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
+    let failed = |said: String| LocalError::Command { command: format!("{program} {arguments}"), said };
     let output = command.output().await.map_err(|error| failed(error.to_string()))?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -1,5 +1,4 @@
-//! No process and no folder outlives this program, even if it is killed: a small shell keeps it company and cleans up when
-//! the pipe to it breaks.
+//! No process and no folder outlives this program, even if it is killed: a helper shell cleans up when its input ends.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -8,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::LocalError;
+use super::error::LocalError;
 
-/// Remembers the process ids that it is told and forgets those with a minus. When its input ends it kills what is left,
-/// takes away what faketime leaves in memory, unmounts what is mounted in the folder and removes the folder.
+/// Reads process ids to remember, or to forget if they begin with a minus. At the end of its input it kills the remembered
+/// processes, removes faketime's shared memory, unmounts what is mounted in the folder, and removes the folder.
 const SCRIPT: &str = r#"pids=' '
 while read -r pid; do
     case $pid in
@@ -29,7 +28,7 @@ done < <(cat /proc/self/mounts)
 rm -rf -- "$1"
 exit 0"#;
 
-/// Watches over processes and one folder. Clones are the same reaper; it acts when the last is gone.
+/// Cleans up after processes and one folder. Clones share one reaper, which acts when the last is dropped.
 #[derive(Clone, Debug)]
 pub struct Reaper {
     shared: Arc<Shared>,
@@ -38,12 +37,12 @@ pub struct Reaper {
 #[derive(Debug)]
 struct Shared {
     folder: PathBuf,
-    words: Mutex<Option<ChildStdin>>,
+    commands: Mutex<Option<ChildStdin>>,
     shell: Mutex<Child>,
 }
 
 impl Reaper {
-    /// Makes a fresh folder whose name begins with `prefix`, and watches over it.
+    /// Creates a folder whose name begins with `prefix`, and removes it in the end.
     ///
     /// # Errors
     /// [`LocalError::Io`] if the folder cannot be made or there is no bash.
@@ -51,7 +50,7 @@ impl Reaper {
         let folder = std::env::temp_dir().join(format!("{prefix}-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).map_err(LocalError::io(folder.display().to_string()))?;
         let mut command = Command::new("bash");
-        // A group of its own: what ends this program from the keyboard must not end what cleans up after it.
+        // A separate process group, so that Ctrl-C does not end the shell together with this program.
         command
             .args(["-c", SCRIPT, "reaper"])
             .arg(&folder)
@@ -59,39 +58,39 @@ impl Reaper {
             .stdout(Stdio::null())
             .process_group(0);
         let mut shell = command.spawn().map_err(LocalError::io("bash"))?;
-        let words = Mutex::new(shell.stdin.take());
-        Ok(Self { shared: Arc::new(Shared { folder, words, shell: Mutex::new(shell) }) })
+        let commands = Mutex::new(shell.stdin.take());
+        Ok(Self { shared: Arc::new(Shared { folder, commands, shell: Mutex::new(shell) }) })
     }
 
-    /// The folder. It goes with the reaper.
+    /// The folder. It is removed with the reaper.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.shared.folder
     }
 
-    /// Has this process killed should this program end without a word.
+    /// Kills this process if it still runs when the reaper acts.
     pub fn watch(&self, pid: u32) {
-        self.say(pid);
+        self.send(pid);
     }
 
-    /// This process has ended.
+    /// Forgets a process that has ended.
     pub fn forget(&self, pid: u32) {
-        self.say(format_args!("-{pid}"));
+        self.send(format_args!("-{pid}"));
     }
 
-    fn say(&self, word: impl Display) {
-        let mut words = self.shared.words.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(words) = words.as_mut() {
-            // Without the shell nobody cleans up after a crash; that is no reason to crash.
-            let _ = writeln!(words, "{word}");
+    fn send(&self, line: impl Display) {
+        let mut commands = self.shared.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(commands) = commands.as_mut() {
+            // A broken pipe only means that nothing cleans up after a crash.
+            let _ = writeln!(commands, "{line}");
         }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let words = self.words.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        drop(words);
+        let commands = self.commands.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        drop(commands);
         let _ = self.shell.get_mut().unwrap_or_else(PoisonError::into_inner).wait();
     }
 }
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_watched_is_killed_and_the_folder_is_gone_with_the_reaper() {
+    fn watched_processes_are_killed_and_the_folder_is_removed_with_the_reaper() {
         let reaper = Reaper::with_folder("quorapay-reaper-test").expect("a reaper");
         let folder = reaper.folder().to_owned();
         std::fs::write(folder.join("file"), "x").expect("the folder is there");

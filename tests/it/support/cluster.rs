@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use quorapay_lab::local::Ports;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::http::{Answer, Connection, Request};
-use super::reaper;
+use super::reaper::{folder, reaper};
 use super::zookeeper::ZooKeeperServer;
 
 /// Most time that a cluster may take for what a test waits for. It takes a fraction of a second on an idle machine.
@@ -82,7 +82,7 @@ impl Cluster {
         static CLUSTERS: AtomicUsize = AtomicUsize::new(0);
         let permit = Permit::take();
         let id = format!("it-{}-{}", std::process::id(), CLUSTERS.fetch_add(1, Ordering::Relaxed));
-        let folder = reaper::folder(&id);
+        let folder = folder(&id);
         let nodes: Vec<Node> = (1..=size).map(|number| Node::place(number, folder.path())).collect();
         let zookeeper = options.zookeeper.clone().unwrap_or_else(|| ZooKeeperServer::shared().address());
         let peers: Vec<String> =
@@ -243,7 +243,7 @@ impl Node {
         assert!(self.process.is_none(), "{} runs already", self.id);
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let process = node_command(&self.config).stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
-        reaper::watch(process.id());
+        reaper().watch(process.id());
         self.process = Some(process);
     }
 
@@ -255,7 +255,7 @@ impl Node {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
-            reaper::forget(process.id());
+            reaper().forget(process.id());
             self.paused = false;
         }
     }
@@ -273,7 +273,7 @@ impl Node {
             status = process.try_wait().unwrap();
             status.is_some()
         });
-        reaper::forget(process.id());
+        reaper().forget(process.id());
         status.unwrap()
     }
 
@@ -419,20 +419,10 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A port for a server. Below the ports that the system gives to outgoing connections, because one of those could take
-/// the place of a node that is about to be restarted.
+/// A port for a server that may be killed and restarted.
 pub(crate) fn listening_port() -> u16 {
-    const FIRST: u16 = 12_000;
-    const COUNT: u16 = 20_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Other test processes begin elsewhere.
-    let start = u16::try_from(std::process::id() % 199).unwrap() * 100;
-    loop {
-        let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    static PORTS: LazyLock<Mutex<Ports>> = LazyLock::new(|| Mutex::new(Ports::of_this_process()));
+    PORTS.lock().unwrap_or_else(PoisonError::into_inner).deal().unwrap()
 }
 
 /// The right to run a cluster.

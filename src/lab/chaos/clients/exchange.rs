@@ -1,23 +1,25 @@
-//! One attempt: recorded, sent, judged by what came back, recorded again.
+//! One attempt: records it, sends it, and records the result.
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::request::HttpRequest;
-use crate::history::{Answer, Ask, Body, Event, Invoke, Micros, OperationId, Recorder, Refused, Told, Unknown};
+use crate::history::{
+    Answered, Event, Invoke, Micros, OperationId, Recorder, Refused, Request, Response, ResponseBody, Unknown,
+};
 use quorapay_client::{Problem, ReportedOutcome};
 use quorapay_core::domain::Rejection;
 use quorapay_core::domain::{Epoch, LogIndex};
 
-/// A node on this or a near machine accepts a connection at once or not at all.
+/// Nodes run on this machine or nearby and accept connections quickly or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A node with the URL that its requests start from.
+/// A node to send to.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(super) struct TargetNode {
     pub(super) name: String,
     pub(super) base: Url,
 }
@@ -30,16 +32,16 @@ pub(super) struct Exchange {
     deadline: Duration,
 }
 
-/// How an attempt ended, as far as the next step depends on it.
+/// The outcome of an attempt, as far as the next step depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum AttemptOutcome {
     /// It was answered.
-    Ok(Told),
-    /// The bank decided against it: as final as a success.
-    Rejected(Told),
-    /// It was definitely not done; another attempt may fare better if `retryable`.
+    Ok(Response),
+    /// The bank rejected it, which is as final as a success.
+    Rejected(Response),
+    /// It was definitely not applied. Another attempt may succeed if `retryable`.
     Refused { retryable: bool },
-    /// It may or may not have been done.
+    /// It may or may not have been applied.
     Unknown,
 }
 
@@ -53,71 +55,85 @@ impl Exchange {
         &self.recorder
     }
 
-    /// Makes one attempt. Its beginning is written down before anything is sent, its end once everything has come.
-    pub(super) async fn attempt(&self, id: OperationId, node: &Node, intended: Micros, ask: &Ask) -> Ended {
+    /// Makes one attempt. Its beginning is recorded before anything is sent, its end after the answer is complete.
+    pub(super) async fn attempt(
+        &self,
+        id: OperationId,
+        node: &TargetNode,
+        intended: Micros,
+        request: &Request,
+    ) -> AttemptOutcome {
         let OperationId { process, operation } = id;
         let (at, name) = (self.recorder.now(), node.name.clone());
-        self.recorder.record(&Event::Invoke(Invoke { process, operation, at, intended, node: name, ask: ask.clone() }));
-        let received = self.send(node, ask).await;
+        self.recorder.record(&Event::Invoke(Invoke {
+            process,
+            operation,
+            at,
+            intended,
+            node: name,
+            request: request.clone(),
+        }));
+        let received = self.send(node, request).await;
         let at = self.recorder.now();
         let (event, ended) = match received {
-            Received::Answered(told) => {
-                (Event::Ok(Answer { process, operation, at, answer: told.clone() }), Ended::Ok(told))
-            }
-            Received::Refused { code, retryable, told } => {
-                let ended = match &told {
-                    Some(told) if is_decision(&code) => Ended::Rejected(told.clone()),
-                    Some(_) | None => Ended::Refused { retryable },
+            Received::Answered(response) => (
+                Event::Ok(Answered { process, operation, at, response: response.clone() }),
+                AttemptOutcome::Ok(response),
+            ),
+            Received::Refused { code, retryable, response } => {
+                let ended = match &response {
+                    Some(response) if is_decision(&code) => AttemptOutcome::Rejected(response.clone()),
+                    Some(_) | None => AttemptOutcome::Refused { retryable },
                 };
-                (Event::Refused(Refused { process, operation, at, code, answer: told }), ended)
+                (Event::Refused(Refused { process, operation, at, code, response }), ended)
             }
-            Received::Unknown { why, told } => {
-                (Event::Unknown(Unknown { process, operation, at, why, answer: told }), Ended::Unknown)
+            Received::Unknown { reason, response } => {
+                (Event::Unknown(Unknown { process, operation, at, reason, response }), AttemptOutcome::Unknown)
             }
         };
         self.recorder.record(&event);
         ended
     }
 
-    async fn send(&self, node: &Node, ask: &Ask) -> Received {
-        let http = HttpRequest::of(ask);
+    async fn send(&self, node: &TargetNode, request: &Request) -> Received {
+        let http = HttpRequest::of(request);
         let url = http.url(&node.base);
         let deadline_ms = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
-        let patience = self.deadline + self.deadline / 4;
-        let mut request = self.http.request(http.method, url).timeout(patience);
-        request = request.header("Quorapay-Deadline-Ms", deadline_ms);
+        let timeout = self.deadline + self.deadline / 4;
+        let mut builder = self.http.request(http.method, url).timeout(timeout);
+        builder = builder.header("Quorapay-Deadline-Ms", deadline_ms);
         if let Some(key) = http.key {
-            request = request.header("Idempotency-Key", key);
+            builder = builder.header("Idempotency-Key", key);
         }
         if let Some(body) = http.body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
+            builder = builder.header(CONTENT_TYPE, "application/json").body(body);
         }
-        match request.send().await {
-            Ok(response) => Received::of_response(response, matches!(ask, Ask::Read(_))).await,
+        match builder.send().await {
+            Ok(response) => Received::of_response(response, matches!(request, Request::Read(_))).await,
             Err(error) => Received::of_error(&error),
         }
     }
 }
 
-/// What came back.
+/// The result of sending a request.
 #[derive(Debug)]
 enum Received {
-    Answered(Told),
-    Refused { code: String, retryable: bool, told: Option<Told> },
-    Unknown { why: String, told: Option<Told> },
+    Answered(Response),
+    Refused { code: String, retryable: bool, response: Option<Response> },
+    Unknown { reason: String, response: Option<Response> },
 }
 
 impl Received {
-    /// A request without an answer was definitely not done only if it never got a connection.
+    /// A request without an answer was definitely not applied only if no connection was made.
     fn of_error(error: &reqwest::Error) -> Self {
         if error.is_connect() {
-            return Self::Refused { code: "not_sent".to_owned(), retryable: true, told: None };
+            return Self::Refused { code: "not_sent".to_owned(), retryable: true, response: None };
         }
-        let why = if error.is_timeout() { "timeout" } else { "connection_lost" };
-        Self::Unknown { why: why.to_owned(), told: None }
+        let reason = if error.is_timeout() { "timeout" } else { "connection_lost" };
+        Self::Unknown { reason: reason.to_owned(), response: None }
     }
 
-    async fn of_response(response: Response, is_read: bool) -> Self {
+    async fn of_response(response: reqwest::Response, is_read: bool) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         match response.bytes().await {
             Ok(body) => Self::of_answer(status, &headers, &body, is_read),
@@ -126,36 +142,38 @@ impl Received {
     }
 
     fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], is_read: bool) -> Self {
-        let told = told(status, headers, body);
+        let response = response_of(status, headers, body);
         if status.is_success() {
-            return Self::Answered(told);
+            return Self::Answered(response);
         }
         match Problem::parse(body) {
-            // To a read, "there is no such thing" is an answer like any other, and can be as wrong.
+            // "Not found" answers a read, and the checker compares it like any other answer.
             Some(problem) if is_read && problem.status == 404 && problem.code.ends_with("_not_found") => {
-                Self::Answered(told)
+                Self::Answered(response)
             }
             Some(problem) if problem.outcome == Some(ReportedOutcome::Unknown) => {
-                Self::Unknown { why: problem.code, told: Some(told) }
+                Self::Unknown { reason: problem.code, response: Some(response) }
             }
-            Some(problem) => Self::Refused { code: problem.code, retryable: problem.retryable, told: Some(told) },
-            // Not a node's word: whoever said it may have passed the request on before.
-            None => Self::Unknown { why: format!("http_{}", status.as_u16()), told: Some(told) },
+            Some(problem) => {
+                Self::Refused { code: problem.code, retryable: problem.retryable, response: Some(response) }
+            }
+            // Not from a node: a proxy may have forwarded the request before it answered.
+            None => Self::Unknown { reason: format!("http_{}", status.as_u16()), response: Some(response) },
         }
     }
 }
 
-/// Whether a refusal is the bank's, and so in the ledger like a success. That a key is used up is no decision.
+/// Whether a refusal is a decision of the bank, which has an entry like a success. A used or fenced key is none.
 fn is_decision(code: &str) -> bool {
     Rejection::from_code(code).is_some_and(|rejection| {
         !matches!(rejection, Rejection::IdempotencyKeyReused | Rejection::IdempotencyKeyFenced)
     })
 }
 
-fn told(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Told {
+fn response_of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Response {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let number = |name: &str| text(name).and_then(|text| text.parse().ok());
-    Told {
+    Response {
         status: status.as_u16(),
         node: text("Quorapay-Node").map(str::to_owned),
         index: number("Quorapay-Index").map(LogIndex),
@@ -163,6 +181,6 @@ fn told(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Told {
         applied_index: number("Quorapay-Applied-Index").map(LogIndex),
         staleness_ms: number("Quorapay-Staleness-Ms"),
         replayed: text("Idempotent-Replayed") == Some("true"),
-        body: Body::of(body),
+        body: ResponseBody::of(body),
     }
 }

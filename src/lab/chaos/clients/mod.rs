@@ -1,14 +1,23 @@
 //! Clients that load a cluster on a fixed schedule and record every attempt in a history.
 //!
-//! The schedule does not care for answers: what is due is sent, and latencies count from when it was due. A bound on what
-//! is under way keeps a cluster that hangs from filling this process; what finds no room is recorded as late. When the
-//! cluster is whole again, [`Running::finish`] asks what became of every open key and reads every account at every node.
+//! The load is an open loop: requests are sent when they are due, and latencies count from then. The number of requests in
+//! flight is bounded, so that a cluster that hangs cannot exhaust this process; requests beyond the bound are recorded as
+//! not sent. Once the cluster has recovered, [`RunningLoad::finish`] looks up every key whose outcome is unknown and reads
+//! every account at every node.
 //!
 //! ```text
-//! Load::start(targets, plan, recorder) → Running, while faults come and go → Running::finish(deadline) → LoadSummary
+//! load         start and end of a load
+//! plan         its parameters and results
+//! process      one client process and its schedule
+//! workload     draws the operations of a process
+//! step         carries out one operation, with retries
+//! exchange     one attempt: record, send, record the result
+//! request      operations as HTTP requests
+//! state        what the processes share
+//! final_reads  lookups and reads after the recovery
 //! ```
 //!
-//! The clients know HTTP and histories. They conclude nothing: whether an answer was right is for the checker to say.
+//! The clients know HTTP and histories. Whether an answer was right is decided by the checker.
 
 mod exchange;
 mod final_reads;
@@ -16,11 +25,11 @@ mod load;
 mod plan;
 mod process;
 mod request;
-mod shared;
+mod state;
 mod step;
 #[cfg(test)]
 mod tests;
 mod workload;
 
-pub use load::{Load, LoadError, Running};
+pub use load::{Load, LoadError, RunningLoad};
 pub use plan::{LoadPlan, LoadProgress, LoadSummary, Target};

@@ -1,4 +1,4 @@
-//! What a load is made from, and what it came to.
+//! The parameters and results of a load.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 /// A node to send to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Its name, as it stands in the history.
+    /// Its name in the history.
     pub name: String,
     /// Its base URL for clients.
     pub url: String,
@@ -16,55 +16,55 @@ pub struct Target {
 /// What the clients do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadPlan {
-    /// What is asked, of whom and in which order follows from it.
+    /// Seed of the operations, their order and the nodes they are sent to.
     pub seed: u64,
-    /// Operations per second on the schedule, of all processes together, at least 1. Retries come on top.
+    /// Operations per second of all processes together, at least 1, not counting retries.
     pub rate: u32,
-    /// How many processes share the schedule, at least 1.
+    /// Number of processes that share the schedule, at least 1.
     pub processes: u32,
-    /// How many operations of one process may be under way at once, at least 1.
+    /// Maximum number of operations in flight of one process, at least 1.
     pub outstanding: u32,
-    /// Among how many accounts the money goes round, at least 2. The fewer, the more payments are refused for funds.
+    /// Number of accounts, at least 2. The fewer, the more payments are refused for insufficient funds.
     pub accounts: u32,
-    /// What each request gives the node to answer. The client itself waits a quarter longer.
+    /// Deadline that each request gives the node. The client itself waits a quarter longer.
     pub deadline: Duration,
 }
 
 impl LoadPlan {
-    /// A mixed load that two cores carry beside a cluster of three or five.
+    /// A mixed load that two CPU cores can sustain beside a cluster of three or five nodes.
     #[must_use]
-    pub fn usual(seed: u64) -> Self {
+    pub fn standard(seed: u64) -> Self {
         Self { seed, rate: 200, processes: 8, outstanding: 64, accounts: 12, deadline: Duration::from_secs(4) }
     }
 }
 
-/// How far a load is.
+/// The counts of a load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LoadProgress {
     /// Requests sent.
     pub sent: u64,
-    /// Payments and other writes that a node said are committed, refusals of the bank included.
+    /// Writes that were answered as committed, including rejections of the bank.
     pub committed: u64,
     /// Reads that were answered.
     pub read: u64,
-    /// Requests that were definitely not done, other than by a decision of the bank.
+    /// Requests that were definitely not applied, without rejections of the bank.
     pub refused: u64,
     /// Requests whose outcome was unknown when they ended.
     pub unknown: u64,
-    /// Requests of the schedule that were not sent, because too many were under way.
+    /// Requests of the schedule that were not sent, because too many were in flight.
     pub late: u64,
 }
 
-/// What a load came to.
+/// The result of a load.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LoadSummary {
-    /// Everything sent, final reads included.
+    /// All counts, including final reads.
     pub progress: LoadProgress,
-    /// Keys whose outcome was open when the load ended.
+    /// Keys whose outcome was unknown when the schedule ended.
     pub open_keys: u64,
-    /// Those of them that were settled: found committed, or unknown as of an index.
+    /// Those of them that were resolved: found committed, or unknown as of an index.
     pub settled_keys: u64,
-    /// Keys that nobody could settle within the deadline.
+    /// Keys that were not resolved within the deadline.
     pub unsettled: Vec<String>,
     /// Final reads of an account at a node that were not answered within the deadline, as `account at node`.
     pub unread: Vec<String>,

@@ -1,51 +1,51 @@
-//! One process: its turns of the schedule.
+//! One client process and its share of the schedule.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::shared::Shared;
+use super::state::LoadState;
 use super::workload::Workload;
 
-/// See the module.
-pub(super) struct Process {
-    shared: Arc<Shared>,
+/// A client process.
+pub(super) struct ClientProcess {
+    state: Arc<LoadState>,
     number: u32,
     workload: Workload,
 }
 
-impl Process {
-    pub(super) fn new(shared: Arc<Shared>, number: u32) -> Self {
-        let workload = Workload::new(Arc::clone(&shared), number);
-        Self { shared, number, workload }
+impl ClientProcess {
+    pub(super) fn new(state: Arc<LoadState>, number: u32) -> Self {
+        let workload = Workload::new(Arc::clone(&state), number);
+        Self { state, number, workload }
     }
 
-    /// Asks on every turn until the schedule is over, then waits for what is under way.
+    /// Runs an operation in each of its slots until the load stops, then waits for the operations in flight.
     pub(super) async fn run(mut self, start: Instant) {
-        let period = Duration::from_secs(1) / self.shared.plan.rate;
-        let most = usize::try_from(self.shared.plan.outstanding).expect("a u32 fits");
-        let every = usize::try_from(self.shared.plan.processes).expect("a u32 fits");
-        let mut over = self.shared.over.clone();
-        let mut under_way = JoinSet::new();
-        for turn in (self.number..).step_by(every) {
-            let due = start + period * turn;
+        let period = Duration::from_secs(1) / self.state.plan.rate;
+        let max_in_flight = usize::try_from(self.state.plan.outstanding).expect("a u32 fits");
+        let processes = usize::try_from(self.state.plan.processes).expect("a u32 fits");
+        let mut stopping = self.state.stopping.clone();
+        let mut in_flight = JoinSet::new();
+        for slot in (self.number..).step_by(processes) {
+            let due = start + period * slot;
             tokio::select! {
                 biased;
-                // The sender is gone only when the load itself is.
-                _ = over.wait_for(|over| *over) => break,
+                // The sender is dropped only with the load itself.
+                _ = stopping.wait_for(|stopping| *stopping) => break,
                 () = tokio::time::sleep_until(due.into()) => {}
             }
-            while under_way.try_join_next().is_some() {}
-            let intended = self.shared.exchange.recorder().at(due);
-            if under_way.len() < most {
+            while in_flight.try_join_next().is_some() {}
+            let intended = self.state.exchange.recorder().at(due);
+            if in_flight.len() < max_in_flight {
                 let step = self.workload.draw();
-                under_way.spawn(step.run(Arc::clone(&self.shared), self.number, intended));
+                in_flight.spawn(step.run(Arc::clone(&self.state), self.number, intended));
             } else {
-                self.shared.late(self.number, intended);
+                self.state.count_not_sent(self.number, intended);
             }
         }
-        while let Some(ended) = under_way.join_next().await {
+        while let Some(ended) = in_flight.join_next().await {
             ended.expect("a step does not panic");
         }
     }

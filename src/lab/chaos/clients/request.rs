@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::history::{Ask, Consistency, Read, Subject};
+use crate::history::{Consistency, Read, Request, Subject};
 use quorapay_core::domain::{AccountChangeKind, BatchItem, Capture, IdempotencyKey, OperationRequest, PaymentRequest};
 
 /// A request without its host.
@@ -19,17 +19,17 @@ pub(super) struct HttpRequest {
 }
 
 impl HttpRequest {
-    /// The request that asks for this.
-    pub(super) fn of(ask: &Ask) -> Self {
-        match ask {
-            Ask::Write(proposal) => {
-                let (method, segments, body) = write(&proposal.key, &proposal.request);
+    /// The HTTP request of an operation.
+    pub(super) fn of(request: &Request) -> Self {
+        match request {
+            Request::Write(proposal) => {
+                let (method, segments, body) = write_parts(&proposal.key, &proposal.request);
                 let key = Some(proposal.key.as_str().to_owned());
                 Self { method, segments, query: Vec::new(), key, body: Some(body.to_string().into()) }
             }
-            Ask::Read(read) => Self {
+            Request::Read(read) => Self {
                 method: Method::GET,
-                segments: segments_of(&read.of),
+                segments: segments_of(&read.subject),
                 query: query_of(read),
                 key: None,
                 body: None,
@@ -37,7 +37,7 @@ impl HttpRequest {
         }
     }
 
-    /// Where it goes at a node.
+    /// Its URL at a node.
     pub(super) fn url(&self, base: &Url) -> Url {
         let mut url = base.clone();
         url.path_segments_mut().expect("checked when the load began").pop_if_empty().extend(&self.segments);
@@ -48,8 +48,8 @@ impl HttpRequest {
     }
 }
 
-/// Method, path and body of a write. A fence is the one that has its key in the path too.
-fn write(key: &IdempotencyKey, request: &OperationRequest) -> (Method, Vec<String>, Value) {
+/// Method, path and body of a write. A fence has its key in the path too.
+fn write_parts(key: &IdempotencyKey, request: &OperationRequest) -> (Method, Vec<String>, Value) {
     match request {
         OperationRequest::Payment(payment) => (Method::POST, path(&["payments"]), Value::Object(payment_body(payment))),
         OperationRequest::Account { account, change: AccountChangeKind::Open(overdraft) } => {
@@ -116,7 +116,7 @@ fn segments_of(subject: &Subject) -> Vec<String> {
 
 fn query_of(read: &Read) -> Vec<(&'static str, String)> {
     let mut query = Vec::new();
-    if let Subject::Payments { account, limit } = &read.of {
+    if let Subject::Payments { account, limit } = &read.subject {
         query.extend(account.iter().map(|account| ("account", account.to_string())));
         query.push(("limit", limit.to_string()));
     }

@@ -1,4 +1,4 @@
-//! The clients against nodes that answer what a test wants.
+//! The clients against fake nodes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::history::{Ask, Ending, Event, Header, HistoryReader, Operation, Operations, Recorder, Subject};
+use crate::history::{Ending, Event, Header, HistoryReader, Operation, Operations, Recorder, Request, Subject};
 use quorapay_client::fake::{FakeNode, Received, Reply, nobody, payment_for, problem};
 
-/// Answers as a node that decides everything and knows every key.
+/// The answers of a node that accepts every write and knows every key.
 fn decide(request: &Received) -> Reply {
     match (request.method.as_str(), request.path.split('?').next().unwrap()) {
         ("POST", "/v1/payments") => Reply::Answer(201, payment_for(request)),
@@ -24,8 +24,8 @@ fn decide(request: &Received) -> Reply {
 }
 
 fn plan() -> LoadPlan {
-    // Long enough for a busy machine: only a node that hangs lets it pass.
-    LoadPlan { rate: 400, processes: 3, outstanding: 4, deadline: Duration::from_secs(3), ..LoadPlan::usual(7) }
+    // Long enough for a busy machine: only a node that hangs exceeds it.
+    LoadPlan { rate: 400, processes: 3, outstanding: 4, deadline: Duration::from_secs(3), ..LoadPlan::standard(7) }
 }
 
 struct Outcome {
@@ -34,7 +34,7 @@ struct Outcome {
     late: usize,
 }
 
-/// Runs a load against nodes at these URLs until `sent` requests are out.
+/// Runs a load against nodes at these URLs until `sent` requests are sent or skipped.
 async fn load(urls: &[&str], plan: LoadPlan, sent: u64) -> Outcome {
     let file = tempfile::NamedTempFile::new().unwrap();
     let recorder = Recorder::create(file.path(), &Header::new("test", plan.seed, 0, plan.processes + 1)).unwrap();
@@ -49,7 +49,7 @@ async fn load(urls: &[&str], plan: LoadPlan, sent: u64) -> Outcome {
     let (mut joined, mut operations, mut late) = (Operations::of(file.path()), Vec::new(), 0);
     for event in HistoryReader::open(file.path()).unwrap() {
         let (line, event) = event.unwrap();
-        late += usize::from(matches!(event, Event::Late(_)));
+        late += usize::from(matches!(event, Event::NotSent(_)));
         operations.extend(joined.take(line, event).unwrap());
     }
     assert_eq!(joined.never_ended(), []);
@@ -57,7 +57,7 @@ async fn load(urls: &[&str], plan: LoadPlan, sent: u64) -> Outcome {
 }
 
 fn is_write(operation: &Operation) -> bool {
-    matches!(operation.invoke.ask, Ask::Write(_))
+    matches!(operation.invoke.request, Request::Write(_))
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn every_attempt_is_recorded_with_its_intended_time_and_its_end() {
     }
     let mut writes_by_key: BTreeMap<_, usize> = BTreeMap::new();
     for operation in outcome.operations.iter().filter(|operation| is_write(operation)) {
-        let Ask::Write(proposal) = &operation.invoke.ask else { unreachable!() };
+        let Request::Write(proposal) = &operation.invoke.request else { unreachable!() };
         *writes_by_key.entry(&proposal.key).or_default() += 1;
     }
     assert!(writes_by_key.values().any(|count| *count > 1), "some keys are used again");
@@ -93,7 +93,7 @@ async fn an_unknown_outcome_is_retried_under_its_key_at_other_nodes_and_looked_u
     let outcome = load(&[url, url], plan(), 60).await;
     let retried = outcome.operations.iter().filter(|operation| is_write(operation));
     let nodes_by_key = retried.fold(BTreeMap::<_, BTreeSet<_>>::new(), |mut nodes, operation| {
-        let Ask::Write(proposal) = &operation.invoke.ask else { unreachable!() };
+        let Request::Write(proposal) = &operation.invoke.request else { unreachable!() };
         assert!(matches!(operation.ending, Ending::Unknown { .. } | Ending::Refused { .. }), "{operation:?}");
         nodes.entry(proposal.key.clone()).or_default().insert(operation.invoke.node.clone());
         nodes
@@ -101,8 +101,8 @@ async fn an_unknown_outcome_is_retried_under_its_key_at_other_nodes_and_looked_u
     assert!(nodes_by_key.values().any(|nodes| nodes.len() == 2), "a retry goes to another node");
     assert!(outcome.summary.open_keys > 0);
     assert_eq!(outcome.summary.open_keys, outcome.summary.settled_keys);
-    let looked_up = outcome.operations.iter().filter_map(|operation| match &operation.invoke.ask {
-        Ask::Read(read) if operation.invoke.process == 3 => match &read.of {
+    let looked_up = outcome.operations.iter().filter_map(|operation| match &operation.invoke.request {
+        Request::Read(read) if operation.invoke.process == 3 => match &read.subject {
             Subject::Key(key) => Some(key.clone()),
             _ => None,
         },
@@ -112,19 +112,19 @@ async fn an_unknown_outcome_is_retried_under_its_key_at_other_nodes_and_looked_u
 }
 
 #[tokio::test]
-async fn what_finds_no_room_is_recorded_as_late_and_what_has_no_answer_as_unknown() {
+async fn requests_beyond_the_bound_are_recorded_as_not_sent_and_those_without_an_answer_as_unknown() {
     let hanging = FakeNode::start(|_| Reply::Hang);
     let impatient = LoadPlan { deadline: Duration::from_millis(300), ..plan() };
     let outcome = load(&[&hanging.url], impatient, 100).await;
     assert!(outcome.late > 0);
     assert_eq!(u64::try_from(outcome.late).unwrap(), outcome.summary.progress.late);
-    let timed_out = |ending: &Ending| matches!(ending, Ending::Unknown { why, .. } if why == "timeout");
+    let timed_out = |ending: &Ending| matches!(ending, Ending::Unknown { reason, .. } if reason == "timeout");
     assert!(outcome.operations.iter().all(|operation| timed_out(&operation.ending)));
     assert!(!outcome.summary.unread.is_empty());
 }
 
 #[tokio::test]
-async fn a_request_that_got_no_connection_was_definitely_not_done() {
+async fn a_request_without_a_connection_was_definitely_not_applied() {
     let outcome = load(&[&nobody()], plan(), 30).await;
     let not_sent = |ending: &Ending| matches!(ending, Ending::Refused { code, .. } if code == "not_sent");
     assert!(outcome.operations.iter().all(|operation| not_sent(&operation.ending)));
@@ -132,7 +132,7 @@ async fn a_request_that_got_no_connection_was_definitely_not_done() {
 }
 
 #[tokio::test]
-async fn a_plan_or_a_url_that_means_nothing_is_refused_before_anything_is_sent() {
+async fn an_invalid_plan_or_url_is_refused_before_anything_is_sent() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let recorder = Recorder::create(file.path(), &Header::new("test", 1, 0, 1)).unwrap();
     let target = |url: &str| Target { name: "n1".into(), url: url.into() };

@@ -1,8 +1,8 @@
-//! What a process asks on its turns: a mix in which every kind of operation meets every other.
+//! Draws the operations of a process: a mix in which every kind of operation meets every other.
 
 use std::sync::Arc;
 
-use super::shared::Shared;
+use super::state::LoadState;
 use super::step::Step;
 use crate::history::{Consistency, Read, Subject};
 use crate::random::Random;
@@ -11,33 +11,33 @@ use quorapay_core::domain::{
     MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentRequest, Proposal,
 };
 
-/// The accounts outside the cluster's books.
+/// External accounts, which may have any balance.
 const CARD: &str = "external:card";
 const BANK: &str = "external:bank";
 
-/// Among how many orders payments are spread that name one. Few, so that they come to their totals.
+/// Number of orders that payments refer to: few, so that their totals are reached.
 const ORDERS: u64 = 200;
-/// What an order comes to at most.
+/// Total of an order.
 const ORDER_TOTAL: i64 = 2_500;
 
-/// Captures and voids are mostly for the latest holds.
+/// Most captures and voids are for this many latest holds.
 const LATEST_HOLDS: usize = 32;
 
-/// See the module.
+/// The operations of one process.
 pub(super) struct Workload {
-    shared: Arc<Shared>,
+    state: Arc<LoadState>,
     process: u32,
     random: Random,
     keys: u64,
 }
 
 impl Workload {
-    pub(super) fn new(shared: Arc<Shared>, process: u32) -> Self {
-        let random = Random::of_stream(shared.plan.seed, process);
-        Self { shared, process, random, keys: 0 }
+    pub(super) fn new(state: Arc<LoadState>, process: u32) -> Self {
+        let random = Random::of_stream(state.plan.seed, process);
+        Self { state, process, random, keys: 0 }
     }
 
-    /// The next thing to do.
+    /// The next operation.
     pub(super) fn draw(&mut self) -> Step {
         let node = self.node();
         match self.random.below(100) {
@@ -58,12 +58,12 @@ impl Workload {
     }
 
     fn node(&mut self) -> usize {
-        self.random.index(self.shared.nodes.len())
+        self.random.index(self.state.nodes.len())
     }
 
     fn new_key(&mut self) -> IdempotencyKey {
         self.keys += 1;
-        let key = format!("{}-{}-{}", self.shared.run, self.process, self.keys);
+        let key = format!("{}-{}-{}", self.state.run, self.process, self.keys);
         IdempotencyKey::parse(&key).expect("letters, digits and dashes")
     }
 
@@ -73,16 +73,16 @@ impl Workload {
     }
 
     fn account(&mut self) -> AccountId {
-        account(self.random.below(u64::from(self.shared.plan.accounts)))
+        account(self.random.below(u64::from(self.state.plan.accounts)))
     }
 
     fn new_payment(&mut self) -> Proposal {
         Proposal { key: self.new_key(), request: OperationRequest::Payment(self.payment_request()) }
     }
 
-    /// Money comes in from a card, goes round and leaves to a bank; what goes round is often more than there is.
+    /// Money comes in from a card, circulates and leaves to a bank. Payments often exceed the balance.
     fn payment_request(&mut self) -> PaymentRequest {
-        let (from, to, most) = match self.random.below(10) {
+        let (from, to, max) = match self.random.below(10) {
             0..4 => (outside(CARD), self.account(), 1_000),
             4..9 => (self.account(), self.account(), 1_500),
             _ => (self.account(), outside(BANK), 2_000),
@@ -90,7 +90,7 @@ impl Workload {
         let to = if from == to { outside(BANK) } else { to };
         let currency = if self.random.below(10) == 0 { "JPY" } else { "EUR" };
         let currency = Currency::parse(currency).expect("a currency");
-        let amount = self.amount(most);
+        let amount = self.amount(max);
         let described = self.random.below(8) == 0;
         PaymentRequest {
             capture: self.capture(),
@@ -101,7 +101,7 @@ impl Workload {
         }
     }
 
-    /// A fifth are holds, of which some expire before anybody captures or voids them.
+    /// A fifth are holds, some of which expire before a capture or void.
     fn capture(&mut self) -> Capture {
         match self.random.below(5) {
             0 => Capture::Manual { expires_in_s: if self.random.below(2) == 0 { 3 } else { 600 } },
@@ -109,27 +109,27 @@ impl Workload {
         }
     }
 
-    /// Many callers pay for the same orders under keys of their own, as shops do that charge twice.
+    /// Many payments for the same orders under different keys, like those of shops that charge twice.
     fn order(&mut self) -> Option<Box<OrderCap>> {
         if self.random.below(6) != 0 {
             return None;
         }
-        let id = format!("{}-order-{}", self.shared.run, self.random.below(ORDERS));
+        let id = format!("{}-order-{}", self.state.run, self.random.below(ORDERS));
         let total = ORDER_TOTAL + i64::from(self.random.below(20) == 0);
         let id = OrderId::parse(&id).expect("letters, digits and dashes");
         Some(Box::new(OrderCap { id, total: MinorUnits::new(total) }))
     }
 
-    /// A capture, a void or a refund of any payment, whether it can be done or not.
+    /// A capture, a void or a refund of any payment, whether it is possible or not.
     fn payment_change(&mut self, node: usize) -> Step {
         let is_refund = self.random.below(3) == 0;
         let payment = {
-            let memory = self.shared.memory();
+            let memory = self.state.memory();
             let of_holds = !is_refund && self.random.below(5) != 0;
             let ids = if of_holds { memory.hold_ids() } else { memory.payment_ids() };
-            // Mostly of the last ones: of older holds little is left.
-            let most = if of_holds { ids.len().min(LATEST_HOLDS) } else { ids.len() };
-            (most > 0).then(|| ids[ids.len() - 1 - self.random.index(most)])
+            // Mostly of the latest: little is left of older holds.
+            let max = if of_holds { ids.len().min(LATEST_HOLDS) } else { ids.len() };
+            (max > 0).then(|| ids[ids.len() - 1 - self.random.index(max)])
         };
         let Some(payment) = payment else { return Step::Write { proposal: self.new_payment(), node } };
         let amount = (self.random.below(2) == 0).then(|| self.amount(600));
@@ -162,13 +162,13 @@ impl Workload {
         Proposal { key: self.new_key(), request: OperationRequest::Account { account: self.account(), change } }
     }
 
-    /// An old key with its old request: the answer must be the old one.
+    /// A used key with its request: the answer must be the same as before.
     fn repeat(&mut self, node: usize) -> Step {
         let proposal = self.decided().unwrap_or_else(|| self.new_payment());
         Step::Write { proposal, node }
     }
 
-    /// An old key with another request: it must be refused.
+    /// A used key with another request: it must be refused.
     fn reuse(&mut self, node: usize) -> Step {
         let mut proposal = self.new_payment();
         if let Some(decided) = self.decided() {
@@ -177,7 +177,7 @@ impl Workload {
         Step::Write { proposal, node }
     }
 
-    /// The same payment from two processes at two nodes, or, now and then, two payments under one key.
+    /// The same payment from two processes at two nodes, or sometimes two different requests under one key.
     fn race(&mut self) -> Step {
         let first = self.new_payment();
         let mut second = first.clone();
@@ -186,11 +186,11 @@ impl Workload {
             1 => second.request = OperationRequest::KeyFence,
             _ => {}
         }
-        let rival = (self.process + 1) % self.shared.plan.processes;
+        let rival = (self.process + 1) % self.state.plan.processes;
         Step::Race { proposals: Box::new([first, second]), nodes: [self.node(), self.node()], rival }
     }
 
-    /// A fence of a key that is new, open or used: nothing may apply under it afterwards that has not before.
+    /// A fence of a key that is new, of unknown outcome or used. Afterwards nothing new may be applied under it.
     fn fence(&mut self, node: usize) -> Step {
         let key = match self.random.below(3) {
             0 => self.decided().map(|proposal| proposal.key),
@@ -201,7 +201,7 @@ impl Workload {
         Step::Write { proposal: Proposal { key, request: OperationRequest::KeyFence }, node }
     }
 
-    /// A few payments in one entry, some under keys of their own.
+    /// A few payments in one entry, some with their own keys.
     fn batch(&mut self) -> Proposal {
         let items = 2 + self.random.below(4);
         let items = (0..items).map(|_| {
@@ -214,23 +214,23 @@ impl Workload {
     }
 
     fn decided(&mut self) -> Option<Proposal> {
-        let memory = self.shared.memory();
+        let memory = self.state.memory();
         let writes = memory.decided_writes();
         (!writes.is_empty()).then(|| writes[self.random.index(writes.len())].clone())
     }
 
     fn open_key(&mut self) -> Option<IdempotencyKey> {
-        let memory = self.shared.memory();
+        let memory = self.state.memory();
         let open = memory.open();
         if open.is_empty() { None } else { open.iter().nth(self.random.index(open.len())).cloned() }
     }
 
     fn read(&mut self, node: usize, consistency: Consistency) -> Step {
-        let of = Subject::Account(self.account());
-        // Reading one's writes behind a load balancer, whatever node it chose.
+        let subject = Subject::Account(self.account());
+        // Read-your-writes behind a load balancer that may choose any node.
         let read_back = consistency == Consistency::Local && self.random.below(3) == 0;
-        let min_index = read_back.then(|| self.shared.told_index());
-        Step::Read { read: Read { of, consistency, min_index }, node }
+        let min_index = read_back.then(|| self.state.highest_index());
+        Step::Read { read: Read { subject, consistency, min_index }, node }
     }
 
     fn look_up(&mut self, node: usize) -> Step {
@@ -241,7 +241,7 @@ impl Workload {
 
     fn payment_by_id(&mut self, node: usize) -> Step {
         let id = {
-            let memory = self.shared.memory();
+            let memory = self.state.memory();
             let ids = memory.payment_ids();
             (!ids.is_empty()).then(|| ids[self.random.index(ids.len())].to_string())
         };
@@ -254,7 +254,7 @@ impl Workload {
     }
 }
 
-/// One of the accounts among which the money goes round.
+/// One of the accounts among which money circulates.
 fn account(number: u64) -> AccountId {
     AccountId::parse(&format!("chaos:{number}")).expect("letters, a colon and digits")
 }
@@ -268,7 +268,7 @@ pub(super) fn every_account(accounts: u32) -> impl Iterator<Item = AccountId> {
     (0..u64::from(accounts)).map(account).chain([CARD, BANK].map(outside))
 }
 
-/// A read that shows everything that was answered before it.
-pub(super) const fn linearizable(of: Subject) -> Read {
-    Read { of, consistency: Consistency::Linearizable, min_index: None }
+/// A linearizable read.
+pub(super) const fn linearizable(subject: Subject) -> Read {
+    Read { subject, consistency: Consistency::Linearizable, min_index: None }
 }

@@ -1,7 +1,7 @@
-//! One link: a small TCP proxy that delays, loses or holds what passes, in each direction by its own weather.
+//! One link: a TCP proxy that delays, loses or blocks traffic, with a separate state for each direction.
 //!
-//! A proxy must not hide that a process is dead: its nodes learn of a death from a refused connection. So when the target
-//! refuses, the proxy closes its own port, and opens it again when the target is back. During a cut it tells nothing.
+//! A proxy must not hide that a process is dead, because nodes detect a dead peer by a refused connection. When the target
+//! refuses, the proxy closes its own port and opens it again when the target is back. During a cut it reveals nothing.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,49 +16,50 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
-use crate::chaos::nemesis::Weather;
+use crate::chaos::link_fault::LinkState;
 
 const CHUNK_BYTES: usize = 32 * 1024;
-/// Chunks that one direction of a connection holds; then the sender waits, as it would on a real network.
-const MOST_HELD: usize = 64;
-/// What a lost packet costs a TCP connection: the shortest retransmission timeout.
-const RETRANSMISSION: Duration = Duration::from_millis(200);
-/// How often a closed entrance looks whether its target is back.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How long the target may take to accept or to refuse.
-const PROBE: Duration = Duration::from_millis(200);
+/// Chunks in transit in one direction of a connection. Beyond that the sender has to wait, as on a real network.
+const MAX_DELAYED_CHUNKS: usize = 64;
+/// Delay of a TCP connection by a lost packet: the minimum retransmission timeout of Linux.
+const RETRANSMISSION_TIMEOUT: Duration = Duration::from_millis(200);
+/// How often a closed proxy checks whether its target is back.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// How long the target may take to accept or refuse a connection.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A connection that has ended asks whether the target is gone, and ends once it is known.
-type Suspicion = oneshot::Sender<()>;
+/// A request of a connection that has ended to check whether the target is dead. Dropping it answers the request.
+type TargetCheck = oneshot::Sender<()>;
 
-/// See the module.
-pub(super) struct Link {
-    pub(super) entrance: SocketAddr,
+/// A proxy that listens for one node and connects to one target.
+pub(super) struct LinkProxy {
+    pub(super) listen: SocketAddr,
     pub(super) target: SocketAddr,
-    /// What happens to what travels to the target, and to what comes back.
-    pub(super) there: watch::Receiver<Weather>,
-    pub(super) back: watch::Receiver<Weather>,
+    /// State of the direction to the target.
+    pub(super) to_target: watch::Receiver<LinkState>,
+    /// State of the direction from the target.
+    pub(super) from_target: watch::Receiver<LinkState>,
 }
 
-impl Link {
-    /// Serves until it is dropped.
+impl LinkProxy {
+    /// Runs until the future is dropped.
     pub(super) async fn serve(self, mut listener: TcpListener) {
-        let (suspect, mut suspicions) = mpsc::channel::<Suspicion>(MOST_HELD);
+        let (request_check, mut checks) = mpsc::channel::<TargetCheck>(MAX_DELAYED_CHUNKS);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => {
-                    // A connection that was given up before it was taken is none.
+                    // Accepting fails if the peer has closed the connection already.
                     if let Ok((stream, _)) = accepted {
-                        let carry = carry(stream, self.target, self.there.clone(), self.back.clone(), suspect.clone());
-                        connections.spawn(carry);
+                        let forward = forward(stream, self.target, self.to_target.clone(), self.from_target.clone(), request_check.clone());
+                        connections.spawn(forward);
                     }
                 }
-                Some(suspicion) = suspicions.recv() => {
+                Some(check) = checks.recv() => {
                     if self.target_refuses().await {
                         drop(listener);
-                        drop(suspicion);
-                        listener = self.reopen(&mut suspicions).await;
+                        drop(check);
+                        listener = self.reopen(&mut checks).await;
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -66,26 +67,26 @@ impl Link {
         }
     }
 
-    /// During a cut nobody learns whether the target is there.
+    /// False during a cut, when nobody can know whether the target is alive.
     async fn target_refuses(&self) -> bool {
-        let is_cut = |weather: &watch::Receiver<Weather>| *weather.borrow() == Weather::Cut;
-        !is_cut(&self.there) && !is_cut(&self.back) && refuses(self.target).await
+        let is_cut = |state: &watch::Receiver<LinkState>| *state.borrow() == LinkState::Cut;
+        !is_cut(&self.to_target) && !is_cut(&self.from_target) && refuses(self.target).await
     }
 
-    /// Waits until the target is back. Meanwhile every other connection to it may end as soon as it asks: each user of
-    /// the link learns at once what one of them found.
-    async fn reopen(&self, suspicions: &mut mpsc::Receiver<Suspicion>) -> TcpListener {
-        let mut look = interval(LOOK_AGAIN);
+    /// Waits until the target is back. Meanwhile the checks of all other connections are answered at once, so that they end
+    /// without waiting for the target.
+    async fn reopen(&self, checks: &mut mpsc::Receiver<TargetCheck>) -> TcpListener {
+        let mut look = interval(POLL_INTERVAL);
         loop {
             tokio::select! {
                 _ = look.tick() => {
                     if !self.target_refuses().await
-                        && let Ok(listener) = TcpListener::bind(self.entrance).await
+                        && let Ok(listener) = TcpListener::bind(self.listen).await
                     {
                         return listener;
                     }
                 }
-                Some(suspicion) = suspicions.recv() => drop(suspicion),
+                Some(check) = checks.recv() => drop(check),
             }
         }
     }
@@ -93,103 +94,103 @@ impl Link {
 
 async fn refuses(target: SocketAddr) -> bool {
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    timeout(PROBE, TcpStream::connect(target)).await.is_ok_and(|connected| connected.is_err_and(refused))
+    timeout(PROBE_TIMEOUT, TcpStream::connect(target)).await.is_ok_and(|connected| connected.is_err_and(refused))
 }
 
-/// Carries one connection to its end.
-async fn carry(
+/// Forwards one connection until it ends.
+async fn forward(
     inner: TcpStream,
     target: SocketAddr,
-    mut there: watch::Receiver<Weather>,
-    mut back: watch::Receiver<Weather>,
-    suspect: mpsc::Sender<Suspicion>,
+    mut to_target: watch::Receiver<LinkState>,
+    mut from_target: watch::Receiver<LinkState>,
+    request_check: mpsc::Sender<TargetCheck>,
 ) {
-    wait_for_passage(&mut there).await;
-    wait_for_passage(&mut back).await;
+    wait_until_not_cut(&mut to_target).await;
+    wait_until_not_cut(&mut from_target).await;
     let Ok(outer) = TcpStream::connect(target).await else {
-        report(&suspect).await;
+        check_target(&request_check).await;
         return;
     };
     let _ = (inner.set_nodelay(true), outer.set_nodelay(true));
     let ((mut inner_read, mut inner_write), (mut outer_read, mut outer_write)) =
         (inner.into_split(), outer.into_split());
-    // An end in one direction is passed on as such; an error is the end of both.
+    // The end of one direction is forwarded; an error ends both.
     let to_target = async {
-        pump(&mut inner_read, &mut outer_write, there).await?;
+        pump(&mut inner_read, &mut outer_write, to_target).await?;
         outer_write.shutdown().await
     };
     let from_target = async {
-        pump(&mut outer_read, &mut inner_write, back).await?;
-        report(&suspect).await;
+        pump(&mut outer_read, &mut inner_write, from_target).await?;
+        check_target(&request_check).await;
         inner_write.shutdown().await
     };
     if tokio::try_join!(to_target, from_target).is_err() {
-        report(&suspect).await;
+        check_target(&request_check).await;
     }
 }
 
-/// Has it looked whether the target is gone. Whoever used this connection then finds its port closed as well.
-async fn report(suspect: &mpsc::Sender<Suspicion>) {
-    let (suspicion, looked) = oneshot::channel();
-    if suspect.send(suspicion).await.is_ok() {
-        let _ = looked.await;
+/// Has the proxy check whether the target is dead, so that its port is closed before this connection ends.
+async fn check_target(request_check: &mpsc::Sender<TargetCheck>) {
+    let (check, checked) = oneshot::channel();
+    if request_check.send(check).await.is_ok() {
+        let _ = checked.await;
     }
 }
 
-async fn wait_for_passage(weather: &mut watch::Receiver<Weather>) {
-    // A network that is gone lets everything end.
-    let _ = weather.wait_for(|weather| *weather != Weather::Cut).await;
+async fn wait_until_not_cut(state: &mut watch::Receiver<LinkState>) {
+    // An error means that the network is being dropped.
+    let _ = state.wait_for(|state| *state != LinkState::Cut).await;
 }
 
-/// What is on its way, and when it arrives.
-struct Held {
+/// Bytes in transit and the time of their arrival.
+struct DelayedChunk {
     due: Instant,
     bytes: Vec<u8>,
 }
 
-/// Carries one direction to its end, which arrives no earlier than the weather lets it.
+/// Forwards one direction until it ends. The end itself is subject to the link's state too.
 async fn pump(
     from: &mut OwnedReadHalf,
     to: &mut OwnedWriteHalf,
-    mut weather: watch::Receiver<Weather>,
+    mut state: watch::Receiver<LinkState>,
 ) -> io::Result<()> {
-    let mut held: VecDeque<Held> = VecDeque::new();
+    let mut delayed: VecDeque<DelayedChunk> = VecDeque::new();
     let mut ended = false;
     let mut buffer = vec![0; CHUNK_BYTES];
-    while !ended || !held.is_empty() {
-        let now = *weather.borrow_and_update();
-        let passing = now != Weather::Cut;
-        let due = held.front().map(|chunk| chunk.due);
+    while !ended || !delayed.is_empty() {
+        let now = *state.borrow_and_update();
+        let open = now != LinkState::Cut;
+        let due = delayed.front().map(|chunk| chunk.due);
         tokio::select! {
-            read = from.read(&mut buffer), if !ended && passing && held.len() < MOST_HELD => match read? {
+            read = from.read(&mut buffer), if !ended && open && delayed.len() < MAX_DELAYED_CHUNKS => match read? {
                 0 => ended = true,
-                length if held.is_empty() && now == Weather::Clear => to.write_all(&buffer[..length]).await?,
+                length if delayed.is_empty() && now == LinkState::Healthy => to.write_all(&buffer[..length]).await?,
                 length => {
-                    // Nothing overtakes what was sent before it.
-                    let earliest = held.back().map_or_else(Instant::now, |last| last.due);
+                    // TCP keeps the order: no chunk arrives before an earlier one.
+                    let earliest = delayed.back().map_or_else(Instant::now, |last| last.due);
                     let due = earliest.max(Instant::now() + delay(now));
-                    held.push_back(Held { due, bytes: buffer[..length].to_vec() });
+                    delayed.push_back(DelayedChunk { due, bytes: buffer[..length].to_vec() });
                 }
             },
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && passing => {
-                let chunk = held.pop_front().expect("something was due");
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && open => {
+                let chunk = delayed.pop_front().expect("something was due");
                 to.write_all(&chunk.bytes).await?;
             }
-            changed = weather.changed() => changed.map_err(|_| io::ErrorKind::ConnectionAborted)?,
+            changed = state.changed() => changed.map_err(|_| io::ErrorKind::ConnectionAborted)?,
         }
     }
-    wait_for_passage(&mut weather).await;
+    wait_until_not_cut(&mut state).await;
     Ok(())
 }
 
-/// How much later a chunk arrives.
-fn delay(weather: Weather) -> Duration {
-    match weather {
-        Weather::Clear | Weather::Cut => Duration::ZERO,
-        Weather::Delayed(least) => least.mul_f64(rand::rng().random_range(1.0..2.0)),
-        Weather::Lossy(per_mille) => {
+/// Extra delay of a chunk.
+fn delay(state: LinkState) -> Duration {
+    match state {
+        LinkState::Healthy | LinkState::Cut => Duration::ZERO,
+        LinkState::Delayed(least) => least.mul_f64(rand::rng().random_range(1.0..2.0)),
+        LinkState::Lossy(per_mille) => {
             let lost = rand::rng().random_range(0..1_000) < per_mille;
-            if lost { RETRANSMISSION } else { Duration::ZERO }
+            if lost { RETRANSMISSION_TIMEOUT } else { Duration::ZERO }
         }
     }
 }
@@ -202,29 +203,33 @@ mod tests {
 
     use super::*;
 
-    struct Bench {
+    struct Setup {
         target: TcpListener,
-        entrance: SocketAddr,
-        there: watch::Sender<Weather>,
-        back: watch::Sender<Weather>,
+        listen: SocketAddr,
+        to_target: watch::Sender<LinkState>,
+        from_target: watch::Sender<LinkState>,
         _link: JoinSet<()>,
     }
 
-    async fn bench() -> Bench {
+    async fn set_up() -> Setup {
         let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let entrance = listener.local_addr().unwrap();
-        let (there, back) = (watch::Sender::new(Weather::Clear), watch::Sender::new(Weather::Clear));
-        let link =
-            Link { entrance, target: target.local_addr().unwrap(), there: there.subscribe(), back: back.subscribe() };
+        let listen = listener.local_addr().unwrap();
+        let (to_target, from_target) = (watch::Sender::new(LinkState::Healthy), watch::Sender::new(LinkState::Healthy));
+        let link = LinkProxy {
+            listen,
+            target: target.local_addr().unwrap(),
+            to_target: to_target.subscribe(),
+            from_target: from_target.subscribe(),
+        };
         let mut links = JoinSet::new();
         links.spawn(link.serve(listener));
-        Bench { target, entrance, there, back, _link: links }
+        Setup { target, listen, to_target, from_target, _link: links }
     }
 
-    impl Bench {
+    impl Setup {
         async fn connect(&self) -> (TcpStream, TcpStream) {
-            let inner = TcpStream::connect(self.entrance).await.unwrap();
+            let inner = TcpStream::connect(self.listen).await.unwrap();
             (inner, self.target.accept().await.unwrap().0)
         }
     }
@@ -238,37 +243,37 @@ mod tests {
         began.elapsed()
     }
 
-    const A_WHILE: Duration = Duration::from_millis(80);
+    const A_MOMENT: Duration = Duration::from_millis(80);
 
     #[tokio::test]
-    async fn in_clear_weather_everything_passes_both_ways() {
-        let bench = bench().await;
-        let (mut inner, mut outer) = bench.connect().await;
+    async fn a_healthy_link_forwards_both_ways() {
+        let setup = set_up().await;
+        let (mut inner, mut outer) = setup.connect().await;
         pass(&mut inner, &mut outer).await;
         pass(&mut outer, &mut inner).await;
     }
 
     #[tokio::test]
-    async fn a_cut_one_way_holds_that_way_only_and_lets_go_when_it_ends() {
-        let bench = bench().await;
-        let (mut inner, mut outer) = bench.connect().await;
-        bench.there.send_replace(Weather::Cut);
+    async fn a_one_way_cut_blocks_that_way_only_and_delivers_when_it_ends() {
+        let setup = set_up().await;
+        let (mut inner, mut outer) = setup.connect().await;
+        setup.to_target.send_replace(LinkState::Cut);
         pass(&mut outer, &mut inner).await;
         inner.write_all(b"late").await.unwrap();
         let mut bytes = [0; 4];
-        assert!(timeout(A_WHILE, outer.read_exact(&mut bytes)).await.is_err(), "nothing arrives");
-        bench.there.send_replace(Weather::Clear);
+        assert!(timeout(A_MOMENT, outer.read_exact(&mut bytes)).await.is_err(), "nothing arrives");
+        setup.to_target.send_replace(LinkState::Healthy);
         outer.read_exact(&mut bytes).await.unwrap();
         assert_eq!(&bytes, b"late");
     }
 
     #[tokio::test]
     async fn a_delay_keeps_the_order() {
-        let bench = bench().await;
-        let (mut inner, mut outer) = bench.connect().await;
-        bench.back.send_replace(Weather::Delayed(Duration::from_millis(30)));
+        let setup = set_up().await;
+        let (mut inner, mut outer) = setup.connect().await;
+        setup.from_target.send_replace(LinkState::Delayed(Duration::from_millis(30)));
         assert!(pass(&mut outer, &mut inner).await >= Duration::from_millis(30));
-        bench.back.send_replace(Weather::Lossy(500));
+        setup.from_target.send_replace(LinkState::Lossy(500));
         for number in 0..20_u8 {
             outer.write_all(&[number]).await.unwrap();
         }
@@ -279,17 +284,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_death_of_the_target_is_a_refused_connection_and_its_return_an_accepted_one() {
-        let bench = bench().await;
-        let (mut inner, outer) = bench.connect().await;
-        let address = bench.target.local_addr().unwrap();
-        drop((outer, bench.target));
+        let setup = set_up().await;
+        let (mut inner, outer) = setup.connect().await;
+        let address = setup.target.local_addr().unwrap();
+        drop((outer, setup.target));
         assert_eq!(inner.read(&mut [0; 1]).await.unwrap_or(0), 0);
-        let refused = TcpStream::connect(bench.entrance).await.unwrap_err();
+        let refused = TcpStream::connect(setup.listen).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         let back = TcpListener::bind(address).await.unwrap();
         let connected = async {
-            while TcpStream::connect(bench.entrance).await.is_err() {
-                sleep(LOOK_AGAIN).await;
+            while TcpStream::connect(setup.listen).await.is_err() {
+                sleep(POLL_INTERVAL).await;
             }
         };
         timeout(Duration::from_secs(5), connected).await.unwrap();
@@ -298,10 +303,10 @@ mod tests {
 
     #[tokio::test]
     async fn every_connection_to_a_dead_target_ends_at_once() {
-        let bench = bench().await;
-        let (mut first, outer) = bench.connect().await;
-        let (mut second, other) = bench.connect().await;
-        drop((outer, bench.target));
+        let setup = set_up().await;
+        let (mut first, outer) = setup.connect().await;
+        let (mut second, other) = setup.connect().await;
+        drop((outer, setup.target));
         assert_eq!(first.read(&mut [0; 1]).await.unwrap_or(0), 0);
         drop(other);
         let end = timeout(Duration::from_secs(5), second.read(&mut [0; 1])).await;
@@ -310,13 +315,13 @@ mod tests {
 
     #[tokio::test]
     async fn during_a_cut_a_dead_target_stays_unknown() {
-        let bench = bench().await;
-        let (mut inner, outer) = bench.connect().await;
-        bench.back.send_replace(Weather::Cut);
-        drop((outer, bench.target));
-        assert!(timeout(A_WHILE, inner.read(&mut [0; 1])).await.is_err(), "the end is held back");
-        TcpStream::connect(bench.entrance).await.unwrap();
-        bench.back.send_replace(Weather::Clear);
+        let setup = set_up().await;
+        let (mut inner, outer) = setup.connect().await;
+        setup.from_target.send_replace(LinkState::Cut);
+        drop((outer, setup.target));
+        assert!(timeout(A_MOMENT, inner.read(&mut [0; 1])).await.is_err(), "the end is held back");
+        TcpStream::connect(setup.listen).await.unwrap();
+        setup.from_target.send_replace(LinkState::Healthy);
         assert_eq!(inner.read(&mut [0; 1]).await.unwrap_or(0), 0);
     }
 }

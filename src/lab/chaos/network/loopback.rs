@@ -1,4 +1,4 @@
-//! Links on loopback, each through a proxy of its own.
+//! Links on loopback, each through its own proxy.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,21 +7,22 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::link::Link;
-use super::{Addresses, Place};
-use crate::chaos::nemesis::Weather;
+use super::addresses::Addresses;
+use super::link::LinkProxy;
+use crate::chaos::endpoint::Endpoint;
+use crate::chaos::link_fault::LinkState;
 use crate::local::{LocalError, Ports};
 
-/// All links. Closed when dropped.
+/// All links. Dropping it closes them.
 #[derive(Debug)]
 pub(in crate::chaos) struct Loopback {
-    entrances: HashMap<(Place, Place), SocketAddr>,
-    weather: HashMap<(Place, Place), watch::Sender<Weather>>,
-    /// Ends the proxies with the network.
-    _links: JoinSet<()>,
+    proxies: HashMap<(Endpoint, Endpoint), SocketAddr>,
+    states: HashMap<(Endpoint, Endpoint), watch::Sender<LinkState>>,
+    /// The proxies' tasks, which are aborted with the network.
+    _tasks: JoinSet<()>,
 }
 
-/// Deals out the ports of the servers.
+/// Assigns ports to all processes.
 pub(super) fn addresses(nodes: usize, zookeepers: usize, ports: &mut Ports) -> Result<Addresses, LocalError> {
     let mut local = || Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, ports.deal()?)));
     let clients = (0..nodes).map(|_| local()).collect::<Result<_, LocalError>>()?;
@@ -33,35 +34,36 @@ pub(super) fn addresses(nodes: usize, zookeepers: usize, ports: &mut Ports) -> R
 
 impl Loopback {
     pub(super) async fn open(addresses: &Addresses, ports: &mut Ports) -> Result<Self, LocalError> {
-        let nodes = addresses.peers.iter().enumerate().map(|(node, address)| (Place::Node(node), *address));
+        let nodes = addresses.peers.iter().enumerate().map(|(node, address)| (Endpoint::Node(node), *address));
         let servers = addresses.zookeepers.iter().enumerate();
-        let servers = servers.map(|(server, (ip, ports))| (Place::ZooKeeper(server), SocketAddr::new(*ip, ports[0])));
-        let targets: Vec<(Place, SocketAddr)> = nodes.chain(servers).collect();
-        let mut network = Self { entrances: HashMap::new(), weather: HashMap::new(), _links: JoinSet::new() };
-        for from in (0..addresses.peers.len()).map(Place::Node) {
+        let servers =
+            servers.map(|(server, (ip, ports))| (Endpoint::ZooKeeper(server), SocketAddr::new(*ip, ports[0])));
+        let targets: Vec<(Endpoint, SocketAddr)> = nodes.chain(servers).collect();
+        let mut network = Self { proxies: HashMap::new(), states: HashMap::new(), _tasks: JoinSet::new() };
+        for from in (0..addresses.peers.len()).map(Endpoint::Node) {
             for &(to, target) in targets.iter().filter(|(to, _)| *to != from) {
-                let entrance = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.deal()?));
-                let listener = TcpListener::bind(entrance).await.map_err(LocalError::io("a proxy's port"))?;
-                let (there, back) = (network.weather_of(from, to), network.weather_of(to, from));
-                network.entrances.insert((from, to), entrance);
-                network._links.spawn(Link { entrance, target, there, back }.serve(listener));
+                let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.deal()?));
+                let listener = TcpListener::bind(proxy).await.map_err(LocalError::io("a proxy's port"))?;
+                let (to_target, from_target) = (network.state_of(from, to), network.state_of(to, from));
+                network.proxies.insert((from, to), proxy);
+                network._tasks.spawn(LinkProxy { listen: proxy, target, to_target, from_target }.serve(listener));
             }
         }
         Ok(network)
     }
 
-    fn weather_of(&mut self, from: Place, to: Place) -> watch::Receiver<Weather> {
-        self.weather.entry((from, to)).or_insert_with(|| watch::Sender::new(Weather::Clear)).subscribe()
+    fn state_of(&mut self, from: Endpoint, to: Endpoint) -> watch::Receiver<LinkState> {
+        self.states.entry((from, to)).or_insert_with(|| watch::Sender::new(LinkState::Healthy)).subscribe()
     }
 
-    /// Where `from` connects to in order to reach `to`.
-    pub(super) fn entrance(&self, from: Place, to: Place) -> Option<SocketAddr> {
-        self.entrances.get(&(from, to)).copied()
+    /// The address that `from` connects to in order to reach `to`.
+    pub(super) fn proxy(&self, from: Endpoint, to: Endpoint) -> Option<SocketAddr> {
+        self.proxies.get(&(from, to)).copied()
     }
 
-    pub(super) fn set(&self, links: &[(Place, Place)], weather: Weather) {
+    pub(super) fn set(&self, links: &[(Endpoint, Endpoint)], state: LinkState) {
         for link in links {
-            self.weather.get(link).expect("every link has its weather").send_replace(weather);
+            self.states.get(link).expect("every link has its state").send_replace(state);
         }
     }
 }

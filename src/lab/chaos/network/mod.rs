@@ -1,52 +1,26 @@
-//! The network between the nodes and to ZooKeeper, and what may happen on it.
+//! The network between the nodes and to ZooKeeper, whose links can fail.
 //!
-//! On loopback every link leads through a proxy of this program ([`loopback`]); with network namespaces every process has
-//! an address of its own and the kernel drops packets ([`namespaces`]). The proxies carry bytes and know no protocol.
+//! On loopback every link goes through a TCP proxy in this program ([`loopback`]); with network namespaces every process
+//! has its own address and the kernel drops packets ([`namespaces`]).
 
+mod addresses;
 mod link;
 mod loopback;
 mod namespaces;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use serde::Serialize;
-
-use super::nemesis::{Storm, Weather};
+use super::endpoint::Endpoint;
+use super::link_fault::{LinkFault, LinkState};
+use super::network_kind::NetworkKind;
 use crate::local::{LocalError, Ports};
+
+pub(super) use addresses::Addresses;
 use loopback::Loopback;
 use namespaces::Namespaces;
 
-/// Where a process stands, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Place {
-    Node(usize),
-    ZooKeeper(usize),
-}
-
-/// How the processes are connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NetworkKind {
-    /// On loopback, through proxies of this program. Any user may do this.
-    #[default]
-    Loopback,
-    /// In network namespaces, with packet filters. Takes root.
-    Namespaces,
-}
-
-/// Where everything listens.
-#[derive(Clone, Debug)]
-pub(super) struct Addresses {
-    /// Each node's port for clients.
-    pub(super) clients: Vec<SocketAddr>,
-    /// Each node's port for peers.
-    pub(super) peers: Vec<SocketAddr>,
-    /// Each ZooKeeper server's ports: for clients, for the other servers, and for their votes.
-    pub(super) zookeepers: Vec<(IpAddr, [u16; 3])>,
-}
-
-/// See the module.
+/// The network of a cluster.
 #[derive(Debug)]
 pub(super) enum Network {
     Loopback(Loopback),
@@ -54,7 +28,7 @@ pub(super) enum Network {
 }
 
 impl Network {
-    /// Makes the network for this many nodes and ZooKeeper servers.
+    /// Sets up the network for this many nodes and ZooKeeper servers.
     pub(super) async fn open(
         kind: NetworkKind,
         nodes: usize,
@@ -73,13 +47,13 @@ impl Network {
         }
     }
 
-    /// Where a node finds the others, by their numbers, itself included.
+    /// The addresses under which a node reaches each node, itself included.
     pub(super) fn peers_of(&self, node: usize, addresses: &Addresses) -> BTreeMap<usize, SocketAddr> {
         let others = addresses.peers.iter().copied().enumerate();
         match self {
             Self::Loopback(network) => {
                 let proxied = |(other, direct): (usize, SocketAddr)| {
-                    (other, network.entrance(Place::Node(node), Place::Node(other)).unwrap_or(direct))
+                    (other, network.proxy(Endpoint::Node(node), Endpoint::Node(other)).unwrap_or(direct))
                 };
                 others.map(proxied).collect()
             }
@@ -87,13 +61,13 @@ impl Network {
         }
     }
 
-    /// Where a node finds ZooKeeper.
+    /// The addresses under which a node reaches ZooKeeper.
     pub(super) fn zookeeper_of(&self, node: usize, addresses: &Addresses) -> String {
         let servers = addresses.zookeepers.iter().enumerate().map(|(server, (address, [clients, ..]))| {
             let direct = SocketAddr::new(*address, *clients);
             match self {
                 Self::Loopback(network) => {
-                    network.entrance(Place::Node(node), Place::ZooKeeper(server)).unwrap_or(direct)
+                    network.proxy(Endpoint::Node(node), Endpoint::ZooKeeper(server)).unwrap_or(direct)
                 }
                 Self::Namespaces(_) => direct,
             }
@@ -101,28 +75,28 @@ impl Network {
         servers.map(|server| server.to_string()).collect::<Vec<_>>().join(",")
     }
 
-    /// The beginning of the command line that runs something at a place.
-    pub(super) fn wrapper(&self, place: Place) -> Vec<String> {
+    /// Prefix of the command line that runs a program at an endpoint.
+    pub(super) fn command_prefix(&self, endpoint: Endpoint) -> Vec<String> {
         match self {
             Self::Loopback(_) => Vec::new(),
-            Self::Namespaces(_) => namespaces::wrapper(place),
+            Self::Namespaces(_) => namespaces::command_prefix(endpoint),
         }
     }
 
-    /// Lets a storm begin.
-    pub(super) async fn begin(&self, storm: &Storm) -> Result<(), LocalError> {
+    /// Injects a fault.
+    pub(super) async fn begin(&self, fault: &LinkFault) -> Result<(), LocalError> {
         match self {
-            Self::Loopback(network) => network.set(&storm.links, storm.weather),
-            Self::Namespaces(network) => network.begin(&storm.links, storm.weather).await?,
+            Self::Loopback(network) => network.set(&fault.links, fault.state),
+            Self::Namespaces(network) => network.begin(&fault.links, fault.state).await?,
         }
         Ok(())
     }
 
-    /// Lets it end.
-    pub(super) async fn end(&self, storm: &Storm) -> Result<(), LocalError> {
+    /// Heals it.
+    pub(super) async fn end(&self, fault: &LinkFault) -> Result<(), LocalError> {
         match self {
-            Self::Loopback(network) => network.set(&storm.links, Weather::Clear),
-            Self::Namespaces(network) => network.end(&storm.links, storm.weather).await?,
+            Self::Loopback(network) => network.set(&fault.links, LinkState::Healthy),
+            Self::Namespaces(network) => network.end(&fault.links, fault.state).await?,
         }
         Ok(())
     }

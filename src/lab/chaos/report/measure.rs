@@ -6,101 +6,103 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::FaultRecord;
 use crate::chaos::error::ChaosError;
-use crate::history::{Ask, Ending, HistoryReader, Micros, Operation, Operations};
+use crate::chaos::fault_record::FaultRecord;
+use crate::history::{Ending, HistoryReader, Micros, Operation, Operations, Request};
 use quorapay_core::domain::OperationRequest;
 
-/// What belongs to "right after": until this long after the cluster was whole again.
+/// How long after the recovery a window still belongs to a fault.
 const AFTERMATH: Duration = Duration::from_millis(500);
 
-/// What begins this shortly before the next fault belongs to neither: it may be hit by the one that comes.
-const EVE: Duration = Duration::from_millis(100);
+/// Payments that start this shortly before the next fault count for neither window: that fault may affect them.
+const LEAD_TIME: Duration = Duration::from_millis(100);
 
-/// Longer latencies are counted as this long; deadlines are shorter.
-const LONGEST_US: u64 = 3_600_000_000;
+/// Upper bound of the histogram, one hour; longer latencies are counted as this long. Deadlines are shorter.
+const MAX_LATENCY_US: u64 = 3_600_000_000;
 
 /// A payment that was committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Paid {
+pub(super) struct CommittedPayment {
     pub(super) intended: Micros,
     pub(super) ended: Micros,
 }
 
-impl Paid {
+impl CommittedPayment {
     pub(super) fn latency(&self) -> Duration {
         self.ended.since(self.intended)
     }
 }
 
-/// What a history says about time.
+/// The times of all payments of a history.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Measured {
-    /// In the order in which they were answered.
-    pub(super) paid: Vec<Paid>,
-    /// When payments ended otherwise than by a decision: refused by a node, or unknown.
+pub(super) struct Measurements {
+    /// Payments that were committed, in the order of their answers.
+    pub(super) paid: Vec<CommittedPayment>,
+    /// When payments ended without a decision: refused by a node, or unknown.
     pub(super) failed: Vec<Micros>,
 }
 
-/// How the cluster served while a kind of fault lasted and right after it.
+/// Availability of the cluster while a kind of fault lasted and shortly after.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Availability {
-    /// The fault's name; `two at once`, or `nothing`.
+    /// The name of the kind, `two at once`, or `nothing`.
     pub during: String,
-    /// How many there were.
+    /// How many faults there were.
     pub faults: u64,
     /// Payments that were committed.
     pub paid: u64,
-    /// Payments that were not decided at the first attempt, or not known to be.
+    /// Attempts that ended without a decision.
     pub failed: u64,
     /// The longest time without a committed payment, in milliseconds.
     pub longest_gap_ms: f64,
-    /// Half of the payments that were committed took no longer, in milliseconds from when they should have begun.
+    /// Median latency of the committed payments, in milliseconds from their scheduled start.
     pub p50_ms: f64,
-    /// 99 of 100.
+    /// 99th percentile.
     pub p99_ms: f64,
-    /// All.
+    /// Maximum.
     pub max_ms: f64,
 }
 
-impl Measured {
+impl Measurements {
     /// Reads a history.
     pub(super) fn of(history: &Path) -> Result<Self, ChaosError> {
         let mut operations = Operations::of(history);
-        let mut measured = Self::default();
+        let mut measurements = Self::default();
         for event in HistoryReader::open(history)? {
             let (line, event) = event?;
             let taken = operations.take(line, event);
             let wrong = |error: crate::history::OperationError| error.to_string();
             let taken =
                 taken.map_err(|error| ChaosError::History { path: history.to_owned(), reason: wrong(error) })?;
-            taken.into_iter().for_each(|operation| measured.count(&operation));
+            taken.into_iter().for_each(|operation| measurements.count(&operation));
         }
-        measured.paid.sort_by_key(|paid| paid.ended);
-        measured.failed.sort();
-        Ok(measured)
+        measurements.paid.sort_by_key(|paid| paid.ended);
+        measurements.failed.sort();
+        Ok(measurements)
     }
 
     fn count(&mut self, operation: &Operation) {
-        let Ask::Write(proposal) = &operation.invoke.ask else { return };
+        let Request::Write(proposal) = &operation.invoke.request else { return };
         if !matches!(proposal.request, OperationRequest::Payment(_)) {
             return;
         }
         match &operation.ending {
-            Ending::Ok { at, .. } => self.paid.push(Paid { intended: operation.invoke.intended, ended: *at }),
-            // The bank decided: the answer is on a majority of disks like any other.
-            Ending::Refused { told: Some(told), .. } if told.status == 409 => {}
+            Ending::Ok { at, .. } => {
+                self.paid.push(CommittedPayment { intended: operation.invoke.intended, ended: *at })
+            }
+            // 409 is a decision of the bank: it is in the ledger like any other.
+            Ending::Refused { response: Some(response), .. } if response.status == 409 => {}
             Ending::Refused { at, .. } | Ending::Unknown { at, .. } => self.failed.push(*at),
             Ending::Never => {}
         }
     }
 
-    /// One row per kind of fault that came alone, one for pairs, one for the rest of the time.
+    /// One row per kind of fault that came alone, one for pairs, and one for the time without faults.
     pub(super) fn availability(&self, faults: &[FaultRecord]) -> Vec<Availability> {
         let mut rows: Vec<(String, Vec<Window>)> = Vec::new();
         for fault in faults {
             let window = Window::of(fault, faults);
-            let alone = !faults.iter().any(|other| other.number != fault.number && window.shares_cause(other));
+            let alone = !faults.iter().any(|other| other.number != fault.number && window.overlaps(other));
             let during = if alone { fault.kind.name() } else { "two at once" };
             match rows.iter_mut().find(|(name, _)| name == during) {
                 Some((_, windows)) => windows.push(window),
@@ -108,14 +110,14 @@ impl Measured {
             }
         }
         rows.sort();
-        // Pairs come last, and the windows of a pair are one.
+        // Pairs come last, and the two windows of a pair count as one.
         if let Some(at) = rows.iter().position(|(name, _)| name == "two at once") {
             let (name, mut pairs) = rows.remove(at);
             pairs.dedup_by_key(|window| window.from);
             rows.push((name, pairs));
         }
         let windows: Vec<Window> = faults.iter().map(|fault| Window::of(fault, faults)).collect();
-        let mut result = vec![self.row("nothing", &calm(&windows, self.end()))];
+        let mut result = vec![self.row("nothing", &quiet_windows(&windows, self.end()))];
         result.extend(rows.iter().map(|(during, windows)| self.row(during, windows)));
         result[0].faults = 0;
         result
@@ -126,12 +128,12 @@ impl Measured {
     }
 
     fn row(&self, during: &str, windows: &[Window]) -> Availability {
-        let mut latencies = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are sound");
-        let paid = self.paid.iter().filter(|paid| windows.iter().any(|window| window.holds(paid.intended)));
+        let mut latencies = Histogram::<u64>::new_with_bounds(1, MAX_LATENCY_US, 3).expect("the bounds are sound");
+        let paid = self.paid.iter().filter(|paid| windows.iter().any(|window| window.contains(paid.intended)));
         for paid in paid {
             latencies.saturating_record(micros(paid.latency()).max(1));
         }
-        let failed = self.failed.iter().filter(|at| windows.iter().any(|window| window.holds(**at))).count();
+        let failed = self.failed.iter().filter(|at| windows.iter().any(|window| window.contains(**at))).count();
         let gap = windows.iter().map(|window| self.longest_gap(*window)).max().unwrap_or_default();
         let ms = |us: u64| millis(Duration::from_micros(us));
         Availability {
@@ -146,7 +148,7 @@ impl Measured {
         }
     }
 
-    /// The longest time without a committed payment that has a part in the window.
+    /// The longest time without a committed payment that overlaps the window.
     fn longest_gap(&self, window: Window) -> Duration {
         let first = self.paid.partition_point(|paid| paid.ended < window.from);
         let mut previous = first.checked_sub(1).map_or(window.from, |before| self.paid[before].ended);
@@ -162,54 +164,54 @@ impl Measured {
     }
 }
 
-/// A stretch of time.
+/// An interval of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Window {
     from: Micros,
-    /// What begins from here on is not counted.
+    /// Payments that start from here on are not counted.
     to: Micros,
-    /// Where another fault begins, or `to`: what lasts longer is counted up to here.
+    /// Where the next fault begins, or `to`. Gaps are counted up to here.
     end: Micros,
 }
 
 impl Window {
-    /// While a fault lasts, and right after, but not into the next.
+    /// The window of a fault: while it lasts and shortly after, but not into the next.
     fn of(fault: &FaultRecord, all: &[FaultRecord]) -> Self {
-        let next = all.iter().map(|other| other.began).filter(|began| *began >= fault.whole).min();
-        let after = Micros(fault.whole.0 + micros(AFTERMATH));
+        let next = all.iter().map(|other| other.began).filter(|began| *began >= fault.recovered).min();
+        let after = Micros(fault.recovered.0 + micros(AFTERMATH));
         match next {
             Some(next) => {
-                let eve = Micros(next.0.saturating_sub(micros(EVE)).max(fault.whole.0));
-                Self { from: fault.began, to: after.min(eve), end: next }
+                let limit = Micros(next.0.saturating_sub(micros(LEAD_TIME)).max(fault.recovered.0));
+                Self { from: fault.began, to: after.min(limit), end: next }
             }
             None => Self { from: fault.began, to: after, end: after },
         }
     }
 
-    const fn holds(&self, at: Micros) -> bool {
+    const fn contains(&self, at: Micros) -> bool {
         self.from.0 <= at.0 && at.0 < self.to.0
     }
 
-    /// Whether another fault lasted at the same time.
-    fn shares_cause(&self, other: &FaultRecord) -> bool {
-        other.began < self.to && self.from < other.whole
+    /// Whether another fault was active at the same time.
+    fn overlaps(&self, other: &FaultRecord) -> bool {
+        other.began < self.to && self.from < other.recovered
     }
 }
 
-/// What is left of the time up to `end` outside the faults and their aftermaths.
-fn calm(windows: &[Window], end: Micros) -> Vec<Window> {
-    let mut calm = Vec::new();
+/// The time up to `end` outside the windows of all faults.
+fn quiet_windows(windows: &[Window], end: Micros) -> Vec<Window> {
+    let mut quiet = Vec::new();
     let mut from = Micros(0);
     let mut sorted = windows.to_vec();
     sorted.sort();
     for (begins, ends) in sorted.into_iter().map(|window| (window.from, window.to)).chain([(end, end)]) {
-        let eve = Micros(begins.0.saturating_sub(micros(EVE)));
-        if from < eve {
-            calm.push(Window { from, to: eve, end: begins });
+        let limit = Micros(begins.0.saturating_sub(micros(LEAD_TIME)));
+        if from < limit {
+            quiet.push(Window { from, to: limit, end: begins });
         }
         from = from.max(ends);
     }
-    calm
+    quiet
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -227,16 +229,16 @@ mod tests {
 
     const MS: u64 = 1_000;
 
-    /// A payment every 10 ms that takes 2 ms, but for those that end within the gap.
-    fn measured(gap_ms: std::ops::Range<u64>) -> Measured {
+    /// A payment every 10 ms that takes 2 ms, without those that end within the gap.
+    fn measurements(gap_ms: std::ops::Range<u64>) -> Measurements {
         let paid = (0..1_000).map(|number| number * 10).filter(|ms| !gap_ms.contains(&(ms + 2)));
-        let paid = paid.map(|ms| Paid { intended: Micros(ms * MS), ended: Micros((ms + 2) * MS) });
-        Measured { paid: paid.collect(), failed: vec![Micros(3_100 * MS)] }
+        let paid = paid.map(|ms| CommittedPayment { intended: Micros(ms * MS), ended: Micros((ms + 2) * MS) });
+        Measurements { paid: paid.collect(), failed: vec![Micros(3_100 * MS)] }
     }
 
-    fn fault(number: u64, kind: FaultKind, began_ms: u64, whole_ms: u64) -> FaultRecord {
-        let [began, whole] = [began_ms, whole_ms].map(|ms| Micros(ms * MS));
-        FaultRecord { number, kind, target: "node1".to_owned(), began, healed: began, whole }
+    fn fault(number: u64, kind: FaultKind, began_ms: u64, recovered_ms: u64) -> FaultRecord {
+        let [began, recovered] = [began_ms, recovered_ms].map(|ms| Micros(ms * MS));
+        FaultRecord { number, kind, target: "node1".to_owned(), began, healed: began, recovered }
     }
 
     fn row<'a>(rows: &'a [Availability], during: &str) -> &'a Availability {
@@ -248,9 +250,9 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_time_without_a_payment_counts_for_the_fault_that_it_touches() {
+    fn the_longest_gap_counts_for_the_fault_that_it_overlaps() {
         let faults = [fault(1, FaultKind::KillLeader, 3_000, 4_000), fault(2, FaultKind::Loss, 6_000, 7_000)];
-        let rows = measured(3_001..3_400).availability(&faults);
+        let rows = measurements(3_001..3_400).availability(&faults);
         let kill = row(&rows, "kill-leader");
         assert_eq!((ms(kill.longest_gap_ms), kill.failed, kill.faults), (410, 1, 1));
         assert_eq!(ms(row(&rows, "loss").longest_gap_ms), 10);
@@ -258,52 +260,52 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_begins_before_a_fault_and_one_that_never_ends_count_in_full() {
+    fn a_gap_that_begins_before_a_fault_and_one_without_end_count_in_full() {
         let faults = [fault(1, FaultKind::PauseLeader, 3_000, 4_000)];
-        let rows = measured(2_900..3_500).availability(&faults);
+        let rows = measurements(2_900..3_500).availability(&faults);
         assert_eq!(ms(row(&rows, "pause-leader").longest_gap_ms), 610);
         let faults = [fault(1, FaultKind::PauseLeader, 9_000, 12_000)];
-        let rows = measured(9_500..12_000).availability(&faults);
+        let rows = measurements(9_500..12_000).availability(&faults);
         assert_eq!(ms(row(&rows, "pause-leader").longest_gap_ms), 3_008, "up to the end of the aftermath");
     }
 
     #[test]
-    fn a_gap_that_the_next_fault_makes_is_not_the_one_before_its() {
+    fn a_gap_of_the_next_fault_does_not_count_for_the_one_before() {
         let faults = [fault(1, FaultKind::Loss, 2_000, 2_800), fault(2, FaultKind::PauseLeader, 3_100, 4_000)];
-        let rows = measured(3_101..3_600).availability(&faults);
+        let rows = measurements(3_101..3_600).availability(&faults);
         assert_eq!(ms(row(&rows, "loss").longest_gap_ms), 10);
         assert_eq!(ms(row(&rows, "pause-leader").longest_gap_ms), 510);
         assert_eq!(row(&rows, "loss").failed, 0);
     }
 
     #[test]
-    fn two_faults_at_once_are_a_row_of_their_own() {
+    fn two_faults_at_once_are_a_separate_row() {
         let faults = [
             fault(1, FaultKind::KillLeader, 3_000, 4_000),
             fault(2, FaultKind::ZookeeperServer, 3_000, 4_000),
             fault(3, FaultKind::KillLeader, 4_700, 5_000),
         ];
-        let rows = measured(0..0).availability(&faults);
+        let rows = measurements(0..0).availability(&faults);
         let names: Vec<&str> = rows.iter().map(|row| row.during.as_str()).collect();
         assert_eq!(names, ["nothing", "kill-leader", "two at once"]);
         assert_eq!((row(&rows, "two at once").faults, row(&rows, "kill-leader").faults), (1, 1));
     }
 
     #[test]
-    fn latencies_count_from_when_a_payment_should_have_begun() {
-        let late = Paid { intended: Micros(3_000 * MS), ended: Micros(3_900 * MS) };
-        let mut measured = measured(3_000..3_900);
-        measured.paid.push(late);
-        measured.paid.sort_by_key(|paid| paid.ended);
-        let rows = measured.availability(&[fault(1, FaultKind::PauseLeader, 2_990, 4_000)]);
+    fn latencies_count_from_the_scheduled_start() {
+        let late = CommittedPayment { intended: Micros(3_000 * MS), ended: Micros(3_900 * MS) };
+        let mut measurements = measurements(3_000..3_900);
+        measurements.paid.push(late);
+        measurements.paid.sort_by_key(|paid| paid.ended);
+        let rows = measurements.availability(&[fault(1, FaultKind::PauseLeader, 2_990, 4_000)]);
         assert_eq!(ms(row(&rows, "pause-leader").max_ms), 900);
     }
 
     #[test]
-    fn time_outside_all_faults_is_calm() {
+    fn time_outside_all_windows_is_quiet() {
         let window = |from, to, end| Window { from: Micros(from * MS), to: Micros(to * MS), end: Micros(end * MS) };
         let windows = [window(1_000, 2_000, 2_000), window(1_500, 3_000, 3_000), window(5_000, 9_000, 9_000)];
-        assert_eq!(calm(&windows, Micros(8_000 * MS)), [window(0, 900, 1_000), window(3_000, 4_900, 5_000)]);
-        assert_eq!(calm(&[], Micros(800 * MS)), [window(0, 700, 800)]);
+        assert_eq!(quiet_windows(&windows, Micros(8_000 * MS)), [window(0, 900, 1_000), window(3_000, 4_900, 5_000)]);
+        assert_eq!(quiet_windows(&[], Micros(800 * MS)), [window(0, 700, 800)]);
     }
 }

@@ -1,4 +1,4 @@
-//! The report as people read it.
+//! The report for people.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Report;
 use crate::check::Verdict;
 
-/// The whole report, the verdict last: where a terminal stops.
+/// The whole report. The verdict comes last, where it stays visible in a terminal.
 pub(super) fn describe(report: &Report, folder: &Path) -> String {
     let mut text = String::new();
     write_head(&mut text, report).expect("writing to a string does not fail");
@@ -17,7 +17,7 @@ pub(super) fn describe(report: &Report, folder: &Path) -> String {
 
 fn write_head(text: &mut String, report: &Report) -> std::fmt::Result {
     let Report { nodes, zookeepers, rate, seed, .. } = report;
-    let seconds = report.length().as_secs_f64();
+    let seconds = report.duration().as_secs_f64();
     writeln!(text, "{nodes} nodes, {zookeepers} ZooKeeper servers, {rate} operations/s, {seconds:.0} s, seed {seed}")?;
     let counts = &report.check.counts;
     writeln!(

@@ -1,12 +1,13 @@
 //! The run as a picture: payments per second, their latencies, and the faults, over one time axis.
 //!
-//! The colours are of middle lightness and the background is left to the page, so that it reads on white and on black.
+//! The colours have medium lightness and the background is transparent, so that it is readable on white and on black.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::measure::Measured;
-use super::{FaultRecord, Report};
+use super::Report;
+use super::measure::Measurements;
+use crate::chaos::fault_record::FaultRecord;
 use crate::chaos::kind::FaultKind;
 use crate::history::Micros;
 
@@ -20,11 +21,11 @@ const LATENCY_BOTTOM: f64 = 436.0;
 const LANES_TOP: f64 = 478.0;
 const LANE: f64 = 17.0;
 
-/// As many columns as the eye can tell apart.
+/// Maximum number of columns: more cannot be told apart at this width.
 const COLUMNS: u32 = 420;
-const NARROWEST: Duration = Duration::from_millis(200);
+const MIN_COLUMN_WIDTH: Duration = Duration::from_millis(200);
 
-/// The latency axis, in milliseconds: a decade each.
+/// The grid lines of the logarithmic latency axis, in milliseconds.
 const DECADES_MS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 
 const PAID: &str = "#3d85c6";
@@ -34,9 +35,9 @@ const TEXT: &str = "#7b8490";
 
 /// Draws the picture.
 pub(super) fn draw(report: &Report) -> String {
-    let columns = Columns::of(&report.measured, report.length());
+    let columns = Columns::of(&report.measurements, report.duration());
     let lanes = Lanes::of(&report.faults);
-    let mut svg = Svg { text: String::new(), seconds: report.length().as_secs_f64().max(1.0) };
+    let mut svg = Svg { text: String::new(), seconds: report.duration().as_secs_f64().max(1.0) };
     let bottom = LANES_TOP + LANE * lanes.count();
     svg.open(bottom + 44.0);
     svg.head(report);
@@ -49,7 +50,7 @@ pub(super) fn draw(report: &Report) -> String {
     svg.text
 }
 
-/// What happened in one stretch of time.
+/// The payments that ended within one interval.
 #[derive(Clone, Debug, Default)]
 struct Column {
     paid: u32,
@@ -63,18 +64,20 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(measured: &Measured, length: Duration) -> Self {
-        let width = (length / COLUMNS).max(NARROWEST);
-        let place = |at: Micros| usize::try_from(at.since_start().as_nanos() / width.as_nanos()).unwrap_or(usize::MAX);
-        let mut columns = vec![Column::default(); place(Micros(u64::try_from(length.as_micros()).unwrap_or(0))) + 1];
-        for paid in &measured.paid {
-            if let Some(column) = columns.get_mut(place(paid.ended)) {
+    fn of(measurements: &Measurements, duration: Duration) -> Self {
+        let width = (duration / COLUMNS).max(MIN_COLUMN_WIDTH);
+        let column_of =
+            |at: Micros| usize::try_from(at.since_start().as_nanos() / width.as_nanos()).unwrap_or(usize::MAX);
+        let mut columns =
+            vec![Column::default(); column_of(Micros(u64::try_from(duration.as_micros()).unwrap_or(0))) + 1];
+        for paid in &measurements.paid {
+            if let Some(column) = columns.get_mut(column_of(paid.ended)) {
                 column.paid += 1;
                 column.latencies.push(paid.latency());
             }
         }
-        for failed in &measured.failed {
-            if let Some(column) = columns.get_mut(place(*failed)) {
+        for failed in &measurements.failed {
+            if let Some(column) = columns.get_mut(column_of(*failed)) {
                 column.failed += 1;
             }
         }
@@ -92,13 +95,13 @@ impl Columns {
     }
 }
 
-/// A row of the lower part for each kind of fault that came.
+/// A row of the lower part for each kind of fault that was injected.
 struct Lanes(Vec<FaultKind>);
 
 impl Lanes {
     fn of(faults: &[FaultRecord]) -> Self {
-        let came = |kind: &FaultKind| faults.iter().any(|fault| fault.kind == *kind);
-        Self(FaultKind::ALL.into_iter().filter(came).collect())
+        let occurred = |kind: &FaultKind| faults.iter().any(|fault| fault.kind == *kind);
+        Self(FaultKind::ALL.into_iter().filter(occurred).collect())
     }
 
     fn count(&self) -> f64 {
@@ -125,7 +128,7 @@ fn colour(kind: FaultKind) -> &'static str {
 
 struct Svg {
     text: String,
-    /// How much time the axis shows.
+    /// Length of the time axis.
     seconds: f64,
 }
 
@@ -151,13 +154,13 @@ impl Svg {
 
     fn head(&mut self, report: &Report) {
         let verdict = if report.is_kept() { "every promise kept" } else { "PROMISES BROKEN" };
-        let length = duration_label(report.length().as_secs_f64().round());
+        let duration = duration_label(report.duration().as_secs_f64().round());
         self.put(format_args!(
             r#"<text x="{LEFT}" y="28" font-size="17" font-weight="600">quorapay chaos, seed {}: {verdict}</text>"#,
             report.seed
         ));
         self.put(format_args!(
-            r#"<text x="{LEFT}" y="48">{} nodes, {} ZooKeeper servers, {} operations per second for {length}, {} faults, version {}</text>"#,
+            r#"<text x="{LEFT}" y="48">{} nodes, {} ZooKeeper servers, {} operations per second for {duration}, {} faults, version {}</text>"#,
             report.nodes,
             report.zookeepers,
             report.rate,
@@ -166,7 +169,7 @@ impl Svg {
         ));
     }
 
-    /// Faults behind both charts.
+    /// Draws the faults as shaded areas behind both charts.
     fn shades(&mut self, faults: &[FaultRecord], bottom: f64) {
         for fault in faults {
             let (from, to) = (self.x_at(fault.began), self.x_at(fault.healed));
@@ -230,7 +233,7 @@ impl Svg {
                 let y = y(slowest.as_secs_f64() * 1e3);
                 self.put(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="1.9" fill="{SLOWEST}"/>"#));
             }
-            // Where nothing was paid the line is broken.
+            // The line is interrupted where no payment was made.
             let verb = if median.ends_with("- ") || median.is_empty() { 'M' } else { 'L' };
             match column.latencies.get(column.latencies.len() / 2) {
                 Some(half) => {
@@ -261,7 +264,7 @@ impl Svg {
         }
         for fault in faults {
             let (top, fill) = (lanes.top(fault.kind) + 3.0, colour(fault.kind));
-            for (from, to, opacity) in [(fault.began, fault.healed, 0.9), (fault.healed, fault.whole, 0.35)] {
+            for (from, to, opacity) in [(fault.began, fault.healed, 0.9), (fault.healed, fault.recovered, 0.35)] {
                 let (from, to) = (self.x_at(from), self.x_at(to));
                 self.put(format_args!(
                     r#"<rect x="{from:.1}" y="{top:.1}" width="{:.1}" height="11" rx="1.5" fill="{fill}" fill-opacity="{opacity}"><title>{} {}, at {:.1} s</title></rect>"#,
@@ -309,10 +312,10 @@ impl Svg {
 
     fn legend(&mut self, top: f64, entries: &[(&str, &str)]) {
         let mut x = LEFT + 260.0;
-        for (fill, words) in entries {
+        for (fill, label) in entries {
             let y = top - 19.0;
             self.put(format_args!(
-                r#"<rect x="{x:.1}" y="{y:.1}" width="11" height="11" rx="2" fill="{fill}"/><text x="{:.1}" y="{:.1}">{words}</text>"#,
+                r#"<rect x="{x:.1}" y="{y:.1}" width="11" height="11" rx="2" fill="{fill}"/><text x="{:.1}" y="{:.1}">{label}</text>"#,
                 x + 17.0,
                 y + 9.5
             ));
@@ -321,7 +324,7 @@ impl Svg {
     }
 }
 
-/// The next round number that is not smaller.
+/// The smallest round number that is not less than a value.
 fn ceiling(value: f64) -> f64 {
     let decade = 10.0_f64.powf(value.max(1.0).log10().floor());
     [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
@@ -331,7 +334,7 @@ fn ceiling(value: f64) -> f64 {
         .unwrap_or(value)
 }
 
-/// How far apart the labels of the time axis are: about a dozen of them.
+/// Distance between two labels of the time axis, so that there are at most about a dozen.
 fn time_step(seconds: f64) -> f64 {
     let steps = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0];
     steps.into_iter().find(|step| seconds / step <= 14.0).unwrap_or(7_200.0)
@@ -363,10 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_in_the_same_stretch_is_one_column() {
-        let paid = |ended_ms: u64| super::super::measure::Paid { intended: Micros(0), ended: Micros(ended_ms * 1_000) };
-        let measured = Measured { paid: vec![paid(10), paid(190), paid(210)], failed: vec![Micros(999_000)] };
-        let columns = Columns::of(&measured, Duration::from_secs(1));
+    fn payments_that_end_in_the_same_interval_are_one_column() {
+        let paid = |ended_ms: u64| super::super::measure::CommittedPayment {
+            intended: Micros(0),
+            ended: Micros(ended_ms * 1_000),
+        };
+        let measurements = Measurements { paid: vec![paid(10), paid(190), paid(210)], failed: vec![Micros(999_000)] };
+        let columns = Columns::of(&measurements, Duration::from_secs(1));
         let counts: Vec<(u32, u32)> = columns.columns.iter().map(|column| (column.paid, column.failed)).collect();
         assert_eq!(counts, [(2, 0), (1, 0), (0, 0), (0, 0), (0, 1), (0, 0)]);
     }

@@ -1,9 +1,9 @@
-//! Accounts, payments and orders as plain as can be: a second opinion on what every entry should have led to, and what
-//! every account held as of any index. Shares nothing with the real bank but the types of requests and outcomes.
+//! A second implementation of accounts, payments and orders: the expected outcome of every entry, and the state of every
+//! account as of any index. It shares nothing with the real bank except the types of requests and outcomes.
 
 mod changes;
 mod payments;
-mod steps;
+mod versions;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,53 +12,53 @@ use quorapay_core::domain::{
     AccountId, AccountStatus, Currency, HoldEnd, OrderId, Overdraft, PaymentId, PaymentStatus, Rejection, Stamp,
 };
 
-use steps::Steps;
+use versions::Versions;
 
-/// An account by its number in this check: shorter than its id.
+/// The number of an account in this check, which takes less memory than its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AccountNumber(u32);
 
-/// What an account has of one currency.
+/// An account's balances in one currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Money {
     pub(super) posted: i64,
-    /// Set aside for captures.
+    /// Held for captures.
     pub(super) held: i64,
 }
 
 /// An account's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rules {
+pub(super) struct AccountRules {
     pub(super) overdraft: Overdraft,
     pub(super) status: AccountStatus,
 }
 
-/// One account's whole history.
+/// An account with its whole history.
 #[derive(Debug)]
 struct Account {
     id: AccountId,
-    /// Empty for an account that was named but never came to exist.
-    rules: Steps<Rules>,
-    money: Vec<(Currency, Steps<Money>)>,
-    /// The posted balances that the ledger itself wrote down last.
+    /// Empty for an account that was named but never existed.
+    rules: Versions<AccountRules>,
+    money: Vec<(Currency, Versions<Money>)>,
+    /// The last posted balances that entries of the ledger contain.
     written: Vec<(Currency, i64)>,
 }
 
 /// A payment that was decided.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct PaymentRecord {
     pub(super) from: AccountNumber,
     pub(super) to: AccountNumber,
     pub(super) amount: i64,
     pub(super) currency: Currency,
     order: Option<Box<OrderId>>,
     expires_at_ms: Option<u64>,
-    standing: Steps<Standing>,
+    amounts: Versions<PaymentAmounts>,
 }
 
-/// Where a payment stands.
+/// The state of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct PaymentAmounts {
     pub(super) held: i64,
     pub(super) captured: i64,
     pub(super) refunded: i64,
@@ -66,7 +66,7 @@ pub(super) struct Standing {
     changes: u32,
 }
 
-/// How far an order is paid.
+/// The payments of an order.
 #[derive(Clone, Copy, Debug)]
 struct Order {
     currency: Currency,
@@ -76,20 +76,20 @@ struct Order {
 
 /// An account as of one index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct AccountAsOf {
     pub(super) overdraft: Overdraft,
     pub(super) status: AccountStatus,
     pub(super) money: BTreeMap<Currency, (i64, i64)>,
 }
 
-/// Everything that money depends on.
+/// The state of the bank after the entries replayed so far, with its history.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     numbers: HashMap<AccountId, AccountNumber>,
     accounts: Vec<Account>,
-    payments: HashMap<PaymentId, Known>,
+    payments: HashMap<PaymentId, PaymentRecord>,
     orders: HashMap<OrderId, Order>,
-    /// What the entry that is being replayed has touched, to be taken back if all of it has to be.
+    /// What the current entry has changed, for [`Self::undo`].
     touched: Touched,
 }
 
@@ -110,11 +110,11 @@ impl Account {
     }
 
     fn money(&self, currency: Currency) -> Money {
-        let held = self.money.iter().find(|(held, _)| *held == currency);
-        held.and_then(|(_, steps)| steps.latest()).unwrap_or_default()
+        let held = self.money.iter().find(|(known, _)| *known == currency);
+        held.and_then(|(_, versions)| versions.latest()).unwrap_or_default()
     }
 
-    /// The lowest unheld balance that paying may bring it to.
+    /// The lowest unheld balance that payments may leave.
     fn floor(&self) -> i64 {
         self.floor_under(self.rules.latest().map_or(Overdraft::None, |rules| rules.overdraft))
     }
@@ -134,13 +134,13 @@ fn is_external(id: &AccountId) -> bool {
 }
 
 impl Model {
-    /// The account's number; a new one for an account that was never named before.
+    /// The account's number; a new one for an account that is named for the first time.
     pub(super) fn number(&mut self, id: &AccountId) -> AccountNumber {
         if let Some(number) = self.numbers.get(id) {
             return *number;
         }
         let number = AccountNumber(u32::try_from(self.accounts.len()).expect("a ledger names fewer accounts"));
-        let (rules, money, written) = (Steps::default(), Vec::new(), Vec::new());
+        let (rules, money, written) = (Versions::default(), Vec::new(), Vec::new());
         self.accounts.push(Account { id: id.clone(), rules, money, written });
         self.numbers.insert(id.clone(), number);
         number
@@ -157,7 +157,7 @@ impl Model {
     }
 
     /// A payment by its id.
-    pub(super) fn payment(&self, id: PaymentId) -> Option<&Known> {
+    pub(super) fn payment(&self, id: PaymentId) -> Option<&PaymentRecord> {
         self.payments.get(&id)
     }
 
@@ -178,35 +178,35 @@ impl Model {
         self.account(number).money(currency)
     }
 
-    /// Puts an account's money down. The account exists from then on.
-    fn put(&mut self, index: LogIndex, number: AccountNumber, currency: Currency, money: Money) {
+    /// Sets an account's balances. The account exists from then on.
+    fn set_money(&mut self, index: LogIndex, number: AccountNumber, currency: Currency, money: Money) {
         let account = self.account_mut(number);
         if !account.exists() {
-            account.rules.set(index, Rules { overdraft: Overdraft::None, status: AccountStatus::Active });
+            account.rules.set(index, AccountRules { overdraft: Overdraft::None, status: AccountStatus::Active });
         }
-        match account.money.iter_mut().find(|(held, _)| *held == currency) {
-            Some((_, steps)) => steps.set(index, money),
+        match account.money.iter_mut().find(|(known, _)| *known == currency) {
+            Some((_, versions)) => versions.set(index, money),
             None => {
-                let mut steps = Steps::default();
-                steps.set(index, money);
-                account.money.push((currency, steps));
+                let mut versions = Versions::default();
+                versions.set(index, money);
+                account.money.push((currency, versions));
             }
         }
     }
 
-    /// Begins another entry: what the one before it did stays.
-    pub(super) fn begin(&mut self) {
+    /// Begins the next entry. The one before it can no longer be undone.
+    pub(super) fn begin_entry(&mut self) {
         self.touched = Touched::default();
     }
 
-    /// Takes back everything that the entry at `index` did so far.
-    pub(super) fn take_back(&mut self, index: LogIndex) {
+    /// Undoes everything that the entry at `index` has changed so far.
+    pub(super) fn undo(&mut self, index: LogIndex) {
         let Touched { accounts, payments, orders } = std::mem::take(&mut self.touched);
         for number in accounts {
             let account = &mut self.accounts[usize::try_from(number.0).expect("a u32 fits")];
-            account.rules.take_back(index);
-            account.money.iter_mut().for_each(|(_, steps)| steps.take_back(index));
-            account.money.retain(|(_, steps)| steps.latest().is_some());
+            account.rules.undo(index);
+            account.money.iter_mut().for_each(|(_, versions)| versions.undo(index));
+            account.money.retain(|(_, versions)| versions.latest().is_some());
         }
         for id in payments {
             self.payments.remove(&id);
@@ -219,28 +219,28 @@ impl Model {
         }
     }
 
-    /// Notes a posted balance as the ledger wrote it down.
-    pub(super) fn wrote(&mut self, number: AccountNumber, currency: Currency, posted: i64) {
+    /// Records a posted balance that an entry contains.
+    pub(super) fn record_written(&mut self, number: AccountNumber, currency: Currency, posted: i64) {
         let written = &mut self.accounts[usize::try_from(number.0).expect("a u32 fits")].written;
-        match written.iter_mut().find(|(held, _)| *held == currency) {
+        match written.iter_mut().find(|(known, _)| *known == currency) {
             Some((_, balance)) => *balance = posted,
             None => written.push((currency, posted)),
         }
     }
 
     /// An account as of an index; `None` if it did not exist then.
-    pub(super) fn shown(&self, id: &AccountId, index: LogIndex) -> Option<Shown> {
+    pub(super) fn account_as_of(&self, id: &AccountId, index: LogIndex) -> Option<AccountAsOf> {
         let account = self.account(self.find(id)?);
-        let Rules { overdraft, status } = account.rules.as_of(index)?;
+        let AccountRules { overdraft, status } = account.rules.as_of(index)?;
         let overdraft = if account.is_external() { Overdraft::Unlimited } else { overdraft };
-        let money = account.money.iter().filter_map(|(currency, steps)| {
-            let Money { posted, held } = steps.as_of(index)?;
+        let money = account.money.iter().filter_map(|(currency, versions)| {
+            let Money { posted, held } = versions.as_of(index)?;
             Some((*currency, (posted, held)))
         });
-        Some(Shown { overdraft, status, money: money.collect() })
+        Some(AccountAsOf { overdraft, status, money: money.collect() })
     }
 
-    /// The sum over all accounts of what the ledger wrote down last, by currency: zero, always.
+    /// The sums of the last posted balances in the ledger by currency, which must be zero.
     pub(super) fn sums(&self) -> BTreeMap<Currency, i128> {
         let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
         for (currency, balance) in self.accounts.iter().flat_map(|account| &account.written) {
@@ -249,7 +249,7 @@ impl Model {
         sums
     }
 
-    /// Accounts below what their policy allows, with the balance that the ledger wrote down.
+    /// Accounts below their policy, with the last posted balance in the ledger.
     pub(super) fn below_policy(&self) -> impl Iterator<Item = (&AccountId, Currency, i64)> {
         self.accounts.iter().flat_map(|account| {
             let below = account.written.iter().filter(|(_, balance)| *balance < account.floor());
@@ -258,25 +258,25 @@ impl Model {
     }
 }
 
-impl Known {
-    /// Where it stands as of an index, and every later step: what may be shown as of then or a moment after.
-    pub(super) fn standing_from(&self, index: LogIndex) -> impl Iterator<Item = (Standing, PaymentStatus)> {
-        self.standing.from(index).map(|standing| (standing, self.status(&standing)))
+impl PaymentRecord {
+    /// Its state as of an index and all later states.
+    pub(super) fn amounts_from(&self, index: LogIndex) -> impl Iterator<Item = (PaymentAmounts, PaymentStatus)> {
+        self.amounts.from(index).map(|amounts| (amounts, self.status(&amounts)))
     }
 
-    /// Where it stood right after it was decided.
-    pub(super) fn first_standing(&self) -> (Standing, PaymentStatus) {
-        let standing = self.standing.first().expect("a payment has a standing from its decision on");
-        (standing, self.status(&standing))
+    /// Its state after its decision.
+    pub(super) fn first_amounts(&self) -> (PaymentAmounts, PaymentStatus) {
+        let amounts = self.amounts.first().expect("a payment has a standing from its decision on");
+        (amounts, self.status(&amounts))
     }
 
-    /// Where it stands as of an index at which it is there.
-    pub(super) fn standing_at(&self, index: LogIndex) -> Option<(Standing, PaymentStatus)> {
-        self.standing.as_of(index).map(|standing| (standing, self.status(&standing)))
+    /// Its state as of an index; `None` before its decision.
+    pub(super) fn amounts_at(&self, index: LogIndex) -> Option<(PaymentAmounts, PaymentStatus)> {
+        self.amounts.as_of(index).map(|amounts| (amounts, self.status(&amounts)))
     }
 
-    fn status(&self, standing: &Standing) -> PaymentStatus {
-        let Standing { held, captured, refunded, end, .. } = *standing;
+    fn status(&self, amounts: &PaymentAmounts) -> PaymentStatus {
+        let PaymentAmounts { held, captured, refunded, end, .. } = *amounts;
         match (end, held, captured, refunded) {
             (HoldEnd::Rejected, ..) => PaymentStatus::Rejected,
             (HoldEnd::Voided, _, 0, _) => PaymentStatus::Voided,
@@ -291,12 +291,12 @@ impl Known {
     }
 }
 
-/// Where an entry stands, for what depends on its time.
+/// The index of an entry.
 pub(super) const fn index_of(stamp: Stamp) -> LogIndex {
     stamp.index
 }
 
-/// What is not set aside, if it is not below the floor.
+/// Checks that the unheld balance is not below the floor.
 fn check_floor(money: Money, floor: i64) -> Result<Money, Rejection> {
     let unheld = i128::from(money.posted) - i128::from(money.held);
     if unheld < i128::from(i64::MIN) {

@@ -1,7 +1,8 @@
-//! What a payment leads to.
+//! Payments.
 
 use super::{
-    AccountNumber, Known, Model, Money, Order, Rules, Standing, Steps, add, check_floor, index_of, is_external,
+    AccountNumber, AccountRules, Model, Money, Order, PaymentAmounts, PaymentRecord, Versions, add, check_floor,
+    index_of, is_external,
 };
 use quorapay_core::domain::{
     AccountId, AccountStatus, Capture, HoldEnd, MinorUnits, Overdraft, PaymentId, PaymentOutcome, PaymentRequest,
@@ -9,18 +10,18 @@ use quorapay_core::domain::{
 };
 
 impl Model {
-    /// Decides a payment as the accounts demand, and carries it out. `item` is its number within its entry.
+    /// Decides a payment and applies it. `item` is its number within its entry.
     pub(in crate::check) fn pay(&mut self, stamp: Stamp, item: u16, request: &PaymentRequest) -> PaymentOutcome {
         let (from, to) = (self.number(&request.from), self.number(&request.to));
         let outcome = match self.decide(request, from, to) {
-            Ok(after) => self.carry_out(stamp, request, (from, to), after),
+            Ok(after) => self.apply(stamp, request, (from, to), after),
             Err(rejection) => PaymentOutcome::Rejected(rejection),
         };
-        self.remember(stamp, item, request, (from, to), outcome);
+        self.record(stamp, item, request, (from, to), outcome);
         outcome
     }
 
-    /// The money of both accounts after it, or why it must be refused.
+    /// The balances of both accounts after the payment, or why it must be refused.
     fn decide(
         &self,
         request: &PaymentRequest,
@@ -55,7 +56,7 @@ impl Model {
         }
     }
 
-    /// Whether an account may pay and receive. One that does not exist yet may.
+    /// Whether an account may pay and receive. An account that does not exist yet may.
     pub(super) fn check_usable(&self, number: AccountNumber) -> Result<(), Rejection> {
         match self.account(number).rules.latest().map(|rules| rules.status) {
             None | Some(AccountStatus::Active) => Ok(()),
@@ -64,7 +65,7 @@ impl Model {
         }
     }
 
-    /// All payments of an order that live come to no more than its total.
+    /// Checks that the payments of an order do not exceed its total.
     fn check_order(&self, request: &PaymentRequest) -> Result<(), Rejection> {
         let Some(cap) = &request.order else { return Ok(()) };
         let used = match self.orders.get(&cap.id) {
@@ -80,7 +81,7 @@ impl Model {
         }
     }
 
-    fn carry_out(
+    fn apply(
         &mut self,
         stamp: Stamp,
         request: &PaymentRequest,
@@ -92,7 +93,7 @@ impl Model {
             self.open_unlimited(stamp, &request.from);
             self.open_unlimited(stamp, &request.to);
         }
-        self.put(index, from, request.currency, paid);
+        self.set_money(index, from, request.currency, paid);
         if let Some(cap) = &request.order {
             let before = self.orders.get(&cap.id).copied();
             self.touched.orders.push((cap.id.clone(), before));
@@ -102,7 +103,7 @@ impl Model {
         }
         match request.capture {
             Capture::Automatic => {
-                self.put(index, to, request.currency, received);
+                self.set_money(index, to, request.currency, received);
                 let (from_balance, to_balance) = (MinorUnits::new(paid.posted), MinorUnits::new(received.posted));
                 PaymentOutcome::Succeeded { from_balance, to_balance }
             }
@@ -116,12 +117,12 @@ impl Model {
     fn open_unlimited(&mut self, stamp: Stamp, id: &AccountId) {
         let number = self.number(id);
         if self.existing(number).is_none() {
-            let rules = Rules { overdraft: Overdraft::Unlimited, status: AccountStatus::Active };
+            let rules = AccountRules { overdraft: Overdraft::Unlimited, status: AccountStatus::Active };
             self.account_mut(number).rules.set(index_of(stamp), rules);
         }
     }
 
-    fn remember(
+    fn record(
         &mut self,
         stamp: Stamp,
         item: u16,
@@ -136,18 +137,18 @@ impl Model {
             PaymentOutcome::Rejected(_) => (0, 0, None, HoldEnd::Rejected),
             PaymentOutcome::Repeated { .. } => return,
         };
-        let mut standing = Steps::default();
-        standing.set(index_of(stamp), Standing { held, captured, refunded: 0, end, changes: 0 });
+        let mut amounts = Versions::default();
+        amounts.set(index_of(stamp), PaymentAmounts { held, captured, refunded: 0, end, changes: 0 });
         let order = request.order.as_ref().map(|cap| Box::new(cap.id.clone()));
         let currency = request.currency;
         let id = PaymentId::derive(stamp, item);
         self.touched.payments.push(id);
-        self.payments.insert(id, Known { from, to, amount, currency, order, expires_at_ms, standing });
+        self.payments.insert(id, PaymentRecord { from, to, amount, currency, order, expires_at_ms, amounts });
     }
 
-    /// A payment that an aborted batch only tried: it is known as refused.
+    /// Records a payment as refused that an aborted batch had tried.
     pub(in crate::check) fn refused(&mut self, stamp: Stamp, item: u16, request: &PaymentRequest, why: Rejection) {
         let parties = (self.number(&request.from), self.number(&request.to));
-        self.remember(stamp, item, request, parties, PaymentOutcome::Rejected(why));
+        self.record(stamp, item, request, parties, PaymentOutcome::Rejected(why));
     }
 }

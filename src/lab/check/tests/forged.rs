@@ -4,24 +4,24 @@ use serde_json::json;
 
 use super::world::{World, account, account_json, answer, opening, payment};
 use crate::check::Breach;
-use crate::history::{Body, Consistency, Event, Subject, Told};
+use crate::history::{Consistency, Event, Response, ResponseBody, Subject};
 use quorapay_core::domain::{MinorUnits, Operation, Overdraft, PaymentOutcome, Rejection};
 
 /// The answer of the last event, to be forged.
-fn last_told(world: &mut World) -> &mut Told {
+fn last_response(world: &mut World) -> &mut Response {
     match world.events.last_mut().unwrap() {
-        Event::Ok(ok) => &mut ok.answer,
-        Event::Refused(refused) => refused.answer.as_mut().unwrap(),
+        Event::Ok(ok) => &mut ok.response,
+        Event::Refused(refused) => refused.response.as_mut().unwrap(),
         other => panic!("{other:?} has no answer"),
     }
 }
 
 /// Changes the body of the last answer.
 fn forge_body(world: &mut World, forge: impl FnOnce(&mut serde_json::Value)) {
-    let told = last_told(world);
-    let mut body = serde_json::from_str(told.body.as_str()).unwrap();
+    let response = last_response(world);
+    let mut body = serde_json::from_str(response.body.as_str()).unwrap();
     forge(&mut body);
-    told.body = Body::of(body.to_string().as_bytes());
+    response.body = ResponseBody::of(body.to_string().as_bytes());
 }
 
 #[test]
@@ -29,9 +29,9 @@ fn a_write_that_was_acknowledged_and_is_in_no_ledger_is_lost() {
     let mut world = World::new();
     world.write("kept", payment("external:card", "a", 100));
     let operation = world.ask("gone", payment("external:card", "a", 5));
-    let mut told = world.told(2);
-    told.index = Some(quorapay_core::domain::LogIndex(3));
-    world.answered(operation, told);
+    let mut response = world.response(2);
+    response.index = Some(quorapay_core::domain::LogIndex(3));
+    world.answered(operation, response);
     world.assert_broken(
         Breach::LostAck,
         &[
@@ -56,7 +56,7 @@ fn a_write_whose_entry_is_another_ones_is_lost() {
 fn a_refusal_of_the_bank_that_is_in_no_ledger_is_lost_too() {
     let mut world = World::new();
     world.write("poor", payment("a", "b", 1));
-    last_told(&mut world).index = Some(quorapay_core::domain::LogIndex(1));
+    last_response(&mut world).index = Some(quorapay_core::domain::LogIndex(1));
     world.assert_broken(Breach::LostAck, &["is refused as account_not_found, as entry 1", "stands at entry 2 instead"]);
 }
 
@@ -100,9 +100,9 @@ fn a_success_that_was_refused_and_a_refusal_for_another_reason_are_found() {
     let mut world = World::new();
     let operation = world.ask("poor", payment("a", "b", 1));
     let index = world.apply("poor", payment("a", "b", 1));
-    let mut told = world.told(index);
-    told.status = 201;
-    world.answered(operation, told);
+    let mut response = world.response(index);
+    response.status = 201;
+    world.answered(operation, response);
     world.assert_broken(Breach::WrongAnswer, &["is done, as entry 2; but entry 2", "refused as account_not_found"]);
 
     let mut world = World::new();

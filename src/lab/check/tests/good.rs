@@ -18,7 +18,7 @@ fn good() -> World {
     world.write("overdrawn", payment("shop", "b", 50));
 
     let repeat = world.ask("in", payment("external:card", "a", 100));
-    let mut replayed = world.told(paid);
+    let mut replayed = world.response(paid);
     replayed.replayed = true;
     world.answered(repeat, replayed);
     let reuse = world.ask("in", payment("external:card", "a", 7));

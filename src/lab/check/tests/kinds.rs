@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::world::{World, account, hold, key, opening, payment, plain};
 use crate::check::{Breach, Verdict};
-use crate::history::{Body, Event, Subject};
+use crate::history::{Event, ResponseBody, Subject};
 use quorapay_core::domain::{
     AccountChangeKind, AccountStatus, BatchItem, BatchRequest, LogIndex, MinorUnits, Operation, OperationRequest,
     OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentRequest, Rejection,
@@ -47,7 +47,7 @@ fn good() -> World {
     world.write("back-too-much", change(&world, held, PaymentChangeKind::Refund(some(151))));
     let last = world.last();
     let id = world.id(held).to_string();
-    world.read(Subject::Payment(id), last, 200, &world.shown_now(held));
+    world.read(Subject::Payment(id), last, 200, &world.current(held));
 
     let short = world.write("short", hold("a", "shop", 100, 1));
     world.expire();
@@ -92,9 +92,9 @@ async fn every_kind_of_entry_and_refusal_is_accepted() {
 /// Changes the body of the last answer.
 fn forge_body(world: &mut World, forge: impl FnOnce(&mut serde_json::Value)) {
     let (Event::Ok(ok), forged) = (world.events.last_mut().unwrap(), forge) else { panic!("it was not answered") };
-    let mut body = serde_json::from_str(ok.answer.body.as_str()).unwrap();
+    let mut body = serde_json::from_str(ok.response.body.as_str()).unwrap();
     forged(&mut body);
-    ok.answer.body = Body::of(body.to_string().as_bytes());
+    ok.response.body = ResponseBody::of(body.to_string().as_bytes());
 }
 
 #[test]
@@ -188,8 +188,8 @@ fn a_fence_that_is_answered_for_a_key_that_was_used_is_found() {
     let mut world = World::new();
     let index = world.write("k", payment("external:card", "a", 100));
     let operation = world.ask("k", OperationRequest::KeyFence);
-    let told = super::world::answer(200, index, None, &json!({ "state": "fenced", "index": index }));
-    world.answered(operation, told);
+    let response = super::world::answer(200, index, None, &json!({ "state": "fenced", "index": index }));
+    world.answered(operation, response);
     world.assert_broken(Breach::WrongRequest, &["a fence of its key is done, as entry 2; but entry 2 is a payment"]);
 }
 

@@ -22,10 +22,10 @@ async fn a_tampered_ledger_is_found_whichever_it_is_and_the_others_are_judged_by
     for node in 1..=3 {
         let stored = world().stored().await;
         stored.tamper(node, "UPDATE entries SET amount = amount + 1 WHERE log_index = 7").await;
-        let (breaches, told) = broken(&stored).await;
-        assert_eq!(breaches, [Breach::LedgerDamaged], "{told}");
+        let (breaches, text) = broken(&stored).await;
+        assert_eq!(breaches, [Breach::LedgerDamaged], "{text}");
         let named = format!("node{node} holds together up to entry 6 and no further");
-        assert!(told.contains(&named), "{named}: {told}");
+        assert!(text.contains(&named), "{named}: {text}");
     }
 }
 
@@ -33,8 +33,8 @@ async fn a_tampered_ledger_is_found_whichever_it_is_and_the_others_are_judged_by
 async fn a_hole_in_a_ledger_is_damage() {
     let stored = world().stored().await;
     stored.tamper(2, "DELETE FROM entries WHERE log_index = 9").await;
-    let (breaches, told) = broken(&stored).await;
-    assert_eq!(breaches, [Breach::LedgerDamaged], "{told}");
+    let (breaches, text) = broken(&stored).await;
+    assert_eq!(breaches, [Breach::LedgerDamaged], "{text}");
 }
 
 #[tokio::test]
@@ -46,9 +46,9 @@ async fn two_committed_histories_are_told_apart_at_the_entry_where_they_part() {
     }
     let stored = world().stored().await;
     stored.add_ledger(3, &other.entries, LogIndex(other.last())).await;
-    let (breaches, told) = broken(&stored).await;
-    assert!(breaches.contains(&Breach::LedgersDiffer), "{told}");
-    assert!(told.contains("equal up to entry 12 and differ from entry 13 on"), "{told}");
+    let (breaches, text) = broken(&stored).await;
+    assert!(breaches.contains(&Breach::LedgersDiffer), "{text}");
+    assert!(text.contains("equal up to entry 12 and differ from entry 13 on"), "{text}");
 }
 
 #[tokio::test]
@@ -62,9 +62,9 @@ async fn a_ledger_that_is_behind_is_noted_and_a_majority_that_is_behind_is_a_bre
     assert_eq!(all.broken.keys().collect::<Vec<_>>(), [&Breach::LedgerIncomplete], "{all}");
 
     stored.add_ledger(2, &world.entries[..12], LogIndex(10)).await;
-    let (breaches, told) = broken(&stored).await;
-    assert_eq!(breaches, [Breach::LedgerIncomplete], "{told}");
-    assert!(told.contains("node2 ends at 12 and"), "{told}");
+    let (breaches, text) = broken(&stored).await;
+    assert_eq!(breaches, [Breach::LedgerIncomplete], "{text}");
+    assert!(text.contains("node2 ends at 12 and"), "{text}");
 }
 
 #[tokio::test]
@@ -74,9 +74,9 @@ async fn what_only_a_minority_holds_is_lost() {
     stored.add_ledger(1, &world.entries, LogIndex(10)).await;
     stored.add_ledger(2, &world.entries[..12], LogIndex(10)).await;
     stored.add_ledger(3, &world.entries[..12], LogIndex(10)).await;
-    let (breaches, told) = broken(&stored).await;
-    assert_eq!(breaches, [Breach::LostAck], "{told}");
-    assert!(told.contains("there is no entry 13: the ledger ends at 12"), "{told}");
+    let (breaches, text) = broken(&stored).await;
+    assert_eq!(breaches, [Breach::LostAck], "{text}");
+    assert!(text.contains("there is no entry 13: the ledger ends at 12"), "{text}");
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::check::{Breach, Report, Subjects, check};
 use crate::history::{
-    Answer, Ask, Body, Consistency, Event, Header, Invoke, Micros, Read, Recorder, Refused, Subject, Told, Unknown,
+    Answered, Consistency, Event, Header, Invoke, Micros, Read, Recorder, Refused, Request, Response, ResponseBody,
+    Subject, Unknown,
 };
 use quorapay_core::domain::{
     AccountChange, AccountChangeKind, AccountId, AccountStatus, Bank, BatchOutcome, Capture, Currency, IdempotencyKey,
@@ -164,26 +165,26 @@ impl World {
     }
 
     /// Process 1 asks; gives the operation's number.
-    pub(super) fn invoke(&mut self, ask: Ask) -> u64 {
+    pub(super) fn invoke(&mut self, request: Request) -> u64 {
         self.operations += 1;
         let (at, operation) = (self.tick(), self.operations);
         let node = "node2".to_owned();
-        self.events.push(Event::Invoke(Invoke { process: 1, operation, at, intended: at, node, ask }));
+        self.events.push(Event::Invoke(Invoke { process: 1, operation, at, intended: at, node, request }));
         operation
     }
 
     pub(super) fn ask(&mut self, under: &str, request: OperationRequest) -> u64 {
-        self.invoke(Ask::Write(Box::new(Proposal { key: key(under), request })))
+        self.invoke(Request::Write(Box::new(Proposal { key: key(under), request })))
     }
 
-    pub(super) fn answered(&mut self, operation: u64, answer: Told) {
+    pub(super) fn answered(&mut self, operation: u64, response: Response) {
         let at = self.tick();
-        self.events.push(Event::Ok(Answer { process: 1, operation, at, answer }));
+        self.events.push(Event::Ok(Answered { process: 1, operation, at, response }));
     }
 
-    pub(super) fn refused(&mut self, operation: u64, code: &str, answer: Option<Told>) {
+    pub(super) fn refused(&mut self, operation: u64, code: &str, response: Option<Response>) {
         let at = self.tick();
-        self.events.push(Event::Refused(Refused { process: 1, operation, at, code: code.to_owned(), answer }));
+        self.events.push(Event::Refused(Refused { process: 1, operation, at, code: code.to_owned(), response }));
     }
 
     pub(super) fn unknown(&mut self, operation: u64) {
@@ -192,8 +193,8 @@ impl World {
             process: 1,
             operation,
             at,
-            why: "timeout".to_owned(),
-            answer: None,
+            reason: "timeout".to_owned(),
+            response: None,
         }));
     }
 
@@ -207,10 +208,10 @@ impl World {
 
     /// Ends a write with the honest answer: the entry at `index`.
     pub(super) fn tell(&mut self, operation: u64, index: u64) {
-        let told = self.told(index);
+        let response = self.response(index);
         match self.rejection(index) {
-            None => self.answered(operation, told),
-            Some(rejection) => self.refused(operation, rejection.code(), Some(told)),
+            None => self.answered(operation, response),
+            Some(rejection) => self.refused(operation, rejection.code(), Some(response)),
         }
     }
 
@@ -222,7 +223,7 @@ impl World {
     }
 
     /// The honest answer to whoever asked for the entry at `index`.
-    pub(super) fn told(&self, index: u64) -> Told {
+    pub(super) fn response(&self, index: u64) -> Response {
         let entry = self.entry(index);
         let rejection = self.rejection(index).map(Rejection::code);
         let (status, body) = match (entry.operation().unwrap(), rejection) {
@@ -242,21 +243,21 @@ impl World {
     }
 
     /// A read that is answered.
-    pub(super) fn read(&mut self, of: Subject, as_of: u64, status: u16, body: &Value) {
-        self.read_as(of, Consistency::Linearizable, None, as_of, status, body);
+    pub(super) fn read(&mut self, subject: Subject, as_of: u64, status: u16, body: &Value) {
+        self.read_as(subject, Consistency::Linearizable, None, as_of, status, body);
     }
 
     pub(super) fn read_as(
         &mut self,
-        of: Subject,
+        subject: Subject,
         consistency: Consistency,
         min_index: Option<u64>,
         as_of: u64,
         status: u16,
         body: &Value,
     ) {
-        let read = Read { of, consistency, min_index: min_index.map(LogIndex) };
-        let operation = self.invoke(Ask::Read(read));
+        let read = Read { subject, consistency, min_index: min_index.map(LogIndex) };
+        let operation = self.invoke(Request::Read(read));
         self.answered(operation, answer(status, as_of, Some(as_of), body));
     }
 
@@ -279,10 +280,10 @@ impl World {
     }
 
     /// The payment at an index, where it stands now.
-    pub(super) fn shown_now(&self, index: u64) -> Value {
+    pub(super) fn current(&self, index: u64) -> Value {
         let mut body = self.shown(index);
         let state = self.bank.payment(self.id(index)).unwrap();
-        standing_into(&mut body, state);
+        amounts_into(&mut body, state);
         body
     }
 
@@ -308,9 +309,9 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let report = runtime.block_on(self.check());
         assert_eq!(report.broken.keys().collect::<Vec<_>>(), [&breach], "{report}");
-        let told = report.to_string();
+        let text = report.to_string();
         for words in words {
-            assert!(told.contains(words), "{words:?} is not in: {told}");
+            assert!(text.contains(words), "{words:?} is not in: {text}");
         }
     }
 }
@@ -358,8 +359,8 @@ impl Stored {
     }
 }
 
-pub(super) fn answer(status: u16, index: u64, applied: Option<u64>, body: &Value) -> Told {
-    Told {
+pub(super) fn answer(status: u16, index: u64, applied: Option<u64>, body: &Value) -> Response {
+    Response {
         status,
         node: Some("node2".to_owned()),
         index: Some(LogIndex(index)),
@@ -367,7 +368,7 @@ pub(super) fn answer(status: u16, index: u64, applied: Option<u64>, body: &Value
         applied_index: applied.map(LogIndex),
         staleness_ms: None,
         replayed: false,
-        body: Body::of(body.to_string().as_bytes()),
+        body: ResponseBody::of(body.to_string().as_bytes()),
     }
 }
 
@@ -376,7 +377,7 @@ pub(super) fn account_json(id: &str, as_of: u64, euros: i64) -> Value {
     json!({ "id": id, "overdraft": "none", "status": "active", "balances": [balance], "index": as_of })
 }
 
-fn standing_into(body: &mut Value, state: &PaymentState) {
+fn amounts_into(body: &mut Value, state: &PaymentState) {
     body["status"] = json!(state.status());
     body["captured"] = json!(state.captured);
     body["refunded"] = json!(state.refunded);
@@ -400,7 +401,7 @@ fn changed_json(entry: &Entry, change: &PaymentChange) -> Value {
         "id": change.payment.to_string(), "from": after.from, "to": after.to, "amount": after.amount, "currency": after.currency,
         "index": entry.index, "epoch": entry.epoch,
     });
-    standing_into(&mut body, &after);
+    amounts_into(&mut body, &after);
     if let PaymentChangeOutcome::Applied { amount, from_balance, to_balance } = change.outcome {
         body["change"] = json!({ "type": change.change.name(), "amount": amount, "index": entry.index });
         body["balances"] = json!({ "from": from_balance, "to": to_balance });
@@ -417,7 +418,7 @@ fn decided_json(entry: &Entry, item: u16) -> Value {
         "index": entry.index, "epoch": entry.epoch,
     });
     if let Some(state) = PaymentState::decided(request, payment.outcome) {
-        standing_into(&mut body, &state);
+        amounts_into(&mut body, &state);
     }
     match payment.outcome {
         PaymentOutcome::Succeeded { from_balance, to_balance } => {

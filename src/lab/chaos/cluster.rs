@@ -1,27 +1,29 @@
-//! The cluster that faults are made in: its processes, its network, and how it is.
+//! The cluster under test: its processes and its network.
 //!
-//! It starts, ends and asks; it does not decide what is done to whom.
+//! It starts, stops and observes; it does not decide which faults are injected.
 
 mod node;
-mod whole;
+mod recovery;
 
 use std::path::Path;
 use std::time::Duration;
 
+use super::endpoint::Endpoint;
 use super::error::ChaosError;
-use super::network::{Addresses, Network, NetworkKind, Place};
+use super::network::{Addresses, Network};
+use super::network_kind::NetworkKind;
 use super::tools::{Clocks, Disks, Tools};
 use crate::local::{Ensemble, LocalError, Member, NodeFile, Reaper, ZooKeeperServer};
 
 pub(super) use node::Node;
-pub(super) use whole::{Allowed, PATIENCE};
+pub(super) use recovery::{RECOVERY_TIMEOUT, Tolerated};
 
-/// The session that nodes ask ZooKeeper for: short, so that an expiry fits into a short run.
-pub(super) const SESSION: Duration = Duration::from_secs(3);
+/// Timeout of the nodes' ZooKeeper sessions: short, so that an expiry fits into a short run.
+pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// See the module.
+/// The processes and the network between them.
 #[derive(Debug)]
-pub(super) struct Arena {
+pub(super) struct TestCluster {
     pub(super) nodes: Vec<Node>,
     pub(super) zookeepers: Vec<ZooKeeperServer>,
     pub(super) network: Network,
@@ -29,8 +31,8 @@ pub(super) struct Arena {
     http: reqwest::Client,
 }
 
-impl Arena {
-    /// Starts ZooKeeper and the nodes, and waits until the cluster is whole.
+impl TestCluster {
+    /// Starts ZooKeeper and the nodes, and waits until every node is ready and caught up.
     pub(super) async fn start(
         kind: NetworkKind,
         nodes: usize,
@@ -40,15 +42,15 @@ impl Arena {
         let reaper = Reaper::with_folder("quorapay-chaos")?;
         let (network, addresses) = Network::open(kind, nodes, zookeepers).await?;
         let secret = uuid::Uuid::new_v4().to_string();
-        let places = Places { network: &network, addresses: &addresses, folder: reaper.folder(), secret: &secret };
-        let placed = (0..nodes).map(|number| places.node(number, &tools.clocks)).collect::<Result<Vec<_>, _>>()?;
-        let servers = places.zookeepers()?;
-        // A node that does not answer at once is not well.
+        let setup = Setup { network: &network, addresses: &addresses, folder: reaper.folder(), secret: &secret };
+        let configured = (0..nodes).map(|number| setup.node(number, &tools.clocks)).collect::<Result<Vec<_>, _>>()?;
+        let servers = setup.zookeepers()?;
+        // A node that takes longer to answer counts as not ready.
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
         let http = http.map_err(|error| ChaosError::Impossible(format!("no HTTP client: {error}")))?;
-        let mut arena = Self { nodes: placed, zookeepers: servers, network, reaper, http };
-        arena.launch(&tools.disks).await?;
-        Ok(arena)
+        let mut cluster = Self { nodes: configured, zookeepers: servers, network, reaper, http };
+        cluster.launch(&tools.disks).await?;
+        Ok(cluster)
     }
 
     async fn launch(&mut self, disks: &Disks) -> Result<(), ChaosError> {
@@ -59,39 +61,39 @@ impl Arena {
             server.wait_until_serving().await?;
         }
         for node in &mut self.nodes {
-            disks.give(&node.id, &node.data_dir, self.reaper.folder()).await?;
+            disks.provide(&node.id, &node.data_dir, self.reaper.folder()).await?;
             node.start(&self.reaper)?;
         }
-        let mut surprises = Vec::new();
-        let whole = self.wait_until_whole(PATIENCE, Allowed::default(), &mut surprises).await;
-        match (whole, surprises.first()) {
+        let mut unexpected = Vec::new();
+        let recovered = self.wait_until_recovered(RECOVERY_TIMEOUT, Tolerated::default(), &mut unexpected).await;
+        match (recovered, unexpected.first()) {
             (Ok(()), None) => Ok(()),
-            (Ok(()), Some(surprise)) => Err(ChaosError::Impossible(format!("the cluster did not come up: {surprise}"))),
+            (Ok(()), Some(first)) => Err(ChaosError::Impossible(format!("the cluster did not come up: {first}"))),
             (Err(missing), _) => Err(ChaosError::Impossible(format!("the cluster did not come up: {missing}"))),
         }
     }
 
-    /// Ends every process in order: the nodes first, so that they leave ZooKeeper and close their ledgers.
+    /// Stops every process, the nodes first so that they close their ZooKeeper sessions and ledgers.
     pub(super) async fn stop(&mut self) {
         futures_util::future::join_all(self.nodes.iter_mut().map(Node::stop)).await;
         futures_util::future::join_all(self.zookeepers.iter_mut().map(ZooKeeperServer::kill)).await;
     }
 }
 
-/// Where everything goes.
-struct Places<'a> {
+/// Everything that the configurations of the processes depend on.
+struct Setup<'a> {
     network: &'a Network,
     addresses: &'a Addresses,
     folder: &'a Path,
     secret: &'a str,
 }
 
-impl Places<'_> {
+impl Setup<'_> {
     fn node(&self, number: usize, clocks: &Clocks) -> Result<Node, LocalError> {
         let id = node_id(number);
         let (clients, peers) = (self.addresses.clients[number], self.addresses.peers[number]);
         let mut node = Node::new(id.clone(), self.folder, format!("http://{clients}"), clocks);
-        node.wrapper = self.network.wrapper(Place::Node(number));
+        node.command_prefix = self.network.command_prefix(Endpoint::Node(number));
         let reached = self.network.peers_of(number, self.addresses);
         let file = NodeFile {
             node_id: id,
@@ -100,7 +102,7 @@ impl Places<'_> {
             client_url: node.url.clone(),
             peer_listen: peers.to_string(),
             zookeeper: self.network.zookeeper_of(number, self.addresses),
-            zookeeper_session_timeout_ms: u64::try_from(SESSION.as_millis()).ok(),
+            zookeeper_session_timeout_ms: u64::try_from(SESSION_TIMEOUT.as_millis()).ok(),
             cluster_secret: Some(self.secret.to_owned()),
             data_dir: node.data_dir.display().to_string(),
             peers: reached.into_iter().map(|(other, at)| (node_id(other), format!("http://{at}"))).collect(),
@@ -118,8 +120,8 @@ impl Places<'_> {
         };
         let ensemble = Ensemble(self.addresses.zookeepers.iter().map(member).collect());
         let server = |number: usize| {
-            let wrapper = self.network.wrapper(Place::ZooKeeper(number));
-            ZooKeeperServer::of_ensemble(self.folder, &ensemble, number + 1, wrapper)
+            let command_prefix = self.network.command_prefix(Endpoint::ZooKeeper(number));
+            ZooKeeperServer::of_ensemble(self.folder, &ensemble, number + 1, command_prefix)
         };
         (0..ensemble.0.len()).map(server).collect()
     }

@@ -1,4 +1,4 @@
-//! What the processes of a load share: the nodes, the counters, and what is remembered of earlier operations.
+//! What the processes of a load share: nodes, counters, and a memory of earlier operations.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,30 +6,30 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::exchange::{Ended, Exchange, Node};
+use super::exchange::{AttemptOutcome, Exchange, TargetNode};
 use super::plan::{LoadPlan, LoadProgress};
-use crate::history::{Ask, Event, Late, Micros, OperationId};
+use crate::history::{Event, Micros, NotSent, OperationId, Request};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Capture, IdempotencyKey, OperationRequest, PaymentId, Proposal};
 
-/// Writes and payment ids remembered for repeats and reads: enough to reach back over a fault.
-const REMEMBERED: usize = 4_096;
+/// Maximum number of remembered writes and payment ids: enough to reach back over a fault.
+const MAX_REMEMBERED: usize = 4_096;
 
-/// See the module.
+/// The shared state of a load.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) nodes: Vec<Node>,
+pub(super) struct LoadState {
+    pub(super) nodes: Vec<TargetNode>,
     pub(super) plan: LoadPlan,
-    /// Begins every key, so that no run meets the keys of an earlier one.
+    /// Prefix of every key, so that runs do not share keys.
     pub(super) run: String,
     pub(super) exchange: Exchange,
-    /// Turns true when the schedule is over.
-    pub(super) over: watch::Receiver<bool>,
+    /// Becomes true when the schedule ends.
+    pub(super) stopping: watch::Receiver<bool>,
     counters: Counters,
     /// The next operation number of each process, and of the final reads.
     operations: Vec<AtomicU64>,
-    /// Highest index that any answer told of.
-    told_index: AtomicU64,
+    /// The highest index that any answer named.
+    highest_index: AtomicU64,
     memory: Mutex<Memory>,
 }
 
@@ -43,70 +43,77 @@ struct Counters {
     late: AtomicU64,
 }
 
-/// What is remembered of earlier operations.
+/// Earlier operations that later ones refer to.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Writes that a node said are decided.
+    /// Writes that were decided.
     decided: VecDeque<Proposal>,
     /// Ids of payments.
     payments: VecDeque<PaymentId>,
-    /// Ids of those that were to be set aside: what captures and voids are mostly for.
+    /// Ids of payments with manual capture, the targets of most captures and voids.
     holds: VecDeque<PaymentId>,
-    /// Keys whose outcome nobody was told.
+    /// Keys whose outcome is unknown.
     open: BTreeSet<IdempotencyKey>,
 }
 
-impl Shared {
+impl LoadState {
     pub(super) fn new(
-        nodes: Vec<Node>,
+        nodes: Vec<TargetNode>,
         plan: LoadPlan,
         run: String,
         exchange: Exchange,
-        over: watch::Receiver<bool>,
+        stopping: watch::Receiver<bool>,
     ) -> Self {
         let operations = (0..=plan.processes).map(|_| AtomicU64::new(0)).collect();
         let (counters, memory) = (Counters::default(), Mutex::default());
-        Self { nodes, plan, run, exchange, over, counters, operations, told_index: AtomicU64::new(0), memory }
+        Self { nodes, plan, run, exchange, stopping, counters, operations, highest_index: AtomicU64::new(0), memory }
     }
 
-    /// Makes one attempt in the name of a process and counts it.
-    pub(super) async fn attempt(&self, process: u32, node: usize, intended: Micros, ask: &Ask) -> Ended {
-        let operation = self.number_of(process).fetch_add(1, Ordering::Relaxed);
+    /// Makes one attempt for a process and counts it.
+    pub(super) async fn attempt(
+        &self,
+        process: u32,
+        node: usize,
+        intended: Micros,
+        request: &Request,
+    ) -> AttemptOutcome {
+        let operation = self.next_operation_of(process).fetch_add(1, Ordering::Relaxed);
         self.counters.sent.fetch_add(1, Ordering::Relaxed);
-        let ended = self.exchange.attempt(OperationId { process, operation }, &self.nodes[node], intended, ask).await;
-        let counter = match (&ended, ask) {
-            (Ended::Ok(_), Ask::Read(_)) => &self.counters.read,
-            (Ended::Ok(_), Ask::Write(_)) | (Ended::Rejected(_), _) => &self.counters.committed,
-            (Ended::Refused { .. }, _) => &self.counters.refused,
-            (Ended::Unknown, _) => &self.counters.unknown,
+        let ended =
+            self.exchange.attempt(OperationId { process, operation }, &self.nodes[node], intended, request).await;
+        let counter = match (&ended, request) {
+            (AttemptOutcome::Ok(_), Request::Read(_)) => &self.counters.read,
+            (AttemptOutcome::Ok(_), Request::Write(_)) | (AttemptOutcome::Rejected(_), _) => &self.counters.committed,
+            (AttemptOutcome::Refused { .. }, _) => &self.counters.refused,
+            (AttemptOutcome::Unknown, _) => &self.counters.unknown,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        if let Ended::Ok(told) | Ended::Rejected(told) = &ended {
-            let index = told.index.unwrap_or_default();
-            self.told_index.fetch_max(index.0, Ordering::Relaxed);
+        if let AttemptOutcome::Ok(response) | AttemptOutcome::Rejected(response) = &ended {
+            let index = response.index.unwrap_or_default();
+            self.highest_index.fetch_max(index.0, Ordering::Relaxed);
         }
         ended
     }
 
-    fn number_of(&self, process: u32) -> &AtomicU64 {
+    fn next_operation_of(&self, process: u32) -> &AtomicU64 {
         &self.operations[usize::try_from(process).expect("a u32 fits")]
     }
 
-    /// Notes that a turn of the schedule found no room.
-    pub(super) fn late(&self, process: u32, intended: Micros) {
+    /// Records that a request was not sent because too many were in flight.
+    pub(super) fn count_not_sent(&self, process: u32, intended: Micros) {
         self.counters.late.fetch_add(1, Ordering::Relaxed);
         let recorder = self.exchange.recorder();
-        recorder.record(&Event::Late(Late { process, intended, at: recorder.now() }));
+        recorder.record(&Event::NotSent(NotSent { process, intended, at: recorder.now() }));
     }
 
-    /// Whether the schedule is over.
-    pub(super) fn is_over(&self) -> bool {
-        *self.over.borrow()
+    /// Whether the schedule has ended.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
     }
 
-    /// Highest index that any answer told of.
-    pub(super) fn told_index(&self) -> LogIndex {
-        LogIndex(self.told_index.load(Ordering::Relaxed))
+    /// The highest index that any answer named.
+    pub(super) fn highest_index(&self) -> LogIndex {
+        LogIndex(self.highest_index.load(Ordering::Relaxed))
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -128,7 +135,7 @@ impl Shared {
 }
 
 impl Memory {
-    /// A write was decided, for or against it.
+    /// Remembers a write that was applied or rejected.
     pub(super) fn decided(&mut self, proposal: &Proposal, payment: Option<PaymentId>) {
         self.open.remove(&proposal.key);
         remember(&mut self.decided, proposal.clone());
@@ -139,27 +146,27 @@ impl Memory {
         }
     }
 
-    /// Nobody was told what became of a key.
-    pub(super) fn left_open(&mut self, key: &IdempotencyKey) {
+    /// Remembers a key whose outcome is unknown.
+    pub(super) fn outcome_unknown(&mut self, key: &IdempotencyKey) {
         self.open.insert(key.clone());
     }
 
-    /// What became of a key is known.
+    /// Forgets a key whose outcome is known now.
     pub(super) fn settled(&mut self, key: &IdempotencyKey) {
         self.open.remove(key);
     }
 
-    /// Keys that are open.
+    /// Keys whose outcome is unknown.
     pub(super) const fn open(&self) -> &BTreeSet<IdempotencyKey> {
         &self.open
     }
 
-    /// Writes that were decided, oldest first.
+    /// Decided writes, oldest first.
     pub(super) const fn decided_writes(&self) -> &VecDeque<Proposal> {
         &self.decided
     }
 
-    /// Ids of payments that were to be set aside, oldest first.
+    /// Ids of payments with manual capture, oldest first.
     pub(super) const fn hold_ids(&self) -> &VecDeque<PaymentId> {
         &self.holds
     }
@@ -171,7 +178,7 @@ impl Memory {
 }
 
 fn remember<T>(list: &mut VecDeque<T>, item: T) {
-    if list.len() == REMEMBERED {
+    if list.len() == MAX_REMEMBERED {
         list.pop_front();
     }
     list.push_back(item);

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use crate::chaos::tools::{Clocks, clean_up_after};
+use crate::chaos::tools::{Clocks, remove_shared_memory};
 use crate::local::{LocalError, Process, Reaper, Signal, node_command};
 
-/// See the module.
+/// One node of the cluster under test.
 #[derive(Debug)]
 pub(in crate::chaos) struct Node {
     pub(in crate::chaos) id: String,
@@ -14,9 +14,9 @@ pub(in crate::chaos) struct Node {
     pub(in crate::chaos) config: PathBuf,
     pub(in crate::chaos) data_dir: PathBuf,
     pub(in crate::chaos) log: PathBuf,
-    /// The beginning of its command line.
-    pub(in crate::chaos) wrapper: Vec<String>,
-    /// Tells its process what time it is, if clocks can be set here.
+    /// What its command line begins with, such as a command that enters a network namespace.
+    pub(in crate::chaos) command_prefix: Vec<String>,
+    /// The file that sets its wall clock, if this machine allows it.
     pub(in crate::chaos) clock: Option<PathBuf>,
     environment: Vec<(String, String)>,
     process: Option<Process>,
@@ -30,7 +30,7 @@ impl Node {
             config: folder.join(format!("{id}.toml")),
             data_dir: folder.join(&id),
             log: folder.join(format!("{id}.log")),
-            wrapper: Vec::new(),
+            command_prefix: Vec::new(),
             environment: clock.as_deref().map(|file| clocks.environment(file)).unwrap_or_default(),
             clock,
             process: None,
@@ -38,13 +38,13 @@ impl Node {
         }
     }
 
-    /// Starts its process, unless it runs.
+    /// Starts its process unless it runs.
     pub(in crate::chaos) fn start(&mut self, reaper: &Reaper) -> Result<(), LocalError> {
         if self.process.is_some() {
             return Ok(());
         }
         let mut command = node_command(&self.config)?;
-        if let Some((program, arguments)) = self.wrapper.split_first() {
+        if let Some((program, arguments)) = self.command_prefix.split_first() {
             let inner = command;
             command = tokio::process::Command::new(program);
             command.args(arguments).arg(inner.as_std().get_program()).args(inner.as_std().get_args());
@@ -57,30 +57,30 @@ impl Node {
         Ok(())
     }
 
-    /// Kills it as a power cut would.
+    /// Kills its process, as a power failure would.
     pub(in crate::chaos) async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let pid = process.pid();
             process.kill().await;
-            pid.into_iter().for_each(clean_up_after);
+            pid.into_iter().for_each(remove_shared_memory);
         }
     }
 
-    /// Asks it to end in order and waits.
+    /// Stops its process with SIGTERM and waits.
     pub(in crate::chaos) async fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let pid = process.pid();
             process.terminate().await;
-            pid.into_iter().for_each(clean_up_after);
+            pid.into_iter().for_each(remove_shared_memory);
         }
     }
 
-    /// Whether it has ended by itself since the last call, and how.
-    pub(in crate::chaos) fn take_end(&mut self) -> Option<ExitStatus> {
+    /// The exit status if its process has ended by itself since the last call.
+    pub(in crate::chaos) fn take_exit(&mut self) -> Option<ExitStatus> {
         let process = self.process.as_mut()?;
         let pid = process.pid();
         let status = process.ended()?;
-        pid.into_iter().for_each(clean_up_after);
+        pid.into_iter().for_each(remove_shared_memory);
         self.process = None;
         Some(status)
     }
@@ -96,11 +96,11 @@ impl Node {
         }
     }
 
-    /// Takes away its files. It must not run.
+    /// Deletes its files. It must not run.
     pub(in crate::chaos) fn wipe(&self) -> Result<(), LocalError> {
-        assert!(self.process.is_none(), "a node that runs holds its files");
+        assert!(self.process.is_none(), "a running node has its files open");
         let wiped = LocalError::io(format!("wiping the disk of {}", self.id));
-        // The folder itself may be where a disk is mounted.
+        // The folder itself may be a mount point.
         let remove_all = || {
             for entry in std::fs::read_dir(&self.data_dir)? {
                 let path = entry?.path();
@@ -111,8 +111,8 @@ impl Node {
         remove_all().map_err(wiped)
     }
 
-    /// What it logged last.
-    pub(in crate::chaos) fn last_words(&self) -> String {
+    /// The last line of its log, after its id.
+    pub(in crate::chaos) fn last_log_line(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         format!("{}: {}", self.id, text.lines().last().unwrap_or("no log"))
     }

@@ -1,6 +1,6 @@
-//! Requests, decisions and entries in words.
+//! Describes requests, decisions and entries for people.
 
-use super::fact::{Fact, PaymentFact, What};
+use super::fact::{Fact, FactKind, PaymentFact};
 use super::model::Model;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
@@ -8,7 +8,7 @@ use quorapay_core::domain::{
     PaymentId, PaymentOutcome, PaymentRequest,
 };
 
-/// A payment that was asked for.
+/// A requested payment.
 pub(super) fn payment(request: &PaymentRequest) -> String {
     let PaymentRequest { from, to, amount, currency, capture, .. } = request;
     let what = if *capture == Capture::Automatic { "payment" } else { "hold" };
@@ -36,8 +36,8 @@ pub(super) fn payment_change(id: PaymentId, change: PaymentChangeKind) -> String
 /// Any request.
 pub(super) fn request(request: &OperationRequest) -> String {
     match request {
-        OperationRequest::Payment(asked) => payment(asked),
-        OperationRequest::Account { account, change: asked } => change(account, *asked),
+        OperationRequest::Payment(requested) => payment(requested),
+        OperationRequest::Account { account, change: requested } => change(account, *requested),
         OperationRequest::PaymentChange { payment, change } => payment_change(*payment, *change),
         OperationRequest::Batch(batch) => format!("a batch of {} payments", batch.items.len()),
         OperationRequest::KeyFence => "a fence of its key".to_owned(),
@@ -76,26 +76,26 @@ pub(super) fn change_outcome(outcome: &PaymentChangeOutcome) -> String {
 
 /// An entry.
 pub(super) fn fact(index: LogIndex, fact: &Fact, model: &Model) -> String {
-    let what = match &fact.what {
-        What::Protocol => return format!("entry {index} is one of the protocol"),
-        What::Expiry(id) => return format!("entry {index} is the end of the hold of payment {id}"),
-        What::Payment(PaymentFact { id, outcome: decided, .. }) => {
-            format!("{}, {}", known(*id, model), outcome(decided))
+    let what = match &fact.kind {
+        FactKind::Protocol => return format!("entry {index} is one of the protocol"),
+        FactKind::Expiry(id) => return format!("entry {index} is the end of the hold of payment {id}"),
+        FactKind::Payment(PaymentFact { id, outcome: decided, .. }) => {
+            format!("{}, {}", describe_recorded(*id, model), outcome(decided))
         }
-        What::Account(fact) => {
+        FactKind::Account(fact) => {
             format!("{}, {}", change(model.id(fact.account), fact.change), account_outcome(&fact.outcome))
         }
-        What::Change(fact) => {
+        FactKind::Change(fact) => {
             format!("{}, {}", payment_change(fact.payment, fact.change), change_outcome(&fact.outcome))
         }
-        What::Batch(batch) => format!("a batch of {} payments", batch.items.len()),
-        What::Fence(_) => "a fence".to_owned(),
+        FactKind::Batch(batch) => format!("a batch of {} payments", batch.items.len()),
+        FactKind::Fence(_) => "a fence".to_owned(),
     };
     let key = fact.keys().next().map(|(key, _)| format!(", key {:?}", key.as_str())).unwrap_or_default();
     format!("entry {index} is {what}{key}")
 }
 
-fn known(id: PaymentId, model: &Model) -> String {
+fn describe_recorded(id: PaymentId, model: &Model) -> String {
     let Some(payment) = model.payment(id) else { return format!("payment {id}") };
     let (from, to) = (model.id(payment.from), model.id(payment.to));
     format!("a payment of {} {} from {from} to {to}", payment.amount, payment.currency)

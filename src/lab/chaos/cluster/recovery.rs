@@ -1,70 +1,70 @@
-//! Whether the cluster is whole: every node there, a voter, caught up, and one leader.
+//! Whether the cluster has recovered: every node is ready, follows the same leader and has caught up.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{Arena, Node};
+use super::{Node, TestCluster};
 use quorapay_client::{ClusterView, NodeReport, NodeRole, Readiness};
 use quorapay_core::domain::LogIndex;
 
-/// How long a cluster may take to be whole again once everything is healed.
-pub(in crate::chaos) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the cluster may take to recover once every fault is healed.
+pub(in crate::chaos) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Pause between two looks: nothing announces how another process is, it has to be asked.
-const LOOK_AGAIN: Duration = Duration::from_millis(40);
+/// Interval between two polls of the nodes' states.
+const POLL_INTERVAL: Duration = Duration::from_millis(40);
 
-/// What a node may do for the faults of the moment.
+/// What a node may do because of the current faults without it being a finding.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::chaos) struct Allowed {
-    /// End by itself.
-    pub(in crate::chaos) end: bool,
-    /// Find its ledger damaged.
+pub(in crate::chaos) struct Tolerated {
+    /// Its process may exit.
+    pub(in crate::chaos) exit: bool,
+    /// Its ledger may be found damaged.
     pub(in crate::chaos) damage: bool,
 }
 
-/// What a look at the cluster found to be missing, in words.
-type Missing = String;
+/// What is missing to a recovered cluster, as a sentence.
+type Incomplete = String;
 
-impl Arena {
-    /// Who leads, as its own status says. Waits until somebody does; `None` if nobody does in time.
+impl TestCluster {
+    /// The node that says of itself that it leads. Waits for one; `None` after the timeout.
     pub(in crate::chaos) async fn leader(&self) -> Option<usize> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + RECOVERY_TIMEOUT;
         loop {
-            let ask = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
-            let answers = join_all(self.nodes.iter().map(|node| ask(&node.url))).await;
+            let get = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
+            let answers = join_all(self.nodes.iter().map(|node| get(&node.url))).await;
             let leads =
                 |answer: &Option<Readiness>| answer.as_ref().is_some_and(|ready| ready.role == NodeRole::Leader);
             let leader = answers.iter().position(leads);
             if leader.is_some() || Instant::now() >= deadline {
                 return leader;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Waits until the cluster is whole. Nodes that end meanwhile are started again, and so are damaged ones, as an operator
-    /// would do; if nothing allows them to, it is reported.
+    /// Waits until the cluster has recovered. Nodes that exit or are quarantined meanwhile are restarted, as an operator
+    /// would do. If that is not tolerated, it is added to `unexpected`.
     ///
     /// # Errors
-    /// What was still missing when the time was over.
-    pub(in crate::chaos) async fn wait_until_whole(
+    /// What is still missing after the timeout.
+    pub(in crate::chaos) async fn wait_until_recovered(
         &mut self,
         within: Duration,
-        allowed: Allowed,
-        surprises: &mut Vec<String>,
+        tolerated: Tolerated,
+        unexpected: &mut Vec<String>,
     ) -> Result<(), String> {
         let deadline = Instant::now() + within;
         let mut goal = None;
         let mut restarted = BTreeSet::new();
         loop {
-            self.restart_ended(allowed, surprises)?;
-            let Err(missing) = self.look(&mut goal).await else { return Ok(()) };
+            self.restart_ended(tolerated, unexpected)?;
+            let Err(missing) = self.check_complete(&mut goal).await else { return Ok(()) };
             for damaged in self.quarantined().await {
                 if restarted.insert(damaged) {
-                    if !allowed.damage {
-                        surprises.push(format!("{} is quarantined", self.nodes[damaged].id));
+                    if !tolerated.damage {
+                        unexpected.push(format!("{} is quarantined", self.nodes[damaged].id));
                     }
                     self.nodes[damaged].stop().await;
                     self.nodes[damaged].start(&self.reaper).map_err(|error| error.to_string())?;
@@ -73,15 +73,15 @@ impl Arena {
             if Instant::now() >= deadline {
                 return Err(missing);
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    fn restart_ended(&mut self, allowed: Allowed, surprises: &mut Vec<String>) -> Result<(), String> {
+    fn restart_ended(&mut self, tolerated: Tolerated, unexpected: &mut Vec<String>) -> Result<(), String> {
         for node in &mut self.nodes {
-            if let Some(status) = node.take_end() {
-                if !allowed.end {
-                    surprises.push(format!("{} ended by itself ({status}): {}", node.id, node.last_words()));
+            if let Some(status) = node.take_exit() {
+                if !tolerated.exit {
+                    unexpected.push(format!("{} ended by itself ({status}): {}", node.id, node.last_log_line()));
                 }
                 node.start(&self.reaper).map_err(|error| error.to_string())?;
             }
@@ -89,8 +89,8 @@ impl Arena {
         Ok(())
     }
 
-    /// Whether all nodes are there, agree, and have what was committed when they first did.
-    async fn look(&self, goal: &mut Option<LogIndex>) -> Result<(), Missing> {
+    /// Whether all nodes agree and have caught up with `goal`, the commit index when they agreed for the first time.
+    async fn check_complete(&self, goal: &mut Option<LogIndex>) -> Result<(), Incomplete> {
         let (leader, reports) = self.reports().await?;
         let goal = *goal.get_or_insert(reports[leader].commit_index);
         match reports.iter().zip(&self.nodes).find(|(report, _)| report.applied_index < goal) {
@@ -99,10 +99,10 @@ impl Arena {
         }
     }
 
-    /// The leader and every node's account of itself, if all are there and agree.
-    async fn reports(&self) -> Result<(usize, Vec<NodeReport>), Missing> {
-        let ask = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
-        let answers = join_all(self.nodes.iter().map(|node| ask(&node.url))).await;
+    /// The leader and every node's status, if all are ready and agree on the leader.
+    async fn reports(&self) -> Result<(usize, Vec<NodeReport>), Incomplete> {
+        let get = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
+        let answers = join_all(self.nodes.iter().map(|node| get(&node.url))).await;
         let mut leader = None;
         for (node, answer) in self.nodes.iter().zip(answers) {
             let ready = answer.ok_or_else(|| format!("{} is not ready", node.id))?;
@@ -125,8 +125,8 @@ impl Arena {
     }
 
     async fn quarantined(&self) -> Vec<usize> {
-        let ask = |url: &str| self.get_any::<Unready>(format!("{url}/readyz"));
-        let answers = join_all(self.nodes.iter().map(|node| ask(&node.url))).await;
+        let get = |url: &str| self.get_any::<Unready>(format!("{url}/readyz"));
+        let answers = join_all(self.nodes.iter().map(|node| get(&node.url))).await;
         let is_quarantined = |answer: &Option<Unready>| {
             answer.as_ref().is_some_and(|unready| unready.role == Some(NodeRole::Quarantined))
         };
@@ -143,7 +143,7 @@ impl Arena {
     }
 }
 
-/// What `/readyz` says of a node that cannot serve.
+/// What `/readyz` answers at a node that is not ready.
 #[derive(serde::Deserialize)]
 struct Unready {
     role: Option<NodeRole>,

@@ -1,0 +1,31 @@
+//! What happens to the traffic between two processes.
+
+use std::time::Duration;
+
+use super::endpoint::Endpoint;
+
+/// A change of the state of some links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LinkFault {
+    /// The links, each in one direction: from, to.
+    pub(super) links: Vec<(Endpoint, Endpoint)>,
+    pub(super) state: LinkState,
+    /// Nodes that a majority cannot count on meanwhile.
+    pub(super) isolated: Vec<usize>,
+    /// The affected processes, for people.
+    pub(super) target: String,
+}
+
+/// What happens to the traffic on a link, in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// Everything arrives.
+    #[default]
+    Healthy,
+    /// Nothing arrives until the link recovers.
+    Cut,
+    /// Everything arrives later, by this duration up to twice as much.
+    Delayed(Duration),
+    /// This many of a thousand packets are lost.
+    Lossy(u16),
+}
