@@ -7,8 +7,8 @@
 //! planted       deliberate bugs that the simulation must find; not part of a normal build
 //! ```
 //!
-//! Each module uses only those below it. Time and ids come in with every event, and everything to be done goes out as an
-//! effect. So the simulation (`tests/sim`) runs a whole cluster deterministically in one thread.
+//! Each module uses only those below it. Time and ids come in with every event, and everything to be done goes out as
+//! an effect. So the simulation (`tests/sim`) runs a whole cluster deterministically in one thread.
 
 pub mod domain;
 pub mod engine;

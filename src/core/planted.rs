@@ -1,14 +1,14 @@
-//! Bugs planted on purpose: the simulation is only worth trusting if it finds them.
+//! Planted bugs: the simulation can be trusted only if it finds them.
 //!
-//! Each stands in the code as one `if planted(Bug::…)`. Without the feature `planted-bugs` that is the constant `false`
-//! and nothing is left of it; with it, the simulation selects one bug at a time. `make planted` sweeps them all.
+//! Each is one `planted(Bug::…)` in a condition. Without the feature `planted-bugs` that is the constant `false` and
+//! nothing of it is compiled; with it, the simulation selects one bug at a time. `make planted` sweeps them all.
 
-/// A mistake that somebody could make in good faith.
+/// A plausible mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// A candidate leads with the log that it has, though another of its majority is more complete.
+    /// A candidate leads with its own log although another log of its majority is more complete.
     NoCatchUp,
-    /// A node takes the word of a leader whose epoch is older than its promise.
+    /// A node accepts appends of a leader whose epoch is older than its promise.
     NoFence,
     /// An append is acknowledged before it is durable.
     AckBeforeFsync,
@@ -18,31 +18,31 @@ pub enum Bug {
     LeaderCountsItselfEarly,
     /// A leader commits by counting copies of entries of older epochs.
     OldEpochCommits,
-    /// A follower of a new leader cuts its log at its own commit index.
+    /// A follower of a new leader truncates its log to its own commit index.
     TruncateToCommitIndex,
-    /// A follower cuts its log at the end of every batch, whether or not anything contradicts it.
+    /// A follower truncates its log at the end of every batch, even without a conflict.
     TruncateWithoutConflict,
-    /// A truncation does not shorten what the write on its way will make durable.
-    WriteOnItsWayNotCut,
-    /// Acknowledgements count by node, not by store: a wiped disk inherits what the lost one had acknowledged.
+    /// A truncation does not lower the index that the write in flight will make durable.
+    InFlightWriteNotTruncated,
+    /// Acknowledgements count by node, not by store: a wiped disk inherits what the lost one acknowledged.
     WipedStoreCounts,
     /// Promises of stores that the configuration does not bind count.
     UnboundPromisesCount,
-    /// Epochs are whatever ZooKeeper says, lower than a promise or not.
+    /// A candidate takes whatever epoch ZooKeeper gives, even one below its promise.
     EpochsFromZooKeeperAlone,
-    /// A new store is admitted before it holds what was committed when it came back.
+    /// A new store is admitted before it holds what was committed when it was first seen.
     AdmissionWithoutCatchUp,
-    /// A replaced store is swapped in by one configuration entry.
+    /// A replaced store is removed and the new one added by the same configuration entry.
     SwapInOneEntry,
-    /// A change of voters begins before the last one is committed.
+    /// A change of voters begins before the previous one has committed.
     OverlappingChanges,
-    /// A follower commits up to the leader's commit index, beyond what it knows to be equal.
+    /// A follower commits up to the leader's commit index, beyond what it knows to be equal to the leader's log.
     CommitBeyondMatched,
     /// Reads are answered without a quorum round.
     ReadsWithoutRound,
-    /// Reads are answered by a round that was sent before they arrived.
+    /// Reads are answered after a quorum round that was sent before they arrived.
     ReadsByAnOldRound,
-    /// A leader answers reads before its first entry is committed.
+    /// A leader answers reads before its first entry has committed.
     ReadsBeforeEpochStart,
     /// Idempotency keys are remembered in memory only.
     KeysInMemoryOnly,
@@ -50,39 +50,39 @@ pub enum Bug {
     TruncatedKeyRemembered,
     /// The key of a refused payment is not remembered.
     RefusedKeyForgotten,
-    /// A repeated key is answered before its original is committed.
+    /// A repeated key is answered before its entry has committed.
     RepeatBeforeCommit,
-    /// A refusal is answered at once, before its entry is committed.
+    /// A refusal is answered at once, before its entry has committed.
     RefusalBeforeCommit,
-    /// Callers wait for an index, not for their entry: whatever is committed there answers them.
+    /// Callers wait for an index instead of their entry: whatever commits there answers them.
     AnsweredByIndex,
-    /// A write whose outcome is unknown is said not to have happened.
-    LostSaidNotTaken,
-    /// A truncation does not take its payments back from the bank.
+    /// A write with an unknown outcome is reported as not applied.
+    UnknownReportedAsNotApplied,
+    /// A truncation does not undo its payments in the bank.
     UndoSkipped,
     /// Timestamps are the leader's wall clock.
     WallClockTimestamps,
-    /// The ledger's time is the leader's clock, which only must not go back.
+    /// The ledger's time is the leader's clock, prevented only from going back.
     LeadersClockAlone,
-    /// What is set aside can be spent by another payment.
+    /// Held money can be spent by another payment.
     HeldMoneySpent,
-    /// A hold whose time is up can be captured until its expiry is written.
+    /// An expired hold can be captured until its expiry is appended.
     LateCapture,
-    /// A refund is capped by what was captured, whatever was given back before.
+    /// A refund is limited by the captured amount, without regard to earlier refunds.
     RefundsNotAddedUp,
     /// Holds do not count against their order until they are captured.
-    HoldsOutsideOrders,
-    /// How far an order is paid is remembered in memory only.
+    HoldsNotCountedInOrders,
+    /// The state of an order is remembered in memory only.
     OrdersInMemoryOnly,
-    /// Where an old payment stands is taken from the entry that made it.
+    /// The state of an old payment is taken from its first entry, without its later changes.
     ChangesInMemoryOnly,
-    /// A batch that is to be all or none keeps what was done before the first refusal.
+    /// An atomic batch keeps the payments before the first refusal.
     TornBatches,
-    /// A fence does not use its key up.
+    /// A fence does not use its key.
     FencesForgotten,
 }
 
-/// Whether this bug is in.
+/// Whether this bug is active.
 #[cfg(not(feature = "planted-bugs"))]
 pub(crate) const fn planted(_: Bug) -> bool {
     false
@@ -95,7 +95,7 @@ pub use selection::{ALL, select};
 
 #[cfg(feature = "planted-bugs")]
 mod selection {
-    //! Which bug is in: one for each thread, so that threads can try different ones.
+    //! The active bug of each thread, so that threads can test different ones.
 
     use std::cell::Cell;
 
@@ -105,7 +105,7 @@ mod selection {
         static SELECTED: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
-    /// Puts a bug into every core that runs in this thread, or takes it out.
+    /// Activates a bug in every core that runs in this thread, or none.
     pub fn select(bug: Option<Bug>) {
         SELECTED.set(bug);
     }
@@ -114,7 +114,7 @@ mod selection {
         SELECTED.get() == Some(bug)
     }
 
-    /// Every bug.
+    /// All bugs.
     pub const ALL: &[Bug] = &[
         Bug::NoCatchUp,
         Bug::NoFence,
@@ -124,7 +124,7 @@ mod selection {
         Bug::OldEpochCommits,
         Bug::TruncateToCommitIndex,
         Bug::TruncateWithoutConflict,
-        Bug::WriteOnItsWayNotCut,
+        Bug::InFlightWriteNotTruncated,
         Bug::WipedStoreCounts,
         Bug::UnboundPromisesCount,
         Bug::EpochsFromZooKeeperAlone,
@@ -141,14 +141,14 @@ mod selection {
         Bug::RepeatBeforeCommit,
         Bug::RefusalBeforeCommit,
         Bug::AnsweredByIndex,
-        Bug::LostSaidNotTaken,
+        Bug::UnknownReportedAsNotApplied,
         Bug::UndoSkipped,
         Bug::WallClockTimestamps,
         Bug::LeadersClockAlone,
         Bug::HeldMoneySpent,
         Bug::LateCapture,
         Bug::RefundsNotAddedUp,
-        Bug::HoldsOutsideOrders,
+        Bug::HoldsNotCountedInOrders,
         Bug::OrdersInMemoryOnly,
         Bug::ChangesInMemoryOnly,
         Bug::TornBatches,

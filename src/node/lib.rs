@@ -3,9 +3,12 @@
 //! ```text
 //! serve                                            a whole node: its ports, its start and its stop
 //! http                                             HTTP for clients: parse, wait, answer
-//! runtime, verify                                  the event loop: effects become I/O; the offline check of a ledger
+//! runtime                                          the event loop: effects become I/O
+//! query, verify                                    reads of the past and for decisions; the offline audit of a ledger
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
+//! sqlite, schema, port                             what two of the modules above share
+//! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
 
 pub mod clock;

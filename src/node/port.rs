@@ -3,7 +3,7 @@
 use axum::serve::{Listener, ListenerExt};
 use tokio::net::TcpListener;
 
-/// Connections that send small answers at once instead of waiting for more to send with them (Nagle's algorithm is off).
+/// Turns Nagle's algorithm off on every connection: it would delay small answers.
 pub(crate) fn without_delay(
     listener: TcpListener,
 ) -> impl Listener<Io = <TcpListener as Listener>::Io, Addr = <TcpListener as Listener>::Addr> {

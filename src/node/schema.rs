@@ -1,7 +1,7 @@
 //! The schemas of the two SQLite files, as migrations.
 //!
-//! They are listed by hand. `sqlx::migrate!` would list a folder by itself, but that macro links SQLite, so every build from
-//! nothing would compile SQLite twice.
+//! They are listed by hand. `sqlx::migrate!` would list a folder by itself, but that macro links SQLite, so every build
+//! from nothing would compile SQLite twice.
 
 use std::sync::LazyLock;
 

@@ -1,16 +1,16 @@
-//! A whole node from its settings: binds its ports, runs until it is told to stop, and stops in order.
+//! A whole node from its settings: binds its ports, runs until shutdown, and stops in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::coordination::Credential;
 use crate::http::{self, ApiOptions};
+use crate::port::without_delay;
 use crate::runtime::{Node, NodeConfig, NodeError};
 use crate::settings::Settings;
 use quorapay_core::replication::Limits;
@@ -18,7 +18,7 @@ use quorapay_core::replication::Limits;
 /// How long a stopping node continues to answer the requests that it has.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_000);
 
-/// Why a node did not start, or stopped without being told to.
+/// Why a node did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A port is in use, or its address is not one of this machine.
@@ -39,8 +39,8 @@ pub enum ServeError {
     ClientPort(String),
 }
 
-/// Runs a node until `shutdown` completes. Then it hands over the leadership, answers the requests that it has, and closes
-/// its files. If `shutdown` completes while the node loads its ledger, it ends at once.
+/// Runs a node until `shutdown` completes. Then it hands over the leadership, answers the requests that it has, and
+/// closes its files. If `shutdown` completes while the node loads its ledger, it ends at once.
 ///
 /// # Errors
 /// [`ServeError`] says in one line what is wrong.
@@ -88,14 +88,10 @@ async fn serve_clients(
     router: axum::Router,
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    // Without Nagle's algorithm: it would delay small answers.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
     let stopped = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+    axum::serve(without_delay(listener), router).with_graceful_shutdown(stopped).await
 }
 
 fn node_config(settings: &Settings) -> NodeConfig {

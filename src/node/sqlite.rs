@@ -1,5 +1,5 @@
-//! What the two SQLite files of a node have in common: how they are opened, which files belong to them, which errors mean
-//! that one is damaged.
+//! What the two SQLite files of a node have in common: how they are opened, which files belong to them, which errors
+//! mean that one is damaged.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 const MAX_READERS: u32 = 4;
 /// How long a read waits for one of them. Reads are short: a longer wait means that the disk fails.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Temporary data stay in memory: the system's folder for them may be missing, read-only or full, and no write of a node
-/// should fail for that.
+/// Temporary data stay in memory: the system's folder for them may be missing, read-only or full, and no write of a
+/// node should fail for that.
 const TEMP_STORE: &str = "memory";
 
 /// SQLite's primary result codes for a file that SQLite did not write.

@@ -1,4 +1,4 @@
-//! Data directories for tests: real files with a chosen history in them, to be read or spoilt.
+//! Data directories for tests: real files with a given history, to be read or damaged.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,13 +12,13 @@ use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::sample::{Chain, node};
 use quorapay_core::replication::{Persist, StoreId};
 
-/// Opens the ledger in a data directory, as a store with this id if there is none yet.
+/// Opens the ledger in a data directory; a new one gets this store id.
 pub(crate) async fn opened(dir: &TempDir, new_store: StoreId) -> OpenLedger {
     let identity = Identity { cluster_id: "test".to_owned(), node_id: node("node1") };
     ledger::open(dir.path(), &identity, || new_store).await.unwrap()
 }
 
-/// A data directory that holds the chain, all of it committed, with views of its first `projected` entries.
+/// A data directory with the whole chain, committed, and views of its first `projected` entries.
 pub(crate) async fn stored(chain: &Chain, projected: usize) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut ledger = opened(&dir, StoreId(1)).await;
@@ -33,11 +33,11 @@ pub(crate) async fn stored(chain: &Chain, projected: usize) -> TempDir {
     dir
 }
 
-/// Changes what is in one of the files, behind everybody's back.
+/// Changes one of the files behind the program's back.
 pub(crate) async fn tamper(dir: &TempDir, file: &str, sql: &'static str) {
     let mut connection = SqliteConnectOptions::new().filename(dir.path().join(file)).connect().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-    assert!(changes(&mut connection).await > 0, "nothing was there to be changed");
+    assert!(changes(&mut connection).await > 0, "the statement changed nothing");
     connection.close().await.unwrap();
 }
 

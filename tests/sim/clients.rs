@@ -1,5 +1,5 @@
-//! The clients: each has one write or read under way, retries under the same key at other nodes, and at the end of a
-//! run settles what it never learnt. What they were told is checked by the oracle at the moment it was said.
+//! The clients: each has one write or read in flight, retries with the same key at other nodes, and at the end of a run
+//! resolves outcomes that are still unknown. The oracle checks every answer when it is given.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,26 @@ use quorapay_core::engine::{CallerId, Input, ProposalOutcome};
 use quorapay_core::replication::ReadId;
 
 use super::knobs::{Knobs, MILLI, SECOND};
-use super::workload::{Known, a_request, a_whole_capture, an_account};
-use super::world::{Happening, World};
+use super::workload::{Known, a_full_capture, a_request, an_account};
+use super::world::{World, WorldEvent};
 
-/// How often, of a thousand times, a client goes for a hold that is about to end, if there is one.
-const LAST_MOMENT: u64 = 50;
+/// How often a client captures a hold that is about to expire, in thousandths.
+const LAST_MOMENT_CAPTURES: u64 = 50;
 
-/// How many unknown outcomes each client asks about again once everything has healed.
-const SETTLED_AT_THE_END: usize = 3;
+/// Unknown outcomes that each client resolves after everything has healed.
+const MAX_SETTLED_AT_END: usize = 3;
 
-/// One intent of a client: a request under its key.
+/// One intended write of a client: a request with its key.
 pub(crate) struct Intent {
     pub(crate) proposal: Proposal,
     /// Whether some other intent used the key too.
     pub(crate) shared_key: bool,
-    /// Whether an attempt ended without a word on whether it was appended.
+    /// Whether an attempt ended without an answer on whether it was appended.
     pub(crate) unknown: bool,
     pub(crate) settled: bool,
 }
 
-/// One sending of an intent to one node.
+/// One attempt to propose an intent at one node.
 struct Attempt {
     client: usize,
     intent: usize,
@@ -42,7 +42,7 @@ struct Read {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Doing {
+enum Activity {
     Thinking,
     Proposing { attempt: u64, intent: usize },
     Reading { read: u64, node: usize },
@@ -50,23 +50,23 @@ enum Doing {
 }
 
 struct Client {
-    doing: Doing,
+    activity: Activity,
     unknown: Vec<usize>,
-    /// Nodes at which a last read is still to succeed.
+    /// Nodes at which a final read is still to succeed.
     last_reads: Vec<usize>,
 }
 
-/// What a client is told, or finds out, about its attempt or read.
+/// What a client learns about its attempt or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum Reply {
     Settled,
     /// Nothing was appended.
-    NotTaken,
+    NotApplied,
     /// It may have been appended.
-    Lost,
+    Unknown,
 }
 
-/// Something that concerns one client.
+/// An event of one client.
 #[derive(Debug)]
 pub(crate) enum ClientEvent {
     Next {
@@ -85,15 +85,15 @@ pub(crate) enum ClientEvent {
         read: u64,
         node: usize,
     },
-    /// News of an attempt or a read, by its number.
-    News {
+    /// The end of an attempt or a read, by its number.
+    Reply {
         client: usize,
         number: u64,
-        news: News,
+        reply: Reply,
     },
 }
 
-/// All clients of a run and everything they ever asked.
+/// All clients of a run with everything that they requested.
 pub(crate) struct Clients {
     clients: Vec<Client>,
     pub(crate) intents: Vec<Intent>,
@@ -109,7 +109,7 @@ pub(crate) struct Clients {
 
 impl Clients {
     pub(crate) fn new(knobs: &Knobs) -> Self {
-        let client = || Client { doing: Doing::Thinking, unknown: Vec::new(), last_reads: Vec::new() };
+        let client = || Client { activity: Activity::Thinking, unknown: Vec::new(), last_reads: Vec::new() };
         Self {
             clients: (0..knobs.clients).map(|_| client()).collect(),
             intents: Vec::new(),
@@ -128,23 +128,23 @@ impl Clients {
         self.last_number
     }
 
-    /// Who is not done yet, in words.
+    /// Which client is not done yet, for a report.
     pub(crate) fn unfinished(&self) -> Option<String> {
-        let waiting = self.clients.iter().position(|client| client.doing != Doing::Done)?;
-        let doing = match self.clients[waiting].doing {
-            Doing::Thinking | Doing::Done => "has more to ask".to_owned(),
-            Doing::Proposing { intent, .. } => format!("waits for {:?}", self.intents[intent].proposal.key),
-            Doing::Reading { node, .. } => format!("reads at node{}", node + 1),
+        let waiting = self.clients.iter().position(|client| client.activity != Activity::Done)?;
+        let activity = match self.clients[waiting].activity {
+            Activity::Thinking | Activity::Done => "has more to do".to_owned(),
+            Activity::Proposing { intent, .. } => format!("waits for {:?}", self.intents[intent].proposal.key),
+            Activity::Reading { node, .. } => format!("reads at node{}", node + 1),
         };
-        Some(format!("client {waiting} {doing}"))
+        Some(format!("client {waiting} {activity}"))
     }
 
-    /// How many writes were answered for good.
+    /// The number of writes with a final answer.
     pub(crate) fn settled(&self) -> usize {
         self.intents.iter().filter(|intent| intent.settled).count()
     }
 
-    /// The newest attempt or read that was made.
+    /// The newest attempt or read.
     pub(crate) const fn newest(&self) -> u64 {
         self.last_number
     }
@@ -155,7 +155,7 @@ impl Clients {
     }
 }
 
-/// A batch names its own key for none of its payments; the API sees to that.
+/// Removes a batch's own key from its items: the API refuses such a batch.
 fn without_key(mut request: OperationRequest, key: &IdempotencyKey) -> OperationRequest {
     if let OperationRequest::Batch(batch) = &mut request {
         let same = batch.items.iter_mut().filter(|item| item.key.as_ref() == Some(key));
@@ -172,17 +172,17 @@ impl World {
     }
 
     fn think(&mut self, client: usize) {
-        self.clients.clients[client].doing = Doing::Thinking;
+        self.clients.clients[client].activity = Activity::Thinking;
         let delay = self.random.between(self.knobs.think / 10, self.knobs.think * 2);
-        self.schedule(delay, Happening::Client(ClientEvent::Next { client }));
+        self.schedule(delay, WorldEvent::Client(ClientEvent::Next { client }));
     }
 
-    /// From now on the clients ask nothing new: they settle what is unknown, and read once at each node.
+    /// From now on the clients start nothing new: they resolve unknown outcomes, and read once at each node.
     pub(crate) fn clients_settle(&mut self) {
         self.clients.settling = true;
         let nodes = self.knobs.nodes;
         for client in &mut self.clients.clients {
-            let keep = client.unknown.len().saturating_sub(SETTLED_AT_THE_END);
+            let keep = client.unknown.len().saturating_sub(MAX_SETTLED_AT_END);
             client.unknown.drain(..keep);
             client.last_reads = (0..nodes).collect();
         }
@@ -190,21 +190,21 @@ impl World {
 
     pub(crate) fn client_event(&mut self, event: ClientEvent) {
         match event {
-            ClientEvent::Next { client } => self.next_wish(client),
+            ClientEvent::Next { client } => self.next_action(client),
             ClientEvent::Retry { client, intent } => self.propose(client, intent),
             ClientEvent::ProposalArrives { attempt, node, proposal } => self.proposal_arrives(attempt, node, proposal),
             ClientEvent::ReadArrives { read, node } => self.read_arrives(read, node),
-            ClientEvent::News { client, number, news } => self.client_hears(client, number, news),
+            ClientEvent::Reply { client, number, reply } => self.on_reply(client, number, reply),
         }
     }
 
-    fn next_wish(&mut self, client: usize) {
+    fn next_action(&mut self, client: usize) {
         if !self.clients.settling {
             if self.random.chance(self.knobs.reads) {
                 let node = self.random.index(self.knobs.nodes);
                 return self.read(client, node);
             }
-            if self.random.chance(LAST_MOMENT) && self.capture_at_the_last_moment(client) {
+            if self.random.chance(LAST_MOMENT_CAPTURES) && self.capture_at_the_last_moment(client) {
                 return;
             }
             let request =
@@ -218,19 +218,19 @@ impl World {
         } else if let Some(node) = state.last_reads.last().copied() {
             self.read(client, node);
         } else {
-            state.doing = Doing::Done;
+            state.activity = Activity::Done;
         }
     }
 
-    /// Waits until a hold is about to end, or has just ended, and captures it then.
+    /// Captures a hold right before or right after it expires.
     fn capture_at_the_last_moment(&mut self, client: usize) -> bool {
         let Some((ends, payment)) = self.clients.known.take_ending(self.now + 5 * MILLI, self.now + SECOND / 5) else {
             return false;
         };
-        let intent = self.new_intent(a_whole_capture(payment));
-        self.clients.clients[client].doing = Doing::Thinking;
+        let intent = self.new_intent(a_full_capture(payment));
+        self.clients.clients[client].activity = Activity::Thinking;
         let delay = ends - self.now + self.random.below(25 * MILLI) - 5 * MILLI;
-        self.schedule(delay, Happening::Client(ClientEvent::Retry { client, intent }));
+        self.schedule(delay, WorldEvent::Client(ClientEvent::Retry { client, intent }));
         true
     }
 
@@ -248,16 +248,16 @@ impl World {
         } else {
             Proposal { key: IdempotencyKey::parse(&format!("key{number}")).expect("a valid key"), request }
         };
-        self.share_keys_of(&proposal.request);
+        self.mark_shared_keys(&proposal.request);
         self.clients.known.keys.push((proposal.key.clone(), proposal.request.clone()));
-        self.oracle.asked(&proposal.key);
+        self.oracle.key_first_used(&proposal.key);
         let intent = Intent { proposal, shared_key: reused, unknown: false, settled: false };
         self.clients.intents.push(intent);
         number
     }
 
-    /// A batch that names the keys of other intents may be what uses them up.
-    fn share_keys_of(&mut self, request: &OperationRequest) {
+    /// A batch with the keys of other intents may use those keys before they do.
+    fn mark_shared_keys(&mut self, request: &OperationRequest) {
         let OperationRequest::Batch(batch) = request else { return };
         for key in batch.items.iter().filter_map(|item| item.key.as_ref()) {
             let sharers = self.clients.intents.iter_mut().filter(|intent| intent.proposal.key == *key);
@@ -268,18 +268,18 @@ impl World {
     fn propose(&mut self, client: usize, intent: usize) {
         let attempt = self.clients.next_number();
         self.clients.attempts.insert(attempt, Attempt { client, intent, answered: false });
-        self.clients.clients[client].doing = Doing::Proposing { attempt, intent };
-        let stick = self.random.chance(700);
-        let node = if stick { self.clients.last_answering } else { self.random.index(self.knobs.nodes) };
+        self.clients.clients[client].activity = Activity::Proposing { attempt, intent };
+        let keep_node = self.random.chance(700);
+        let node = if keep_node { self.clients.last_answering } else { self.random.index(self.knobs.nodes) };
         let proposal = self.clients.intents[intent].proposal.clone();
         let arrives = self.random.between(50, 500);
-        self.schedule(arrives, Happening::Client(ClientEvent::ProposalArrives { attempt, node, proposal }));
-        let patience = self.knobs.client_timeout;
-        self.send_news(patience, client, attempt, News::Lost);
+        self.schedule(arrives, WorldEvent::Client(ClientEvent::ProposalArrives { attempt, node, proposal }));
+        let timeout = self.knobs.client_timeout;
+        self.send_reply(timeout, client, attempt, Reply::Unknown);
     }
 
-    fn send_news(&mut self, delay: u64, client: usize, number: u64, news: News) {
-        self.schedule(delay, Happening::Client(ClientEvent::News { client, number, news }));
+    fn send_reply(&mut self, delay: u64, client: usize, number: u64, reply: Reply) {
+        self.schedule(delay, WorldEvent::Client(ClientEvent::Reply { client, number, reply }));
     }
 
     fn proposal_arrives(&mut self, attempt: u64, node: usize, proposal: Proposal) {
@@ -287,12 +287,12 @@ impl World {
         self.trace.show("propose", &proposal);
         if self.nodes[node].process.is_none() {
             let client = self.clients.attempts[&attempt].client;
-            return self.send_news(100, client, attempt, News::NotTaken);
+            return self.send_reply(100, client, attempt, Reply::NotApplied);
         }
         self.feed(node, Input::Propose { caller: CallerId(attempt), proposal });
     }
 
-    /// A core answers a caller: the oracle judges the answer, the client hears of it.
+    /// A core answers a caller: the oracle checks the answer, and the client gets it.
     pub(crate) fn caller_answered(&mut self, node: usize, caller: CallerId, outcome: &ProposalOutcome) {
         self.trace.note(self.now, node, "answer", [caller.0, 0]);
         let attempt = self.clients.attempts.get_mut(&caller.0).expect("only callers are answered");
@@ -302,7 +302,7 @@ impl World {
         if let ProposalOutcome::Decided(entry) = outcome {
             let operation = entry.operation().expect("what is decided is an operation");
             for payment in operation.payments() {
-                // Of those that were refused a few do: there is nothing to change about them.
+                // Only some refused payments: a change of them is refused anyway.
                 if payment.outcome.rejection().is_none() || entry.index.0.is_multiple_of(8) {
                     self.clients.known.remember(PaymentId::derive(entry.stamp(), payment.item));
                 }
@@ -313,39 +313,39 @@ impl World {
             }
             self.clients.decided_by[node] = self.clients.decided_by[node].max(caller.0);
         }
-        let news = match outcome {
+        let reply = match outcome {
             ProposalOutcome::Decided(_) | ProposalOutcome::Repeated { .. } => {
                 self.clients.last_answering = node;
-                News::Settled
+                Reply::Settled
             }
-            ProposalOutcome::NotLeading | ProposalOutcome::Overloaded => News::NotTaken,
-            ProposalOutcome::Unknown => News::Lost,
+            ProposalOutcome::NotLeading | ProposalOutcome::Overloaded => Reply::NotApplied,
+            ProposalOutcome::Unknown => Reply::Unknown,
         };
         let delay = self.random.between(50, 500);
-        self.send_news(delay, client, caller.0, news);
+        self.send_reply(delay, client, caller.0, reply);
     }
 
-    fn client_hears(&mut self, client: usize, number: u64, news: News) {
-        match self.clients.clients[client].doing {
-            Doing::Proposing { attempt, intent } if attempt == number => self.attempt_ended(client, intent, news),
-            Doing::Reading { read, node } if read == number => self.read_ended(client, node, news),
+    fn on_reply(&mut self, client: usize, number: u64, reply: Reply) {
+        match self.clients.clients[client].activity {
+            Activity::Proposing { attempt, intent } if attempt == number => self.attempt_ended(client, intent, reply),
+            Activity::Reading { read, node } if read == number => self.read_ended(client, node, reply),
             _ => {}
         }
     }
 
-    fn attempt_ended(&mut self, client: usize, number: usize, news: News) {
+    fn attempt_ended(&mut self, client: usize, number: usize, reply: Reply) {
         let intent = &mut self.clients.intents[number];
-        intent.unknown |= news == News::Lost;
-        intent.settled |= news == News::Settled;
+        intent.unknown |= reply == Reply::Unknown;
+        intent.settled |= reply == Reply::Settled;
         let unknown = intent.unknown;
-        if news == News::Settled {
+        if reply == Reply::Settled {
             return self.think(client);
         }
         self.clients.last_answering = self.random.index(self.knobs.nodes);
         if self.clients.settling || self.random.chance(self.knobs.retries) {
-            self.clients.clients[client].doing = Doing::Thinking;
+            self.clients.clients[client].activity = Activity::Thinking;
             let delay = self.random.between(2 * MILLI, 40 * MILLI);
-            return self.schedule(delay, Happening::Client(ClientEvent::Retry { client, intent: number }));
+            return self.schedule(delay, WorldEvent::Client(ClientEvent::Retry { client, intent: number }));
         }
         if unknown {
             self.clients.clients[client].unknown.push(number);
@@ -358,11 +358,11 @@ impl World {
         let account = an_account(&mut self.random, self.knobs.accounts);
         let floor = self.oracle.answered_up_to();
         self.clients.reads.insert(read, Read { client, account, floor });
-        self.clients.clients[client].doing = Doing::Reading { read, node };
+        self.clients.clients[client].activity = Activity::Reading { read, node };
         let arrives = self.random.between(50, 500);
-        self.schedule(arrives, Happening::Client(ClientEvent::ReadArrives { read, node }));
-        let patience = self.knobs.client_timeout;
-        self.send_news(patience, client, read, News::NotTaken);
+        self.schedule(arrives, WorldEvent::Client(ClientEvent::ReadArrives { read, node }));
+        let timeout = self.knobs.client_timeout;
+        self.send_reply(timeout, client, read, Reply::NotApplied);
     }
 
     fn read_arrives(&mut self, read: u64, node: usize) {
@@ -370,9 +370,9 @@ impl World {
         self.feed(node, Input::Read(ReadId(read)));
     }
 
-    /// A core has a read index; the answer is given once it is applied.
+    /// A core has a read index; the read is answered once it is applied.
     pub(crate) fn read_ready(&mut self, node: usize, read: ReadId, index: LogIndex) {
-        let floor = self.clients.reads.get(&read.0).expect("only reads asked for get an index").floor;
+        let floor = self.clients.reads.get(&read.0).expect("only requested reads get an index").floor;
         self.oracle.read_index_given(read, index, floor);
         if let Some(process) = &mut self.nodes[node].process {
             process.reads.push((read, index));
@@ -380,9 +380,9 @@ impl World {
     }
 
     pub(crate) fn read_refused(&mut self, read: ReadId) {
-        if let Some(read_asked) = self.clients.reads.get(&read.0) {
-            let client = read_asked.client;
-            self.send_news(100, client, read.0, News::NotTaken);
+        if let Some(requested) = self.clients.reads.get(&read.0) {
+            let client = requested.client;
+            self.send_reply(100, client, read.0, Reply::NotApplied);
         }
     }
 
@@ -397,16 +397,16 @@ impl World {
         process.reads = waiting;
         let ready: Vec<(ReadId, LogIndex)> = ready;
         for (read, _) in ready {
-            let Some(asked) = self.clients.reads.remove(&read.0) else { continue };
+            let Some(requested) = self.clients.reads.remove(&read.0) else { continue };
             let Some(process) = &self.nodes[node].process else { return };
-            let shown = process.engine.account(&asked.account);
-            self.oracle.read_answered(&asked.account, shown.as_ref(), applied);
-            self.send_news(100, asked.client, read.0, News::Settled);
+            let shown = process.engine.account(&requested.account);
+            self.oracle.read_answered(&requested.account, shown.as_ref(), applied);
+            self.send_reply(100, requested.client, read.0, Reply::Settled);
         }
     }
 
-    fn read_ended(&mut self, client: usize, node: usize, news: News) {
-        if news == News::Settled {
+    fn read_ended(&mut self, client: usize, node: usize, reply: Reply) {
+        if reply == Reply::Settled {
             self.clients.clients[client].last_reads.retain(|left| *left != node);
         }
         self.think(client);

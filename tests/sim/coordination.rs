@@ -1,37 +1,37 @@
-//! Each node's ZooKeeper client: what it believes, how late it believes it, and how its commands reach the servers.
-//! Everything here may be slow, stale or lost; nothing of it may matter to safety.
+//! Each node's ZooKeeper client: what it knows, how late it learns it, and how its commands reach the servers.
+//! Everything here may be slow, stale or lost; safety must not depend on any of it.
 
 use quorapay_core::domain::Epoch;
 use quorapay_core::engine::Input;
 use quorapay_core::replication::{CoordinationCommand, CoordinationEvent, Event, QueueRank};
 
 use super::knobs::MILLI;
-use super::world::{Happening, World};
+use super::world::{World, WorldEvent};
 use super::zookeeper::SessionId;
 
-/// How often the clients ping and the servers look for silent sessions.
+/// Interval at which clients ping and servers expire silent sessions.
 pub(crate) const COORDINATION_TICK: u64 = 50 * MILLI;
 
-/// What one process knows of ZooKeeper.
+/// One process's ZooKeeper client.
 #[derive(Default)]
 pub(crate) struct Client {
     session: Option<SessionId>,
-    /// Since when the servers have not been heard, if they are not.
+    /// Since when the servers are out of contact, if they are.
     silent_since: Option<u64>,
-    told: QueueRank,
-    /// News arrive in the order in which the servers sent them.
-    last_news: u64,
+    reported_rank: QueueRank,
+    /// When the last notification arrives: notifications keep their order.
+    last_notification: u64,
 }
 
-/// A command on its way to the servers or at them.
+/// A call to the servers.
 #[derive(Debug)]
-pub(crate) enum Errand {
-    /// One of the node's commands arrives; it was sent this often.
+pub(crate) enum ZooKeeperCall {
+    /// One of the core's commands, and how often it was repeated.
     Command(CoordinationCommand, u64),
     /// The second half of taking an epoch: the compare-and-set.
     TakeEpoch { version: u64, at_least: Epoch },
     /// A watch fired: list the queue again.
-    Look,
+    ListQueue,
 }
 
 impl World {
@@ -57,7 +57,7 @@ impl World {
         if self.zookeeper.up && self.zookeeper.expire_silent(self.now) {
             self.fire_watches();
         }
-        self.schedule(COORDINATION_TICK, Happening::CoordinationTick);
+        self.schedule(COORDINATION_TICK, WorldEvent::CoordinationTick);
     }
 
     fn keep_session(&mut self, node: usize) {
@@ -66,15 +66,15 @@ impl World {
         let client = &mut process.coordination;
         client.silent_since = None;
         match client.session {
-            Some(session) if self.zookeeper.touch(session, now) => self.send_errand(node, Errand::Look),
+            Some(session) if self.zookeeper.touch(session, now) => self.send_call(node, ZooKeeperCall::ListQueue),
             Some(_) => {
                 client.session = None;
-                self.tell_place(node, QueueRank::Absent);
+                self.report_rank(node, QueueRank::Absent);
             }
             None => {
                 let rivals = self.rivals_of(node);
                 if self.zookeeper.any_session_of(&rivals) {
-                    // Another process holds the znode that says who is alive under this id.
+                    // Another process holds the ephemeral znode for this id.
                     return;
                 }
                 let timeout = self.session_timeout();
@@ -87,7 +87,7 @@ impl World {
         }
     }
 
-    /// How long the servers wait for a new session: as agreed, longer, or for ever.
+    /// A new session's timeout: as negotiated, longer, or unlimited.
     fn session_timeout(&mut self) -> u64 {
         if self.random.chance(self.knobs.sessions_without_end) {
             self.met.insert("session without end");
@@ -97,72 +97,72 @@ impl World {
         self.knobs.session_timeout * if late { 4 } else { 1 }
     }
 
-    /// The client says that it is disconnected after four tenths of the session timeout.
+    /// The client reports that it is disconnected after four tenths of the session timeout.
     fn lose_contact(&mut self, node: usize) {
-        let (now, patience) = (self.now, self.knobs.session_timeout * 2 / 5);
+        let (now, timeout) = (self.now, self.knobs.session_timeout * 2 / 5);
         let Some(process) = &mut self.nodes[node].process else { return };
         if process.paused {
             return;
         }
         let since = *process.coordination.silent_since.get_or_insert(now);
-        if now >= since + patience {
-            self.tell_place(node, QueueRank::Absent);
+        if now >= since + timeout {
+            self.report_rank(node, QueueRank::Absent);
         }
     }
 
     pub(crate) fn fire_watches(&mut self) {
         for node in 0..self.nodes.len() {
-            self.send_errand(node, Errand::Look);
+            self.send_call(node, ZooKeeperCall::ListQueue);
         }
     }
 
-    fn send_errand(&mut self, node: usize, errand: Errand) {
+    fn send_call(&mut self, node: usize, call: ZooKeeperCall) {
         let delay = self.zookeeper_delay();
-        self.send_errand_after(delay, node, errand);
+        self.send_call_after(delay, node, call);
     }
 
-    fn send_errand_after(&mut self, delay: u64, node: usize, errand: Errand) {
+    fn send_call_after(&mut self, delay: u64, node: usize, call: ZooKeeperCall) {
         if let Some(life) = self.life(node) {
-            self.schedule(delay, Happening::Errand { node, life, errand });
+            self.schedule(delay, WorldEvent::ZooKeeperCall { node, life, call });
         }
     }
 
-    fn tell_place(&mut self, node: usize, place: QueueRank) {
+    fn report_rank(&mut self, node: usize, rank: QueueRank) {
         let Some(process) = &mut self.nodes[node].process else { return };
-        if process.coordination.told == place {
+        if process.coordination.reported_rank == rank {
             return;
         }
-        process.coordination.told = place;
-        self.tell(node, CoordinationEvent::QueueRank(place));
+        process.coordination.reported_rank = rank;
+        self.notify(node, CoordinationEvent::QueueRank(rank));
     }
 
-    fn tell(&mut self, node: usize, event: CoordinationEvent) {
+    fn notify(&mut self, node: usize, event: CoordinationEvent) {
         let arrives = self.now + self.zookeeper_delay();
         let now = self.now;
         let Some(process) = &mut self.nodes[node].process else { return };
-        let arrives = arrives.max(process.coordination.last_news);
-        process.coordination.last_news = arrives;
+        let arrives = arrives.max(process.coordination.last_notification);
+        process.coordination.last_notification = arrives;
         let life = process.life;
         let input = Input::Replication(Event::Coordination(event));
-        self.schedule(arrives - now, Happening::Input { node, life, input });
+        self.schedule(arrives - now, WorldEvent::Input { node, life, input });
     }
 
-    /// The core wants something of ZooKeeper.
+    /// A core sends a command to ZooKeeper.
     pub(crate) fn coordinate(&mut self, node: usize, command: CoordinationCommand) {
         self.trace.show("coordinate", &command);
-        self.send_errand(node, Errand::Command(command, 0));
+        self.send_call(node, ZooKeeperCall::Command(command, 0));
     }
 
-    /// An errand reaches the servers.
-    pub(crate) fn run_errand(&mut self, node: usize, errand: Errand) {
+    /// A call reaches the servers.
+    pub(crate) fn run_call(&mut self, node: usize, call: ZooKeeperCall) {
         let session = self.nodes[node].process.as_ref().and_then(|process| process.coordination.session);
         let Some(session) = session.filter(|_| self.in_contact(node)) else {
-            return self.errand_stays(node, errand);
+            return self.fail_or_queue_call(node, call);
         };
-        match errand {
-            Errand::Look => self.look(node, session),
-            Errand::TakeEpoch { version, at_least } => self.take_epoch(node, version, at_least),
-            Errand::Command(command, _) => self.run_command(node, session, command),
+        match call {
+            ZooKeeperCall::ListQueue => self.list_queue(node, session),
+            ZooKeeperCall::TakeEpoch { version, at_least } => self.take_epoch(node, version, at_least),
+            ZooKeeperCall::Command(command, _) => self.run_command(node, session, command),
         }
     }
 
@@ -170,7 +170,7 @@ impl World {
         match command {
             CoordinationCommand::TakeEpoch { at_least } => {
                 let version = self.zookeeper.epoch_version();
-                self.send_errand(node, Errand::TakeEpoch { version, at_least });
+                self.send_call(node, ZooKeeperCall::TakeEpoch { version, at_least });
             }
             CoordinationCommand::GoToBack => {
                 self.zookeeper.go_to_back(node, session);
@@ -186,30 +186,30 @@ impl World {
         }
     }
 
-    /// Without contact, an errand waits in the client's queue and runs after all, or it fails; nobody knows which.
-    fn errand_stays(&mut self, node: usize, errand: Errand) {
-        match errand {
-            Errand::Look => {}
-            Errand::TakeEpoch { .. } => self.tell(node, CoordinationEvent::EpochRefused),
-            Errand::Command(CoordinationCommand::TakeEpoch { .. }, _) => {
-                self.tell(node, CoordinationEvent::EpochRefused);
+    /// Without contact, a call either waits in the client's queue and runs later, or fails.
+    fn fail_or_queue_call(&mut self, node: usize, call: ZooKeeperCall) {
+        match call {
+            ZooKeeperCall::ListQueue => {}
+            ZooKeeperCall::TakeEpoch { .. } => self.notify(node, CoordinationEvent::EpochRefused),
+            ZooKeeperCall::Command(CoordinationCommand::TakeEpoch { .. }, _) => {
+                self.notify(node, CoordinationEvent::EpochRefused);
             }
-            Errand::Command(command, tries) => {
+            ZooKeeperCall::Command(command, tries) => {
                 if tries < 20 && self.random.chance(700) {
-                    self.send_errand_after(200 * MILLI, node, Errand::Command(command, tries + 1));
+                    self.send_call_after(200 * MILLI, node, ZooKeeperCall::Command(command, tries + 1));
                 }
             }
         }
     }
 
-    /// Lists the queue; a client whose znode was taken away takes a new place at the end.
-    fn look(&mut self, node: usize, session: SessionId) {
+    /// Lists the queue. A client whose znode was removed joins the end of the queue.
+    fn list_queue(&mut self, node: usize, session: SessionId) {
         if !self.zookeeper.is_alive(session) {
             return;
         }
-        let place = self.zookeeper.place(session);
-        self.tell_place(node, place);
-        if place == QueueRank::Absent {
+        let rank = self.zookeeper.rank(session);
+        self.report_rank(node, rank);
+        if rank == QueueRank::Absent {
             self.zookeeper.go_to_back(node, session);
             self.fire_watches();
         }
@@ -225,13 +225,13 @@ impl World {
         let event = match taken {
             None => CoordinationEvent::EpochRefused,
             Some(epoch) if !answer_lost => CoordinationEvent::EpochTaken(epoch),
-            // The nonce would have told; a client that does not find out goes higher.
+            // A client that cannot read its nonce back takes a higher epoch.
             Some(_) if self.random.chance(500) => CoordinationEvent::EpochRefused,
             Some(_) => match self.zookeeper.take_epoch(self.zookeeper.epoch_version(), at_least) {
                 Some(epoch) => CoordinationEvent::EpochTaken(epoch),
                 None => CoordinationEvent::EpochRefused,
             },
         };
-        self.tell(node, event);
+        self.notify(node, event);
     }
 }

@@ -1,7 +1,6 @@
-//! A node's ledger file as the simulation has it: what is durable survives a crash, what is not does not; the disk may
-//! be full, fail to sync, lose its end and rot. What is found out about it and when is modelled on the real ledger:
-//! the start verifies only the end of the chain, a scrubber reads the rest by and by, and every batch read for a peer
-//! is verified on its way out.
+//! A model of a node's ledger file: what is durable survives a crash, anything else does not; the disk may be full,
+//! fail to sync, lose its end and rot. Damage is found as the real ledger finds it: the start verifies only the end of
+//! the chain, a scrubber reads the rest gradually, and every batch that is read for a peer is verified.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,27 +16,27 @@ use quorapay_core::replication::{
 use super::random::Random;
 use super::views::Views;
 
-/// The place of an index in a vector of rows.
+/// The position of an index in a vector of rows.
 pub(crate) fn row(index: LogIndex) -> usize {
     usize::try_from(index.0).expect("logs of a run are short").checked_sub(1).expect("indexes start at 1")
 }
 
-/// How many rows there are, as an index.
+/// The index of the last row.
 pub(crate) fn index_of_last(rows: &[Arc<Entry>]) -> LogIndex {
     LogIndex(u64::try_from(rows.len()).expect("logs of a run are short"))
 }
 
-/// What stands in the ledger cannot be what was written there.
+/// The ledger does not hold what was written to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Damaged(pub(crate) &'static str);
 
-/// What a start finds.
+/// The result of opening a ledger.
 pub(crate) enum Opened {
-    /// A ledger that as far as one can see is whole.
-    Whole(Box<Start>),
-    /// A ledger that is moved aside at once.
+    /// No damage was found.
+    Intact(Box<Start>),
+    /// Damage was found; the ledger is replaced at once.
     Damaged(Damaged),
-    /// A ledger whose damage shows only while the views are brought up to date. The process ends.
+    /// Damage was found while the views were brought up to date; the process ends.
     DamagedInReplay(Damaged),
 }
 
@@ -51,7 +50,7 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// Highest index that is known to be committed.
+    /// The highest index known to be committed.
     pub(crate) const fn commit_index(&self) -> LogIndex {
         self.engine.replica.commit_index
     }
@@ -69,15 +68,15 @@ pub(crate) struct Disk {
     pub(crate) store_id: StoreId,
     pub(crate) promise: Option<Promise>,
     pub(crate) commit_index: LogIndex,
-    /// What was written. What is read back may differ: see `rotten`.
+    /// The rows as they were written. Reads may differ: see `rotten`.
     pub(crate) rows: Vec<Arc<Entry>>,
-    /// Rows in which a bit has flipped, as they are read back.
+    /// Rows with a flipped bit, as they are read.
     rotten: BTreeMap<LogIndex, Arc<Entry>>,
-    /// The file outside the ledger that remembers how far it was durable and committed.
+    /// The file beside the ledger that records how far it was durable and committed.
     watermark: Position,
-    /// A process found the ledger damaged and left a note for the next one.
+    /// A process found the ledger damaged and marked it for the next start.
     pub(crate) condemned: bool,
-    /// Whether no more can be written for now.
+    /// Whether writes fail for lack of space.
     pub(crate) full: bool,
     views: Views,
     last_write: PersistId,
@@ -104,33 +103,33 @@ impl Disk {
         index_of_last(&self.rows)
     }
 
-    /// The place after which `index` would be appended, if the log reaches that far.
+    /// The position at `index`, if the log reaches that far.
     pub(crate) fn position(&self, index: LogIndex) -> Option<Position> {
         if index.0 == 0 { Some(Position::default()) } else { self.rows.get(row(index)).map(|entry| entry.position()) }
     }
 
-    /// A row as it is read back.
+    /// A row as it is read.
     fn stored(&self, index: LogIndex) -> Option<&Arc<Entry>> {
         self.rotten.get(&index).or_else(|| self.rows.get(row(index)))
     }
 
-    /// Reads the place at `previous` and at most `most` entries after it up to `to`, and verifies the chain.
+    /// Reads the position at `previous` and at most `limit` entries after it up to `to`, and verifies the chain.
     pub(crate) fn read_chain(
         &self,
         previous: LogIndex,
         to: LogIndex,
-        most: usize,
+        limit: usize,
     ) -> Result<(Position, Vec<Arc<Entry>>), Damaged> {
-        let place = match previous.0 {
+        let start = match previous.0 {
             0 => Position::default(),
             _ => self.stored(previous).ok_or(Damaged("an entry is missing"))?.position(),
         };
         let last = to.min(self.last_index()).0;
-        let indexes = (previous.0 + 1..=last).take(most.max(1)).map(LogIndex);
+        let indexes = (previous.0 + 1..=last).take(limit.max(1)).map(LogIndex);
         let entries: Vec<_> = indexes.filter_map(|index| self.stored(index).cloned()).collect();
-        // What was written was verified then: only rows that have rotten since can break the chain.
+        // Rows were verified when they were written: only rotten rows can break the chain.
         if self.rotten.range(previous..=to.max(previous)).next().is_some() {
-            let mut end = place;
+            let mut end = start;
             for entry in &entries {
                 if !entry.follows(&end) {
                     return Err(Damaged("the hash chain breaks"));
@@ -138,10 +137,10 @@ impl Disk {
                 end = entry.position();
             }
         }
-        Ok((place, entries))
+        Ok((start, entries))
     }
 
-    /// Makes one write durable. The ledger's own rules are asserted here, as SQLite's writer would.
+    /// Makes one write durable, and asserts the rules that the real ledger's writer enforces.
     pub(crate) fn write(&mut self, write: &Persist) {
         assert_eq!(write.id.0, self.last_write.0 + 1, "writes are numbered from 1 in the order of their effects");
         self.last_write = write.id;
@@ -169,8 +168,8 @@ impl Disk {
         self.rotten.split_off(&kept.next());
     }
 
-    /// Lets the views catch up by some of the entries that the process has applied; answers how far they are. They
-    /// stay where they are if what they would read is damaged.
+    /// Brings the views up to date by some of the applied entries, unless those are damaged. Returns the projected
+    /// index.
     pub(crate) fn project(&mut self, applied: LogIndex, random: &mut Random) -> LogIndex {
         let projected = self.views.projected();
         let to = LogIndex(random.between(projected.0, applied.0.max(projected.0)));
@@ -185,22 +184,22 @@ impl Disk {
         self.views.look_up(request, &self.rows)
     }
 
-    /// Moves the watermark on to what the process has applied.
+    /// Moves the watermark to the applied index.
     pub(crate) fn mark(&mut self, applied: LogIndex) {
         self.watermark = self.position(applied).expect("what is applied is durable");
     }
 
-    /// Whether something is wrong with this ledger, known to its process or not.
+    /// Whether this ledger is damaged, known to its process or not.
     pub(crate) fn is_damaged(&self) -> bool {
-        self.condemned || !self.rotten.is_empty() || self.last_index() < self.remembered()
+        self.condemned || !self.rotten.is_empty() || self.last_index() < self.known_committed()
     }
 
-    /// Up to where something beside the ledger says that it was committed and durable here.
-    fn remembered(&self) -> LogIndex {
+    /// The highest index known from outside the ledger to have been committed and durable here.
+    fn known_committed(&self) -> LogIndex {
         self.watermark.index.max(self.views.projected())
     }
 
-    /// Flips a bit somewhere in a row. False if there is none.
+    /// Flips a bit in some row. False if there is no row.
     pub(crate) fn rot(&mut self, random: &mut Random) -> bool {
         if self.rows.is_empty() {
             return false;
@@ -216,21 +215,21 @@ impl Disk {
         true
     }
 
-    /// Loses the end of the file, as SQLite does with a WAL in which a bit has flipped. False if there is not enough
-    /// to lose: what the ledger ends below must be remembered elsewhere, or nobody can ever tell.
+    /// Loses the end of the file, as SQLite does after a flipped bit in the WAL. False if that would not be detectable:
+    /// some file beside the ledger must know an index above the new end.
     pub(crate) fn tear(&mut self, random: &mut Random) -> bool {
-        let remembered = self.remembered();
-        if remembered.0 == 0 {
+        let known = self.known_committed();
+        if known.0 == 0 {
             return false;
         }
-        let end = LogIndex(random.below(remembered.0));
+        let end = LogIndex(random.below(known.0));
         self.truncate(end);
         self.commit_index = self.commit_index.min(end);
         true
     }
 
-    /// What a process finds that starts on this disk. Only the last `verified` entries and those above the commit
-    /// index are verified, and those that are missing in the views.
+    /// Opens the ledger for a starting process. Only the last `verified` entries, those above the commit index and
+    /// those missing in the views are verified.
     pub(crate) fn start(&mut self, verified: u64, random: &mut Random) -> Opened {
         self.last_write = PersistId(0);
         let last = self.last_index();
@@ -254,15 +253,15 @@ impl Disk {
         if random.chance(100) {
             self.views.lose_some(random, &self.rows);
         }
-        // Only committed entries are ever projected, so the views may know a higher commit index than the ledger.
+        // Only committed entries are projected, so the projected index may exceed the ledger's commit index.
         let commit_index = self.commit_index.max(self.views.projected());
         if let Err(damaged) = self.read_chain(self.views.projected(), commit_index, usize::MAX) {
             return Opened::DamagedInReplay(damaged);
         }
-        Opened::Whole(Box::new(self.replay(commit_index, verified_from)))
+        Opened::Intact(Box::new(self.replay(commit_index, verified_from)))
     }
 
-    /// The bank comes from the views, brought up to date by what the ledger holds above them.
+    /// Loads the bank from the views and applies the committed entries above them.
     fn replay(&self, commit_index: LogIndex, verified_from: LogIndex) -> Start {
         let projected_index = self.views.projected();
         let (mut bank, mut recent_keys) = (self.views.load_bank(), Vec::new());

@@ -1,5 +1,5 @@
-//! What goes wrong with disks, and what a process does about it: it ends when a write fails, quarantines itself when it
-//! finds its ledger damaged, and begins anew as a learner when it starts on one.
+//! Faults of disks, and how a process reacts: it ends when a write fails, quarantines itself when it finds its ledger
+//! damaged, and becomes a learner with a new store when it starts on a damaged ledger.
 
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
@@ -8,23 +8,23 @@ use quorapay_core::replication::{Event, Persist};
 use super::disk::{Damaged, Opened, Start};
 use super::knobs::{MILLI, SECOND};
 use super::node::Node;
-use super::world::{Happening, World};
+use super::world::{World, WorldEvent};
 
-/// How often the scrubber reads on.
+/// Interval of the scrubber.
 pub(crate) const SCRUB_EVERY: u64 = 250 * MILLI;
-/// How often the watermark is moved on.
+/// Interval of the watermark.
 pub(crate) const MARK_EVERY: u64 = SECOND;
 /// Entries that the scrubber reads at a time.
 const SCRUB_ENTRIES: usize = 512;
-/// Longest that a process lives on after a failed write.
-const LAST_BREATH: u64 = 5 * MILLI;
+/// A process ends at the latest this long after a failed write.
+const MAX_EXIT_DELAY: u64 = 5 * MILLI;
 
 impl World {
-    /// What a starting process gets out of its ledger; `None` if it has to end at once.
+    /// Opens the ledger for a starting process; `None` if the process must end at once.
     pub(crate) fn open_ledger(&mut self, node: usize) -> Option<Start> {
         loop {
             match self.nodes[node].disk.start(self.knobs.verified_at_start, &mut self.random) {
-                Opened::Whole(start) => return Some(*start),
+                Opened::Intact(start) => return Some(*start),
                 Opened::Damaged(damaged) => {
                     self.trace.show("damaged", &damaged);
                     self.met.insert("damage found at start");
@@ -41,26 +41,26 @@ impl World {
         }
     }
 
-    /// The old ledger is gone or moved aside; a new and empty one takes its place.
+    /// Replaces the ledger by a new and empty one.
     fn replace_disk(&mut self, node: usize) {
         self.trace.note(self.now, node, "new store", [0, 0]);
         self.nodes[node].disk = self.new_disk(node);
     }
 
-    /// How many nodes have a ledger that does not vote, or will not once somebody looks at it.
-    pub(crate) fn disks_owed(&self) -> usize {
-        let owed = |node: &&Node| node.disk.is_damaged() || !self.oracle.votes(&node.id, node.disk.store_id);
-        self.members().iter().filter(owed).count()
+    /// The number of nodes whose store does not vote, or will not once its damage is found.
+    pub(crate) fn stores_lost(&self) -> usize {
+        let is_lost = |node: &&Node| node.disk.is_damaged() || !self.oracle.votes(&node.id, node.disk.store_id);
+        self.members().iter().filter(is_lost).count()
     }
 
-    /// Whether one more disk may be lost: a majority keeps everything that it ever acknowledged. More than that no
-    /// protocol survives.
+    /// Whether one more disk may be lost: a majority must keep everything that it acknowledged. No protocol survives
+    /// more.
     fn may_lose_a_disk(&self) -> bool {
-        // A second process may have taken a member's vote, and takes it away when it leaves.
-        self.nodes.len() == self.knobs.nodes && self.disks_owed() < (self.knobs.nodes - 1) / 2
+        // A second process may vote in a node's place, and its store is lost when it leaves.
+        self.nodes.len() == self.knobs.nodes && self.stores_lost() < (self.knobs.nodes - 1) / 2
     }
 
-    /// Loses a dead node's disk, if the cluster can bear it.
+    /// Loses a dead node's disk, if the cluster can tolerate it.
     pub(crate) fn wipe_disk(&mut self, node: usize) -> bool {
         let wiped = self.may_lose_a_disk();
         if wiped {
@@ -69,17 +69,17 @@ impl World {
         wiped
     }
 
-    /// Loses the end of a dead node's ledger, if the cluster can bear it.
+    /// Loses the end of a dead node's ledger, if the cluster can tolerate it.
     pub(crate) fn tear_ledger(&mut self, node: usize) -> bool {
         self.may_lose_a_disk() && self.nodes[node].disk.tear(&mut self.random)
     }
 
-    /// Flips a bit in some row of a node's ledger, if the cluster can bear it.
+    /// Flips a bit in some row of a node's ledger, if the cluster can tolerate it.
     pub(crate) fn rot_ledger(&mut self, node: usize) -> bool {
         self.may_lose_a_disk() && self.nodes[node].disk.rot(&mut self.random)
     }
 
-    /// Whether a write fails now. Its process learns of it and lives on for a moment, in which nothing becomes durable.
+    /// Whether a write fails now. Its process ends a moment later, and nothing becomes durable until then.
     pub(crate) fn write_fails(&mut self, node: usize, write: &Persist) -> bool {
         let unsynced = self.random.chance(self.knobs.fsync_errors);
         if !unsynced && !self.nodes[node].disk.full {
@@ -87,30 +87,30 @@ impl World {
         }
         self.trace.note(self.now, node, "write failed", [write.id.0, u64::from(unsynced)]);
         self.met.insert(if unsynced { "failed sync" } else { "full disk" });
-        // A full disk refuses; after a failed sync the write may be found there all the same.
-        let there = if unsynced { 500 } else { 50 };
-        if self.random.chance(there) {
+        // A full disk usually refuses the write; after a failed sync the write may still be there.
+        let survives = if unsynced { 500 } else { 50 };
+        if self.random.chance(survives) {
             self.make_durable(node, write);
         }
-        let last_breath = self.random.below(LAST_BREATH);
+        let exit_delay = self.random.below(MAX_EXIT_DELAY);
         if let Some(process) = &mut self.nodes[node].process {
             process.writer_failed = true;
             process.writes.clear();
             let life = process.life;
-            self.schedule(last_breath, Happening::Exit { node, life });
+            self.schedule(exit_delay, WorldEvent::Exit { node, life });
         }
         true
     }
 
-    /// A process ends by its own will; its supervisor starts it again.
+    /// A process exits; its supervisor starts it again.
     pub(crate) fn exit(&mut self, node: usize) {
         self.crash(node);
         self.restart_later(node);
     }
 
-    /// The scrubber reads a piece of the ledger and begins again at its end.
+    /// The scrubber reads a part of the ledger, and starts over at its end.
     pub(crate) fn scrub(&mut self, node: usize, life: u64) {
-        self.schedule(SCRUB_EVERY, Happening::Scrub { node, life });
+        self.schedule(SCRUB_EVERY, WorldEvent::Scrub { node, life });
         let host = &mut self.nodes[node];
         let Some(process) = host.process.as_mut().filter(|process| !process.paused) else { return };
         if process.scrubbed >= process.scrub_end {
@@ -127,17 +127,17 @@ impl World {
         if let Some(process) = host.process.as_ref().filter(|process| !process.paused) {
             host.disk.mark(process.applied);
         }
-        self.schedule(MARK_EVERY, Happening::Mark { node, life });
+        self.schedule(MARK_EVERY, WorldEvent::Mark { node, life });
     }
 
-    /// A process has read what cannot be true.
+    /// A process has found its ledger damaged.
     pub(crate) fn find_damage(&mut self, node: usize, damaged: Damaged) {
         self.trace.show("found damage", &damaged);
         self.feed(node, Input::Replication(Event::Quarantine(damaged.0.to_owned())));
     }
 
-    /// A quarantined process condemns its ledger and goes on to say so until somebody restarts it.
-    pub(crate) fn look_at_quarantine(&mut self, node: usize) {
+    /// A quarantined process condemns its ledger and runs on until an operator restarts it.
+    pub(crate) fn check_quarantine(&mut self, node: usize) {
         let Some(process) = &mut self.nodes[node].process else { return };
         if process.quarantined || process.engine.replica().quarantine().is_none() {
             return;
@@ -147,9 +147,9 @@ impl World {
         let life = process.life;
         self.trace.note(self.now, node, "quarantined", [life, 0]);
         self.oracle.quarantined(&self.nodes[node]);
-        let noted = self.random.below(5 * MILLI);
-        self.schedule(noted, Happening::Condemn { node, life });
-        let somebody_looks = self.random.between(100 * MILLI, 3 * SECOND);
-        self.schedule(somebody_looks, Happening::Exit { node, life });
+        let condemned_after = self.random.below(5 * MILLI);
+        self.schedule(condemned_after, WorldEvent::Condemn { node, life });
+        let restarted_after = self.random.between(100 * MILLI, 3 * SECOND);
+        self.schedule(restarted_after, WorldEvent::Exit { node, life });
     }
 }

@@ -1,13 +1,13 @@
-//! What goes wrong in a run, and how it all ends: crashes, pauses, partitions, clocks, ZooKeeper's weather, wiped
-//! disks; and the moment in which everything heals.
+//! The faults of a run: crashes, pauses, partitions, clocks, ZooKeeper outages, wiped disks; and their end, after which
+//! the cluster must settle.
 
 use quorapay_core::engine::Input;
 
 use super::knobs::{Knobs, SECOND};
 use super::network::Links;
-use super::world::{Happening, World};
+use super::world::{World, WorldEvent};
 
-/// One kind of trouble, or its end.
+/// A fault, or the end of one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     Crash,
@@ -24,7 +24,7 @@ pub(crate) enum Fault {
     Twin,
     BitRot,
     FullDisk,
-    RoomAgain(usize),
+    DiskFreed(usize),
 }
 
 impl World {
@@ -42,10 +42,10 @@ impl World {
             Fault::BitRot,
             Fault::FullDisk,
         ];
-        kinds.into_iter().for_each(|kind| self.strike_again(kind));
+        kinds.into_iter().for_each(|kind| self.schedule_next_fault(kind));
     }
 
-    fn strike_again(&mut self, kind: Fault) {
+    fn schedule_next_fault(&mut self, kind: Fault) {
         let every = match kind {
             Fault::Crash => self.knobs.crash_every,
             Fault::Pause => self.knobs.pause_every,
@@ -58,11 +58,11 @@ impl World {
             Fault::Twin => self.knobs.twin_after,
             Fault::BitRot => self.knobs.bit_rot_every,
             Fault::FullDisk => self.knobs.full_disk_every,
-            Fault::Resume { .. } | Fault::Mend | Fault::ZooKeeperBack | Fault::RoomAgain(_) => 0,
+            Fault::Resume { .. } | Fault::Mend | Fault::ZooKeeperBack | Fault::DiskFreed(_) => 0,
         };
         if every > 0 {
             let delay = self.random.between(every / 10, every * 2);
-            self.schedule(delay, Happening::Fault(kind));
+            self.schedule(delay, WorldEvent::Fault(kind));
         }
     }
 
@@ -70,8 +70,8 @@ impl World {
         self.random.index(self.nodes.len())
     }
 
-    /// A trouble strikes or ends.
-    pub(crate) fn strike(&mut self, fault: Fault) {
+    /// A fault begins or ends.
+    pub(crate) fn inject(&mut self, fault: Fault) {
         if self.healed {
             return;
         }
@@ -111,9 +111,9 @@ impl World {
                 }
             }
             Fault::FullDisk => self.fill_disk(),
-            Fault::RoomAgain(node) => self.nodes[node].disk.full = false,
+            Fault::DiskFreed(node) => self.nodes[node].disk.full = false,
         }
-        self.strike_again(fault);
+        self.schedule_next_fault(fault);
     }
 
     fn crash_some(&mut self) {
@@ -141,15 +141,15 @@ impl World {
 
     pub(crate) fn restart_later(&mut self, node: usize) {
         let delay = self.random.between(self.knobs.downtime / 10, self.knobs.downtime);
-        self.schedule(delay, Happening::Restart { node });
+        self.schedule(delay, WorldEvent::Restart { node });
     }
 
-    /// Ends a process. What it had given to the disk may or may not have become durable, in its order.
+    /// Ends a process. Of the writes in flight, any number of the first ones may have become durable.
     pub(crate) fn crash(&mut self, node: usize) {
         let Some(mut process) = self.nodes[node].process.take() else { return };
         self.trace.note(self.now, node, "crash", [process.life, 0]);
-        let lucky = self.random.index(process.writes.len() + 1);
-        for write in process.writes.drain(..).take(lucky) {
+        let survivors = self.random.index(process.writes.len() + 1);
+        for write in process.writes.drain(..).take(survivors) {
             self.make_durable(node, &write);
         }
         if !self.nodes[node].host_down {
@@ -158,8 +158,8 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self, node: usize) {
-        let gone_for_good = self.healed && node >= self.knobs.nodes;
-        if self.nodes[node].process.is_none() && !gone_for_good {
+        let ended_twin = self.healed && node >= self.knobs.nodes;
+        if self.nodes[node].process.is_none() && !ended_twin {
             self.start(node);
         }
     }
@@ -170,7 +170,7 @@ impl World {
         let length = self.random.between(self.knobs.pause_length / 10, self.knobs.pause_length);
         self.pause(node);
         if let Some(life) = self.life(node) {
-            self.schedule(length, Happening::Fault(Fault::Resume { node, life }));
+            self.schedule(length, WorldEvent::Fault(Fault::Resume { node, life }));
         }
     }
 
@@ -182,7 +182,7 @@ impl World {
         self.trace.note(self.now, node, "pause", [0, 0]);
     }
 
-    /// Lets a paused process go on: it finds everything that arrived meanwhile.
+    /// Resumes a paused process: it processes everything that arrived meanwhile.
     pub(crate) fn resume(&mut self, node: usize) {
         let Some(process) = &mut self.nodes[node].process else { return };
         if !std::mem::replace(&mut process.paused, false) {
@@ -198,7 +198,7 @@ impl World {
 
     fn partition(&mut self) {
         let length = self.random.between(self.knobs.partition_length / 10, self.knobs.partition_length);
-        self.schedule(length, Happening::Fault(Fault::Mend));
+        self.schedule(length, WorldEvent::Fault(Fault::Mend));
         let one_way = self.random.chance(self.knobs.one_way);
         let (inside, direction) = (self.any_node(), self.random.chance(500));
         let second = self.any_node();
@@ -213,7 +213,7 @@ impl World {
         }
         if self.random.chance(300) {
             self.zookeeper_reachable[inside] = false;
-            self.schedule(length, Happening::Fault(Fault::ZooKeeperBack));
+            self.schedule(length, WorldEvent::Fault(Fault::ZooKeeperBack));
         }
     }
 
@@ -221,7 +221,7 @@ impl World {
         let node = self.any_node();
         self.nodes[node].disk.full = true;
         let length = self.random.between(self.knobs.full_disk_length / 10, self.knobs.full_disk_length);
-        self.schedule(length, Happening::Fault(Fault::RoomAgain(node)));
+        self.schedule(length, WorldEvent::Fault(Fault::DiskFreed(node)));
     }
 
     fn report_false_death(&mut self) {
@@ -246,7 +246,7 @@ impl World {
                 self.zookeeper.wipe();
             }
         }
-        self.schedule(length, Happening::Fault(Fault::ZooKeeperBack));
+        self.schedule(length, WorldEvent::Fault(Fault::ZooKeeperBack));
     }
 
     pub(crate) fn zookeeper_back(&mut self) {
@@ -255,12 +255,12 @@ impl World {
         self.zookeeper.renew_sessions(self.now);
     }
 
-    /// Ends all trouble at once.
+    /// Ends all faults at once.
     pub(crate) fn heal(&mut self) {
         self.trace.note(self.now, 0, "heal", [0, 0]);
         self.healed = true;
         self.knobs = Knobs::healed(&self.knobs);
-        self.links = Links::whole(self.nodes.len() + 1);
+        self.links = Links::all_connected(self.nodes.len() + 1);
         self.zookeeper_back();
         self.end_twin();
         for node in 0..self.knobs.nodes {
@@ -271,17 +271,17 @@ impl World {
         self.clients_settle();
     }
 
-    /// Runs until the cluster has settled, within this much virtual time: it must.
+    /// Runs until the cluster has settled, which it must within this virtual time.
     pub(crate) fn settle(&mut self, within: u64) {
         let end = self.now + within;
         while let Some(reason) = self.unsettled() {
             assert!(self.now < end, "not settled {} s after everything healed: {reason}", within / SECOND);
             self.run_until(self.now + SECOND / 10);
         }
-        self.check_the_end();
+        self.check_end_state();
     }
 
-    /// What is still missing: one leader whom all follow, every caller answered, all logs equal.
+    /// Why the cluster has not settled, if so: it needs one leader, equal logs, stores that vote, and answered clients.
     fn unsettled(&self) -> Option<String> {
         if let Some(waiting) = self.clients.unfinished() {
             return Some(waiting);
@@ -298,7 +298,7 @@ impl World {
                 return Some(format!("{id} ends at {end} and has applied {applied:?}; the first ends at {first:?}"));
             }
         }
-        let owed = self.disks_owed();
-        (owed > 0).then(|| format!("{owed} stores are damaged or do not vote"))
+        let lost = self.stores_lost();
+        (lost > 0).then(|| format!("{lost} stores are damaged or do not vote"))
     }
 }

@@ -1,5 +1,5 @@
-//! Everything that differs from run to run, derived from the seed. Each kind of trouble is absent from a good part of
-//! the runs, because a run with every trouble at once makes little progress and so finds little.
+//! The settings of a run, drawn from its seed. Each kind of fault is absent from many runs, because a run with every
+//! fault at once makes little progress and so finds little.
 
 use quorapay_core::replication::{Limits, Timing};
 
@@ -10,8 +10,8 @@ pub(crate) const SECOND: u64 = 1_000_000;
 /// One millisecond in the simulation's unit of time.
 pub(crate) const MILLI: u64 = 1_000;
 
-/// The settings of one run. Times are in virtual microseconds, rates in events per thousand, "every" is the mean time
-/// between two events with zero for never.
+/// The settings of one run. Times are in virtual microseconds, rates in thousandths; "every" is the mean time between
+/// two events, with zero for never.
 #[derive(Clone, Debug)]
 pub(crate) struct Knobs {
     pub(crate) seed: u64,
@@ -26,10 +26,10 @@ pub(crate) struct Knobs {
     pub(crate) delay: (u64, u64),
     pub(crate) stragglers: u64,
     pub(crate) straggler_delay: u64,
-    /// Messages that arrive only after minutes, when everything else is over.
-    pub(crate) kept_back: u64,
-    /// How much longer entries are on their way than words: heavy batches on a thin link.
-    pub(crate) thin_links: u64,
+    /// Messages that arrive only after everything has healed, as if delayed by minutes.
+    pub(crate) held_back: u64,
+    /// Additional delay of appends with entries: large batches on a slow link.
+    pub(crate) append_delay: u64,
     pub(crate) request_timeout: u64,
     pub(crate) partition_every: u64,
     pub(crate) partition_length: u64,
@@ -68,7 +68,7 @@ pub(crate) struct Knobs {
     pub(crate) wrong_expiry_every: u64,
     pub(crate) ambiguous_epochs: u64,
     pub(crate) zookeeper_wipes: u64,
-    /// How often the epoch znode goes back to what it was before the last epoch was taken.
+    /// How often the epoch znode is set back to what it was before the last epoch was taken.
     pub(crate) restored_epochs: u64,
     /// When a second process with some node's id starts; zero for never.
     pub(crate) twin_after: u64,
@@ -84,7 +84,7 @@ pub(crate) struct Knobs {
 }
 
 impl Knobs {
-    /// A run without trouble.
+    /// A run without faults.
     pub(crate) fn calm(seed: u64, nodes: usize) -> Self {
         Self {
             seed,
@@ -98,8 +98,8 @@ impl Knobs {
             delay: (200, 2 * MILLI),
             stragglers: 0,
             straggler_delay: 5 * SECOND,
-            kept_back: 0,
-            thin_links: 0,
+            held_back: 0,
+            append_delay: 0,
             request_timeout: SECOND,
             partition_every: 0,
             partition_length: SECOND,
@@ -146,7 +146,7 @@ impl Knobs {
         }
     }
 
-    /// The settings that a seed stands for.
+    /// The settings drawn from a seed.
     pub(crate) fn from_seed(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5EED);
         let nodes = random.pick(&[1, 3, 3, 3, 3, 3, 3, 5, 5]);
@@ -162,7 +162,7 @@ impl Knobs {
         knobs.draw_zookeeper(&mut random);
         knobs.draw_clients(&mut random);
         knobs.draw_disks(&mut random);
-        knobs.draw_oddities(&mut random);
+        knobs.draw_rare_faults(&mut random);
         knobs
     }
 
@@ -173,7 +173,7 @@ impl Knobs {
         self.stragglers = random.pick(&[0, 0, 5, 30]);
         self.straggler_delay = random.pick(&[200, 2_000, 20_000]) * MILLI;
         self.request_timeout = random.pick(&[200, 500, 1_000, 2_000]) * MILLI;
-        self.thin_links = random.pick(&[0, 0, 0, 0, 0, self.request_timeout / 2]);
+        self.append_delay = random.pick(&[0, 0, 0, 0, 0, self.request_timeout / 2]);
         self.partition_every = random.pick(&[0, 0, 700, 2_000]) * MILLI;
         self.partition_length = random.pick(&[200, 800, 2_000]) * MILLI;
         self.one_way = random.pick(&[0, 300, 700]);
@@ -204,14 +204,14 @@ impl Knobs {
         self.verified_at_start = random.pick(&[0, 5, 50, 4_096]);
     }
 
-    fn draw_oddities(&mut self, random: &mut Random) {
-        self.kept_back = random.pick(&[0, 0, 0, 10, 50]);
+    fn draw_rare_faults(&mut self, random: &mut Random) {
+        self.held_back = random.pick(&[0, 0, 0, 10, 50]);
         self.sessions_without_end = random.pick(&[0, 0, 0, 300]);
         self.restored_epochs = random.pick(&[0, 0, 0, 50, 300]);
         self.twin_after = random.pick(&[0, 0, 0, 0, 0, 500, 2_000]) * MILLI;
         if self.twin_after > 0 {
-            // A promise names an epoch and a node. That two processes of one node get one epoch takes a restored
-            // ZooKeeper on top of a second process that no lock kept away; no majority can tell them apart then.
+            // A promise names an epoch and a node. Two processes with one node id can get the same epoch only if
+            // ZooKeeper is also restored from a backup; no majority can distinguish them then.
             self.restored_epochs = 0;
             self.zookeeper_wipes = 0;
         }
@@ -239,7 +239,7 @@ impl Knobs {
         self.transfer_every = random.pick(&[0, 0, 0, 1_000]) * MILLI;
     }
 
-    /// The same run with all trouble over.
+    /// The same run after all faults have ended.
     pub(crate) fn healed(&self) -> Self {
         let mut healed = Self::calm(self.seed, self.nodes);
         healed.tick = self.tick;

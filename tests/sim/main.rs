@@ -1,5 +1,26 @@
-//! The simulation: whole clusters of real cores in one thread, from one seed, under every kind of trouble; and the
-//! invariants that must hold whatever happens. `SEED=x` replays one run, `N=` says how many the sweep makes.
+//! The simulation: whole clusters of real cores in one thread, from one seed, with every kind of fault; and the
+//! invariants that must hold throughout. `SEED=x` replays one run, `N=` sets the number of runs of a sweep.
+//!
+//! ```text
+//! random         the source of chance
+//! knobs          the settings of a run, drawn from its seed
+//! trace          what a run did, as a hash and as text
+//! world          virtual time, the event queue, and the nodes
+//! node           one node: host, disk, clock, process
+//! disk, views    a node's ledger file and its views
+//! network        links and messages between nodes
+//! zookeeper      the ZooKeeper servers
+//! coordination   each node's ZooKeeper client
+//! faults         faults other than of disks, and their end
+//! disk_faults    faults of disks
+//! twins          a second process with one node's id
+//! clients        clients, which propose, retry and read
+//! workload       what clients request
+//! invariants     one file for each invariant
+//! scenarios      named hazards, driven step by step
+//! runs           runs and sweeps
+//! planted        proof that the sweep finds each planted bug
+//! ```
 
 mod clients;
 mod coordination;
@@ -30,13 +51,13 @@ use std::time::Instant;
 use knobs::SECOND;
 use runs::{failure, from_environment, run, sweep};
 
-/// Runs of a sweep where `N` does not say otherwise.
-const USUAL_SWEEP: u64 = 200;
+/// Runs of a sweep, unless `N` says otherwise.
+const DEFAULT_RUNS: u64 = 200;
 
 /// Failures after which a sweep ends.
-const MOST_FAILURES: usize = 100;
+const MAX_FAILURES: usize = 100;
 
-/// Virtual time in which a healed cluster must have settled.
+/// A cluster must settle within this virtual time after all faults have ended.
 const SETTLING_TIME: u64 = 60 * SECOND;
 
 #[test]
@@ -51,12 +72,12 @@ fn a_sweep_of_seeds_keeps_every_invariant() {
     if let Some(file) = std::env::var_os("FINGERPRINTS") {
         return write_fingerprints(&PathBuf::from(file));
     }
-    let (first, runs) = (from_environment("FIRST").unwrap_or(1), from_environment("N").unwrap_or(USUAL_SWEEP));
+    let (first, runs) = (from_environment("FIRST").unwrap_or(1), from_environment("N").unwrap_or(DEFAULT_RUNS));
     let began = Instant::now();
-    let (failures, answered) = sweep(first..first + runs, MOST_FAILURES, || ());
+    let (failures, answered) = sweep(first..first + runs, MAX_FAILURES, || ());
     let spent = began.elapsed();
     eprintln!("{runs} seeds from {first} in {spent:.1?}, {answered} writes answered, {} failures", failures.len());
-    assert!(answered > runs || !failures.is_empty(), "the runs make progress, or they prove nothing");
+    assert!(answered > runs || !failures.is_empty(), "runs without progress prove nothing");
     let reports: Vec<_> = failures.iter().take(5).map(|failure| failure.report()).collect();
     let all: Vec<_> = failures.iter().map(|failure| failure.seed).collect();
     assert!(failures.is_empty(), "{} of {runs} runs failed: {all:?}\n{}", failures.len(), reports.join("\n\n"));
@@ -65,7 +86,7 @@ fn a_sweep_of_seeds_keeps_every_invariant() {
 /// Writes a line for each seed with a hash over everything that happened in its run, the text of every protocol effect
 /// included. Equal files before and after a change of structure show that the protocol's behaviour is the same.
 fn write_fingerprints(file: &Path) {
-    let (first, runs) = (from_environment("FIRST").unwrap_or(1), from_environment("N").unwrap_or(USUAL_SWEEP));
+    let (first, runs) = (from_environment("FIRST").unwrap_or(1), from_environment("N").unwrap_or(DEFAULT_RUNS));
     let line = |seed| {
         let (hash, events) = run(seed, false).trace;
         format!("{seed} {hash:016x} {events}\n")
@@ -82,7 +103,7 @@ fn the_same_seed_twice_gives_the_identical_trace() {
 }
 
 #[test]
-fn a_small_sweep_meets_every_kind_of_trouble() {
+fn a_small_sweep_meets_every_kind_of_fault() {
     let met: BTreeSet<_> = (1..=300).flat_map(|seed| run(seed, false).met).collect();
     let kinds = [
         "ZooKeeper away",

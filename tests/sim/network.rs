@@ -1,5 +1,5 @@
-//! The network between the nodes: links that are cut one way or both, messages that are lost, late or doubled, and
-//! what a sender learns of it. A sender learns one thing for each request: the answer, or that there is none.
+//! The network between the nodes: links cut in one direction or both, and messages lost, late or duplicated. For each
+//! request the sender gets either a response or a timeout, once.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use quorapay_core::replication::{
 };
 
 use super::knobs::{MILLI, SECOND};
-use super::world::{Happening, World};
+use super::world::{World, WorldEvent};
 
 /// Which links are cut.
 pub(crate) struct Links {
@@ -18,7 +18,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn whole(nodes: usize) -> Self {
+    pub(crate) fn all_connected(nodes: usize) -> Self {
         Self { cut: vec![vec![false; nodes]; nodes] }
     }
 
@@ -37,13 +37,13 @@ impl Links {
 
 /// Who waits for a response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
+pub(crate) struct Requester {
     pub(crate) node: usize,
     pub(crate) life: u64,
     pub(crate) id: RequestId,
 }
 
-/// Entries that a node has to read from its ledger, and for whom.
+/// Entries that a node must read from its ledger, and for whom.
 #[derive(Debug)]
 pub(crate) enum ReadJob {
     Respond { rpc: RpcId, from: LogIndex, to: LogIndex },
@@ -58,14 +58,14 @@ fn on_the_wire(outgoing: Outgoing) -> Request {
     match outgoing {
         Outgoing::Plain(request) => request,
         Outgoing::Append { head, entries } => {
-            let empty = head.log.expect("an append with entries names the place before them");
+            let empty = head.log.expect("an append with entries names the position before them");
             let log = Some(EntryBatch { previous: empty.previous, entries: unchained(&entries) });
             Request::Append(Append { log, ..head })
         }
     }
 }
 
-/// The epoch in which something is asked; zero for questions that belong to none.
+/// The epoch of a request; zero for requests without one.
 const fn epoch_of(request: &Request) -> Epoch {
     match request {
         Request::Append(append) => append.epoch,
@@ -81,108 +81,109 @@ fn brings_entries(request: &Request) -> bool {
 impl World {
     fn message_delay(&mut self) -> u64 {
         let (low, high) = self.knobs.delay;
-        let usual = self.random.between(low, high);
+        let delay = self.random.between(low, high);
         if self.random.chance(self.knobs.stragglers) {
-            usual + self.random.below(self.knobs.straggler_delay)
+            delay + self.random.below(self.knobs.straggler_delay)
         } else {
-            usual
+            delay
         }
     }
 
-    /// Takes a message to its receiver, which takes so much longer than usual, or keeps it back for minutes.
-    fn carry(&mut self, message: Happening, longer: u64) {
-        if self.random.chance(self.knobs.kept_back) {
-            self.kept_back.push(message);
+    /// Schedules a message's arrival with an additional delay, or holds it back until the end of the run.
+    fn deliver(&mut self, message: WorldEvent, additional: u64) {
+        if self.random.chance(self.knobs.held_back) {
+            self.held_back.push(message);
             self.met.insert("message kept back");
         } else {
-            let delay = self.message_delay() + longer;
+            let delay = self.message_delay() + additional;
             self.schedule(delay, message);
         }
     }
 
-    /// Messages arrive that were sent minutes ago, in any order. How long a run took meanwhile makes no difference to
-    /// them: what matters is that everything else has changed.
-    pub(crate) fn release_kept_back(&mut self) {
-        for message in std::mem::take(&mut self.kept_back) {
+    /// Delivers the messages that were held back, in any order, as if they had been delayed by minutes. The real length
+    /// of the delay does not matter: everything else has changed since.
+    pub(crate) fn release_held_back(&mut self) {
+        for message in std::mem::take(&mut self.held_back) {
             let delay = self.random.below(SECOND);
             self.schedule(delay, message);
         }
     }
 
-    /// A core asks a peer.
+    /// A core sends a request.
     pub(crate) fn send_request(&mut self, node: usize, id: RequestId, to: &NodeId, outgoing: Outgoing) {
         let request = on_the_wire(outgoing);
         if let Request::Append(append) = &request {
             self.oracle.append_sent(self.now, node, append, &self.nodes);
         }
-        let to = self.behind(to);
+        let to = self.receiver_for(to);
         assert_ne!(self.nodes[node].id, self.nodes[to].id, "a node asked itself: {request:?}");
         let Some(life) = self.life(node) else { return };
-        let asker = Asker { node, life, id };
+        let requester = Requester { node, life, id };
         let fresh = self.nodes[node].process.as_mut().is_some_and(|process| process.open_requests.insert(id));
         assert!(fresh, "request numbers are used once: {id:?}");
         if self.nodes[to].process.is_none() && self.links.carries(node, to) && !self.nodes[to].host_down {
             let delay = self.random.between(100, 500);
-            return self.schedule(delay, Happening::Silence { asker, to });
+            return self.schedule(delay, WorldEvent::RequestTimeout { requester, to });
         }
-        self.schedule(self.knobs.request_timeout, Happening::Silence { asker, to });
+        self.schedule(self.knobs.request_timeout, WorldEvent::RequestTimeout { requester, to });
         if !self.links.carries(node, to) || self.random.chance(self.knobs.loss) {
             return;
         }
-        let longer = if brings_entries(&request) { self.knobs.thin_links } else { 0 };
+        let additional = if brings_entries(&request) { self.knobs.append_delay } else { 0 };
         if self.random.chance(self.knobs.duplication) {
-            self.carry(Happening::Request { asker, to, request: request.clone() }, longer);
+            self.deliver(WorldEvent::Request { requester, to, request: request.clone() }, additional);
         }
-        self.carry(Happening::Request { asker, to, request }, longer);
+        self.deliver(WorldEvent::Request { requester, to, request }, additional);
     }
 
     /// A request arrives.
-    pub(crate) fn deliver_request(&mut self, asker: Asker, to: usize, request: Request) {
-        if !self.links.carries(asker.node, to) {
+    pub(crate) fn deliver_request(&mut self, requester: Requester, to: usize, request: Request) {
+        if !self.links.carries(requester.node, to) {
             return;
         }
-        let from = self.nodes[asker.node].id.clone();
+        let from = self.nodes[requester.node].id.clone();
         let Some(process) = &mut self.nodes[to].process else { return };
         process.last_rpc += 1;
         let rpc = RpcId(process.last_rpc);
-        process.askers.insert(rpc, (asker, epoch_of(&request)));
+        process.requesters.insert(rpc, (requester, epoch_of(&request)));
         self.feed(to, Input::Replication(Event::Request { rpc, from, request }));
     }
 
-    /// A core answers a peer.
+    /// A core sends a response.
     pub(crate) fn send_response(&mut self, node: usize, rpc: RpcId, response: Response) {
         let Some(process) = &mut self.nodes[node].process else { return };
-        let asker = process.askers.remove(&rpc);
-        let (asker, epoch) = asker.unwrap_or_else(|| panic!("{rpc:?} was answered twice or unasked: {response:?}"));
+        let requester = process.requesters.remove(&rpc);
+        let (requester, epoch) =
+            requester.unwrap_or_else(|| panic!("{rpc:?} was answered twice or unasked: {response:?}"));
         self.oracle.responding(&self.nodes[node].disk, epoch, &response);
-        if !self.links.carries(node, asker.node) || self.random.chance(self.knobs.loss) {
+        if !self.links.carries(node, requester.node) || self.random.chance(self.knobs.loss) {
             return;
         }
-        self.carry(Happening::Response { asker, from: node, response }, 0);
+        self.deliver(WorldEvent::Response { requester, from: node, response }, 0);
     }
 
-    /// A response arrives; it counts if nothing was said of the request before.
-    pub(crate) fn deliver_response(&mut self, asker: Asker, from: usize, response: Response) {
-        if self.links.carries(from, asker.node) && self.close_request(asker) {
+    /// A response arrives. It is ignored if the request has already had a response or timed out.
+    pub(crate) fn deliver_response(&mut self, requester: Requester, from: usize, response: Response) {
+        if self.links.carries(from, requester.node) && self.close_request(requester) {
             let from = self.nodes[from].id.clone();
-            self.feed(asker.node, Input::Replication(Event::Response { id: asker.id, from, response }));
+            self.feed(requester.node, Input::Replication(Event::Response { id: requester.id, from, response }));
         }
     }
 
-    /// The sender's patience is over.
-    pub(crate) fn fall_silent(&mut self, asker: Asker, to: usize) {
-        if self.close_request(asker) {
+    /// A request times out.
+    pub(crate) fn time_out(&mut self, requester: Requester, to: usize) {
+        if self.close_request(requester) {
             let to = self.nodes[to].id.clone();
-            self.feed(asker.node, Input::Replication(Event::Unanswered { id: asker.id, to }));
+            self.feed(requester.node, Input::Replication(Event::Unanswered { id: requester.id, to }));
         }
     }
 
-    fn close_request(&mut self, asker: Asker) -> bool {
-        let process = self.nodes[asker.node].process.as_mut().filter(|process| process.life == asker.life);
-        process.is_some_and(|process| process.open_requests.remove(&asker.id))
+    fn close_request(&mut self, requester: Requester) -> bool {
+        let process = self.nodes[requester.node].process.as_mut().filter(|process| process.life == requester.life);
+        process.is_some_and(|process| process.open_requests.remove(&requester.id))
     }
 
-    /// The peers' connections to a dead process break, and new ones are refused.
+    /// Peers notice that their connections to a dead process break and new ones are refused.
     pub(crate) fn notice_death(&mut self, dead: usize) {
         for node in 0..self.nodes.len() {
             let noticed = self.links.carries(node, dead) && self.links.carries(dead, node);
@@ -192,34 +193,34 @@ impl World {
         }
     }
 
-    /// Tells one node that another one's process is gone, which may be wrong.
+    /// Reports to one node that another one's process is gone, rightly or wrongly.
     pub(crate) fn report_death(&mut self, node: usize, dead: usize) {
         let Some(life) = self.life(node) else { return };
         let input = Input::Replication(Event::PeerGone(self.nodes[dead].id.clone()));
         let delay = self.random.between(300, 3 * MILLI);
-        self.schedule(delay, Happening::Input { node, life, input });
+        self.schedule(delay, WorldEvent::Input { node, life, input });
     }
 
-    /// A core wants entries from its ledger; reading takes time, in which the ledger may change.
+    /// A core needs entries from its ledger. Reading takes time, in which the ledger may change.
     pub(crate) fn read_later(&mut self, node: usize, job: ReadJob) {
         let Some(life) = self.life(node) else { return };
         let delay = self.random.between(50, MILLI);
-        self.schedule(delay, Happening::ReadLog { node, life, job });
+        self.schedule(delay, WorldEvent::ReadLog { node, life, job });
     }
 
     /// The entries were read.
     pub(crate) fn finish_read(&mut self, node: usize, job: ReadJob) {
-        let most = self.knobs.limits.batch_entries;
+        let max_entries = self.knobs.limits.batch_entries;
         let (from, to) = match job {
             ReadJob::Load { from, to, .. } | ReadJob::Respond { from, to, .. } => (from, to),
         };
-        // The place before the batch comes along for a follower as one entry more.
-        let wanted = if matches!(job, ReadJob::Load { .. }) { most + 1 } else { most };
+        // For a follower one more entry is read: it gives the position before the batch.
+        let limit = if matches!(job, ReadJob::Load { .. }) { max_entries + 1 } else { max_entries };
         let unreadable = self.random.chance(self.knobs.read_errors);
         let disk = &self.nodes[node].disk;
-        // A new leader may have truncated meanwhile: that is no damage.
+        // A new leader may have truncated the log meanwhile. That is not damage.
         let gone = from.previous() > disk.last_index();
-        let read = match disk.read_chain(from.previous(), to, wanted) {
+        let read = match disk.read_chain(from.previous(), to, limit) {
             _ if gone || unreadable => None,
             Ok(read) => Some(read),
             Err(damaged) => {

@@ -1,4 +1,4 @@
-//! One node: a host with a disk and a clock, and on it a process while it lives.
+//! One node: a host with a disk and a clock, and the process that runs on it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -8,14 +8,14 @@ use quorapay_core::replication::{NodeId, Now, Persist, ReadId, RequestId, RpcId}
 
 use super::coordination;
 use super::disk::Disk;
-use super::network::Asker;
+use super::network::Requester;
 
-/// Where the wall clocks start: some moment of 2026.
+/// The wall clocks' start, in 2026.
 const UNIX_START_MS: u64 = 1_780_000_000_000;
 
-/// A running process: everything in it is lost in a crash.
+/// A running process. A crash loses everything in it.
 pub(crate) struct Process {
-    /// Numbers the processes of a run, so that what was meant for a dead one reaches no other.
+    /// Numbers the processes of a run, so that events for a dead process do not reach its successor.
     pub(crate) life: u64,
     pub(crate) engine: Engine,
     pub(crate) started: u64,
@@ -26,16 +26,16 @@ pub(crate) struct Process {
     /// Writes that are not durable yet, oldest first.
     pub(crate) writes: VecDeque<Persist>,
     pub(crate) last_write_done: u64,
-    /// A write failed: its outcome is unknown, no other follows, and the process is about to end.
+    /// A write failed: its outcome is unknown, nothing more is written, and the process is about to end.
     pub(crate) writer_failed: bool,
-    /// Up to where the scrubber has read in its present round.
+    /// How far the scrubber has read in its current round.
     pub(crate) scrubbed: LogIndex,
-    /// Where that round ends.
+    /// The end of that round.
     pub(crate) scrub_end: LogIndex,
-    /// Whether it is known that this process has quarantined itself.
+    /// Whether the world has handled this process's quarantine.
     pub(crate) quarantined: bool,
-    /// Who waits for which answer, and the epoch of the question.
-    pub(crate) askers: BTreeMap<RpcId, (Asker, Epoch)>,
+    /// Who waits for which response, and the epoch of the request.
+    pub(crate) requesters: BTreeMap<RpcId, (Requester, Epoch)>,
     pub(crate) last_rpc: u64,
     pub(crate) open_requests: BTreeSet<RequestId>,
     /// Reads that wait until an index is applied.
@@ -60,7 +60,7 @@ impl Process {
             scrubbed: LogIndex(0),
             scrub_end: LogIndex(0),
             quarantined: false,
-            askers: BTreeMap::new(),
+            requesters: BTreeMap::new(),
             last_rpc: 0,
             open_requests: BTreeSet::new(),
             reads: Vec::new(),
@@ -75,30 +75,31 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) disk: Disk,
     pub(crate) process: Option<Process>,
-    /// Whether the whole machine is away, so that nobody is refused a connection.
+    /// Whether the whole machine is down, so that connections time out instead of being refused.
     pub(crate) host_down: bool,
-    /// How far the wall clock is ahead of a start one skew below the true time.
+    /// How far the wall clock is ahead of `UNIX_START_MS`. The true time is one maximum skew ahead of it.
     clock_ahead_ms: u64,
-    /// The most that it ever was.
-    clock_ahead_most_ms: u64,
+    /// The maximum of that so far.
+    max_clock_ahead_ms: u64,
 }
 
 impl Node {
     pub(crate) const fn new(id: NodeId, disk: Disk, clock_ahead_ms: u64) -> Self {
-        Self { id, disk, process: None, host_down: false, clock_ahead_ms, clock_ahead_most_ms: clock_ahead_ms }
+        Self { id, disk, process: None, host_down: false, clock_ahead_ms, max_clock_ahead_ms: clock_ahead_ms }
     }
 
     pub(crate) fn set_clock(&mut self, ahead_ms: u64) {
         self.clock_ahead_ms = ahead_ms;
-        self.clock_ahead_most_ms = self.clock_ahead_most_ms.max(ahead_ms);
+        self.max_clock_ahead_ms = self.max_clock_ahead_ms.max(ahead_ms);
     }
 
-    /// The latest that anybody may take this node's clock to say: it may have been set back since it was heard.
+    /// The latest time that any node may still believe this node's clock shows: it may have been set back since it was
+    /// read.
     pub(crate) const fn latest_clock(&self, now_us: u64) -> Timestamp {
-        Timestamp(UNIX_START_MS + now_us / 1_000 + self.clock_ahead_most_ms)
+        Timestamp(UNIX_START_MS + now_us / 1_000 + self.max_clock_ahead_ms)
     }
 
-    /// The moment as this node's process sees it.
+    /// The current time as this node's process sees it.
     pub(crate) fn now(&self, now_us: u64) -> Now {
         let started = self.process.as_ref().map_or(0, |process| process.started);
         Now { monotonic_ms: (now_us - started) / 1_000, unix_ms: UNIX_START_MS + now_us / 1_000 + self.clock_ahead_ms }

@@ -1,4 +1,4 @@
-//! The proof of the proof: each bug of `quorapay_core::planted` is put in, and the sweep must find it.
+//! A test of the simulation itself: the sweep must find each bug of `quorapay_core::planted`.
 //!
 //! `PLANTED=name SEED=n` replays one catch. With `PLANTED_TABLE=file` the table is written between that file's markers.
 
@@ -11,9 +11,9 @@ use quorapay_core::planted::{ALL, Bug, select};
 
 use super::runs::{Failure, failure, from_environment, sweep};
 
-/// A bug that survives so many seeds is not found.
-const MOST_SEEDS: u64 = 4_000;
-/// Seeds of one step; the first catch is the lowest seed of the first step that has one.
+/// A bug that is not found within this number of seeds fails the test.
+const MAX_SEEDS: u64 = 4_000;
+/// Seeds of one step. The result is the lowest seed of the first step that finds the bug.
 const STEP: u64 = 50;
 
 const BEGIN: &str = "<!-- planted: begin -->";
@@ -25,22 +25,22 @@ struct Catch {
     seconds: f64,
 }
 
-fn steps(most: u64) -> impl Iterator<Item = Range<u64>> {
-    (0..most.div_ceil(STEP)).map(move |step| 1 + step * STEP..1 + ((step + 1) * STEP).min(most))
+fn steps(seeds: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..seeds.div_ceil(STEP)).map(move |step| 1 + step * STEP..1 + ((step + 1) * STEP).min(seeds))
 }
 
-fn hunt(bug: Bug, most: u64) -> Catch {
+fn search_for(bug: Bug, max_seeds: u64) -> Catch {
     let began = Instant::now();
-    // A whole step is made even after its first failure, so that the answer does not depend on the processors.
-    let first = steps(most).find_map(|seeds| {
+    // A step is completed even after its first failure, so that the result does not depend on the number of processors.
+    let first = steps(max_seeds).find_map(|seeds| {
         let (failures, _) = sweep(seeds, usize::MAX, || select(Some(bug)));
         failures.into_iter().next()
     });
     Catch { bug, first, seconds: began.elapsed().as_secs_f64() }
 }
 
-/// `NoCatchUp` as people read it.
-fn words(name: &str) -> String {
+/// `no catch up` for `NoCatchUp`.
+fn spaced(name: &str) -> String {
     let mut words = String::new();
     for letter in name.chars() {
         if letter.is_uppercase() && !words.is_empty() {
@@ -58,11 +58,11 @@ fn table(catches: &[Catch]) -> String {
         let row = match first {
             Some(failure) => {
                 let (seed, check) = (failure.seed, failure.check());
-                format!("| {} | {seed} | `{check}` | `make planted PLANTED={name} SEED={seed}` |", words(&name))
+                format!("| {} | {seed} | `{check}` | `make planted PLANTED={name} SEED={seed}` |", spaced(&name))
             }
-            None => format!("| {} | not caught | | |", words(&name)),
+            None => format!("| {} | not caught | | |", spaced(&name)),
         };
-        writeln!(table, "{row}").expect("a text takes everything");
+        writeln!(table, "{row}").expect("writing to a string cannot fail");
     }
     table
 }
@@ -91,12 +91,12 @@ fn every_planted_bug_is_caught() {
         eprintln!("{}", caught.unwrap_or_else(|| panic!("seed {seed} does not catch {bug:?}")).report());
         return;
     }
-    let most = from_environment("N").unwrap_or(MOST_SEEDS);
+    let max_seeds = from_environment("N").unwrap_or(MAX_SEEDS);
     let mut catches = Vec::new();
     for bug in chosen {
-        let catch = hunt(bug, most);
+        let catch = search_for(bug, max_seeds);
         let found = catch.first.as_ref().map_or_else(
-            || format!("survived {most} seeds"),
+            || format!("survived {max_seeds} seeds"),
             |failure| format!("seed {}, {}: {:.100}", failure.seed, failure.check(), failure.reason),
         );
         eprintln!("{bug:?}: {found} ({:.1} s)", catch.seconds);
@@ -108,5 +108,5 @@ fn every_planted_bug_is_caught() {
         write_table(&file.to_string_lossy(), &table);
     }
     let survivors: Vec<Bug> = catches.iter().filter(|catch| catch.first.is_none()).map(|catch| catch.bug).collect();
-    assert!(survivors.is_empty(), "planted bugs that {most} seeds did not catch: {survivors:?}");
+    assert!(survivors.is_empty(), "planted bugs that {max_seeds} seeds did not catch: {survivors:?}");
 }

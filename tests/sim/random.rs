@@ -1,5 +1,5 @@
-//! The only source of chance in a run: SplitMix64 (Steele, Lea, Flood 2014), seeded by the run's seed. It is written
-//! out here so that a seed replays the same run for ever, whatever a library does to its generators.
+//! The only source of chance in a run: SplitMix64 (Steele, Lea, Flood 2014), seeded with the run's seed. It is
+//! implemented here so that a seed replays the same run for ever, even if a library changes its generators.
 
 /// A deterministic generator.
 pub(crate) struct Random(u64);
@@ -27,12 +27,12 @@ impl Random {
         low + self.below(high - low + 1)
     }
 
-    /// True this many times out of a thousand.
+    /// True with this probability, in thousandths.
     pub(crate) const fn chance(&mut self, per_mille: u64) -> bool {
         per_mille > 0 && self.below(1_000) < per_mille
     }
 
-    /// A place in a list of this length, which is not zero.
+    /// An index into a list of this length, which is not zero.
     pub(crate) fn index(&mut self, length: usize) -> usize {
         let bound = u64::try_from(length).expect("lists are shorter than 2^64");
         usize::try_from(self.below(bound)).expect("below a usize")

@@ -1,4 +1,4 @@
-//! Runs from seeds: one run, a sweep over many on all processors, and what is said of a run that failed.
+//! Runs from seeds: one run, a sweep over many on all processors, and the report of a failed run.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -12,15 +12,15 @@ use super::SETTLING_TIME;
 use super::knobs::{Knobs, SECOND};
 use super::world::World;
 
-/// What a run came to.
+/// The result of a run.
 pub(crate) struct Outcome {
     pub(crate) trace: (u64, u64),
     pub(crate) answered: usize,
-    /// Kinds of trouble that it met.
+    /// Kinds of faults that it met.
     pub(crate) met: BTreeSet<&'static str>,
 }
 
-/// Makes one run: a phase of trouble, then everything heals and must settle, late messages included.
+/// Executes one run: a phase with faults, then everything heals and must settle, twice if messages were held back.
 pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
     let knobs = Knobs::from_seed(seed);
     let end = knobs.safety_phase;
@@ -28,8 +28,8 @@ pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
     world.run_until(end);
     world.heal();
     world.settle(SETTLING_TIME);
-    if !world.kept_back.is_empty() {
-        world.release_kept_back();
+    if !world.held_back.is_empty() {
+        world.release_held_back();
         world.run_until(world.now + SECOND);
         world.settle(SETTLING_TIME);
     }
@@ -46,16 +46,16 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// What a reader needs to look at it.
+    /// What a reader needs to investigate it.
     pub(crate) fn report(&self) -> String {
         let Self { seed, reason, file } = self;
         let (knobs, revision) = (Knobs::from_seed(*seed), revision());
         format!(
-            "seed {seed} at revision {revision}: {reason}\n({file})\n{knobs:?}\nreplay: make sim SEED={seed} (TRACE=1 tells all)"
+            "seed {seed} at revision {revision}: {reason}\n({file})\n{knobs:?}\nreplay: make sim SEED={seed} (TRACE=1 prints every event)"
         )
     }
 
-    /// The check that failed, as the name of its file.
+    /// The name of the file of the check that failed.
     #[cfg(feature = "planted-bugs")]
     pub(crate) fn check(&self) -> &str {
         self.file.rsplit('/').next().and_then(|name| name.strip_suffix(".rs")).unwrap_or(&self.file)
@@ -67,25 +67,25 @@ thread_local! {
     static PANICKED_IN: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Keeps the panics of runs off the screen and remembers where they came from. All other panics are shown as always.
-fn listen_for_panics() {
+/// Hides the panics of runs and stores where they occurred. Other panics are printed as usual.
+fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
+        let default_hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
             if IN_A_RUN.get() {
-                let file = info.location().map_or_else(String::new, |place| place.file().to_owned());
-                PANICKED_IN.with_borrow_mut(|place| *place = file);
+                let file = info.location().map_or_else(String::new, |location| location.file().to_owned());
+                PANICKED_IN.set(file);
             } else {
-                usual(info);
+                default_hook(info);
             }
         }));
     });
 }
 
-/// Makes one run and says why it failed, if it did.
+/// Executes one run. Returns why it failed, if it did.
 pub(crate) fn failure(seed: u64, written_trace: bool, answered: &AtomicU64) -> Option<Failure> {
-    listen_for_panics();
+    install_panic_hook();
     IN_A_RUN.set(true);
     let result = catch_unwind(AssertUnwindSafe(|| run(seed, written_trace)));
     IN_A_RUN.set(false);
@@ -102,15 +102,15 @@ pub(crate) fn failure(seed: u64, written_trace: bool, answered: &AtomicU64) -> O
     }
 }
 
-/// Makes the runs on all processors until all are made or so many have failed; the failures come in the order of their
-/// seeds. `prepare` is called once in each thread.
-pub(crate) fn sweep(seeds: Range<u64>, most: usize, prepare: impl Fn() + Sync) -> (Vec<Failure>, u64) {
+/// Executes runs on all processors until all are done or `max_failures` have failed. The failures are sorted by seed.
+/// `prepare` is called once in each thread.
+pub(crate) fn sweep(seeds: Range<u64>, max_failures: usize, prepare: impl Fn() + Sync) -> (Vec<Failure>, u64) {
     let (next, failed, answered) = (AtomicU64::new(seeds.start), AtomicU64::new(0), AtomicU64::new(0));
-    let most = u64::try_from(most).expect("few failures");
+    let max_failures = u64::try_from(max_failures).expect("few failures");
     let work = || {
         prepare();
         let mut failures = Vec::new();
-        while failed.load(Ordering::Relaxed) < most {
+        while failed.load(Ordering::Relaxed) < max_failures {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
                 break;
@@ -131,7 +131,7 @@ pub(crate) fn sweep(seeds: Range<u64>, most: usize, prepare: impl Fn() + Sync) -
     (failures, answered.into_inner())
 }
 
-/// A number from the environment; an empty text counts as none.
+/// A number from the environment; an empty text counts as unset.
 pub(crate) fn from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))

@@ -1,8 +1,11 @@
 //! What a run did, as one number: every event goes into a rolling hash, so that two runs of one seed can be compared.
-//! With `TRACE=1` each event is a line on standard error too, made from the same words. With `FINGERPRINTS=file` the text
+//! With `TRACE=1` each event is also a line on standard error. With `FINGERPRINTS=file` the text
 //! of every protocol effect goes into the hash as well.
 
 use std::fmt::{Debug, Write};
+
+/// Characters of a value in the written trace; batches would fill screens.
+const MAX_LINE_CHARS: usize = 600;
 
 /// The rolling hash over all events, and optionally their text.
 pub(crate) struct Trace {
@@ -29,10 +32,10 @@ impl Trace {
         Self { hash: 0xCBF2_9CE4_8422_2325, events: 0, written, with_effects }
     }
 
-    /// Notes one event. The numbers say what it was about; their meaning depends on `what`.
+    /// Adds one event. The meaning of the numbers depends on `what`.
     pub(crate) fn note(&mut self, now_us: u64, node: usize, what: &'static str, numbers: [u64; 2]) {
-        let place = u64::try_from(node).expect("few nodes");
-        let words = [now_us, place, numbers[0], numbers[1]];
+        let number = u64::try_from(node).expect("few nodes");
+        let words = [now_us, number, numbers[0], numbers[1]];
         let named = what.bytes().fold(self.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3));
         self.hash =
             words.iter().fold(named, |hash, word| (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -51,21 +54,13 @@ impl Trace {
         }
     }
 
-    /// Adds words for a reader to the written trace; they are no part of the hash.
-    pub(crate) fn explain(&self, words: impl FnOnce(&mut String)) {
-        if self.written {
-            let mut line = String::new();
-            words(&mut line);
-            eprintln!("             {line}");
-        }
-    }
-
-    /// Adds a value for a reader to the written trace.
+    /// Adds a value to the written trace; it is not part of the hash.
     pub(crate) fn show(&self, what: &str, value: &dyn Debug) {
-        self.explain(|line| {
-            let _ = write!(line, "{what} {value:?}");
-            line.truncate(line.char_indices().nth(600).map_or(line.len(), |(at, _)| at));
-        });
+        if self.written {
+            let line = format!("{what} {value:?}");
+            let end = line.char_indices().nth(MAX_LINE_CHARS).map_or(line.len(), |(at, _)| at);
+            eprintln!("             {}", &line[..end]);
+        }
     }
 
     /// The hash and the number of all events so far.

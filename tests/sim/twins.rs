@@ -1,5 +1,5 @@
-//! Two processes with one node's id: a second machine with a copied configuration. The locks that keep it away are
-//! taken to have failed, and messages for the node reach one or the other.
+//! Two processes with one node's id: a second machine with a copied configuration. The locks against it are assumed to
+//! have failed, and messages for the node reach either of them.
 
 use quorapay_core::replication::NodeId;
 
@@ -7,11 +7,11 @@ use super::node::Node;
 use super::world::World;
 
 impl World {
-    /// Starts a second process under some node's id, on a disk of its own. A node has at most one such rival in a run,
-    /// and only while no disk is lost: what the rival acknowledges in the node's place goes when it leaves.
+    /// Starts a second process with some node's id, on its own disk. A run has at most one, and only while no disk is
+    /// lost: what it acknowledges instead of the node is lost when it leaves.
     pub(crate) fn start_twin(&mut self) {
         let twin = self.knobs.nodes;
-        if self.nodes.len() > twin || twin < 3 || self.disks_owed() > 0 {
+        if self.nodes.len() > twin || twin < 3 || self.stores_lost() > 0 {
             return;
         }
         let id = self.nodes[self.random.index(twin)].id.clone();
@@ -22,7 +22,7 @@ impl World {
         self.start(twin);
     }
 
-    /// The second process is found and ended for good.
+    /// Ends the second process for good.
     pub(crate) fn end_twin(&mut self) {
         let twin = self.knobs.nodes;
         if self.nodes.len() > twin {
@@ -31,13 +31,13 @@ impl World {
         }
     }
 
-    /// The processes that claim the same id as this one.
+    /// The processes with the same id as this one.
     pub(crate) fn rivals_of(&self, node: usize) -> Vec<usize> {
         (0..self.nodes.len()).filter(|rival| *rival != node && self.nodes[*rival].id == self.nodes[node].id).collect()
     }
 
-    /// The process that a message for a node reaches.
-    pub(crate) fn behind(&mut self, id: &NodeId) -> usize {
+    /// The process that receives a message for a node.
+    pub(crate) fn receiver_for(&mut self, id: &NodeId) -> usize {
         let node = self.number_of(id);
         match self.rivals_of(node).first() {
             Some(twin) if self.life(*twin).is_some() && self.random.chance(500) => *twin,

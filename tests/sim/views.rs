@@ -1,4 +1,4 @@
-//! A node's views as the simulation has them: what the ledger came to at the projected index, and nothing younger.
+//! A model of a node's views: the state as of the projected index.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use quorapay_core::replication::Entry;
 use super::disk::row;
 use super::random::Random;
 
-/// See the module. Its bank never forgets, so it knows every payment that was changed and every order that was paid.
+/// A node's views. Their bank never forgets, so it holds every changed payment and every paid order.
 #[derive(Default)]
 pub(crate) struct Views {
     projected: LogIndex,
     bank: Bank,
     keys: HashMap<KeyDigest, LogIndex>,
-    /// Digests in the order in which the ledger took them, so that nothing depends on a hash map's order.
+    /// Digests in the order of their entries, so that nothing depends on a hash map's order.
     digests: Vec<KeyDigest>,
     orders: Vec<OrderDigest>,
 }
@@ -36,14 +36,14 @@ impl Views {
         &self.orders
     }
 
-    /// The views are lost, and rebuilt up to some place.
+    /// Loses the views and rebuilds them up to some index.
     pub(crate) fn lose_some(&mut self, random: &mut Random, rows: &[Arc<Entry>]) {
         let to = LogIndex(random.between(0, self.projected.0));
         *self = Self::default();
         self.project(to, rows);
     }
 
-    /// Brings the views up to an index that is known to be committed.
+    /// Brings the views up to a committed index.
     pub(crate) fn project(&mut self, to: LogIndex, rows: &[Arc<Entry>]) {
         while self.projected < to {
             self.projected = self.projected.next();
@@ -59,7 +59,7 @@ impl Views {
         }
     }
 
-    /// A bank as a node loads it: accounts and open holds, and of everything else nothing.
+    /// The bank as a node loads it: accounts and open holds with their orders, nothing else.
     pub(crate) fn load_bank(&self) -> Bank {
         let mut bank = Bank::default();
         for (id, state) in self.bank.accounts_after(None) {
@@ -93,10 +93,10 @@ impl Views {
     }
 }
 
-/// A payment that was never changed, from its own entry.
+/// A payment that has never changed, from its own entry.
 fn as_created(id: PaymentId, rows: &[Arc<Entry>]) -> Option<PaymentState> {
-    let place = id.index().0.checked_sub(1)?;
-    let entry = rows.get(usize::try_from(place).ok()?)?;
+    let number = id.index().0.checked_sub(1)?;
+    let entry = rows.get(usize::try_from(number).ok()?)?;
     let payment = entry.operation()?.payments().find(|payment| payment.item == id.item())?;
     let state = PaymentState::decided(payment.request, payment.outcome)?;
     (PaymentId::derive(entry.stamp(), payment.item) == id).then_some(state)

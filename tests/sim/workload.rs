@@ -1,54 +1,54 @@
-//! What the clients ask for: payments at once or by holds, captures, voids, refunds, orders, batches, fences, accounts
-//! opened, frozen and closed. Few of each thing, so that they get in each other's way.
+//! What the clients request: payments with and without holds, captures, voids, refunds, orders, batches, fences, and
+//! accounts opened, frozen and closed. There are few accounts, orders and payments, so that requests conflict.
 
-use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use std::collections::BTreeSet;
 
 use quorapay_core::domain::{
-    AccountChangeKind, AccountId, AccountStatus, BatchItem, BatchRequest, Capture, Currency, IdempotencyKey,
-    MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentId, PaymentRequest, Stamp,
+    AccountChangeKind, AccountId, AccountStatus, BatchItem, BatchRequest, Capture, Currency, Epoch, IdempotencyKey,
+    LogIndex, MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentId, PaymentRequest,
+    Stamp, Timestamp,
 };
 
 use super::random::Random;
 
-/// What clients know that they may ask about again.
+/// What clients know from earlier answers.
 #[derive(Default)]
 pub(crate) struct Known {
-    /// Payments that some client was told of.
+    /// Payments that some client got an answer for.
     pub(crate) payments: Vec<PaymentId>,
-    /// Holds that some client was told of, and when they end if the ledger's time keeps pace.
+    /// Holds that some client got an answer for, with the time at which they expire if the ledger's time keeps pace.
     holds: Vec<(u64, PaymentId)>,
-    /// Keys that some client has used, or may have, with the requests that they were used for.
+    /// Keys that some client has proposed, with their requests.
     pub(crate) keys: Vec<(IdempotencyKey, OperationRequest)>,
 }
 
-/// Most payments that are remembered: late changes of old payments are found among the newest as well.
-const REMEMBERED: usize = 64;
+/// Payments and holds that are remembered. The newest ones suffice to find late changes of old payments.
+const MAX_REMEMBERED: usize = 64;
 
 impl Known {
     pub(crate) fn remember(&mut self, payment: PaymentId) {
-        if self.payments.len() == REMEMBERED {
+        if self.payments.len() == MAX_REMEMBERED {
             self.payments.remove(0);
         }
         self.payments.push(payment);
     }
 
     pub(crate) fn remember_hold(&mut self, ends: u64, payment: PaymentId) {
-        if self.holds.len() == REMEMBERED {
+        if self.holds.len() == MAX_REMEMBERED {
             self.holds.remove(0);
         }
         self.holds.push((ends, payment));
     }
 
-    /// A hold that ends within this time, to be captured at the last moment or just too late. It is not named again.
+    /// Takes out a hold that expires within this period, to be captured at the last moment or just too late.
     pub(crate) fn take_ending(&mut self, after: u64, before: u64) -> Option<(u64, PaymentId)> {
         let found = self.holds.iter().position(|(ends, _)| (after..before).contains(ends))?;
         Some(self.holds.swap_remove(found))
     }
 }
 
-/// A capture of all that is held.
-pub(crate) const fn a_whole_capture(payment: PaymentId) -> OperationRequest {
+/// A capture of the whole held amount.
+pub(crate) const fn a_full_capture(payment: PaymentId) -> OperationRequest {
     OperationRequest::PaymentChange { payment, change: PaymentChangeKind::Capture(None) }
 }
 
@@ -108,10 +108,10 @@ fn a_payment(random: &mut Random, accounts: u64) -> PaymentRequest {
 }
 
 fn a_payment_change(random: &mut Random, known: &Known) -> OperationRequest {
-    let nowhere =
+    let unknown =
         PaymentId::derive(Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: LogIndex(random.between(1, 9)) }, 0);
     let payment = if known.payments.is_empty() || random.chance(30) {
-        nowhere
+        unknown
     } else {
         known.payments[random.index(known.payments.len())]
     };
@@ -124,7 +124,7 @@ fn a_payment_change(random: &mut Random, known: &Known) -> OperationRequest {
     OperationRequest::PaymentChange { payment, change }
 }
 
-/// A payment for a batch: a new one, or under an old key the same or another one.
+/// An item of a batch: a new payment, or under an old key the same or another one.
 fn an_item(random: &mut Random, accounts: u64, known: &Known, new: &str) -> (IdempotencyKey, PaymentRequest) {
     let request = a_payment(random, accounts);
     if known.keys.is_empty() || !random.chance(200) {
@@ -147,7 +147,7 @@ fn a_batch(random: &mut Random, accounts: u64, known: &Known, name: usize) -> Op
     OperationRequest::Batch(BatchRequest { atomic: random.chance(500), items })
 }
 
-/// A request for something new. `name` tells it from all others.
+/// A new request. `name` distinguishes it from all others.
 pub(crate) fn a_request(random: &mut Random, accounts: u64, known: &Known, name: usize) -> OperationRequest {
     match random.below(100) {
         0..=9 => OperationRequest::Account { account: an_account(random, accounts), change: an_account_change(random) },

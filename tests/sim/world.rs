@@ -1,5 +1,5 @@
-//! The world of one run: virtual time, the queue of what is to happen, and the nodes, driven as the runtime drives
-//! them: one `step` for each input, a `poll` after one or a few, effects carried out in their order.
+//! The world of one run: virtual time, the event queue, and the nodes, driven as the runtime drives them: one `step`
+//! for each input, `take_effects` after one or a few, and effects executed in their order.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -9,21 +9,21 @@ use quorapay_core::engine::{Effect, Input, LookupId, LookupRequest};
 use quorapay_core::replication::{self, Event, NodeId, ReplicaConfig, Request, Response, StoreId};
 
 use super::clients::{ClientEvent, Clients};
-use super::coordination::Errand;
+use super::coordination::ZooKeeperCall;
 use super::disk::Disk;
 use super::disk_faults::{MARK_EVERY, SCRUB_EVERY};
 use super::faults::Fault;
 use super::invariants::Oracle;
 use super::knobs::{Knobs, MILLI};
-use super::network::{Asker, Links, ReadJob};
+use super::network::{Links, ReadJob, Requester};
 use super::node::{Node, Process};
 use super::random::Random;
 use super::trace::Trace;
 use super::zookeeper::ZooKeeper;
 
-/// Something that is to happen.
+/// A scheduled event.
 #[derive(Debug)]
-pub(crate) enum Happening {
+pub(crate) enum WorldEvent {
     Tick {
         node: usize,
         life: u64,
@@ -45,7 +45,7 @@ pub(crate) enum Happening {
     Restart {
         node: usize,
     },
-    /// A process ends because it cannot trust its disk.
+    /// A process ends because of its disk.
     Exit {
         node: usize,
         life: u64,
@@ -63,17 +63,17 @@ pub(crate) enum Happening {
         life: u64,
     },
     Request {
-        asker: Asker,
+        requester: Requester,
         to: usize,
         request: Request,
     },
     Response {
-        asker: Asker,
+        requester: Requester,
         from: usize,
         response: Response,
     },
-    Silence {
-        asker: Asker,
+    RequestTimeout {
+        requester: Requester,
         to: usize,
     },
     ReadLog {
@@ -92,10 +92,10 @@ pub(crate) enum Happening {
         life: u64,
     },
     CoordinationTick,
-    Errand {
+    ZooKeeperCall {
         node: usize,
         life: u64,
-        errand: Errand,
+        call: ZooKeeperCall,
     },
     Client(ClientEvent),
     Fault(Fault),
@@ -104,7 +104,7 @@ pub(crate) enum Happening {
 struct Scheduled {
     at: u64,
     sequence: u64,
-    happening: Happening,
+    event: WorldEvent,
 }
 
 impl PartialEq for Scheduled {
@@ -140,9 +140,9 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
     pub(crate) healed: bool,
-    /// Messages that are held up until long after they were sent.
-    pub(crate) kept_back: Vec<Happening>,
-    /// Kinds of trouble that this run has met.
+    /// Messages that arrive only after everything has healed.
+    pub(crate) held_back: Vec<WorldEvent>,
+    /// Kinds of faults that this run has met.
     pub(crate) met: BTreeSet<&'static str>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
@@ -151,21 +151,21 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A cluster of new nodes, all started, with its clients and troubles on their way.
+    /// A cluster of new nodes, all started, with its clients and faults scheduled.
     pub(crate) fn new(knobs: Knobs, written_trace: bool) -> Self {
         let nodes = knobs.nodes;
         let mut world = Self {
             now: 0,
             random: Random::new(knobs.seed),
             nodes: Vec::new(),
-            links: Links::whole(nodes + 1),
+            links: Links::all_connected(nodes + 1),
             zookeeper: ZooKeeper::new(),
             zookeeper_reachable: vec![true; nodes + 1],
             clients: Clients::new(&knobs),
             oracle: Oracle::new(nodes),
             trace: Trace::new(written_trace),
             healed: false,
-            kept_back: Vec::new(),
+            held_back: Vec::new(),
             met: BTreeSet::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
@@ -186,7 +186,7 @@ impl World {
         world
     }
 
-    /// A ledger file that never was before.
+    /// A new ledger file.
     pub(crate) fn new_disk(&mut self, node: usize) -> Disk {
         self.stores += 1;
         let store_id = StoreId(u128::from(self.stores) + (u128::from(self.random.next()) << 64));
@@ -194,9 +194,9 @@ impl World {
         Disk::empty(store_id)
     }
 
-    pub(crate) fn schedule(&mut self, delay: u64, happening: Happening) {
+    pub(crate) fn schedule(&mut self, delay: u64, event: WorldEvent) {
         self.sequence += 1;
-        self.queue.push(Reverse(Scheduled { at: self.now + delay, sequence: self.sequence, happening }));
+        self.queue.push(Reverse(Scheduled { at: self.now + delay, sequence: self.sequence, event }));
     }
 
     /// The number of a node's running process.
@@ -205,10 +205,10 @@ impl World {
     }
 
     pub(crate) fn number_of(&self, id: &NodeId) -> usize {
-        self.nodes.iter().position(|node| node.id == *id).unwrap_or_else(|| panic!("{id} is no node of this run"))
+        self.nodes.iter().position(|node| node.id == *id).unwrap_or_else(|| panic!("{id} is not a node of this run"))
     }
 
-    /// The nodes of the cluster, without one that only claims to be one of them.
+    /// The nodes of the cluster, without a second process with the id of one of them.
     pub(crate) fn members(&self) -> &[Node] {
         &self.nodes[..self.knobs.nodes]
     }
@@ -230,88 +230,88 @@ impl World {
         let node = &mut self.nodes[number];
         node.host_down = false;
         node.process = Some(process);
-        self.schedule(0, Happening::Tick { node: number, life });
-        self.schedule(50 * MILLI, Happening::Project { node: number, life });
-        self.schedule(SCRUB_EVERY, Happening::Scrub { node: number, life });
-        self.schedule(MARK_EVERY, Happening::Mark { node: number, life });
+        self.schedule(0, WorldEvent::Tick { node: number, life });
+        self.schedule(50 * MILLI, WorldEvent::Project { node: number, life });
+        self.schedule(SCRUB_EVERY, WorldEvent::Scrub { node: number, life });
+        self.schedule(MARK_EVERY, WorldEvent::Mark { node: number, life });
     }
 
-    /// Lets everything happen that is due until then.
+    /// Processes all events that are due until `end`.
     pub(crate) fn run_until(&mut self, end: u64) {
         while let Some(Reverse(next)) = self.queue.peek() {
             if next.at > end {
                 break;
             }
-            self.happen_next();
+            self.process_next();
         }
         self.now = end;
     }
 
-    fn happen_next(&mut self) {
+    fn process_next(&mut self) {
         let Some(Reverse(next)) = self.queue.pop() else { return };
         self.now = next.at;
-        match next.happening {
-            Happening::Request { asker, to, request } => {
-                self.trace.note(self.now, to, "request", [asker.id.0, asker.life]);
+        match next.event {
+            WorldEvent::Request { requester, to, request } => {
+                self.trace.note(self.now, to, "request", [requester.id.0, requester.life]);
                 self.trace.show("request", &request);
-                self.deliver_request(asker, to, request);
+                self.deliver_request(requester, to, request);
             }
-            Happening::Response { asker, from, response } => {
-                self.trace.note(self.now, asker.node, "response", [asker.id.0, asker.life]);
+            WorldEvent::Response { requester, from, response } => {
+                self.trace.note(self.now, requester.node, "response", [requester.id.0, requester.life]);
                 self.trace.show("response", &response);
-                self.deliver_response(asker, from, response);
+                self.deliver_response(requester, from, response);
             }
-            Happening::Silence { asker, to } => self.fall_silent(asker, to),
-            Happening::CoordinationTick => self.coordination_tick(),
-            Happening::Client(event) => self.client_event(event),
-            Happening::Fault(fault) => self.strike(fault),
-            Happening::Restart { node } => self.restart(node),
-            inside => self.happen_inside(inside),
+            WorldEvent::RequestTimeout { requester, to } => self.time_out(requester, to),
+            WorldEvent::CoordinationTick => self.coordination_tick(),
+            WorldEvent::Client(event) => self.client_event(event),
+            WorldEvent::Fault(fault) => self.inject(fault),
+            WorldEvent::Restart { node } => self.restart(node),
+            of_a_process => self.process_inside(of_a_process),
         }
     }
 
-    /// What happens inside one process, if it still lives.
-    fn happen_inside(&mut self, happening: Happening) {
-        let (node, life) = match &happening {
-            Happening::Tick { node, life }
-            | Happening::Poll { node, life }
-            | Happening::Input { node, life, .. }
-            | Happening::Persisted { node, life }
-            | Happening::Exit { node, life }
-            | Happening::Condemn { node, life }
-            | Happening::Scrub { node, life }
-            | Happening::Mark { node, life }
-            | Happening::ReadLog { node, life, .. }
-            | Happening::Lookup { node, life, .. }
-            | Happening::Project { node, life }
-            | Happening::Errand { node, life, .. } => (*node, *life),
-            outside => unreachable!("{outside:?} is no matter of one process"),
+    /// Processes an event of one process, if that process still runs.
+    fn process_inside(&mut self, event: WorldEvent) {
+        let (node, life) = match &event {
+            WorldEvent::Tick { node, life }
+            | WorldEvent::Poll { node, life }
+            | WorldEvent::Input { node, life, .. }
+            | WorldEvent::Persisted { node, life }
+            | WorldEvent::Exit { node, life }
+            | WorldEvent::Condemn { node, life }
+            | WorldEvent::Scrub { node, life }
+            | WorldEvent::Mark { node, life }
+            | WorldEvent::ReadLog { node, life, .. }
+            | WorldEvent::Lookup { node, life, .. }
+            | WorldEvent::Project { node, life }
+            | WorldEvent::ZooKeeperCall { node, life, .. } => (*node, *life),
+            other => unreachable!("{other:?} does not belong to one process"),
         };
         if self.life(node) != Some(life) {
             return;
         }
-        match happening {
-            Happening::Tick { .. } => self.tick(node, life),
-            Happening::Poll { .. } => self.take_effects(node),
-            Happening::Input { input, .. } => {
+        match event {
+            WorldEvent::Tick { .. } => self.tick(node, life),
+            WorldEvent::Poll { .. } => self.take_effects(node),
+            WorldEvent::Input { input, .. } => {
                 self.trace.note(self.now, node, "input", [life, 0]);
                 self.trace.show("input", &input);
                 self.feed(node, input);
             }
-            Happening::Persisted { .. } => self.finish_write(node),
-            Happening::ReadLog { job, .. } => self.finish_read(node, job),
-            Happening::Lookup { id, request, .. } => {
-                // Views that cannot be read just now decide nothing and keep nobody waiting.
+            WorldEvent::Persisted { .. } => self.finish_write(node),
+            WorldEvent::ReadLog { job, .. } => self.finish_read(node, job),
+            WorldEvent::Lookup { id, request, .. } => {
+                // Sometimes the views cannot be read.
                 let readable = !self.random.chance(20);
                 let result = readable.then(|| self.nodes[node].disk.look_up(&request));
                 self.feed(node, Input::LookupDone { id, result });
             }
-            Happening::Project { .. } => self.project(node, life),
-            Happening::Errand { errand, .. } => self.run_errand(node, errand),
-            Happening::Exit { .. } => self.exit(node),
-            Happening::Condemn { .. } => self.nodes[node].disk.condemned = true,
-            Happening::Scrub { .. } => self.scrub(node, life),
-            Happening::Mark { .. } => self.mark(node, life),
+            WorldEvent::Project { .. } => self.project(node, life),
+            WorldEvent::ZooKeeperCall { call, .. } => self.run_call(node, call),
+            WorldEvent::Exit { .. } => self.exit(node),
+            WorldEvent::Condemn { .. } => self.nodes[node].disk.condemned = true,
+            WorldEvent::Scrub { .. } => self.scrub(node, life),
+            WorldEvent::Mark { .. } => self.mark(node, life),
             _ => {}
         }
     }
@@ -321,17 +321,17 @@ impl World {
         if !paused {
             self.feed(node, Input::Replication(Event::Tick));
         }
-        self.schedule(self.knobs.tick, Happening::Tick { node, life });
+        self.schedule(self.knobs.tick, WorldEvent::Tick { node, life });
     }
 
     fn project(&mut self, node: usize, life: u64) {
         let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
         let projected = self.nodes[node].disk.project(applied, &mut self.random);
         self.feed(node, Input::Projected(projected));
-        self.schedule(200 * MILLI, Happening::Project { node, life });
+        self.schedule(200 * MILLI, WorldEvent::Project { node, life });
     }
 
-    /// Hands an input to a core and lets it act, now or a little later together with what else comes in.
+    /// Feeds an input to a core and executes its effects, now or a little later together with other inputs.
     pub(crate) fn feed(&mut self, number: usize, input: Input) {
         let lazy = self.random.chance(self.knobs.lazy_poll);
         let node = &mut self.nodes[number];
@@ -348,7 +348,7 @@ impl World {
         let life = process.life;
         if !std::mem::replace(&mut process.poll_due, true) {
             let delay = self.random.below(MILLI);
-            self.schedule(delay, Happening::Poll { node: number, life });
+            self.schedule(delay, WorldEvent::Poll { node: number, life });
         }
     }
 
@@ -364,14 +364,14 @@ impl World {
         process.engine.take_effects(now, &mut effects);
         for effect in effects {
             self.trace.show("effect", &effect);
-            self.carry_out(number, effect);
+            self.execute(number, effect);
         }
-        self.look_at_applied(number);
+        self.check_applied(number);
         self.answer_reads(number);
-        self.look_at_quarantine(number);
+        self.check_quarantine(number);
     }
 
-    fn look_at_applied(&mut self, number: usize) {
+    fn check_applied(&mut self, number: usize) {
         let Some(process) = &mut self.nodes[number].process else { return };
         let (before, applied) = (process.applied, process.engine.applied_index());
         if before == applied {
@@ -385,20 +385,20 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, node: usize, effect: Effect) {
+    fn execute(&mut self, node: usize, effect: Effect) {
         match effect {
-            Effect::Replication(effect) => self.carry_out_replication(node, effect),
+            Effect::Replication(effect) => self.execute_replication(node, effect),
             Effect::Lookup { id, request } => {
                 let delay = self.random.between(50, 2 * MILLI);
                 if let Some(life) = self.life(node) {
-                    self.schedule(delay, Happening::Lookup { node, life, id, request });
+                    self.schedule(delay, WorldEvent::Lookup { node, life, id, request });
                 }
             }
             Effect::Answer { caller, outcome } => self.caller_answered(node, caller, &outcome),
         }
     }
 
-    fn carry_out_replication(&mut self, node: usize, effect: replication::Effect) {
+    fn execute_replication(&mut self, node: usize, effect: replication::Effect) {
         use replication::Effect;
         self.trace.note_effect(&effect);
         match effect {
@@ -431,7 +431,7 @@ impl World {
         process.last_write_done = done;
         process.writes.push_back(write);
         let life = process.life;
-        self.schedule(done - now, Happening::Persisted { node, life });
+        self.schedule(done - now, WorldEvent::Persisted { node, life });
     }
 
     fn finish_write(&mut self, node: usize) {
@@ -445,7 +445,7 @@ impl World {
         self.feed(node, Input::Replication(Event::Persisted(write.id)));
     }
 
-    /// Puts a write on the disk, whether or not the process learns of it.
+    /// Writes to the disk, whether or not the process learns of it.
     pub(crate) fn make_durable(&mut self, node: usize, write: &replication::Persist) {
         let disk = &mut self.nodes[node].disk;
         let before = write.truncate_after.map_or(disk.last_index(), |kept| kept.min(disk.last_index()));

@@ -1,19 +1,19 @@
-//! The ZooKeeper ensemble as one server that never disagrees with itself: the epoch znode with its version, sessions,
-//! and the election queue of ephemeral sequential znodes. What the nodes believe of it is in `coordination`.
+//! A model of the ZooKeeper ensemble as one consistent server: the epoch znode with its version, sessions, and the
+//! election queue of ephemeral sequential znodes. The nodes' view of it is in `coordination`.
 
 use std::collections::BTreeMap;
 
 use quorapay_core::domain::Epoch;
 use quorapay_core::replication::QueueRank;
 
-/// Names a session.
+/// Identifies a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(crate) u64);
 
 struct Session {
     node: usize,
     last_contact: u64,
-    /// How long the server waits; longer than agreed where the run wants a late expiry.
+    /// How long the server waits; longer than negotiated if the run makes this session expire late.
     timeout: u64,
 }
 
@@ -41,7 +41,7 @@ impl ZooKeeper {
         }
     }
 
-    /// Everything is lost: sessions, queue and the epoch.
+    /// Loses everything: sessions, queue and the epoch.
     pub(crate) fn wipe(&mut self) {
         self.epoch = Epoch(0);
         self.version += 1;
@@ -49,8 +49,7 @@ impl ZooKeeper {
         self.queue.clear();
     }
 
-    /// The epoch znode is again what it was before the last epoch was taken: restored from a copy, or wiped and begun
-    /// anew by somebody who did not know of the last one.
+    /// Sets the epoch znode back to what it was before the last epoch was taken, as if restored from a backup.
     pub(crate) fn restore_older_epoch(&mut self) {
         self.epoch = Epoch(self.epoch.0.saturating_sub(1));
         self.version += 1;
@@ -61,8 +60,8 @@ impl ZooKeeper {
         self.sessions.values().any(|session| nodes.contains(&session.node))
     }
 
-    /// Opens a session and takes a place at the end of the queue. What the node left behind of an older session goes,
-    /// as the adapter removes znodes that carry its own id.
+    /// Opens a session and joins the end of the queue. Removes what an older session of the node left behind, as the
+    /// real adapter removes znodes with its own id.
     pub(crate) fn open_session(&mut self, node: usize, now: u64, timeout: u64) -> SessionId {
         self.sessions.retain(|_, session| session.node != node);
         self.queue.retain(|_, (holder, _)| *holder != node);
@@ -78,7 +77,7 @@ impl ZooKeeper {
         self.queue.insert(self.next_sequence, (node, session));
     }
 
-    /// The session is heard of; false if it is gone.
+    /// A ping of a session; false if the session is gone.
     pub(crate) fn touch(&mut self, session: SessionId, now: u64) -> bool {
         self.sessions.get_mut(&session).map(|session| session.last_contact = now).is_some()
     }
@@ -87,7 +86,7 @@ impl ZooKeeper {
         self.sessions.contains_key(&session)
     }
 
-    /// Ends the sessions that were silent for too long; true if any.
+    /// Ends the sessions that were silent for too long; true if there were any.
     pub(crate) fn expire_silent(&mut self, now: u64) -> bool {
         let before = self.sessions.len();
         self.sessions.retain(|_, session| now < session.last_contact + session.timeout);
@@ -95,12 +94,12 @@ impl ZooKeeper {
         self.sessions.len() != before
     }
 
-    /// Gives every session its full time again, as a new leader of the ensemble does.
+    /// Gives every session its full timeout again, as a new leader of the ensemble does.
     pub(crate) fn renew_sessions(&mut self, now: u64) {
         self.sessions.values_mut().for_each(|session| session.last_contact = now);
     }
 
-    /// Ends a session that did nothing wrong.
+    /// Ends a node's session although it is in contact.
     pub(crate) fn expire(&mut self, node: usize) {
         self.sessions.retain(|_, session| session.node != node);
         self.drop_orphans();
@@ -111,8 +110,8 @@ impl ZooKeeper {
         self.queue.retain(|_, (_, session)| sessions.contains_key(session));
     }
 
-    /// Where a session stands in the queue.
-    pub(crate) fn place(&self, session: SessionId) -> QueueRank {
+    /// A session's rank in the queue.
+    pub(crate) fn rank(&self, session: SessionId) -> QueueRank {
         let found = self.queue.values().position(|(_, holder)| *holder == session);
         match found {
             None => QueueRank::Absent,
@@ -121,7 +120,7 @@ impl ZooKeeper {
         }
     }
 
-    /// Gives up the place, if there is one, and takes the last one.
+    /// Leaves the queue and joins its end.
     pub(crate) fn go_to_back(&mut self, node: usize, session: SessionId) {
         self.queue.retain(|_, (_, holder)| *holder != session);
         if self.is_alive(session) {
@@ -140,12 +139,12 @@ impl ZooKeeper {
         }
     }
 
-    /// The version that a later compare-and-set must name.
+    /// The version for a later compare-and-set.
     pub(crate) const fn epoch_version(&self) -> u64 {
         self.version
     }
 
-    /// Takes the next epoch of at least the given number, unless somebody else wrote since `version` was read.
+    /// Takes the next epoch of at least the given number, unless the znode was written since `version` was read.
     pub(crate) fn take_epoch(&mut self, version: u64, at_least: Epoch) -> Option<Epoch> {
         if version != self.version {
             return None;

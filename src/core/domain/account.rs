@@ -1,4 +1,4 @@
-//! Account ids and overdraft policies.
+//! Account ids, statuses and overdraft policies.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use super::MinorUnits;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountStatus {
-    /// It pays and receives.
+    /// It can pay and receive.
     #[default]
     Active,
-    /// It neither pays nor receives until it is active again. Its holds may be voided and expire.
+    /// It can neither pay nor receive until it is active again. Its holds may be voided and expire.
     Frozen,
-    /// Like frozen, with nothing in it, for good.
+    /// Like frozen, permanently, with no money in it.
     Closed,
 }
 
 impl AccountStatus {
-    /// The stable word.
+    /// The status in the API and the ledger.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl AccountStatus {
         }
     }
 
-    /// Reads a word back.
+    /// Parses what [`Self::as_str`] returns.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Active, Self::Frozen, Self::Closed].into_iter().find(|status| status.as_str() == word)
@@ -44,17 +44,17 @@ impl fmt::Display for AccountStatus {
     }
 }
 
-/// Accounts under this prefix are the outside world (cards, banks): they may always go negative.
+/// Accounts with this prefix stand for the outside world (cards, banks): they may always go negative.
 pub const EXTERNAL_PREFIX: &str = "external:";
 
 const MAX_ACCOUNT_ID_CHARS: usize = 64;
 
-/// Names an account: 1 to 64 characters of `A-Z a-z 0-9 _ . : -`.
+/// Identifies an account: 1 to 64 characters of `A-Z a-z 0-9 _ . : -`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct AccountId(CompactString);
 
-/// The text is no account id.
+/// The text is not an account id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an account id has 1 to 64 characters, each one of A-Z a-z 0-9 _ . : -")]
 pub struct AccountIdError;
@@ -102,8 +102,8 @@ impl<'de> Deserialize<'de> for AccountId {
     }
 }
 
-/// How far below zero an account may go, in each of its currencies. Written `none`, `limit:N` (N in minor units)
-/// or `unlimited`.
+/// How far below zero an account may go, in each of its currencies. The text is `none`, `limit:N` (N in minor units) or
+/// `unlimited`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overdraft {
     /// Never below zero.
@@ -111,11 +111,11 @@ pub enum Overdraft {
     None,
     /// Down to minus this many minor units.
     Limit(MinorUnits),
-    /// As far as amounts go.
+    /// Down to the lowest amount that can be represented.
     Unlimited,
 }
 
-/// The text is no overdraft policy.
+/// The text is not an overdraft policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an overdraft policy is \"none\", \"unlimited\" or \"limit:N\" with N from 1 to 9223372036854775807 minor units"
@@ -123,7 +123,7 @@ pub enum Overdraft {
 pub struct OverdraftError;
 
 impl Overdraft {
-    /// Reads a policy from its text.
+    /// Parses a policy.
     ///
     /// # Errors
     /// [`OverdraftError`] for any other text, and for a limit that is not positive.
@@ -133,7 +133,7 @@ impl Overdraft {
             "unlimited" => Ok(Self::Unlimited),
             _ => {
                 let digits = text.strip_prefix("limit:").ok_or(OverdraftError)?;
-                // One way to write each limit, as for every other text that is read here.
+                // Each limit has one spelling, as every other text that is parsed here.
                 if !digits.bytes().all(|byte| byte.is_ascii_digit()) || digits.starts_with('0') {
                     return Err(OverdraftError);
                 }

@@ -1,10 +1,10 @@
-//! What is done to an account, other than paying.
+//! Changes of accounts: opening, policy, status.
 
 use serde::{Deserialize, Serialize};
 
 use super::{AccountId, AccountStatus, Fingerprint, FingerprintBuilder, IdempotencyKey, Overdraft, Rejection};
 
-/// What is done to an account.
+/// A change of an account, as requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccountChangeKind {
     /// Opens the account with this policy; refused if it exists.
@@ -19,7 +19,7 @@ pub enum AccountChangeKind {
 }
 
 impl AccountChangeKind {
-    /// The fingerprint by which a repeated change is told from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(self, account: &AccountId) -> Fingerprint {
         match self {
@@ -35,25 +35,25 @@ impl AccountChangeKind {
     }
 }
 
-/// A change of an account as the ledger holds it.
+/// A decided change of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountChange {
-    /// The key under which it was asked for.
+    /// The request's idempotency key.
     pub key: IdempotencyKey,
     /// Fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// The account concerned.
+    /// The account.
     pub account: AccountId,
-    /// What was asked for.
+    /// The requested change.
     pub change: AccountChangeKind,
-    /// What was decided.
+    /// The decision.
     pub outcome: AccountOutcome,
 }
 
 /// The decision on a change of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccountOutcome {
-    /// Done.
+    /// The account was changed.
     Applied,
     /// Nothing changed.
     Rejected(Rejection),

@@ -1,32 +1,32 @@
-//! Batches: many payments in one entry of the ledger, so that an atomic batch cannot be torn apart.
+//! Batches: many payments in one entry of the ledger, so that an atomic batch is committed as a whole.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Fingerprint, FingerprintBuilder, IdempotencyKey, OrderState, PaymentOutcome, PaymentRequest, Rejection};
 
-/// Most payments in one batch. An item's number has 14 bits in its payment's id.
+/// Payments in one batch. An item's number has 14 bits in its payment's id.
 pub const MAX_BATCH_ITEMS: usize = 10_000;
 
-/// One payment of a batch.
+/// One payment of a batch, as requested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchItem {
-    /// The payment's own key, if it has one. Without it, the payment is covered by the batch's key alone.
+    /// The payment's own key. Without one, only the batch's key protects it from repetition.
     pub key: Option<IdempotencyKey>,
-    /// What is asked for.
+    /// The request.
     pub request: PaymentRequest,
 }
 
 /// A request to make many payments in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRequest {
-    /// All or none, instead of each by itself.
+    /// Whether the payments succeed or fail together, instead of each by itself.
     pub atomic: bool,
     /// 1 to [`MAX_BATCH_ITEMS`] payments; no two have the same key, and none has the batch's.
     pub items: Vec<BatchItem>,
 }
 
 impl BatchRequest {
-    /// The fingerprint by which a repeated batch is told from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let start = FingerprintBuilder::new("batch").number(i64::from(self.atomic));
@@ -37,65 +37,65 @@ impl BatchRequest {
     }
 }
 
-/// A batch as the ledger holds it.
+/// A decided batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// The key under which it was asked for.
+    /// The request's idempotency key.
     pub key: IdempotencyKey,
     /// Fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// All or none.
+    /// Whether the payments succeed or fail together.
     pub atomic: bool,
-    /// The payments in order, with what was decided on each.
+    /// The payments in order, with the decision on each.
     pub items: Vec<DecidedItem>,
 }
 
-/// One payment of a batch as the ledger holds it.
+/// One decided payment of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecidedItem {
     /// The payment's own key with the fingerprint of its request, if it has one.
     pub key: Option<(IdempotencyKey, Fingerprint)>,
-    /// What was asked for.
+    /// The request.
     pub request: PaymentRequest,
-    /// How far its order was paid before it; `None` without an order and for an order's first payment.
+    /// The order's state before the payment; `None` without an order and for an order's first payment.
     pub order_before: Option<OrderState>,
-    /// What was decided.
+    /// The decision.
     pub outcome: PaymentOutcome,
 }
 
-/// What became of a batch as a whole.
+/// The outcome of a batch as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchOutcome {
     /// Each payment has its own outcome.
     Decided,
-    /// It was to be all or none, and it is none.
+    /// It is atomic, and one of its payments was refused, so none was made.
     Aborted,
 }
 
 impl Batch {
-    /// What became of it as a whole.
+    /// The outcome of the batch as a whole.
     #[must_use]
     pub fn outcome(&self) -> BatchOutcome {
         let refused = self.items.iter().any(|item| item.outcome.rejection().is_some());
         if self.atomic && refused { BatchOutcome::Aborted } else { BatchOutcome::Decided }
     }
 
-    /// The items whose keys this entry uses up, with their numbers. A repeated item's key is held by another entry, an
-    /// item refused because of its key decided nothing under it, and an aborted batch uses up no key but its own.
+    /// The items whose keys this entry holds. A repeated item's key belongs to another entry, an item that was refused
+    /// because of its key does not hold it, and an aborted batch holds only its own key.
     pub fn keyed_here(&self) -> impl Iterator<Item = (&IdempotencyKey, &DecidedItem)> {
         let aborted = self.outcome() == BatchOutcome::Aborted;
         let items = self.items.iter().filter(move |item| !aborted && item.was_decided());
         items.filter_map(|item| Some((&item.key.as_ref()?.0, item)))
     }
 
-    /// The payments in it, with the numbers by which their ids tell them apart.
+    /// The payments with the numbers that distinguish their ids.
     pub fn numbered(&self) -> impl Iterator<Item = (u16, &DecidedItem)> {
         (0_u16..).zip(&self.items)
     }
 }
 
 impl DecidedItem {
-    /// Whether the item's payment was decided by the bank here, for better or worse.
+    /// Whether the bank decided the item's payment in this batch, with whatever outcome.
     #[must_use]
     pub const fn was_decided(&self) -> bool {
         !matches!(

@@ -10,13 +10,13 @@ use super::MinorUnits;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
 
-/// The text is no active ISO 4217 code.
+/// The text is not an active ISO 4217 code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an ISO 4217 currency code that has minor units, such as USD, EUR or JPY")]
 pub struct CurrencyError(String);
 
-/// Codes whose minor unit is not a hundredth, with their exponent (ISO 4217 list one).
-const UNUSUAL_EXPONENTS: &[(&str, u8)] = &[
+/// Codes whose minor unit is not a hundredth, with their exponents (ISO 4217 list one), sorted.
+const OTHER_EXPONENTS: &[(&str, u8)] = &[
     ("BHD", 3),
     ("BIF", 0),
     ("CLF", 4),
@@ -45,8 +45,8 @@ const UNUSUAL_EXPONENTS: &[(&str, u8)] = &[
     ("XPF", 0),
 ];
 
-/// Codes with two decimals (ISO 4217 list one), sorted. Metals, bond units and test codes have no minor unit and
-/// are left out.
+/// Codes with two decimals (ISO 4217 list one), sorted. Metals, bond units and test codes are missing: they have no
+/// minor unit.
 const HUNDREDTHS: &[&str] = &[
     "AED", "AFN", "ALL", "AMD", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BMD", "BND", "BOB", "BOV",
     "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHE", "CHF", "CHW", "CNY", "COP", "COU", "CRC", "CUP",
@@ -60,18 +60,18 @@ const HUNDREDTHS: &[&str] = &[
 ];
 
 impl Currency {
-    /// Every code there is, sorted.
+    /// All codes, sorted.
     pub fn codes() -> impl Iterator<Item = &'static str> {
-        let unusual = UNUSUAL_EXPONENTS.iter().map(|(code, _)| *code);
-        HUNDREDTHS.iter().copied().chain(unusual).collect::<std::collections::BTreeSet<_>>().into_iter()
+        let others = OTHER_EXPONENTS.iter().map(|(code, _)| *code);
+        HUNDREDTHS.iter().copied().chain(others).collect::<std::collections::BTreeSet<_>>().into_iter()
     }
 
     /// Reads a three-letter upper-case code.
     ///
     /// # Errors
-    /// [`CurrencyError`] with the text, if it is no active code.
+    /// [`CurrencyError`] with the text, if it is not an active code.
     pub fn parse(text: &str) -> Result<Self, CurrencyError> {
-        let known = HUNDREDTHS.binary_search(&text).is_ok() || unusual_exponent(text).is_some();
+        let known = HUNDREDTHS.binary_search(&text).is_ok() || other_exponent(text).is_some();
         match <[u8; 3]>::try_from(text.as_bytes()) {
             Ok(code) if known => Ok(Self(code)),
             _ => Err(CurrencyError(text.chars().take(16).collect())),
@@ -84,13 +84,13 @@ impl Currency {
         std::str::from_utf8(&self.0).expect("a currency is made of three ASCII letters")
     }
 
-    /// How many decimals its minor unit stands for: 0 for JPY, 2 for USD, 3 for KWD.
+    /// The number of decimals of its minor unit: 0 for JPY, 2 for USD, 3 for KWD.
     #[must_use]
     pub fn exponent(self) -> u8 {
-        unusual_exponent(self.code()).unwrap_or(2)
+        other_exponent(self.code()).unwrap_or(2)
     }
 
-    /// The amount as people write it, with the currency's decimals: `150.75` for 15075 USD.
+    /// An amount with the currency's decimals: `150.75` for 15075 USD.
     #[must_use]
     pub fn format(self, amount: MinorUnits) -> String {
         let exponent = usize::from(self.exponent());
@@ -101,9 +101,9 @@ impl Currency {
     }
 }
 
-fn unusual_exponent(code: &str) -> Option<u8> {
-    let at = UNUSUAL_EXPONENTS.binary_search_by_key(&code, |(code, _)| code).ok()?;
-    Some(UNUSUAL_EXPONENTS[at].1)
+fn other_exponent(code: &str) -> Option<u8> {
+    let at = OTHER_EXPONENTS.binary_search_by_key(&code, |(code, _)| code).ok()?;
+    Some(OTHER_EXPONENTS[at].1)
 }
 
 impl fmt::Debug for Currency {
@@ -138,8 +138,8 @@ mod tests {
     #[test]
     fn the_tables_are_sorted_so_that_a_search_finds_every_code() {
         assert!(HUNDREDTHS.is_sorted());
-        assert!(UNUSUAL_EXPONENTS.is_sorted());
-        for code in HUNDREDTHS.iter().chain(UNUSUAL_EXPONENTS.iter().map(|(code, _)| code)) {
+        assert!(OTHER_EXPONENTS.is_sorted());
+        for code in HUNDREDTHS.iter().chain(OTHER_EXPONENTS.iter().map(|(code, _)| code)) {
             assert_eq!(Currency::parse(code).expect("listed").code(), *code);
         }
     }

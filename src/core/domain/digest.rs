@@ -1,14 +1,14 @@
-//! Fingerprints of requests: equal requests give equal fingerprints, whatever their JSON looked like.
+//! Fingerprints of requests: equal requests have equal fingerprints, however their JSON was written.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The first 16 bytes of a SHA-256 over a request's fields as parsed. Two requests under one idempotency key are the
-/// same request exactly if their fingerprints are equal.
+/// The first 16 bytes of a SHA-256 over a request's parsed fields. Two requests under one idempotency key are the same
+/// request exactly if their fingerprints are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 16]);
 
-/// Hashes fields one after another, each with its length, so that no two field lists can run together.
+/// Hashes fields one after another, each with its length, so that different lists of fields never hash the same bytes.
 #[derive(Clone)]
 pub struct FingerprintBuilder(Sha256);
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_cannot_run_together() {
+    fn moving_text_from_one_field_to_the_next_changes_the_fingerprint() {
         let one = FingerprintBuilder::new("x").text("ab").text("c").finish();
         let other = FingerprintBuilder::new("x").text("a").text("bc").finish();
         assert_ne!(one, other);

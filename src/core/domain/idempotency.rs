@@ -1,4 +1,4 @@
-//! Idempotency keys: the caller's name for one intent, permanent once used.
+//! Idempotency keys: a caller's identifier for one intended write, permanent once used.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ const MAX_KEY_CHARS: usize = 255;
 #[serde(transparent)]
 pub struct IdempotencyKey(CompactString);
 
-/// The text is no idempotency key.
+/// The text is not an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an idempotency key has 1 to 255 printable ASCII characters")]
 pub struct IdempotencyKeyError;
@@ -41,7 +41,7 @@ impl IdempotencyKey {
         &self.0
     }
 
-    /// The key's digest, by which indexes know it.
+    /// The key's digest, which indexes use instead of it.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(first_16_bytes(&Sha256::digest(self.0.as_bytes())))
@@ -63,7 +63,7 @@ impl<'de> Deserialize<'de> for IdempotencyKey {
 }
 
 /// The first 16 bytes of the SHA-256 of an [`IdempotencyKey`]: fixed size, so that millions fit in memory and an index
-/// row is small. Nobody can make two keys with one digest, so equal digests are equal keys.
+/// row is small. Collisions are infeasible to construct, so equal digests mean equal keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyDigest(pub [u8; 16]);
 

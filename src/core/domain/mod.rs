@@ -1,7 +1,28 @@
-//! What a payment means: money, accounts, payments and the bank that decides them.
+//! Money, accounts, payments, and the bank that decides on them.
 //!
-//! Pure and deterministic. This layer knows nothing of nodes, logs, SQL, HTTP, clocks or randomness: the same
-//! operations in the same order give the same balances on every node, which is what replication relies on.
+//! Pure and deterministic. This layer does not know nodes, logs, SQL, HTTP, clocks or randomness: the same operations
+//! in the same order give the same balances on every node, as replication requires.
+//!
+//! ```text
+//! money            amounts in minor units
+//! currency         ISO 4217 currencies and their exponents
+//! amount           amounts as people write them
+//! stamp            epochs, log indexes, timestamps
+//! digest           fingerprints of requests
+//! idempotency      idempotency keys and their digests
+//! account          account ids, statuses, overdraft policies
+//! account_change   opening and changing an account
+//! order            orders, which limit the payments for them
+//! payment          requests to pay, and their outcomes
+//! payment_id       payment ids, which contain the index of their entry
+//! payment_state    a payment's state after its captures and refunds
+//! payment_change   captures, voids, refunds, expiries
+//! batch            many payments in one entry
+//! operation        the union of all requests, and of all decided operations
+//! posting          what an operation moved, in one shape for all kinds
+//! rejection        reasons for which the bank refuses
+//! bank             the state machine that decides requests and applies operations
+//! ```
 
 mod account;
 mod account_change;

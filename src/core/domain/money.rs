@@ -1,4 +1,4 @@
-//! Amounts as integers in minor units. There is no float anywhere near money.
+//! Amounts as integers in minor units. Money is never a float.
 
 use std::fmt;
 

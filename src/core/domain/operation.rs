@@ -1,41 +1,40 @@
-//! What callers ask for, and what the ledger says of it: every decision is an [`Operation`] with its outcome inside,
-//! refusals included, so that a retry is answered from the ledger and never decided again.
+//! Requests and operations. An [`Operation`] is a decided request with its outcome, refusals included, so that a retry
+//! is answered from the ledger and never decided again.
 
-use crate::domain::LogIndex;
 use serde::{Deserialize, Serialize};
 
 use super::{
     AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, BatchRequest, Expiry, Fingerprint,
-    FingerprintBuilder, IdempotencyKey, KeyHolder, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome,
-    PaymentId, PaymentRequest, Rejection,
+    FingerprintBuilder, IdempotencyKey, KeyHolder, LogIndex, Payment, PaymentChange, PaymentChangeKind,
+    PaymentChangeOutcome, PaymentId, PaymentRequest, Rejection,
 };
 
-/// About what a request without free text takes.
+/// Approximate size of a request without free text.
 const PLAIN_REQUEST_BYTES: usize = 256;
 
-/// A write that a caller asks for.
+/// A write that a caller requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OperationRequest {
-    /// Move money, or set it aside.
+    /// Move or hold money.
     Payment(PaymentRequest),
     /// Open or change an account.
     Account {
-        /// The account concerned.
+        /// The account.
         account: AccountId,
-        /// What is done to it.
+        /// The change.
         change: AccountChangeKind,
     },
     /// Capture, void or refund a payment.
     PaymentChange {
-        /// The payment concerned.
+        /// The payment.
         payment: PaymentId,
-        /// What is done to it.
+        /// The change.
         change: PaymentChangeKind,
     },
-    /// Make many payments at once.
+    /// Make many payments.
     Batch(BatchRequest),
-    /// See to it that nothing can ever apply under the key, unless something has already.
-    // Histories of clients name it so.
+    /// Make sure that nothing can ever apply under the key, unless something already has.
+    // The name in recorded client histories.
     #[serde(rename = "Fence")]
     KeyFence,
 }
@@ -43,22 +42,22 @@ pub enum OperationRequest {
 /// A write under its idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// The caller's name for this intent.
+    /// The caller's identifier for this write.
     pub key: IdempotencyKey,
-    /// What is asked for.
+    /// The requested write.
     pub request: OperationRequest,
 }
 
-/// A tombstone: the key is used up, and nothing was done.
+/// A tombstone: the key is used, and nothing was done under it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyFence {
-    /// The key that it uses up.
+    /// The fenced key.
     pub key: IdempotencyKey,
     /// Fingerprint of a request for a fence.
     pub fingerprint: Fingerprint,
 }
 
-/// One application entry of the ledger: something decided.
+/// A decided request, as an entry of the ledger holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
     /// A payment, made or refused.
@@ -67,16 +66,16 @@ pub enum Operation {
     Account(AccountChange),
     /// A change of a payment, made or refused.
     PaymentChange(PaymentChange),
-    /// The end of a hold whose time was up.
+    /// The expiry of a hold.
     Expiry(Expiry),
     /// Many payments, each made or refused.
     Batch(Batch),
-    /// A key that was used up for nothing.
+    /// A fenced key.
     KeyFence(KeyFence),
 }
 
 impl Operation {
-    /// The key under which it was asked for; `None` if nobody asked.
+    /// The request's idempotency key; `None` for an expiry, which has no request.
     #[must_use]
     pub const fn key(&self) -> Option<&IdempotencyKey> {
         match self {
@@ -89,7 +88,7 @@ impl Operation {
         }
     }
 
-    /// Every key that it uses up: its own, and those of a batch's payments.
+    /// All keys that it holds: its own and those of a batch's items.
     pub fn keys(&self) -> impl Iterator<Item = &IdempotencyKey> {
         let batch = match self {
             Self::Batch(batch) => Some(batch),
@@ -98,7 +97,7 @@ impl Operation {
         self.key().into_iter().chain(batch.into_iter().flat_map(|batch| batch.keyed_here().map(|(key, _)| key)))
     }
 
-    /// Fingerprint of the request that led to it; `None` if nobody asked.
+    /// Fingerprint of the request; `None` for an expiry.
     #[must_use]
     pub const fn fingerprint(&self) -> Option<Fingerprint> {
         match self {
@@ -111,7 +110,7 @@ impl Operation {
         }
     }
 
-    /// Fingerprint of the request that it holds under a key, its own or that of one of a batch's payments.
+    /// Fingerprint of the request under a key, its own or that of one of a batch's items.
     #[must_use]
     pub fn fingerprint_under(&self, key: &IdempotencyKey) -> Option<Fingerprint> {
         if self.key() == Some(key) {
@@ -122,14 +121,14 @@ impl Operation {
         item.key.as_ref().map(|(_, fingerprint)| *fingerprint)
     }
 
-    /// What the key that it uses up is held by. `index` is that of its entry.
+    /// The holder of one of its keys. `index` is that of its entry.
     #[must_use]
     pub fn holder_of(&self, key: &IdempotencyKey, index: LogIndex) -> KeyHolder {
         let fenced = matches!(self, Self::KeyFence(_));
         KeyHolder { index, fingerprint: self.fingerprint_under(key).filter(|_| !fenced) }
     }
 
-    /// Why it was refused, if it was. A batch's payments have their own outcomes.
+    /// Why it was refused, if it was. A batch's items have their own outcomes.
     #[must_use]
     pub const fn rejection(&self) -> Option<Rejection> {
         match self {
@@ -144,7 +143,7 @@ impl Operation {
 }
 
 impl OperationRequest {
-    /// The fingerprint by which a repeated request is told from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         match self {
@@ -156,7 +155,7 @@ impl OperationRequest {
         }
     }
 
-    /// About how many bytes it takes in memory and on the wire.
+    /// Its approximate size in memory and on the wire.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         match self {

@@ -1,4 +1,4 @@
-//! Orders: what a shop sells once, whatever idempotency keys its callers use to have it paid.
+//! Orders: the payments for one order never exceed its total, whatever idempotency keys they use.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use super::{Currency, MinorUnits};
 
 const MAX_ORDER_ID_CHARS: usize = 64;
 
-/// Names an order of the caller's: 1 to 64 printable ASCII characters.
+/// Identifies an order of the caller: 1 to 64 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct OrderId(CompactString);
 
-/// The text is no order id.
+/// The text is not an order id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an order id has 1 to 64 printable ASCII characters")]
 pub struct OrderIdError;
@@ -43,7 +43,7 @@ impl OrderId {
         &self.0
     }
 
-    /// The id's digest, by which indexes know it.
+    /// The id's digest, which indexes use instead of it.
     #[must_use]
     pub fn digest(&self) -> OrderDigest {
         OrderDigest(first_16_bytes(&Sha256::digest(self.0.as_bytes())))
@@ -64,29 +64,31 @@ impl<'de> Deserialize<'de> for OrderId {
     }
 }
 
-/// The first 16 bytes of the SHA-256 of an [`OrderId`]: fixed size for filters and index rows. Nobody can make two ids
-/// with one digest, so equal digests are equal orders.
+/// The first 16 bytes of the SHA-256 of an [`OrderId`]: fixed size for filters and index rows. Collisions are
+/// infeasible to construct, so equal digests mean equal orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OrderDigest(pub [u8; 16]);
 
-/// What a payment says of the order that it pays for.
+/// The order that a payment is for, with its limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderCap {
     /// The order.
     pub id: OrderId,
-    /// What all payments for it may come to, in the payment's currency. Every payment for an order names the same.
+    /// The limit for the sum of all payments for the order, in the payment's currency. Every payment for an order names
+    /// the same total.
     pub total: MinorUnits,
 }
 
-/// How far an order is paid.
+/// How much of an order is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderState {
     /// The currency of its first payment.
     pub currency: Currency,
     /// The total that its first payment named.
     pub total: MinorUnits,
-    /// Live holds and captures, together. At most `total`. A refund does not lower it: what was charged was charged.
+    /// The sum of all open holds and captures. At most `total`. A refund does not lower it: the order cannot be paid
+    /// again.
     pub used: MinorUnits,
 }
 

@@ -1,17 +1,17 @@
-//! Payments: what is asked for, and the decision.
+//! Payments: the request and the decision.
 
-use crate::domain::LogIndex;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, Currency, Fingerprint, FingerprintBuilder, IdempotencyKey, MinorUnits, OrderCap, OrderState, Rejection,
+    AccountId, Currency, Fingerprint, FingerprintBuilder, IdempotencyKey, LogIndex, MinorUnits, OrderCap, OrderState,
+    Rejection,
 };
 
-/// How long a hold lives where the caller does not say: seven days, as card schemes do.
+/// Lifetime of a hold if the caller does not name one: seven days, as usual for cards.
 pub const DEFAULT_HOLD_SECONDS: u32 = 7 * 24 * 60 * 60;
 
-/// How long a hold may live at most.
+/// Longest lifetime of a hold.
 pub const MAX_HOLD_SECONDS: u32 = 90 * 24 * 60 * 60;
 
 /// When the money is taken.
@@ -20,7 +20,7 @@ pub enum Capture {
     /// At once.
     #[default]
     Automatic,
-    /// It is set aside, and taken by captures until the hold is used up, voided or expired.
+    /// It is held, and taken by captures until the hold is used up, voided or expired.
     Manual {
         /// Lifetime of the hold in seconds of the ledger's time, 1 to [`MAX_HOLD_SECONDS`].
         expires_in_s: u32,
@@ -40,10 +40,10 @@ pub struct PaymentRequest {
     pub currency: Currency,
     /// When the money is taken.
     pub capture: Capture,
-    /// The order that it pays for. Boxed, because most payments name none and all are kept in batches and caches.
+    /// The order that it pays for. Boxed: most payments have none, and memory holds many payments.
     pub order: Option<Box<OrderCap>>,
-    /// Whether accounts that do not exist yet are opened with unlimited overdraft, as the surfaces of earlier systems
-    /// do on first use.
+    /// Whether accounts that do not exist yet are opened with unlimited overdraft, as the APIs of earlier systems do on
+    /// first use.
     pub opens_accounts: bool,
     /// Free text, at most 500 characters.
     pub description: Option<CompactString>,
@@ -68,7 +68,7 @@ impl PaymentRequest {
         }
     }
 
-    /// The fingerprint by which a repeated payment is told from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.add_to(FingerprintBuilder::new("payment")).finish()
@@ -94,25 +94,25 @@ impl PaymentRequest {
         }
     }
 
-    /// About how many bytes its free texts take.
+    /// Size of its free texts in bytes.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         self.description.as_ref().map_or(0, |text| text.len()) + self.metadata.as_ref().map_or(0, |text| text.len())
     }
 }
 
-/// A payment as the ledger holds it.
+/// A decided payment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
-    /// The key under which it was asked for.
+    /// The request's idempotency key.
     pub key: IdempotencyKey,
     /// Fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// What was asked for.
+    /// The request.
     pub request: PaymentRequest,
-    /// How far its order was paid before it; `None` without an order and for an order's first payment.
+    /// The order's state before the payment; `None` without an order and for an order's first payment.
     pub order_before: Option<OrderState>,
-    /// What was decided.
+    /// The decision.
     pub outcome: PaymentOutcome,
 }
 
@@ -128,14 +128,15 @@ pub enum PaymentOutcome {
     },
     /// Nothing moved.
     Rejected(Rejection),
-    /// The money is set aside.
+    /// The money is held.
     Authorized {
-        /// What is set aside on the paying account in the payment's currency right after it, this payment included.
+        /// The paying account's held amount in the payment's currency right after it, this payment included.
         from_held: MinorUnits,
         /// When the hold expires, in milliseconds since the Unix epoch, on the ledger's own time.
         expires_at_ms: u64,
     },
-    /// In a batch only: the item's key held the same payment already; the answer is that one's, and nothing moved now.
+    /// Only in a batch: the item's key already belongs to the same payment. That payment is the answer, and nothing
+    /// moved.
     Repeated {
         /// Index of the ledger entry that holds the key.
         index: LogIndex,

@@ -1,25 +1,25 @@
-//! What happens to a payment after it was made: captures, voids, refunds, and the expiry of its hold.
+//! Changes of a payment: captures, voids, refunds, and the expiry of its hold.
 
-use crate::domain::LogIndex;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fingerprint, FingerprintBuilder, HoldEnd, IdempotencyKey, MinorUnits, PaymentId, PaymentState, Rejection, Stamp,
+    Fingerprint, FingerprintBuilder, HoldEnd, IdempotencyKey, LogIndex, MinorUnits, PaymentId, PaymentState, Rejection,
+    Stamp,
 };
 
-/// What a caller asks to be done to a payment.
+/// A change of a payment, as requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaymentChangeKind {
-    /// Take a part of what is held, or all of it.
+    /// Take a part of the held amount, or all of it.
     Capture(Option<MinorUnits>),
-    /// Release what is still held.
+    /// Release the amount that is still held.
     Void,
-    /// Give a part of what was captured back, or all that is left of it.
+    /// Give back a part of the captured amount, or the rest of it.
     Refund(Option<MinorUnits>),
 }
 
 impl PaymentChangeKind {
-    /// The word for it.
+    /// Its name in the API and in fingerprints.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl PaymentChangeKind {
         }
     }
 
-    /// The amount that was named.
+    /// The requested amount, if the caller named one.
     #[must_use]
     pub const fn named_amount(self) -> Option<MinorUnits> {
         match self {
@@ -38,7 +38,7 @@ impl PaymentChangeKind {
         }
     }
 
-    /// The fingerprint by which a repeated change is told from another one under the same key.
+    /// The fingerprint that distinguishes a repeated request from a different one under the same key.
     #[must_use]
     pub fn fingerprint(self, payment: PaymentId) -> Fingerprint {
         let builder = FingerprintBuilder::new(self.name()).text(&payment.to_string());
@@ -50,34 +50,34 @@ impl PaymentChangeKind {
     }
 }
 
-/// A change of a payment as the ledger holds it.
+/// A decided change of a payment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentChange {
-    /// The key under which it was asked for.
+    /// The request's idempotency key.
     pub key: IdempotencyKey,
     /// Fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// The payment concerned.
+    /// The payment.
     pub payment: PaymentId,
-    /// What was asked for.
+    /// The requested change.
     pub change: PaymentChangeKind,
-    /// Where the payment stood; `None` if there is no such payment. With it every node can check the decision without
-    /// keeping all payments in memory.
+    /// The payment's state before the change; `None` if there is no such payment. With it every node can check the
+    /// decision without holding all payments in memory.
     pub before: Option<Box<PaymentState>>,
-    /// What was decided.
+    /// The decision.
     pub outcome: PaymentChangeOutcome,
 }
 
 /// The decision on a change of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaymentChangeOutcome {
-    /// Done.
+    /// The payment was changed.
     Applied {
-        /// What was captured, released or given back.
+        /// The amount captured, released or refunded.
         amount: MinorUnits,
-        /// Posted balance of the account that paid, right after it.
+        /// Posted balance of the paying account right after it.
         from_balance: MinorUnits,
-        /// Posted balance of the account that received, right after it.
+        /// Posted balance of the receiving account right after it.
         to_balance: MinorUnits,
     },
     /// Nothing moved.
@@ -85,7 +85,7 @@ pub enum PaymentChangeOutcome {
 }
 
 impl PaymentChange {
-    /// Where the payment stands after it; `None` if there is no such payment.
+    /// The payment's state after the change; `None` if there is no such payment.
     #[must_use]
     pub fn after(&self, stamp: Stamp) -> Option<PaymentState> {
         let before = self.before.as_deref()?;
@@ -96,17 +96,17 @@ impl PaymentChange {
     }
 }
 
-/// The end of a hold whose time is up. The leader makes it of the ledger's own time; no caller asks for it.
+/// The expiry of a hold. The leader decides it by the ledger's time, without a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expiry {
-    /// The payment concerned.
+    /// The payment.
     pub payment: PaymentId,
-    /// Where the payment stood; what it held is released.
+    /// The payment's state before the expiry, which releases the held amount.
     pub before: PaymentState,
 }
 
 impl Expiry {
-    /// Where the payment stands after it.
+    /// The payment's state after the expiry.
     #[must_use]
     pub fn after(&self, stamp: Stamp) -> PaymentState {
         self.before.expired(stamp.index)
@@ -114,9 +114,9 @@ impl Expiry {
 }
 
 impl PaymentState {
-    /// The state after a change that the bank allowed. `index` is the change's own place.
+    /// The state after a change that the bank allowed. `index` is that of the change.
     ///
-    /// The arithmetic cannot leave its range: the bank allows nothing that exceeds what is held or captured.
+    /// The arithmetic cannot overflow: the bank allows no amount above what is held or captured.
     #[must_use]
     pub(super) fn changed(&self, change: PaymentChangeKind, amount: MinorUnits, index: LogIndex) -> Self {
         let mut state = Self { changes: self.changes + 1, last_change: index, ..self.clone() };

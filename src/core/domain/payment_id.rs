@@ -1,13 +1,13 @@
-//! Payment ids that carry the place of their entry in the ledger.
+//! Payment ids, which contain the index of their entry in the ledger.
 //!
-//! The layout is a UUID of version 7 (RFC 9562), so it sorts by time and every tool that knows UUIDs takes it:
+//! The layout is a UUID of version 7 (RFC 9562), so ids sort by time and every tool for UUIDs accepts them:
 //!
 //! ```text
 //! 48 bits  milliseconds since the Unix epoch
 //!  4 bits  version, 7
 //! 12 bits  epoch, its lowest 12 bits
 //!  2 bits  variant, binary 10
-//! 14 bits  number of the payment within its entry: zero, but for batches
+//! 14 bits  number of the payment within its entry: zero except in batches
 //! 48 bits  index
 //! ```
 
@@ -34,19 +34,19 @@ const VERSION: u128 = 7;
 const VARIANT: u128 = 0b10;
 const TEXT_CHARS: usize = 36;
 
-/// Names a payment. Derived from its entry; the index in it finds the entry again.
+/// Identifies a payment. Derived from its entry, which the contained index finds again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PaymentId(u128);
 
-/// The text is no payment id.
+/// The text is not a payment id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a payment id is a UUID of version 7 written with hyphens, as an answer to POST /v1/payments gives it")]
 pub struct PaymentIdError;
 
 impl PaymentId {
-    /// The id of a payment by its entry's stamp and its number within the entry, which is zero but for batches. The
-    /// upper bits of a number too large for its place are left out; 48 bits of index last for almost three hundred years
-    /// at 30,000 payments a second.
+    /// The id of a payment by its entry's stamp and its number within the entry, which is zero except in batches.
+    /// Numbers that are too large lose their upper bits; 48 bits of index last for almost three hundred years at 30,000
+    /// payments a second.
     #[must_use]
     pub fn derive(stamp: Stamp, item: u16) -> Self {
         let time = low_bits(u128::from(stamp.timestamp.0), 48) << TIME_SHIFT;
@@ -57,8 +57,7 @@ impl PaymentId {
         Self(time | epoch | item | index | fixed)
     }
 
-    /// Reads an id back. Whether the ledger holds such a payment is for the caller to see: read the entry at
-    /// [`Self::index`] and compare its id.
+    /// Parses an id. It may belong to no payment: the caller reads the entry at [`Self::index`] and compares its id.
     ///
     /// # Errors
     /// [`PaymentIdError`] for anything but a hyphenated UUID of version 7.
@@ -71,7 +70,7 @@ impl PaymentId {
         if version_7 { Ok(Self(uuid.as_u128())) } else { Err(PaymentIdError) }
     }
 
-    /// The index of the entry that it names.
+    /// The index of its entry.
     #[must_use]
     pub fn index(self) -> LogIndex {
         LogIndex(u64::try_from(low_bits(self.0, INDEX_BITS)).expect("48 bits fit 64"))
@@ -107,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_reads_back_as_it_was_written_and_gives_its_place(
+        fn an_id_reads_back_as_it_was_written_and_contains_its_index_and_number(
             place in (0_u64..1 << 48, 0_u64..1 << 12, 0_u64..1 << 48), item in 0_u16..1 << 14,
         ) {
             let id = PaymentId::derive(stamp(place), item);

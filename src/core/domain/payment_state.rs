@@ -1,27 +1,26 @@
-//! Where a payment stands after its captures and refunds.
+//! A payment's state after its captures and refunds.
 
-use crate::domain::LogIndex;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Currency, MinorUnits, OrderId, PaymentOutcome, PaymentRequest, Rejection};
+use super::{AccountId, Currency, LogIndex, MinorUnits, OrderId, PaymentOutcome, PaymentRequest, Rejection};
 
-/// How a payment's hold came to its end, other than by being captured.
+/// How a payment's hold ended, other than by captures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HoldEnd {
-    /// It did not: there never was one, it is still open, or it was captured to the last unit.
+    /// There was no hold, it is still open, or it was captured in full.
     #[default]
     None,
     /// The caller released it.
     Voided,
-    /// Its time was up.
+    /// It expired.
     Expired,
-    /// There was no payment: the bank refused it.
+    /// The bank refused the payment.
     Rejected,
 }
 
-/// A payment's state: what was asked for, and what became of it so far.
+/// A payment's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentState {
     /// The account that pays.
@@ -30,28 +29,28 @@ pub struct PaymentState {
     pub to: AccountId,
     /// The currency of all amounts.
     pub currency: Currency,
-    /// What was asked for.
+    /// The requested amount.
     pub amount: MinorUnits,
-    /// What is set aside for later captures. `held + captured <= amount`, always.
+    /// The amount held for later captures. Always `held + captured <= amount`.
     pub held: MinorUnits,
-    /// What was taken.
+    /// The amount captured.
     pub captured: MinorUnits,
-    /// What was given back. At most `captured`.
+    /// The amount refunded. At most `captured`.
     pub refunded: MinorUnits,
-    /// When the hold expires, in milliseconds since the Unix epoch; `None` if it was captured at once.
+    /// When the hold expires, in milliseconds since the Unix epoch; `None` for a payment without a hold.
     pub expires_at_ms: Option<u64>,
     /// How the hold ended.
     pub end: HoldEnd,
     /// The order that it pays for.
     pub order: Option<OrderId>,
-    /// How many captures, voids, refunds and expiries it has had.
+    /// The number of captures, voids, refunds and expiries so far.
     pub changes: u32,
-    /// Index of the entry with its latest change; each names the one before, so the history can be walked back. Zero if
-    /// there was none.
+    /// Index of the entry with its latest change, zero if there was none. Each change contains the state before it, so
+    /// the history can be followed backwards.
     pub last_change: LogIndex,
 }
 
-/// Where a payment stands, in one word. The words are part of the API.
+/// A payment's status. The names are part of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentStatus {
@@ -88,7 +87,7 @@ impl PaymentStatus {
         Self::Rejected,
     ];
 
-    /// The stable word.
+    /// The status in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -109,10 +108,10 @@ impl PaymentStatus {
         Self::ALL.into_iter()
     }
 
-    /// Reads a word back.
+    /// Parses what [`Self::as_str`] returns.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::all().find(|status| status.as_str() == word)
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::all().find(|status| status.as_str() == text)
     }
 }
 
@@ -123,7 +122,7 @@ impl fmt::Display for PaymentStatus {
 }
 
 impl PaymentState {
-    /// The state right after the decision on a request. A repeated item of a batch has none of its own.
+    /// The state right after the decision on a request; `None` for a repeated item of a batch.
     #[must_use]
     pub fn decided(request: &PaymentRequest, outcome: PaymentOutcome) -> Option<Self> {
         let (held, captured, expires_at_ms, end) = match outcome {
@@ -150,36 +149,36 @@ impl PaymentState {
         })
     }
 
-    /// What may still be given back.
+    /// The amount that may still be refunded.
     #[must_use]
     pub fn refundable(&self) -> MinorUnits {
         self.captured.less(self.refunded)
     }
 
-    /// Whether something is set aside.
+    /// Whether the hold is open.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.held > MinorUnits::ZERO
     }
 
-    /// Where it stands, in one word.
+    /// The status.
     #[must_use]
     pub fn status(&self) -> PaymentStatus {
-        let nothing = MinorUnits::ZERO;
+        let zero = MinorUnits::ZERO;
         match self.end {
             HoldEnd::Rejected => PaymentStatus::Rejected,
-            HoldEnd::Voided if self.captured == nothing => PaymentStatus::Voided,
-            HoldEnd::Expired if self.captured == nothing => PaymentStatus::Expired,
-            _ if self.is_held() && self.captured == nothing => PaymentStatus::Authorized,
+            HoldEnd::Voided if self.captured == zero => PaymentStatus::Voided,
+            HoldEnd::Expired if self.captured == zero => PaymentStatus::Expired,
+            _ if self.is_held() && self.captured == zero => PaymentStatus::Authorized,
             _ if self.is_held() => PaymentStatus::PartiallyCaptured,
             _ if self.refunded == self.captured => PaymentStatus::Refunded,
-            _ if self.refunded > nothing => PaymentStatus::PartiallyRefunded,
+            _ if self.refunded > zero => PaymentStatus::PartiallyRefunded,
             _ if self.expires_at_ms.is_some() => PaymentStatus::Captured,
             _ => PaymentStatus::Succeeded,
         }
     }
 
-    /// Why nothing of it can be captured or voided any more.
+    /// Why there is no open hold to capture or void.
     #[must_use]
     pub const fn why_not_held(&self) -> Rejection {
         match self.end {
@@ -201,7 +200,7 @@ mod tests {
             assert_eq!(PaymentStatus::parse(status.as_str()), Some(status));
             let json = serde_json::to_string(&status).expect("a text");
             assert_eq!(json, format!("\"{status}\""));
-            assert_eq!(serde_json::from_str::<PaymentStatus>(&json).expect("its own word"), status);
+            assert_eq!(serde_json::from_str::<PaymentStatus>(&json).expect("its own text"), status);
         }
         assert!(serde_json::from_str::<PaymentStatus>("\"paid\"").is_err());
     }

@@ -1,25 +1,24 @@
-//! What an operation moved and which payments it made, in one shape whatever its kind: for statements, views, exports
-//! and checks.
+//! The postings and payments of an operation, in one shape for all kinds: for statements, views, exports and checks.
 
 use super::{
     AccountId, Currency, IdempotencyKey, MinorUnits, Operation, PaymentChange, PaymentChangeKind, PaymentChangeOutcome,
     PaymentId, PaymentOutcome, PaymentRequest, Stamp,
 };
 
-/// Money that moved from one account to another.
+/// A movement of money from one account to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posting<'entry> {
     /// The payment that it belongs to.
     pub payment: PaymentId,
-    /// Why it moved.
+    /// The kind of movement.
     pub kind: PostingKind,
-    /// The account debited: of a refund, the one that had received.
+    /// The debited account: for a refund, the one that had received the payment.
     pub from: &'entry AccountId,
-    /// The account credited.
+    /// The credited account.
     pub to: &'entry AccountId,
-    /// How much. Positive.
+    /// The amount. Positive.
     pub amount: MinorUnits,
-    /// Of what.
+    /// The currency of all amounts.
     pub currency: Currency,
     /// Posted balance of `from` right after.
     pub from_balance: MinorUnits,
@@ -27,7 +26,7 @@ pub struct Posting<'entry> {
     pub to_balance: MinorUnits,
 }
 
-/// Why money moved.
+/// The kind of a posting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PostingKind {
     /// A payment that was captured at once.
@@ -39,7 +38,7 @@ pub enum PostingKind {
 }
 
 impl PostingKind {
-    /// The word for it.
+    /// Its name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,21 +49,21 @@ impl PostingKind {
     }
 }
 
-/// A payment that an operation decided, by itself or as one of a batch.
+/// A payment that an operation decided, alone or in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecidedPayment<'entry> {
     /// Its number within the entry.
     pub item: u16,
-    /// Its own key; `None` for a payment of a batch that has none.
+    /// Its own key; `None` for a payment of a batch without one.
     pub key: Option<&'entry IdempotencyKey>,
-    /// What was asked for.
+    /// The request.
     pub request: &'entry PaymentRequest,
-    /// What was decided.
+    /// The decision.
     pub outcome: PaymentOutcome,
 }
 
 impl Operation {
-    /// The payments that it decided, in order. A batch's repeated payments are among them, with that outcome.
+    /// The payments that it decided, in order, including a batch's repeated ones.
     pub fn payments(&self) -> impl Iterator<Item = DecidedPayment<'_>> {
         let single = match self {
             Self::Payment(payment) => Some(DecidedPayment {
@@ -88,7 +87,7 @@ impl Operation {
         single.into_iter().chain(many)
     }
 
-    /// The money that it moved, in order. `stamp` is that of its entry.
+    /// Its postings, in order. `stamp` is that of its entry.
     pub fn postings(&self, stamp: Stamp) -> impl Iterator<Item = Posting<'_>> {
         let change = match self {
             Self::PaymentChange(change) => change.posting(),
@@ -99,13 +98,13 @@ impl Operation {
 }
 
 impl<'entry> DecidedPayment<'entry> {
-    /// Whether it was decided in this entry, for better or worse. A repeated one was decided in an earlier entry.
+    /// Whether it was decided in this entry, with whatever outcome. A repeated one was decided in an earlier entry.
     #[must_use]
     pub const fn is_decided(self) -> bool {
         !matches!(self.outcome, PaymentOutcome::Repeated { .. })
     }
 
-    /// The money that it moved, if it was captured at once.
+    /// Its posting, if it was captured at once.
     #[must_use]
     pub fn posting(self, stamp: Stamp) -> Option<Posting<'entry>> {
         let PaymentOutcome::Succeeded { from_balance, to_balance } = self.outcome else { return None };
@@ -123,7 +122,7 @@ impl<'entry> DecidedPayment<'entry> {
 }
 
 impl PaymentChange {
-    /// The money that it moved, if any.
+    /// Its posting, if it moved money.
     #[must_use]
     pub fn posting(&self) -> Option<Posting<'_>> {
         let PaymentChangeOutcome::Applied { amount, from_balance, to_balance } = self.outcome else { return None };

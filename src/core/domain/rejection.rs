@@ -1,9 +1,9 @@
-//! Why the bank refuses.
+//! The reasons for which the bank refuses.
 
 use serde::{Deserialize, Serialize};
 
-/// Why the bank refused. The codes are part of the API and never change; new ones are added at the end, because their
-/// numbers are in the hashes of the ledger.
+/// The reason for which the bank refused. The codes are part of the API and never change; new ones are added at the
+/// end, because their numbers are in the hashes of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
@@ -11,19 +11,19 @@ pub enum Rejection {
     InsufficientFunds,
     /// The account does not exist: it was neither opened nor ever credited.
     AccountNotFound,
-    /// The account exists already.
+    /// The account already exists.
     AccountExists,
     /// A balance would leave the range of a signed 64-bit integer.
     BalanceOverflow,
     /// The account's balance is already below what the new policy would allow.
     OverdraftInUse,
-    /// An account concerned is frozen: it neither pays nor receives.
+    /// One of the accounts is frozen: it can neither pay nor receive.
     AccountFrozen,
-    /// An account concerned is closed for good.
+    /// One of the accounts is closed.
     AccountClosed,
-    /// An account that still holds, owes or sets aside money cannot be closed.
+    /// An account with a balance or an open hold cannot be closed.
     AccountNotEmpty,
-    /// The order's payments would come to more than its total.
+    /// The sum of the order's payments would exceed its total.
     OrderTotalExceeded,
     /// The order was first paid with another total or in another currency.
     OrderMismatch,
@@ -31,19 +31,19 @@ pub enum Rejection {
     PaymentNotFound,
     /// The payment itself was refused, so there is nothing to capture, void or refund.
     PaymentRejected,
-    /// Nothing of the payment is held any more: it was captured at once or in full.
+    /// The payment has no open hold: it was captured at once or in full.
     NothingHeld,
     /// The hold was voided.
     PaymentVoided,
     /// The hold has expired.
     PaymentExpired,
-    /// More is to be captured than is still held.
+    /// The amount to capture exceeds the held amount.
     AmountExceedsHeld,
     /// Nothing of the payment is left to be refunded.
     NothingToRefund,
-    /// More is to be refunded than was captured and not yet refunded.
+    /// The amount to refund exceeds the amount captured and not yet refunded.
     AmountExceedsRefundable,
-    /// The payment has had as many captures and refunds as the ledger keeps for one.
+    /// The payment has reached the limit of captures and refunds.
     TooManyChanges,
     /// Another payment of the same atomic batch was refused.
     BatchAborted,
@@ -108,12 +108,12 @@ impl Rejection {
         }
     }
 
-    /// Every reason, in the order of their numbers.
+    /// All reasons, in the order of their numbers.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter()
     }
 
-    /// Reads a code back.
+    /// Parses what [`Self::code`] returns.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         Self::all().find(|rejection| rejection.code() == code)

@@ -1,10 +1,10 @@
-//! When and where the ledger takes an operation.
+//! Epochs, log indexes and timestamps: when and where the ledger takes an operation.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Number of a leadership: unique, only grows, allocated by compare-and-set in ZooKeeper. Zero is "none yet".
+/// Number of a leadership: unique, only grows, allocated by compare-and-set in ZooKeeper. Zero means none yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
@@ -15,13 +15,13 @@ pub struct Epoch(pub u64);
 pub struct LogIndex(pub u64);
 
 impl LogIndex {
-    /// The place after this one.
+    /// The next index.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
-    /// The place before this one; zero stays zero.
+    /// The index before this one; zero stays zero.
     #[must_use]
     pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
@@ -40,19 +40,19 @@ impl fmt::Display for LogIndex {
     }
 }
 
-/// Milliseconds since the Unix epoch as the ledger counts them: never smaller than the entry before, whatever the
-/// clocks did.
+/// The ledger's time in milliseconds since the Unix epoch: never less than the time of the entry before, whatever the
+/// clocks do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
-/// When and where the ledger takes an operation: what an entry has besides what it says.
+/// When and where the ledger takes an operation: an entry's timestamp, epoch and index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
-    /// The ledger's time, never before that of the entry below.
+    /// The ledger's time.
     pub timestamp: Timestamp,
-    /// The leadership that appends it.
+    /// The epoch of the leader that appends it.
     pub epoch: Epoch,
-    /// Its place in the log.
+    /// Its index in the log.
     pub index: LogIndex,
 }

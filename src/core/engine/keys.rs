@@ -1,7 +1,7 @@
 //! Which idempotency keys are used, for the leader's check of each proposal.
 //!
-//! Keys of entries above the projected index are held exactly. Older keys are in the views, on disk; a Bloom filter over
-//! them recognises nearly every new key without a read.
+//! Keys of entries above the projected index are held exactly. Older keys are in the views, on disk; a Bloom filter
+//! over them recognises nearly every new key without a read.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,7 +9,7 @@ use crate::domain::{KeyDigest, LogIndex};
 
 use super::bloom_filter::BloomFilter;
 
-/// Keys that each poll may move into the Bloom filter, whatever has arrived: a fraction of a millisecond's work.
+/// Keys that each poll moves into the Bloom filter at least, if there are as many: a fraction of a millisecond's work.
 const MIN_MOVED_PER_POLL: usize = 256;
 
 /// What memory knows about a key.
@@ -71,8 +71,8 @@ impl Keys {
         self.projected = self.projected.max(index);
     }
 
-    /// Moves some of the projected keys into the Bloom filter. A chunk of the views has tens of thousands of keys; moving
-    /// all of them at once would delay everything else.
+    /// Moves some of the projected keys into the Bloom filter. A chunk of the views has tens of thousands of keys;
+    /// moving all of them at once would delay everything else.
     pub(super) fn move_some(&mut self) {
         // Twice as many as were added: a backlog shrinks at any rate of new entries.
         let limit = MIN_MOVED_PER_POLL.max(2 * std::mem::take(&mut self.added_since_move));

@@ -92,8 +92,8 @@ pub enum Effect {
 pub enum ProposalOutcome {
     /// This entry holds the decision and is committed.
     Decided(Arc<Entry>),
-    /// The committed entry at `index` already holds the key. If its fingerprint equals the one given here, that entry is
-    /// the answer; otherwise the key was reused for another request.
+    /// The committed entry at `index` already holds the key. If its fingerprint equals the one given here, that entry
+    /// is the answer; otherwise the key was reused for another request.
     Repeated {
         /// Index of the entry that holds the key.
         index: LogIndex,

@@ -46,8 +46,8 @@ impl Engine {
         self.answer_unknown_if_deposed();
     }
 
-    /// Takes out everything that is to be done. Called after one `step` or after many: what came in between two calls is
-    /// sent and persisted as one batch.
+    /// Takes out everything that is to be done. Called after one `step` or after many: what came in between two calls
+    /// is sent and persisted as one batch.
     pub fn take_effects(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.expire_holds(now);
         let mut protocol = Vec::new();

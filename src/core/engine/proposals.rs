@@ -13,7 +13,7 @@ use super::lookups::{LookedUp, PendingLookup};
 use super::message::{CallerId, Effect, LookupId, LookupRequest, LookupResult, ProposalOutcome};
 use super::state::{Engine, Waiter};
 
-/// Proposals that may wait for lookups. Beyond that the disk is too far behind for another to be answered in time.
+/// Proposals that may wait for lookups. With more, the disk is too slow for another one to be answered in time.
 const MAX_PENDING_LOOKUPS: usize = 16_384;
 
 /// Whether an idempotency key is used.

@@ -60,8 +60,8 @@ impl Engine {
         self.bank.accounts_after(after).filter_map(as_of_applied).take(limit).collect()
     }
 
-    /// Accounts as of the applied index; `None` for one that did not exist then. One pass over the undo list, however many
-    /// accounts are requested.
+    /// Accounts as of the applied index; `None` for one that did not exist then. One pass over the undo list, however
+    /// many accounts are requested.
     fn rewound_accounts<'id>(
         &self,
         ids: impl Iterator<Item = &'id AccountId>,

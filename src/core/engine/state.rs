@@ -1,5 +1,5 @@
-//! The engine's state. It follows the replica's log: applies new entries to the bank, undoes truncated ones, and answers
-//! the callers whose entries are committed or lost.
+//! The engine's state. It follows the replica's log: applies new entries to the bank, undoes truncated ones, and
+//! answers the callers whose entries are committed or lost.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,8 +34,8 @@ pub struct Engine {
     /// How to undo every entry above the applied index, oldest first: reads see the bank without them, and a truncation
     /// removes them.
     pub(super) undo: VecDeque<(LogIndex, Undo)>,
-    /// The entry that was just proposed here. The bank executed it before it was appended, so that it must not be applied
-    /// again.
+    /// The entry that was just proposed here. The bank executed it before it was appended, so that it must not be
+    /// applied again.
     executed: Option<(LogIndex, Undo)>,
     pub(super) keys: Keys,
     /// Every order that was ever paid.
@@ -194,7 +194,7 @@ impl Engine {
     }
 
     pub(super) fn answer(&mut self, caller: CallerId, outcome: ProposalOutcome) {
-        let hidden = planted(Bug::LostSaidNotTaken) && matches!(outcome, ProposalOutcome::Unknown);
+        let hidden = planted(Bug::UnknownReportedAsNotApplied) && matches!(outcome, ProposalOutcome::Unknown);
         let outcome = if hidden { ProposalOutcome::NotLeading } else { outcome };
         self.effects.push(Effect::Answer { caller, outcome });
     }

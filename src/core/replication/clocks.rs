@@ -1,9 +1,9 @@
 //! The ledger's time: the latest moment that the clocks of a quorum have passed.
 //!
-//! Entries are stamped with it, and holds expire by it. The leader's clock alone must not decide: a leader whose clock is
-//! days ahead would expire every open hold on the day it is elected, irrevocably, because the ledger's time never goes
-//! back. A moment counts as passed once a quorum of clocks has passed it, so no minority of wrong clocks can move the
-//! ledger's time, forwards or backwards.
+//! Entries are stamped with it, and holds expire by it. The leader's clock alone must not decide: a leader whose clock
+//! is days ahead would expire every open hold on the day it is elected, irrevocably, because the ledger's time never
+//! goes back. A moment counts as passed once a quorum of clocks has passed it, so no minority of wrong clocks can move
+//! the ledger's time, forwards or backwards.
 //!
 //! No safety property depends on any of this: the index alone orders the entries.
 

@@ -16,14 +16,14 @@ pub(super) const MAX_CACHED_BYTES: u64 = 32 * 1024 * 1024;
 /// Reads that may wait for one read index.
 pub(super) const MAX_WAITING_READS: usize = 65_536;
 
-/// A pre-vote ends this long after it began, whoever has not answered.
+/// A pre-vote ends this long after it began, even if some nodes have not answered.
 pub(super) const PRE_VOTE_TIMEOUT_MS: u64 = 150;
 
 /// A candidate repeats its request to nodes that have not promised after this time.
 pub(super) const FENCE_RETRY_MS: u64 = 50;
 
-/// A source may take this long for one piece of its log: the largest entry, 16 MiB, takes 2.8 s on the slowest link that
-/// is supported.
+/// A source may take this long for one piece of its log: the largest entry, 16 MiB, takes 2.8 s on the slowest link
+/// that is supported.
 pub(super) const FETCH_TIMEOUT_MS: u64 = 3_000;
 
 /// A transfer of leadership that takes longer is cancelled: proposals are refused meanwhile.
@@ -48,7 +48,7 @@ pub struct ReplicaConfig {
     /// This node.
     pub node_id: NodeId,
     /// All nodes of the cluster with their peer URLs, this one included. They are the voters of a new cluster; in an
-    /// existing one the log's configuration says who votes.
+    /// existing one the log's configuration lists the voters.
     pub peers: BTreeMap<NodeId, String>,
     /// Timeouts and intervals.
     pub timing: Timing,

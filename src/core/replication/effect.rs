@@ -201,8 +201,8 @@ pub enum CoordinationCommand {
     },
     /// Leave the election queue and join it again at its end.
     GoToBack,
-    /// Remove the predecessor's election znode if it belongs to `node`, whose process is gone or which a majority does not
-    /// hear, and if no leadership newer than `epoch` has begun.
+    /// Remove the predecessor's election znode if it belongs to `node`, whose process is gone or which a majority does
+    /// not hear, and if no leadership newer than `epoch` has begun.
     RemovePredecessor {
         /// The node believed dead.
         node: NodeId,

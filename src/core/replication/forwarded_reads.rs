@@ -1,14 +1,14 @@
-//! Linearizable reads at a node that does not lead: it asks the leader for a read index, one question at a time, each for
-//! all reads that have arrived meanwhile.
+//! Linearizable reads at a follower: it requests a read index from the leader, one request at a time, each for all
+//! reads that have arrived since the last one.
 
 use super::config::MAX_WAITING_READS;
 use super::effect::{ReadId, RequestId};
 
-/// The reads that wait for the leader's read index. They outlive a change of role: the question may still be answered.
+/// The reads that wait for the leader's read index. They survive a change of role: the request may still be answered.
 #[derive(Debug, Default)]
 pub(super) struct ForwardedReads {
-    /// The question in flight with the reads that it covers.
-    asked: Option<(RequestId, Vec<ReadId>)>,
+    /// The request in flight with the reads that it covers.
+    requested: Option<(RequestId, Vec<ReadId>)>,
     /// Reads that arrived after it was sent: its answer may be too old for them.
     waiting: Vec<ReadId>,
 }
@@ -23,19 +23,19 @@ impl ForwardedReads {
         has_room
     }
 
-    /// The reads for the next question, unless one is in flight or no read waits.
+    /// The reads for the next request, unless one is in flight or no read waits.
     pub(super) fn take_waiting(&mut self) -> Option<Vec<ReadId>> {
-        let is_due = self.asked.is_none() && !self.waiting.is_empty();
+        let is_due = self.requested.is_none() && !self.waiting.is_empty();
         is_due.then(|| std::mem::take(&mut self.waiting))
     }
 
-    /// The question for these reads was sent.
-    pub(super) fn asked(&mut self, id: RequestId, reads: Vec<ReadId>) {
-        self.asked = Some((id, reads));
+    /// The request for these reads was sent.
+    pub(super) fn requested(&mut self, id: RequestId, reads: Vec<ReadId>) {
+        self.requested = Some((id, reads));
     }
 
-    /// The reads that a question covered, now that it has its answer or will have none.
-    pub(super) fn take_asked(&mut self, id: RequestId) -> Option<Vec<ReadId>> {
-        self.asked.take_if(|(asked, _)| *asked == id).map(|(_, reads)| reads)
+    /// The reads that a request covers, once it has a response or has failed.
+    pub(super) fn take_requested(&mut self, id: RequestId) -> Option<Vec<ReadId>> {
+        self.requested.take_if(|(requested, _)| *requested == id).map(|(_, reads)| reads)
     }
 }

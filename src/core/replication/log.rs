@@ -1,8 +1,8 @@
 //! The log in memory: the newest entries, and for the older ones only where each epoch begins.
 //!
 //! Two logs that hold an entry of the same epoch at the same index are equal up to there, because an epoch has one
-//! leader and a leader never changes what it appended. So the epochs' boundaries suffice to find where two logs diverge;
-//! the hashes prove it.
+//! leader and a leader never changes what it appended. So the epochs' boundaries suffice to find where two logs
+//! diverge; the hashes prove it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -197,7 +197,8 @@ impl Log {
         }
     }
 
-    /// Removes old entries from memory: keeps all from `needed` on, and before it at most `keep` entries of limited size.
+    /// Removes old entries from memory: keeps all from `needed` on, and before it at most `keep` entries of limited
+    /// size.
     pub(super) fn trim(&mut self, needed: LogIndex, keep: usize) {
         let keep_from = needed.0.saturating_sub(keep as u64);
         let all = self.bytes_up_to(self.last.index);

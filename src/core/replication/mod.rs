@@ -1,7 +1,7 @@
 //! The replication protocol as a pure state machine: events in, effects out.
 //!
-//! It knows no socket, disk, clock, ZooKeeper client or random source: time comes in with every event, everything to be
-//! done goes out as an [`Effect`]. That is what lets a whole cluster run under simulation in one thread.
+//! It does not know sockets, disks, clocks, ZooKeeper clients or random sources: time comes in with every event,
+//! everything to be done goes out as an [`Effect`]. So the simulation runs a whole cluster in one thread.
 //!
 //! ```text
 //!                 first in the queue, and no leader:
@@ -27,16 +27,16 @@
 //! config, start    settings and limits; what the ledger holds at start
 //! log              the log in memory
 //! storage          the ledger file: the write in flight, what is durable, responses that wait for that
-//! clocks, quorum   the ledger's time; what a quorum has reached
+//! quorum, clocks   what a quorum has reached; the ledger's time
 //! forwarded_reads  reads that wait for the leader's read index
-//! state            a node's state whatever its role, with the elementary operations
-//! voter            answers to a candidate, whatever the role
+//! state            the state that all roles share, with the elementary operations
+//! voter            answers to a candidate, in all roles
 //! transition       the changes of role that a handler may ask for
 //! follower         ┐ one handler for each role, which borrows the role's own data and the shared state; it never
 //! candidate        │ changes the role
 //! leader           ┘
 //! replica          dispatches events to the handlers, performs transitions, checks the invariants
-//! queries          what others may know of a replica
+//! queries          read access for the engine and the runtime
 //! ```
 //!
 //! # Contract
@@ -56,8 +56,8 @@
 //! 7. Two entries with the same index and epoch are equal, and so is everything before them.
 //! 8. Acknowledgements count by node *and* store: a wiped disk has acknowledged nothing.
 //!
-//! Numbers 1 to 5 are checked after every step, in release builds too; 6 to 8 hold by construction and are checked across
-//! nodes by the simulation (`tests/sim/invariants`).
+//! Numbers 1 to 5 are checked after every step, in release builds too; 6 to 8 hold by construction and are checked
+//! across nodes by the simulation (`tests/sim/invariants`).
 
 mod candidate;
 mod clocks;

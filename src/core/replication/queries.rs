@@ -1,4 +1,4 @@
-//! What others may know of a replica. Nothing here changes it.
+//! Read access to a replica for the engine and the runtime.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Replica {
         self.state.commit_index
     }
 
-    /// Committed and in this node's ledger: what reads show.
+    /// Highest index that is committed and in this node's ledger: what reads show.
     #[must_use]
     pub fn applied_index(&self) -> LogIndex {
         self.state.commit_index.min(self.state.storage.durable_index())
@@ -67,7 +67,7 @@ impl Replica {
         }
     }
 
-    /// When a leader's append, or a quorum of answers to this leader, last confirmed what this node knows.
+    /// When a leader's append, or at the leader a quorum of responses, last confirmed this node's commit index.
     #[must_use]
     pub const fn confirmed_ms(&self) -> Option<u64> {
         self.state.confirmed_ms
@@ -118,7 +118,8 @@ impl Replica {
         self.state.log.position(index)
     }
 
-    /// Whether this node accepts proposals: it leads an open epoch and is not handing over. A full tail is no matter here.
+    /// Whether this node accepts proposals: it leads an open epoch and is not handing over. See also
+    /// [`Replica::tail_is_full`].
     #[must_use]
     pub fn takes_proposals(&self) -> bool {
         matches!(&self.role, Role::Leader(leader) if leader.takes_proposals()) && self.state.quarantine.is_none()

@@ -263,7 +263,7 @@ impl Replica {
         if let Some(mut candidate) = self.as_candidate() {
             candidate.on_fetch_unanswered(now, id);
         }
-        if let Some(reads) = self.state.forwarded_reads.take_asked(id) {
+        if let Some(reads) = self.state.forwarded_reads.take_requested(id) {
             self.state.refuse_reads(reads);
         }
     }
@@ -304,7 +304,7 @@ impl Replica {
         match &mut self.role {
             Role::Follower(follower) => FollowerHandler { follower, state }.on_queue_rank(now),
             Role::Candidate(candidate) => CandidateHandler { candidate, state }.on_queue_rank(),
-            // A leader goes on while a majority answers, whatever ZooKeeper says.
+            // A leader stays while a majority answers, even if ZooKeeper removes it from the queue.
             Role::Leader(_) => None,
         }
     }
@@ -317,13 +317,13 @@ impl Replica {
         Some(Transition::StepDown)
     }
 
-    /// Asks the leader for a read index, for all reads that have arrived since the last question.
+    /// Requests a read index from the leader, for all reads that have arrived since the last request.
     fn forward_reads(&mut self) {
         let Some(reads) = self.state.forwarded_reads.take_waiting() else { return };
         match &self.role {
             Role::Follower(Follower { leader: Some(leader), .. }) => {
                 let id = self.state.send(leader, Outgoing::Plain(Request::ReadIndex));
-                self.state.forwarded_reads.asked(id, reads);
+                self.state.forwarded_reads.requested(id, reads);
             }
             _ => self.state.refuse_reads(reads),
         }
@@ -331,7 +331,7 @@ impl Replica {
 
     /// The leader has given a read index. It is committed, so that a read need not wait for the next append.
     fn on_read_index(&mut self, id: RequestId, epoch: Epoch, commit_index: LogIndex) {
-        let Some(reads) = self.state.forwarded_reads.take_asked(id) else { return };
+        let Some(reads) = self.state.forwarded_reads.take_requested(id) else { return };
         if let Role::Follower(follower) = &self.role
             && epoch == self.state.promised_epoch()
         {
@@ -413,7 +413,7 @@ impl Replica {
         }
         self.state.election.last_heard_ms = Some(now.monotonic_ms);
         self.state.election.no_leader_until_ms = 0;
-        let handler = self.as_follower().expect("whoever accepts an epoch follows");
+        let handler = self.as_follower().expect("a node that accepts an epoch is a follower");
         handler.follower.pre_vote = None;
         handler
     }

@@ -271,7 +271,8 @@ fn euros() -> Currency {
     Currency::parse("EUR").expect("a currency")
 }
 
-/// Asserts that accounts and open holds are equal. Closed payments and orders may differ: memory may have forgotten them.
+/// Asserts that accounts and open holds are equal. Closed payments and orders may differ: memory may have forgotten
+/// them.
 pub fn assert_same_money(one: &Bank, other: &Bank) {
     assert!(one.accounts_after(None).eq(other.accounts_after(None)), "accounts differ");
     assert!(one.open_holds().eq(other.open_holds()), "holds differ");

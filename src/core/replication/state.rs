@@ -1,5 +1,5 @@
-//! The state of a node that does not depend on its role, with the elementary operations on it. The handlers of all roles
-//! build on it; it knows none of them.
+//! The state of a node that does not depend on its role, with the elementary operations on it. The handlers of all
+//! roles use it; it does not know them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::types::{Configuration, NodeId, Now, Position, Promise, StoreId};
 use crate::domain::{Epoch, LogIndex, Stamp, Timestamp};
 use crate::planted::{Bug, planted};
 
-/// What a node knows and does whatever its role.
+/// A node's state in all roles.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) config: ReplicaConfig,
@@ -33,7 +33,7 @@ pub(super) struct State {
     pub(super) queue_rank: QueueRank,
     /// The highest epoch that this node has heard of.
     pub(super) highest_epoch: Epoch,
-    /// When a leader's append, or a quorum of answers to this leader, last confirmed what this node knows.
+    /// When a leader's append, or at the leader a quorum of responses, last confirmed this node's commit index.
     pub(super) confirmed_ms: Option<u64>,
     pub(super) forwarded_reads: ForwardedReads,
     pub(super) clocks: Clocks,
@@ -52,17 +52,17 @@ pub(super) struct State {
 pub(super) struct ElectionTimers {
     /// When a leader or candidate of the promised epoch was last heard.
     pub(super) last_heard_ms: Option<u64>,
-    /// Until when it counts as confirmed, by a majority or by a broken connection, that no leader is there.
+    /// Until when it counts as confirmed, by a majority or by a broken connection, that there is no leader.
     pub(super) no_leader_until_ms: u64,
-    /// No candidacy before this moment: after a false alarm, after a failed candidacy, or while a named successor has its
-    /// turn.
+    /// No candidacy before this moment: after a false alarm, after a failed candidacy, or while a named successor has
+    /// its turn.
     pub(super) not_before_ms: u64,
     /// Until when this node leaves the head of the queue to a named successor.
     pub(super) yield_until_ms: u64,
 }
 
 impl ElectionTimers {
-    /// A successor was named: it counts as a leader that was heard, and nobody else campaigns while it has its turn.
+    /// A successor was named: counts as hearing a leader, so that no other node campaigns during its turn.
     pub(super) fn yield_from(&mut self, now: Now) {
         self.last_heard_ms = Some(now.monotonic_ms);
         self.not_before_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
@@ -78,7 +78,7 @@ impl ElectionTimers {
         self.yield_until_ms = now.monotonic_ms;
     }
 
-    /// A leader is there, so no successor needs to be waited for: should this leader die, anybody may follow.
+    /// A leader was heard: no successor has a turn any more, and this node may campaign as soon as the leader fails.
     pub(super) fn stop_yielding(&mut self, now: Now) {
         if now.monotonic_ms < self.yield_until_ms {
             self.yield_until_ms = now.monotonic_ms;
@@ -131,7 +131,7 @@ impl State {
         self.release_responses();
     }
 
-    /// Whether this node's promise lets `leader` speak in `epoch`: promised to it, or newer than any promise.
+    /// Whether this node's promise allows requests of `leader` in `epoch`: promised to it, or newer than any promise.
     pub(super) fn promise_allows(&self, epoch: Epoch, leader: &NodeId) -> bool {
         planted(Bug::NoFence)
             || self
@@ -233,7 +233,7 @@ impl State {
 
 /// Nodes and votes.
 impl State {
-    /// All other nodes that this one knows: those in its settings and those in the log's configuration.
+    /// All other nodes: those in the settings and those in the log's configuration.
     pub(super) fn others(&self) -> Vec<NodeId> {
         let mut others: BTreeSet<&NodeId> = self.config.peers.keys().collect();
         others.extend(self.log.configuration().into_iter().flat_map(|c| c.voters.keys()));
@@ -292,7 +292,7 @@ impl State {
         self.emit(Effect::Respond { rpc, response });
     }
 
-    /// Says that a request comes too late: a newer epoch, or this one for another node, has been promised.
+    /// Refuses a request: a newer epoch, or this epoch to another node, has been promised.
     pub(super) fn respond_fenced(&mut self, rpc: RpcId) {
         self.respond(rpc, Response::Fenced { promised: self.promised_epoch() });
     }

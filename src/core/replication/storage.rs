@@ -88,7 +88,7 @@ impl Storage {
         }
         self.durable_index = self.durable_index.min(after);
         if let Some(in_flight) = &mut self.in_flight
-            && !planted(Bug::WriteOnItsWayNotCut)
+            && !planted(Bug::InFlightWriteNotTruncated)
         {
             in_flight.end = in_flight.end.min(after);
         }

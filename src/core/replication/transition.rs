@@ -13,6 +13,6 @@ pub(super) enum Transition {
     BecomeLeader { founding: Option<Configuration> },
     /// Leader or candidate to follower of nobody, at the back of the election queue.
     StepDown,
-    /// Leader to follower, after it told everybody who its successor is.
+    /// Leader to follower, after it has named its successor to all nodes.
     HandOver,
 }

@@ -49,8 +49,8 @@ impl<'de> Deserialize<'de> for NodeId {
     }
 }
 
-/// Identifies one ledger file: random, created with the file. A wiped disk gets a new one, so that what the lost file had
-/// acknowledged is never counted again.
+/// Identifies one ledger file: random, created with the file. A wiped disk gets a new one, so that what the lost file
+/// had acknowledged is never counted again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreId(pub u128);
 

@@ -1,4 +1,4 @@
-//! What a node answers to a candidate, whatever its role: its promise, and the entries of its log.
+//! A node's answers to a candidate, in all roles: its promise, and the entries of its log.
 
 use super::effect::{Effect, RpcId};
 use super::message::{FenceAnswer, Response};

@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use quorapay_core::replication::Now;
 
-/// Reads the process's clocks. Decisions use the monotonic one; the wall clock only stamps entries.
+/// The process's clocks. Decisions use the monotonic one; the wall clock only stamps entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
@@ -17,12 +17,12 @@ impl Clock {
         Self { started: Instant::now() }
     }
 
-    /// The present moment.
+    /// The current time of both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
         // A wall clock before 1970 counts as 1970: timestamps never decrease anyway.
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // One is added so that no event of this process happens at zero, which means "never" to nobody.
+        // Starts at one, so that zero is before every event of this process.
         Now { monotonic_ms: millis(self.started.elapsed()) + 1, unix_ms: millis(unix) }
     }
 }

@@ -1,18 +1,18 @@
-//! The epoch counter, and the steps that it or a place in the queue guards.
+//! The epoch counter, and the operations that its version or a place in the queue guards.
 //!
-//! Taking an epoch is a compare-and-set. This file does not know what an epoch is good for: that nobody else gets the
-//! same number is all that it promises.
+//! Taking an epoch is a compare-and-set. This file does not know what an epoch is for; it only ensures that nobody else
+//! gets the same number.
 
 use uuid::Uuid;
 use zookeeper_client::Error;
 
-use super::CoordinationConfig;
+use super::config::CoordinationConfig;
 use super::layout::{self, EpochRecord, Layout, LeaderRecord};
-use super::session::{Session, is_refusal};
+use super::session::{Session, is_rejection};
 use quorapay_core::domain::Epoch;
 
-/// How often a lost race or an unknown outcome is tried again. Three to five nodes rarely meet at all.
-const ATTEMPTS: u32 = 16;
+/// Attempts to take an epoch, after lost races and unknown outcomes. Three to five nodes rarely race at all.
+const MAX_ATTEMPTS: u32 = 16;
 
 /// The counter as read.
 struct Counter {
@@ -25,8 +25,8 @@ async fn read_counter(session: &Session, layout: &Layout) -> Result<Counter, Err
     Ok(Counter { record: layout::decode(&data), version: stat.version })
 }
 
-/// The newest epoch that anybody took and the version under which it is stored. An unreadable counter counts as zero:
-/// whoever asks for an epoch names the least that will do, above every promise that it knows.
+/// The newest epoch taken by any node, and the znode's version. An unreadable counter counts as zero: a node that takes
+/// an epoch names the lowest acceptable one, above every promise that it knows.
 async fn newest(session: &Session, layout: &Layout) -> Result<(Epoch, i32), Error> {
     let counter = read_counter(session, layout).await?;
     Ok((counter.record.map_or(Epoch(0), |record| record.epoch), counter.version))
@@ -39,7 +39,7 @@ pub(super) async fn take(
     config: &CoordinationConfig,
     at_least: Epoch,
 ) -> Option<Epoch> {
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         match try_take(session, layout, config, at_least).await {
             Ok(Some(epoch)) => return Some(epoch),
             Ok(None) => {}
@@ -49,11 +49,11 @@ pub(super) async fn take(
             }
         }
     }
-    tracing::debug!("no epoch could be taken: every attempt lost to another node's");
+    tracing::debug!("no epoch could be taken: every attempt lost against another node");
     None
 }
 
-/// One attempt; `Ok(None)` if it lost against another node's.
+/// One attempt; `Ok(None)` if it lost against another node.
 async fn try_take(
     session: &Session,
     layout: &Layout,
@@ -62,7 +62,7 @@ async fn try_take(
 ) -> Result<Option<Epoch>, Error> {
     let (newest, version) = newest(session, layout).await?;
     let Some(next) = newest.0.checked_add(1) else {
-        return Err(Error::UnexpectedError("the epoch counter is at its end".to_owned()));
+        return Err(Error::UnexpectedError("the epoch counter cannot be increased".to_owned()));
     };
     let epoch = Epoch(next).max(at_least);
     let nonce = Uuid::new_v4();
@@ -70,9 +70,9 @@ async fn try_take(
     match session.replace(&layout.epoch(), &layout::encode(&record), version).await {
         Ok(()) => Ok(Some(epoch)),
         Err(Error::BadVersion) => Ok(None),
-        Err(error) if is_refusal(&error) => Err(error),
-        // The write may have happened. If it did and was overtaken meanwhile, a higher number is needed anyway; if it
-        // still happens later, nobody uses its number.
+        Err(error) if is_rejection(&error) => Err(error),
+        // The write may have been applied. If it was and another node has taken a higher epoch since, a new one is
+        // needed anyway; if it is applied later, nobody uses its epoch.
         Err(_) => {
             let now = read_counter(session, layout).await?;
             Ok(now.record.filter(|stored| stored.nonce == nonce).map(|stored| stored.epoch))
@@ -80,7 +80,8 @@ async fn try_take(
     }
 }
 
-/// Says in the `leader` znode that this node leads, if it still has its place `own_place` and no later leader is named.
+/// Writes to the `leader` znode that this node leads, if it still has its place `own_place` and no later leader is
+/// there.
 pub(super) async fn publish(
     session: &Session,
     layout: &Layout,
@@ -105,7 +106,7 @@ pub(super) async fn publish(
 }
 
 /// Removes a place in the queue if no epoch above `newest_known` was taken. The check and the deletion are one step, so
-/// a removal that comes late, after a new leadership began, does nothing.
+/// a removal that arrives late, after a new leader took its epoch, does nothing.
 pub(super) async fn remove_unless_newer(
     session: &Session,
     layout: &Layout,
@@ -114,7 +115,7 @@ pub(super) async fn remove_unless_newer(
 ) -> Result<(), Error> {
     let (newest, version) = newest(session, layout).await?;
     if newest > newest_known {
-        tracing::debug!(place, %newest, %newest_known, "a newer leadership has begun: nobody is removed");
+        tracing::debug!(place, %newest, %newest_known, "a newer leader has taken an epoch: nobody is removed");
         return Ok(());
     }
     session.delete_if(&layout.epoch(), version, place).await

@@ -1,4 +1,4 @@
-//! The znodes of a cluster: their paths, their data and who may touch them. `docs/ZOOKEEPER.md` shows them to people.
+//! The znodes of a cluster: their paths, contents and access lists. `docs/ZOOKEEPER.md` describes them for operators.
 //!
 //! It knows no session and decides nothing.
 
@@ -10,10 +10,10 @@ use zookeeper_client::{Acl, AuthId, Permission};
 use quorapay_core::domain::Epoch;
 use quorapay_core::replication::{NodeId, StoreId};
 
-/// Above all clusters that share a ZooKeeper.
+/// The parent of all clusters that share a ZooKeeper.
 const ROOT: &str = "/quorapay";
 
-/// What the sequence number of an election znode follows.
+/// The name of an election znode before its sequence number.
 const ELECTION_PREFIX: &str = "n-";
 
 /// The paths of one cluster.
@@ -32,12 +32,13 @@ impl Layout {
         [ROOT.to_owned(), self.cluster.clone(), self.election(), format!("{}/live", self.cluster)]
     }
 
-    /// Persistent, [`EpochRecord`]: the newest epoch that anybody took.
+    /// Persistent, [`EpochRecord`]: the newest epoch taken by any node.
     pub(super) fn epoch(&self) -> String {
         format!("{}/epoch", self.cluster)
     }
 
-    /// Persistent, [`LeaderRecord`]: the node that last said it leads. For people and tools; no node decides by it.
+    /// Persistent, [`LeaderRecord`]: the node that last wrote that it leads. For operators and tools; no node relies on
+    /// it.
     pub(super) fn leader(&self) -> String {
         format!("{}/leader", self.cluster)
     }
@@ -52,7 +53,7 @@ impl Layout {
         format!("{}/election", self.cluster)
     }
 
-    /// What to create, ephemeral and sequential, for a new place in the queue.
+    /// The prefix for creating an ephemeral sequential znode: a new place in the queue.
     pub(super) fn new_place(&self) -> String {
         format!("{}/election/{ELECTION_PREFIX}", self.cluster)
     }
@@ -71,13 +72,13 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Reads a child's name; `None` for a child that is no place in the queue.
+    /// Parses a child's name; `None` for a child that is not a place in the queue.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let sequence = name.strip_prefix(ELECTION_PREFIX)?.parse().ok()?;
         Some(Self { sequence, name: name.to_owned() })
     }
 
-    /// The ticket that ZooKeeper numbered with this text.
+    /// The ticket with the sequence number that ZooKeeper returned.
     pub(super) fn numbered(sequence: &str) -> Option<Self> {
         Self::parse(&format!("{ELECTION_PREFIX}{sequence}"))
     }
@@ -88,9 +89,9 @@ impl Ticket {
 pub(super) struct EpochRecord {
     /// The newest epoch taken; zero before the first.
     pub(super) epoch: Epoch,
-    /// Who took it.
+    /// The node that took it.
     pub(super) node: NodeId,
-    /// Of this very write: a node that lost the answer finds out whether the write was its own.
+    /// Random, new with each write: a node that lost the answer can see whether the write was its own.
     pub(super) nonce: Uuid,
 }
 
@@ -101,16 +102,16 @@ pub(super) struct LeaderRecord {
     pub(super) epoch: Epoch,
     /// The leader.
     pub(super) node: NodeId,
-    /// Where clients reach it.
+    /// The URL at which clients reach it.
     pub(super) url: String,
 }
 
 /// Data of a place in the election queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ElectionRecord {
-    /// Who stands here.
+    /// The node whose place this is.
     pub(super) node: NodeId,
-    /// Its ledger file.
+    /// The id of its ledger file.
     pub(super) store_id: StoreId,
 }
 
@@ -119,26 +120,26 @@ pub(super) struct ElectionRecord {
 pub(super) struct LiveRecord {
     /// The node.
     pub(super) node: NodeId,
-    /// Random, of the process: tells a process's earlier session from another process.
+    /// Random, new with each process: distinguishes an earlier session of the same process from another process.
     pub(super) instance: Uuid,
-    /// Where its peers reach it.
+    /// The URL at which its peers reach it.
     pub(super) peer_url: String,
-    /// The operating system's number of the process, for people.
+    /// The process id, for operators.
     pub(super) pid: u32,
 }
 
-/// The bytes that a znode holds.
+/// The content of a znode.
 pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    serde_json::to_vec(record).expect("records hold texts and numbers only, which JSON can always express")
+    serde_json::to_vec(record).expect("records hold only texts and numbers, which JSON can always express")
 }
 
-/// Reads a znode's bytes. A record that somebody wrote by hand and that does not parse counts as none.
+/// Parses the content of a znode. One that was edited by hand and does not parse counts as absent.
 pub(super) fn decode<T: DeserializeOwned>(data: &[u8]) -> Option<T> {
     serde_json::from_slice(data).ok()
 }
 
-/// Who may touch the znodes. With a credential everybody may look, but only its holders may change anything: deleting
-/// is checked against the parent, so the folders have the same list as what is in them.
+/// The access list of the znodes. With a credential everybody may read, but only its holders may change anything: a
+/// deletion is checked against the parent, so parents have the same list as their children.
 pub(super) fn access(with_credential: bool) -> Vec<Acl> {
     if with_credential {
         vec![Acl::new(Permission::ALL, AuthId::authed()), Acl::new(Permission::READ, AuthId::anyone())]
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tickets_are_ordered_by_number_and_strangers_are_no_tickets() {
+    fn tickets_are_ordered_by_number_and_other_names_are_not_tickets() {
         let mut tickets: Vec<_> =
             ["n-0000000010", "n-0000000009", "n-x", "m-1", "n-"].into_iter().filter_map(Ticket::parse).collect();
         tickets.sort();

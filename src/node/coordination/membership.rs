@@ -1,6 +1,6 @@
-//! Holding `live/<node_id>`, so that no second process runs under this node's id.
+//! The claim to `live/<node_id>`, so that no second process runs under this node's id.
 //!
-//! It knows how to tell a dead process's leftover from a living rival, and nothing of elections.
+//! It distinguishes the znode of a dead process from that of a living rival, and knows nothing of elections.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -11,24 +11,25 @@ use url::{Host, Url};
 use uuid::Uuid;
 use zookeeper_client::Error;
 
+use super::config::CoordinationConfig;
 use super::layout::{self, Layout, LiveRecord};
-use super::session::{Alarm, Session};
-use super::{CoordinationConfig, CoordinationError};
+use super::notice::CoordinationError;
+use super::session::{Session, Watch};
 
 /// How long a registered process may take to accept a connection before it counts as silent.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A znode that keeps appearing and disappearing under our hands is looked at again after a pause.
-const ATTEMPTS: u32 = 4;
+/// Attempts in a row while the znode keeps changing; the next ones come after a pause.
+const MAX_ATTEMPTS: u32 = 4;
 
-/// Whether the id is this process's.
+/// Whether this process has the node id.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// Held by this session.
+pub(super) enum Claim {
+    /// This session holds it.
     Held,
-    /// A silent process holds it; its session may be about to expire. Look again when the alarm rings or at this time.
+    /// A silent process holds it; its session may be about to expire. Try again when the watch fires or at this time.
     Waiting(Instant),
-    /// Somebody else's.
+    /// Another process has it.
     Taken(CoordinationError),
 }
 
@@ -37,11 +38,11 @@ pub(super) struct Membership {
     instance: Uuid,
     held: bool,
     waiting_until: Option<Instant>,
-    alarm: Option<Alarm>,
+    watch: Option<Watch>,
     ever_held: bool,
 }
 
-/// What answers at a registered address.
+/// What a connection to a registered address shows.
 #[derive(Debug, PartialEq, Eq)]
 enum Probe {
     Alive,
@@ -51,35 +52,35 @@ enum Probe {
 
 impl Membership {
     pub(super) fn new() -> Self {
-        Self { instance: Uuid::new_v4(), held: false, waiting_until: None, alarm: None, ever_held: false }
+        Self { instance: Uuid::new_v4(), held: false, waiting_until: None, watch: None, ever_held: false }
     }
 
-    /// A new session holds nothing yet.
+    /// Forgets what an earlier session held.
     pub(super) fn begin_session(&mut self) {
         self.held = false;
         self.waiting_until = None;
-        self.alarm = None;
+        self.watch = None;
     }
 
-    /// Rings when the znode changed or went.
-    pub(super) fn alarm(&mut self) -> &mut Option<Alarm> {
-        &mut self.alarm
+    /// Fires when the znode changes or disappears.
+    pub(super) fn watch(&mut self) -> &mut Option<Watch> {
+        &mut self.watch
     }
 
-    /// Holds the znode, or says why not.
-    pub(super) async fn hold(
+    /// Claims the node id, or says why this session does not have it.
+    pub(super) async fn claim(
         &mut self,
         session: &Session,
         layout: &Layout,
         config: &CoordinationConfig,
-    ) -> Result<Hold, Error> {
-        if self.held && self.alarm.is_some() {
-            return Ok(Hold::Held);
+    ) -> Result<Claim, Error> {
+        if self.held && self.watch.is_some() {
+            return Ok(Claim::Held);
         }
         let path = layout.live(&config.node_id);
-        for _ in 0..ATTEMPTS {
-            match self.look(session, &path, config).await {
-                Ok(Some(hold)) => return Ok(hold),
+        for _ in 0..MAX_ATTEMPTS {
+            match self.try_claim(session, &path, config).await {
+                Ok(Some(claim)) => return Ok(claim),
                 Ok(None) | Err(Error::BadVersion) => {}
                 Err(error) => return Err(error),
             }
@@ -87,45 +88,46 @@ impl Membership {
         Err(Error::NodeExists)
     }
 
-    /// Creates the znode or judges the one that is there; `None` to look again.
-    async fn look(
+    /// Creates the znode or checks the one that is there; `None` to try again.
+    async fn try_claim(
         &mut self,
         session: &Session,
         path: &str,
         config: &CoordinationConfig,
-    ) -> Result<Option<Hold>, Error> {
+    ) -> Result<Option<Claim>, Error> {
         match session.create_ephemeral(path, &layout::encode(&self.record(config))).await {
             Ok(()) | Err(Error::NodeExists) => {}
             Err(error) => return Err(error),
         }
-        let ((data, stat), alarm) = match session.read_and_watch(path).await {
+        let ((data, stat), watch) = match session.read_and_watch(path).await {
             Ok(found) => found,
             Err(Error::NoNode) => return Ok(None),
             Err(error) => return Err(error),
         };
-        self.alarm = Some(alarm);
+        self.watch = Some(watch);
         if session.owns(&stat) {
             self.held = true;
             self.ever_held = true;
             self.waiting_until = None;
-            return Ok(Some(Hold::Held));
+            return Ok(Some(Claim::Held));
         }
         self.held = false;
         let other = layout::decode::<LiveRecord>(&data);
-        match self.judge(other.as_ref(), config).await {
+        match self.check_owner(other.as_ref(), config).await {
             Probe::Dead => session.delete(path, stat.version).await.map(|()| None),
-            Probe::Alive => Ok(Some(Hold::Taken(duplicate(other.as_ref(), config)))),
+            Probe::Alive => Ok(Some(Claim::Taken(duplicate(other.as_ref(), config)))),
             Probe::Silent => Ok(Some(self.wait_for(other.as_ref(), session, config))),
         }
     }
 
-    /// Whether the process that registered still lives.
-    async fn judge(&self, other: Option<&LiveRecord>, config: &CoordinationConfig) -> Probe {
+    /// Whether the process that created the znode still lives.
+    async fn check_owner(&self, other: Option<&LiveRecord>, config: &CoordinationConfig) -> Probe {
         match other {
             None => Probe::Silent,
             Some(other) if other.instance == self.instance => Probe::Dead,
-            // The port is ours, so whoever registered it before us is gone. Whoever registers it after us displaced
-            // us: two machines with one address. One of them has to yield, or they would delete each other for ever.
+            // This process owns the port, so one that registered it earlier is gone. One that registers it later has
+            // replaced this one: two machines have one address. One must yield, or they would delete each other for
+            // ever.
             Some(other) if other.peer_url == config.peer_url => {
                 if self.ever_held {
                     Probe::Alive
@@ -137,9 +139,9 @@ impl Membership {
         }
     }
 
-    fn wait_for(&mut self, other: Option<&LiveRecord>, session: &Session, config: &CoordinationConfig) -> Hold {
+    fn wait_for(&mut self, other: Option<&LiveRecord>, session: &Session, config: &CoordinationConfig) -> Claim {
         let until = *self.waiting_until.get_or_insert_with(|| Instant::now() + session.timeout() * 2);
-        if Instant::now() < until { Hold::Waiting(until) } else { Hold::Taken(duplicate(other, config)) }
+        if Instant::now() < until { Claim::Waiting(until) } else { Claim::Taken(duplicate(other, config)) }
     }
 
     fn record(&self, config: &CoordinationConfig) -> LiveRecord {
@@ -157,7 +159,7 @@ fn duplicate(other: Option<&LiveRecord>, config: &CoordinationConfig) -> Coordin
     CoordinationError::DuplicateNode { node: config.node_id.clone(), url }
 }
 
-/// Only a refused connection proves that nobody is there; an address that cannot be reached proves nothing.
+/// Only a refused connection proves that no process listens; an address that cannot be reached proves nothing.
 async fn probe(peer_url: &str) -> Probe {
     let url = Url::parse(peer_url).ok();
     let Some((host, port)) = url.as_ref().and_then(|url| Some((url.host()?, url.port_or_known_default()?))) else {

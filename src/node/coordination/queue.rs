@@ -1,56 +1,56 @@
 //! This node's place in the election queue.
 //!
-//! It finds out who stands ahead and watches only that one, so that a death wakes one node and not all. Whether to
-//! stand, to yield or to remove somebody is decided elsewhere.
+//! It finds the predecessor and watches only that one, so that a death wakes one node and not all. Whether to stand for
+//! election, to yield or to remove a node is decided elsewhere.
 
 use zookeeper_client::Error;
 
-use super::CoordinationConfig;
+use super::config::CoordinationConfig;
 use super::layout::{self, ElectionRecord, Layout, Ticket};
-use super::session::{Alarm, Session, ring};
+use super::session::{Session, Watch, fired};
 use quorapay_core::replication::{NodeId, QueueRank};
 
-/// A queue that changes between every two looks is looked at again after a pause.
-const ATTEMPTS: u32 = 16;
+/// Attempts in a row while the queue keeps changing; the next ones come after a pause.
+const MAX_ATTEMPTS: u32 = 16;
 
-/// What a look at the queue found.
+/// This node's part in the queue.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// This node's place.
-    At(QueueRank),
-    /// This node's place is gone: another node removed it. Look again to get a new one at the end.
+pub(super) enum QueueState {
+    /// It has a place with this rank.
+    Ranked(QueueRank),
+    /// Another node removed its place. Refresh again to get a new one at the end.
     Removed,
 }
 
-/// Who stands directly ahead.
-struct Ahead {
+/// The place directly before this node's.
+struct Predecessor {
     ticket: Ticket,
     node: Option<NodeId>,
-    alarm: Option<Alarm>,
+    watch: Option<Watch>,
 }
 
 /// The queue as one session sees it.
 #[derive(Default)]
 pub(super) struct Queue {
     ticket: Option<Ticket>,
-    own_alarm: Option<Alarm>,
-    ahead: Option<Ahead>,
-    /// The place is to be given up; kept until ZooKeeper has confirmed it.
+    own_watch: Option<Watch>,
+    predecessor: Option<Predecessor>,
+    /// The place must be given up. True until ZooKeeper has confirmed it.
     leaving: bool,
 }
 
 impl Queue {
-    /// Waits until something changed that concerns this node.
-    pub(super) async fn rung(&mut self) {
+    /// Waits until this node's place or its predecessor's changes.
+    pub(super) async fn changed(&mut self) {
         let mut none = None;
-        let ahead = self.ahead.as_mut().map_or(&mut none, |ahead| &mut ahead.alarm);
+        let predecessor = self.predecessor.as_mut().map_or(&mut none, |predecessor| &mut predecessor.watch);
         tokio::select! {
-            () = ring(&mut self.own_alarm) => {}
-            () = ring(ahead) => {}
+            () = fired(&mut self.own_watch) => {}
+            () = fired(predecessor) => {}
         }
     }
 
-    /// Gives up the place at the next look.
+    /// Gives up the place at the next refresh.
     pub(super) fn leave(&mut self) {
         self.leaving = true;
     }
@@ -60,22 +60,22 @@ impl Queue {
         self.ticket.as_ref().map(|ticket| layout.place(ticket))
     }
 
-    /// Looks at the queue, takes a place in it if there is none, and sets the alarms.
-    pub(super) async fn look(
+    /// Reads the queue, takes a place in it if this node has none, and sets the watches.
+    pub(super) async fn refresh(
         &mut self,
         session: &Session,
         layout: &Layout,
         config: &CoordinationConfig,
-    ) -> Result<Standing, Error> {
+    ) -> Result<QueueState, Error> {
         if self.leaving {
             self.give_up(session, layout).await?;
         }
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             if self.ticket.is_none() {
                 self.take_place(session, layout, config).await?;
             }
-            if let Some(standing) = self.stand(session, layout).await? {
-                return Ok(standing);
+            if let Some(state) = self.find_rank(session, layout).await? {
+                return Ok(state);
             }
         }
         Err(Error::BadVersion)
@@ -83,7 +83,7 @@ impl Queue {
 
     /// Gives up the place now, if there is one.
     pub(super) async fn give_up(&mut self, session: &Session, layout: &Layout) -> Result<(), Error> {
-        self.own_alarm = None;
+        self.own_watch = None;
         if let Some(ticket) = &self.ticket {
             session.delete(&layout.place(ticket), 0).await?;
         }
@@ -92,9 +92,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes a place. A place that this session has already, because the answer to its creation was lost, is taken up
-    /// again; places that earlier sessions of this node left are removed, which is safe because this session holds the
-    /// node id.
+    /// Takes a place. A place that this session already has, because the answer to its creation was lost, is used;
+    /// places that earlier sessions of this node left are removed, which is safe because this session holds the node
+    /// id.
     async fn take_place(
         &mut self,
         session: &Session,
@@ -124,17 +124,17 @@ impl Queue {
             }
         };
         self.ticket = Some(ticket);
-        self.own_alarm = None;
-        self.ahead = None;
+        self.own_watch = None;
+        self.predecessor = None;
         Ok(())
     }
 
-    /// Finds this node's place and watches the one ahead; `None` if the queue changed meanwhile.
-    async fn stand(&mut self, session: &Session, layout: &Layout) -> Result<Option<Standing>, Error> {
+    /// Finds this node's rank and watches its predecessor; `None` if the queue changed meanwhile.
+    async fn find_rank(&mut self, session: &Session, layout: &Layout) -> Result<Option<QueueState>, Error> {
         let Some(own) = self.ticket.clone() else { return Ok(None) };
-        if self.own_alarm.is_none() {
+        if self.own_watch.is_none() {
             match session.read_and_watch(&layout.place(&own)).await {
-                Ok((_, alarm)) => self.own_alarm = Some(alarm),
+                Ok((_, watch)) => self.own_watch = Some(watch),
                 Err(Error::NoNode) => return Ok(Some(self.removed())),
                 Err(error) => return Err(error),
             }
@@ -142,51 +142,51 @@ impl Queue {
         let mut queue = tickets(session, layout).await?;
         let Ok(position) = queue.binary_search(&own) else { return Ok(Some(self.removed())) };
         if position == 0 {
-            self.ahead = None;
-            return Ok(Some(Standing::At(QueueRank::First)));
+            self.predecessor = None;
+            return Ok(Some(QueueState::Ranked(QueueRank::First)));
         }
         let watched = queue.swap_remove(position - 1);
-        if self.ahead.as_ref().is_some_and(|ahead| ahead.ticket == watched && ahead.alarm.is_some()) {
-            return Ok(Some(Standing::At(QueueRank::Behind)));
+        if self.predecessor.as_ref().is_some_and(|known| known.ticket == watched && known.watch.is_some()) {
+            return Ok(Some(QueueState::Ranked(QueueRank::Behind)));
         }
-        self.watch_ahead(session, layout, watched).await
+        self.watch_predecessor(session, layout, watched).await
     }
 
-    /// Sets the alarm on the place ahead; `None` if it is gone, or was a forgotten one of this very session.
-    async fn watch_ahead(
+    /// Watches the predecessor; `None` if it is gone, or was a forgotten place of this session.
+    async fn watch_predecessor(
         &mut self,
         session: &Session,
         layout: &Layout,
         ticket: Ticket,
-    ) -> Result<Option<Standing>, Error> {
-        self.ahead = None;
+    ) -> Result<Option<QueueState>, Error> {
+        self.predecessor = None;
         let path = layout.place(&ticket);
         match session.read_and_watch(&path).await {
             Ok(((_, stat), _)) if session.owns(&stat) => session.delete(&path, stat.version).await.map(|()| None),
-            Ok(((data, _), alarm)) => {
+            Ok(((data, _), watch)) => {
                 let node = layout::decode::<ElectionRecord>(&data).map(|record| record.node);
-                self.ahead = Some(Ahead { ticket, node, alarm: Some(alarm) });
-                Ok(Some(Standing::At(QueueRank::Behind)))
+                self.predecessor = Some(Predecessor { ticket, node, watch: Some(watch) });
+                Ok(Some(QueueState::Ranked(QueueRank::Behind)))
             }
             Err(Error::NoNode) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn removed(&mut self) -> Standing {
+    fn removed(&mut self) -> QueueState {
         self.ticket = None;
-        self.own_alarm = None;
-        Standing::Removed
+        self.own_watch = None;
+        QueueState::Removed
     }
 
-    /// Path of the place directly ahead, if it is `node`'s.
-    pub(super) fn place_ahead(&self, layout: &Layout, node: &NodeId) -> Option<String> {
-        let ahead = self.ahead.as_ref().filter(|ahead| ahead.node.as_ref() == Some(node))?;
-        Some(layout.place(&ahead.ticket))
+    /// Path of the predecessor, if it is `node`'s place.
+    pub(super) fn predecessor(&self, layout: &Layout, node: &NodeId) -> Option<String> {
+        let predecessor = self.predecessor.as_ref().filter(|place| place.node.as_ref() == Some(node))?;
+        Some(layout.place(&predecessor.ticket))
     }
 }
 
-/// The queue in order.
+/// All places in the order of the queue.
 async fn tickets(session: &Session, layout: &Layout) -> Result<Vec<Ticket>, Error> {
     let children = session.children(&layout.election()).await?;
     let mut tickets: Vec<Ticket> = children.iter().filter_map(|name| Ticket::parse(name)).collect();

@@ -1,6 +1,6 @@
 //! The task that owns the session: it connects, keeps its znodes in place, carries out commands and reports.
 //!
-//! It is the only place that decides what follows from a lost connection or a refusal by ZooKeeper.
+//! Only this file decides how to react to a lost connection or a rejection by ZooKeeper.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,53 +10,57 @@ use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 use zookeeper_client::{Error, SessionState};
 
+use super::config::CoordinationConfig;
+use super::epochs;
 use super::layout::{self, EpochRecord, Layout};
-use super::membership::{Hold, Membership};
-use super::queue::{Queue, Standing};
+use super::membership::{Claim, Membership};
+use super::notice::{CoordinationError, CoordinationNotice};
+use super::queue::{Queue, QueueState};
 use super::reporter::Reporter;
-use super::session::{Session, is_refusal, ring};
-use super::{CoordinationConfig, CoordinationError, CoordinationNotice, epochs};
+use super::session::{Session, fired, is_rejection};
 use quorapay_core::domain::Epoch;
 use quorapay_core::replication::{CoordinationCommand, QueueRank};
 
-/// Pauses between attempts to reach ZooKeeper grow from the first to the last.
+/// The pause between attempts to reach ZooKeeper doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A look at the znodes that failed is repeated after this long: soon if the outcome is unknown, later if ZooKeeper
-/// refused.
-const AFTER_UNKNOWN: Duration = Duration::from_millis(100);
-const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+/// How long after a failed refresh of the znodes the next one comes: soon if the outcome is unknown, later if ZooKeeper
+/// rejected an operation.
+const RETRY_AFTER_UNKNOWN: Duration = Duration::from_millis(100);
+const RETRY_AFTER_REJECTION: Duration = Duration::from_secs(1);
 
-/// Why a session is no longer served.
-enum End {
+/// Why serving a session ended.
+enum SessionEnd {
     Lost,
     Stopped,
-    Hopeless(CoordinationError),
+    Fatal(CoordinationError),
 }
 
-/// Why a look at the znodes did not succeed.
-enum Obstacle {
+/// Why a refresh of the znodes failed.
+enum RefreshError {
     Failed(Error),
-    Hopeless(CoordinationError),
+    Fatal(CoordinationError),
 }
 
-/// What is to be done next in a session.
+/// What to do next in a session.
 enum Wake {
     Stop,
     State(SessionState),
     Command(CoordinationCommand),
-    Look,
+    Refresh,
 }
 
-/// What one session has.
-struct Seat {
+/// A session with what this node has in it.
+struct ActiveSession {
     session: Session,
     queue: Queue,
+    /// Whether the persistent znodes exist.
     prepared: bool,
-    /// Whether the last look was refused, so that a refusal that lasts is logged once.
-    refused: bool,
-    look_at: Option<Instant>,
+    /// Whether the last refresh was rejected, so that a lasting rejection is logged once.
+    rejected: bool,
+    /// When to refresh the znodes even if no watch fires.
+    refresh_at: Option<Instant>,
 }
 
 /// See the module.
@@ -67,7 +71,7 @@ pub(super) struct Task {
     commands: mpsc::Receiver<CoordinationCommand>,
     stop: oneshot::Receiver<()>,
     membership: Membership,
-    /// Whether this process ever had a place: what was allowed once is not hopeless, whatever ZooKeeper says later.
+    /// Whether this process ever had a place in the queue. If so, a later rejection is not final.
     admitted: bool,
 }
 
@@ -89,82 +93,83 @@ impl Task {
         }
     }
 
-    /// Serves one session after the other until it is stopped or there is no hope.
+    /// Serves one session after another until it is stopped or an error is final.
     pub(super) async fn run(mut self) {
         loop {
             let session = match self.connect().await {
                 Ok(session) => session,
-                Err(End::Hopeless(error)) => return self.reporter.fatal(error).await,
-                Err(End::Lost | End::Stopped) => return,
+                Err(SessionEnd::Fatal(error)) => return self.reporter.fatal(error).await,
+                Err(SessionEnd::Lost | SessionEnd::Stopped) => return,
             };
             self.reporter.connected().await;
             self.membership.begin_session();
             let now = Some(Instant::now());
-            let mut seat = Seat { session, queue: Queue::default(), prepared: false, refused: false, look_at: now };
-            let end = self.serve(&mut seat).await;
-            if matches!(end, End::Lost) {
+            let queue = Queue::default();
+            let mut active = ActiveSession { session, queue, prepared: false, rejected: false, refresh_at: now };
+            let end = self.serve(&mut active).await;
+            if matches!(end, SessionEnd::Lost) {
                 self.reporter.disconnected("the session ended").await;
             }
-            // The alarms go first: they belong to the session that is about to be closed.
+            // The watches are dropped first: they belong to the session that is about to be closed.
             self.membership.begin_session();
-            let Seat { session, queue, .. } = seat;
+            let ActiveSession { session, queue, .. } = active;
             drop(queue);
             session.close().await;
             match end {
-                End::Lost => {}
-                End::Stopped => return,
-                End::Hopeless(error) => return self.reporter.fatal(error).await,
+                SessionEnd::Lost => {}
+                SessionEnd::Stopped => return,
+                SessionEnd::Fatal(error) => return self.reporter.fatal(error).await,
             }
         }
     }
 
-    /// Tries to open a session for as long as it takes.
-    async fn connect(&mut self) -> Result<Session, End> {
+    /// Tries to open a session until it succeeds.
+    async fn connect(&mut self) -> Result<Session, SessionEnd> {
         let config = Arc::clone(&self.config);
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match self.meanwhile(Session::open(&config)).await? {
+            let error = match self.while_disconnected(Session::open(&config)).await? {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
-            if let Some(hopeless) = Session::hopeless(&config, &error) {
-                return Err(End::Hopeless(hopeless));
+            if let Some(fatal) = Session::fatal(&config, &error) {
+                return Err(SessionEnd::Fatal(fatal));
             }
             self.reporter.disconnected(&error.to_string()).await;
-            self.meanwhile(sleep(pause)).await?;
-            pause = (pause * 2).min(LAST_PAUSE);
+            self.while_disconnected(sleep(pause)).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Waits for something while there is no session, and answers commands.
-    async fn meanwhile<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, End> {
+    /// Waits for something without a session, and answers commands meanwhile.
+    async fn while_disconnected<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, SessionEnd> {
         let mut wait = std::pin::pin!(wait);
         loop {
             tokio::select! {
                 biased;
-                _ = &mut self.stop => return Err(End::Stopped),
+                _ = &mut self.stop => return Err(SessionEnd::Stopped),
                 done = &mut wait => return Ok(done),
                 command = self.commands.recv() => match command {
-                    None => return Err(End::Stopped),
+                    None => return Err(SessionEnd::Stopped),
                     Some(CoordinationCommand::TakeEpoch { .. }) => self.reporter.epoch(None).await,
-                    Some(command) => tracing::debug!(?command, "without a ZooKeeper session nothing is done"),
+                    Some(command) => tracing::debug!(?command, "ignored without a ZooKeeper session"),
                 },
             }
         }
     }
 
-    async fn serve(&mut self, seat: &mut Seat) -> End {
+    async fn serve(&mut self, active: &mut ActiveSession) -> SessionEnd {
         loop {
-            match self.wait(seat).await {
-                Wake::Stop => return End::Stopped,
+            match self.wait(active).await {
+                Wake::Stop => return SessionEnd::Stopped,
                 Wake::State(state) => {
-                    if let Some(end) = self.on_state(seat, state).await {
+                    if let Some(end) = self.on_state(active, state).await {
                         return end;
                     }
                 }
-                Wake::Command(command) => self.on_command(seat, command).await,
-                Wake::Look => {
-                    if let Some(end) = self.on_look(seat).await {
+                Wake::Command(command) => self.on_command(active, command).await,
+                Wake::Refresh => {
+                    if let Some(end) = self.on_refresh(active).await {
                         return end;
                     }
                 }
@@ -172,11 +177,11 @@ impl Task {
         }
     }
 
-    async fn wait(&mut self, seat: &mut Seat) -> Wake {
-        let due = seat.look_at;
-        // A look that is due goes before commands: they may come faster than a timer rings.
+    async fn wait(&mut self, active: &mut ActiveSession) -> Wake {
+        let due = active.refresh_at;
+        // A refresh that is due goes before commands: they may come faster than a timer fires.
         if due.is_some_and(|at| at <= Instant::now()) {
-            return Wake::Look;
+            return Wake::Refresh;
         }
         let timer = async {
             match due {
@@ -187,118 +192,120 @@ impl Task {
         tokio::select! {
             biased;
             _ = &mut self.stop => Wake::Stop,
-            state = seat.session.changed() => Wake::State(state),
+            state = active.session.changed() => Wake::State(state),
             command = self.commands.recv() => command.map_or(Wake::Stop, Wake::Command),
-            () = ring(self.membership.alarm()) => Wake::Look,
-            () = seat.queue.rung() => Wake::Look,
-            () = timer => Wake::Look,
+            () = fired(self.membership.watch()) => Wake::Refresh,
+            () = active.queue.changed() => Wake::Refresh,
+            () = timer => Wake::Refresh,
         }
     }
 
-    async fn on_state(&mut self, seat: &mut Seat, state: SessionState) -> Option<End> {
+    async fn on_state(&mut self, active: &mut ActiveSession, state: SessionState) -> Option<SessionEnd> {
         match state {
             SessionState::SyncConnected => {
                 self.reporter.connected().await;
-                seat.look_at = Some(Instant::now());
+                active.refresh_at = Some(Instant::now());
                 None
             }
             SessionState::Disconnected | SessionState::ConnectedReadOnly => {
                 self.reporter.disconnected("the connection broke").await;
-                seat.look_at = None;
+                active.refresh_at = None;
                 None
             }
-            SessionState::AuthFailed => Some(End::Hopeless(CoordinationError::AccessRefused { path: "/".to_owned() })),
-            SessionState::Expired | SessionState::Closed => Some(End::Lost),
+            SessionState::AuthFailed => {
+                Some(SessionEnd::Fatal(CoordinationError::AccessRefused { path: "/".to_owned() }))
+            }
+            SessionState::Expired | SessionState::Closed => Some(SessionEnd::Lost),
         }
     }
 
-    async fn on_command(&mut self, seat: &mut Seat, command: CoordinationCommand) {
-        tracing::debug!(?command, "asked of ZooKeeper");
+    async fn on_command(&mut self, active: &mut ActiveSession, command: CoordinationCommand) {
+        tracing::debug!(?command, "carrying out a command");
         let done = match command {
             CoordinationCommand::TakeEpoch { at_least } => {
-                let taken = epochs::take(&seat.session, &self.layout, &self.config, at_least).await;
+                let taken = epochs::take(&active.session, &self.layout, &self.config, at_least).await;
                 if taken.is_none() {
-                    // The counter itself may be missing; the next look makes it.
-                    seat.prepared = false;
-                    seat.look_at = Some(Instant::now());
+                    // The counter itself may be missing; the next refresh creates it.
+                    active.prepared = false;
+                    active.refresh_at = Some(Instant::now());
                 }
                 self.reporter.epoch(taken).await;
                 Ok(())
             }
-            CoordinationCommand::PublishLeader { epoch } => match seat.queue.own_place(&self.layout) {
-                Some(place) => epochs::publish(&seat.session, &self.layout, &self.config, &place, epoch).await,
+            CoordinationCommand::PublishLeader { epoch } => match active.queue.own_place(&self.layout) {
+                Some(place) => epochs::publish(&active.session, &self.layout, &self.config, &place, epoch).await,
                 None => Ok(()),
             },
             CoordinationCommand::GoToBack => {
-                seat.queue.leave();
-                self.reporter.place(QueueRank::Absent).await;
-                seat.look_at = Some(Instant::now());
+                active.queue.leave();
+                self.reporter.rank(QueueRank::Absent).await;
+                active.refresh_at = Some(Instant::now());
                 Ok(())
             }
             CoordinationCommand::RemovePredecessor { node, epoch } => {
-                match seat.queue.place_ahead(&self.layout, &node) {
-                    Some(place) => epochs::remove_unless_newer(&seat.session, &self.layout, &place, epoch).await,
+                match active.queue.predecessor(&self.layout, &node) {
+                    Some(place) => epochs::remove_unless_newer(&active.session, &self.layout, &place, epoch).await,
                     None => Ok(()),
                 }
             }
         };
         if let Err(error) = done {
-            tracing::debug!(%error, "ZooKeeper did not do it, or it is not known whether it did");
+            tracing::debug!(%error, "the command failed, or its outcome is unknown");
         }
     }
 
-    /// Looks at all znodes that concern this node and reports its place.
-    async fn on_look(&mut self, seat: &mut Seat) -> Option<End> {
-        seat.look_at = None;
-        if !seat.session.is_connected() {
+    /// Brings the znodes of this node up to date and reports its rank.
+    async fn on_refresh(&mut self, active: &mut ActiveSession) -> Option<SessionEnd> {
+        active.refresh_at = None;
+        if !active.session.is_connected() {
             return None;
         }
-        match self.look(seat).await {
+        match self.refresh(active).await {
             Ok(again_at) => {
-                seat.refused = false;
-                seat.look_at = again_at;
+                active.rejected = false;
+                active.refresh_at = again_at;
                 None
             }
-            Err(Obstacle::Hopeless(error)) => Some(End::Hopeless(error)),
-            Err(Obstacle::Failed(error)) => {
-                let refused = is_refusal(&error);
-                if refused && !seat.refused {
-                    tracing::warn!(%error, "ZooKeeper refused this node its place; trying on");
+            Err(RefreshError::Fatal(error)) => Some(SessionEnd::Fatal(error)),
+            Err(RefreshError::Failed(error)) => {
+                let rejected = is_rejection(&error);
+                if rejected && !active.rejected {
+                    tracing::warn!(%error, "ZooKeeper rejects what this node needs for a place in the queue; retrying");
                 } else {
-                    tracing::debug!(%error, "the place in the queue is not settled; looking again");
+                    tracing::debug!(%error, "the place in the queue could not be brought up to date; retrying");
                 }
-                seat.refused = refused;
-                seat.prepared = seat.prepared && error != Error::NoNode;
-                let pause = if refused { AFTER_REFUSAL } else { AFTER_UNKNOWN };
-                seat.look_at = Some(Instant::now() + pause);
+                active.rejected = rejected;
+                active.prepared = active.prepared && error != Error::NoNode;
+                let pause = if rejected { RETRY_AFTER_REJECTION } else { RETRY_AFTER_UNKNOWN };
+                active.refresh_at = Some(Instant::now() + pause);
                 None
             }
         }
     }
 
-    /// Makes everything as it should be; says when to look again even if no alarm rings.
-    async fn look(&mut self, seat: &mut Seat) -> Result<Option<Instant>, Obstacle> {
-        if !seat.prepared {
-            self.prepare(&seat.session).await?;
-            seat.prepared = true;
+    /// Claims the node id and a place in the queue. Returns when to refresh again even if no watch fires.
+    async fn refresh(&mut self, active: &mut ActiveSession) -> Result<Option<Instant>, RefreshError> {
+        if !active.prepared {
+            self.prepare(&active.session).await?;
+            active.prepared = true;
         }
-        let held = self.membership.hold(&seat.session, &self.layout, &self.config).await;
-        match held.map_err(|error| self.obstacle(error, &self.layout.live(&self.config.node_id)))? {
-            Hold::Held => {}
-            Hold::Waiting(until) => {
-                self.reporter.place(QueueRank::Absent).await;
-                seat.queue.give_up(&seat.session, &self.layout).await.map_err(Obstacle::Failed)?;
+        let claim = self.membership.claim(&active.session, &self.layout, &self.config).await;
+        match claim.map_err(|error| self.classify(error, &self.layout.live(&self.config.node_id)))? {
+            Claim::Held => {}
+            Claim::Waiting(until) => {
+                self.reporter.rank(QueueRank::Absent).await;
+                active.queue.give_up(&active.session, &self.layout).await.map_err(RefreshError::Failed)?;
                 return Ok(Some(until));
             }
-            Hold::Taken(error) => return Err(Obstacle::Hopeless(error)),
+            Claim::Taken(error) => return Err(RefreshError::Fatal(error)),
         }
         loop {
-            let standing = seat.queue.look(&seat.session, &self.layout, &self.config).await;
-            match standing.map_err(|error| self.obstacle(error, &self.layout.election()))? {
-                Standing::Removed => self.reporter.place(QueueRank::Absent).await,
-                Standing::At(place) => {
+            let state = active.queue.refresh(&active.session, &self.layout, &self.config).await;
+            match state.map_err(|error| self.classify(error, &self.layout.election()))? {
+                QueueState::Removed => self.reporter.rank(QueueRank::Absent).await,
+                QueueState::Ranked(rank) => {
                     self.admitted = true;
-                    self.reporter.place(place).await;
+                    self.reporter.rank(rank).await;
                     return Ok(None);
                 }
             }
@@ -306,29 +313,29 @@ impl Task {
     }
 
     /// Creates the persistent znodes that are missing.
-    async fn prepare(&self, session: &Session) -> Result<(), Obstacle> {
+    async fn prepare(&self, session: &Session) -> Result<(), RefreshError> {
         for path in self.layout.folders() {
             match session.ensure(&path, b"").await {
                 Ok(()) => {}
                 // Parents are created first, so only the chroot can be missing.
                 Err(Error::NoNode) if !self.admitted => {
                     let servers = self.config.servers.clone();
-                    return Err(Obstacle::Hopeless(CoordinationError::NoChroot { servers }));
+                    return Err(RefreshError::Fatal(CoordinationError::NoChroot { servers }));
                 }
-                Err(error) => return Err(self.obstacle(error, &path)),
+                Err(error) => return Err(self.classify(error, &path)),
             }
         }
         let none_yet = EpochRecord { epoch: Epoch(0), node: self.config.node_id.clone(), nonce: Uuid::new_v4() };
         let path = self.layout.epoch();
-        session.ensure(&path, &layout::encode(&none_yet)).await.map_err(|error| self.obstacle(error, &path))
+        session.ensure(&path, &layout::encode(&none_yet)).await.map_err(|error| self.classify(error, &path))
     }
 
-    /// Tells what can only be mended by an operator from what passes.
-    fn obstacle(&self, error: Error, path: &str) -> Obstacle {
+    /// Distinguishes what only an operator can fix from what may pass.
+    fn classify(&self, error: Error, path: &str) -> RefreshError {
         if error == Error::NoAuth && !self.admitted {
-            Obstacle::Hopeless(CoordinationError::AccessRefused { path: path.to_owned() })
+            RefreshError::Fatal(CoordinationError::AccessRefused { path: path.to_owned() })
         } else {
-            Obstacle::Failed(error)
+            RefreshError::Failed(error)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Histories: a leader's bank decides a sequence of requests; every entry goes over the wire, through its row, to a
-//! follower's bank and to a caller, and at the end everything is taken back.
+//! follower's bank and to a caller, and at the end all of them are undone.
 //!
-//! Bytes are turned into few accounts, keys, orders and payments, so that requests meet each other.
+//! The bytes select from a few accounts, keys, orders and payments, so that requests interact.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use quorapay_core::domain::{
 use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::replication::{EntryBody, Position, UnchainedEntry};
 
-/// Requests of one history. More find nothing that these do not, and slow the fuzzer down.
+/// Requests of one history. More find nothing new and slow the fuzzer down.
 const MAX_REQUESTS: usize = 40;
 const ACCOUNTS: [&str; 5] = ["a", "b", "c", "external:card", "external:bank"];
 const AMOUNTS: [i64; 8] = [1, 2, 99, 100, 1_000, i64::MAX / 2, i64::MAX - 1, i64::MAX];
 const STATUSES: [AccountStatus; 3] = [AccountStatus::Active, AccountStatus::Frozen, AccountStatus::Closed];
 
-/// Decides what the bytes ask for, and holds every node to it.
+/// Decides the requests in the bytes and checks that all readers of the entries agree.
 pub(super) fn check(bytes: &[u8]) {
     let mut script = Script { bytes, made: Vec::new() };
     let mut history = History::default();
@@ -30,13 +30,13 @@ pub(super) fn check(bytes: &[u8]) {
         let request = script.request();
         history.decide(request, &mut script.made);
     }
-    history.take_back();
+    history.undo();
 }
 
-/// Bytes that are read as requests. At their end they are zeros.
+/// Reads requests from bytes, which are followed by zeros.
 struct Script<'bytes> {
     bytes: &'bytes [u8],
-    /// The payments asked for so far.
+    /// The payments that were decided so far.
     made: Vec<PaymentId>,
 }
 
@@ -66,7 +66,7 @@ impl Script<'_> {
     fn request(&mut self) -> OperationRequest {
         match self.byte() % 8 {
             0..=2 => OperationRequest::Payment(self.payment()),
-            3 | 4 => OperationRequest::PaymentChange { payment: self.payment_made(), change: self.change() },
+            3 | 4 => OperationRequest::PaymentChange { payment: self.some_payment(), change: self.change() },
             5 => OperationRequest::Account { account: self.account(), change: self.account_change() },
             6 => self.batch(),
             _ => OperationRequest::KeyFence,
@@ -95,11 +95,11 @@ impl Script<'_> {
         }
     }
 
-    /// One of the payments asked for, or one that nobody asked for.
-    fn payment_made(&mut self) -> PaymentId {
+    /// One of the decided payments, or one that does not exist.
+    fn some_payment(&mut self) -> PaymentId {
         let at = usize::from(self.byte());
-        let nobody = PaymentId::derive(Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: LogIndex(9_999) }, 0);
-        if at == 255 || self.made.is_empty() { nobody } else { self.made[at % self.made.len()] }
+        let unknown = PaymentId::derive(Stamp { timestamp: Timestamp(1), epoch: Epoch(1), index: LogIndex(9_999) }, 0);
+        if at == 255 || self.made.is_empty() { unknown } else { self.made[at % self.made.len()] }
     }
 
     fn change(&mut self) -> PaymentChangeKind {
@@ -137,7 +137,7 @@ impl Script<'_> {
     }
 }
 
-/// A leader's bank and a follower's, and what each would do to take everything back.
+/// A leader's bank and a follower's, with the undo records of all operations.
 #[derive(Default)]
 struct History {
     leader: Bank,
@@ -152,13 +152,13 @@ impl History {
         Stamp { timestamp: Timestamp(self.now_ms), epoch: Epoch(1), index: LogIndex(self.last.index.0 + 1) }
     }
 
-    /// Ends the holds whose time is up, as a leader does of its own accord.
+    /// Ends the holds that have expired, as a leader does by itself.
     fn expire(&mut self) {
         while let Some((expires_at_ms, payment)) = self.leader.first_expiry()
             && expires_at_ms <= self.now_ms
         {
-            let (operation, undo) = self.leader.expire(self.stamp(), payment).expect("its time is up");
-            self.spread(operation, undo);
+            let (operation, undo) = self.leader.expire(self.stamp(), payment).expect("it has expired");
+            self.distribute(operation, undo);
         }
     }
 
@@ -167,11 +167,11 @@ impl History {
         let key = IdempotencyKey::parse(&format!("key{}", stamp.index)).expect("valid");
         let (operation, undo) = self.leader.execute(stamp, Proposal { key, request }, &KeyHolders::new());
         made.extend(operation.payments().map(|payment| PaymentId::derive(stamp, payment.item)));
-        self.spread(operation, undo);
+        self.distribute(operation, undo);
     }
 
-    /// Takes an entry everywhere that entries go.
-    fn spread(&mut self, operation: Operation, undo: Undo) {
+    /// Gives an entry to everything that reads entries.
+    fn distribute(&mut self, operation: Operation, undo: Undo) {
         let stamp = self.stamp();
         let applied = self.follower.apply(stamp, &operation).expect("every bank decides the same");
         self.done.push((undo, applied));
@@ -188,12 +188,15 @@ impl History {
         }
     }
 
-    fn take_back(mut self) {
+    fn undo(mut self) {
         while let Some((undo, applied)) = self.done.pop() {
             self.leader.undo(&undo);
             self.follower.undo(&applied);
         }
-        assert!(self.leader.is_empty() && self.follower.is_empty(), "something is left of what was taken back");
+        assert!(
+            self.leader.is_empty() && self.follower.is_empty(),
+            "the banks are not empty after everything was undone"
+        );
         assert_eq!((self.leader.open_hold_count(), self.follower.open_hold_count()), (0, 0));
     }
 }

@@ -1,21 +1,20 @@
-//! What the fuzzer throws bytes at: every reader of bytes that come from outside, each with what must hold whatever the
-//! bytes are. `tests/fuzz` runs it; nothing of it is in a normal build.
+//! Fuzz targets: every reader of bytes that come from outside, with the properties that must hold for all bytes.
+//! `tests/fuzz` runs them; they are not in a normal build.
 //!
-//! A check returns if all is well and panics if a promise is broken. Beside "no panic" the promises are: what was read
-//! and is written again reads back the same, two ways of reading the same thing agree, and an entry survives the wire
-//! and its row.
+//! A check panics if a property fails. Besides "no panic" the properties are: a value that was read and is written
+//! again reads back the same, two readers of the same thing agree, and an entry survives the wire and its row.
 
 mod history;
 mod texts;
 
 use crate::{http, transport};
 
-/// Something that reads foreign bytes.
+/// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Names it on the command line and its folder in the corpus.
+    /// Its name on the command line, and of its folder in the corpus.
     pub name: &'static str,
-    /// Panics if the bytes break a promise.
+    /// Panics if a property fails for these bytes.
     pub check: fn(&[u8]),
 }
 
@@ -23,7 +22,7 @@ const fn target(name: &'static str, check: fn(&[u8])) -> Target {
     Target { name, check }
 }
 
-/// Every target.
+/// All targets.
 pub const TARGETS: [Target; 11] = [
     target("peer_request", transport::fuzzing::request),
     target("peer_answer", transport::fuzzing::answers),
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_in_the_corpus_breaks_a_promise() {
+    fn every_property_holds_for_the_whole_corpus() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus");
         for Target { name, check } in TARGETS {
             let files = std::fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -55,7 +54,7 @@ mod tests {
                 check(&std::fs::read(path).expect("what was listed can be read"));
                 checked += 1;
             }
-            assert!(checked > 0, "{name} has nothing to start from");
+            assert!(checked > 0, "{name} has an empty corpus");
         }
     }
 }

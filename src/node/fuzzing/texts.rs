@@ -1,4 +1,4 @@
-//! Short texts and the settings' file.
+//! Short texts and settings.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -10,24 +10,24 @@ use quorapay_core::domain::{
 };
 use quorapay_core::replication::NodeId;
 
-/// Every reader of a short text gets the same one.
+/// Gives the text to every reader of a short text.
 pub(super) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    settles(text, |text| AccountId::parse(text).ok());
-    settles(text, |text| IdempotencyKey::parse(text).ok());
-    settles(text, |text| OrderId::parse(text).ok());
-    settles(text, |text| PaymentId::parse(text).ok());
-    settles(text, |text| Overdraft::parse(text).ok());
-    settles(text, AccountStatus::parse);
-    settles(text, |text| NodeId::parse(text).ok());
+    round_trips(text, |text| AccountId::parse(text).ok());
+    round_trips(text, |text| IdempotencyKey::parse(text).ok());
+    round_trips(text, |text| OrderId::parse(text).ok());
+    round_trips(text, |text| PaymentId::parse(text).ok());
+    round_trips(text, |text| Overdraft::parse(text).ok());
+    round_trips(text, AccountStatus::parse);
+    round_trips(text, |text| NodeId::parse(text).ok());
     if let Ok(currency) = Currency::parse(text) {
         assert_eq!(currency.code(), text);
     }
     amount(text);
 }
 
-/// What was read is written in a form that reads back the same.
-fn settles<T: PartialEq + Debug + Display>(text: &str, parse: impl Fn(&str) -> Option<T>) {
+/// A value that was read is written in a form that reads back the same.
+fn round_trips<T: PartialEq + Debug + Display>(text: &str, parse: impl Fn(&str) -> Option<T>) {
     if let Some(value) = parse(text) {
         let written = value.to_string();
         assert_eq!(parse(&written).as_ref(), Some(&value), "{text:?} is written as {written:?}");
@@ -35,7 +35,7 @@ fn settles<T: PartialEq + Debug + Display>(text: &str, parse: impl Fn(&str) -> O
     }
 }
 
-/// Every amount that there is has a decimal form that shows all of its digits.
+/// The decimal form of every amount shows all of its digits.
 fn amount(text: &str) {
     let Ok(units) = i64::from_str(text) else { return };
     for code in ["JPY", "USD", "KWD"] {
@@ -46,7 +46,7 @@ fn amount(text: &str) {
     }
 }
 
-/// Lines of `QUORAPAY_NAME=value`, as an environment: the same parsers read a file's values.
+/// Lines of `NAME=value` as an environment; the same parsers read the values of a file.
 pub(super) fn settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let line = |line: &str| line.split_once('=').map(|(name, value)| (format!("QUORAPAY_{name}"), value.to_owned()));

@@ -1,7 +1,7 @@
-//! The JSON that stands in a row's `detail`: what only some kinds of entries have.
+//! The JSON in a row's `detail`: the parts that only some kinds of entries have.
 //!
-//! Each shape is written from borrowed parts and read into owned ones, hence the `Cow`s: a batch holds ten thousand
-//! payments, and copying their texts to write them would cost more than writing them.
+//! Each type is written from borrowed parts and read into owned ones, hence the `Cow`s: a batch holds ten thousand
+//! payments, and copying their texts in order to write them would cost more than writing them.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ pub(super) struct EpochStartDetail {
     pub(super) leader: NodeId,
 }
 
-/// What of a payment no column holds.
+/// The parts of a payment that have no column.
 ///
 /// The metadata is a JSON text inside the JSON, because its very bytes are hashed.
 #[derive(Default, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub(super) struct EpochStartDetail {
 pub(super) struct PaymentDetail<'a> {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     rejection: Option<Rejection>,
-    /// Of an authorization: what is set aside on the paying account right after it.
+    /// Of an authorization: the held amount of the paying account right after it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     from_held: Option<MinorUnits>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -38,7 +38,7 @@ pub(super) struct PaymentDetail<'a> {
     /// In a batch: the index of the entry that holds the payment's key.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     repeats: Option<LogIndex>,
-    /// Of a payment that is not captured at once: how long its hold was to live.
+    /// Of a payment that is not captured at once: the requested lifetime of its hold.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     expires_in_s: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -53,7 +53,7 @@ pub(super) struct PaymentDetail<'a> {
     metadata: Option<Cow<'a, CompactString>>,
 }
 
-/// What of a payment stands in columns, or in the members of the same names of a batch's item.
+/// The parts of a payment that have columns, or members of the same names in a batch's item.
 pub(super) struct PaymentColumns {
     pub(super) from: AccountId,
     pub(super) to: AccountId,
@@ -63,7 +63,7 @@ pub(super) struct PaymentColumns {
     pub(super) balances: (Option<MinorUnits>, Option<MinorUnits>),
 }
 
-/// The posted balances that an outcome names.
+/// The posted balances of an outcome.
 pub(super) const fn balances(outcome: PaymentOutcome) -> (Option<MinorUnits>, Option<MinorUnits>) {
     match outcome {
         PaymentOutcome::Succeeded { from_balance, to_balance } => (Some(from_balance), Some(to_balance)),
@@ -74,7 +74,7 @@ pub(super) const fn balances(outcome: PaymentOutcome) -> (Option<MinorUnits>, Op
 }
 
 impl<'a> PaymentDetail<'a> {
-    /// `None` for a plain payment, which is what nearly every one is.
+    /// `None` for a plain payment, as nearly all are.
     pub(super) fn of(
         request: &'a PaymentRequest,
         order_before: Option<OrderState>,
@@ -113,7 +113,7 @@ impl<'a> PaymentDetail<'a> {
         Some(detail)
     }
 
-    /// The payment that is made of these columns and this detail.
+    /// The payment with these columns and this detail.
     pub(super) fn join(
         self,
         columns: PaymentColumns,
@@ -154,7 +154,7 @@ pub(super) struct BatchDetail<'a> {
     items: Vec<ItemDetail<'a>>,
 }
 
-/// A payment of a batch: a row of its own, so to speak.
+/// A payment of a batch, with the members that a row has as columns.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ItemDetail<'a> {
@@ -244,7 +244,8 @@ impl<'de> Deserialize<'de> for HexFingerprint {
     }
 }
 
-/// What of a payment's state no column of its change holds: the parties and the currency are there.
+/// The parts of a payment's state that its change has no columns for: there are columns for the parties and the
+/// currency.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StateDetail<'a> {
@@ -303,7 +304,7 @@ pub(super) struct ChangeDetail<'a> {
     pub(super) payment: PaymentId,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) rejection: Option<Rejection>,
-    /// The amount that was asked for, where the column holds what was done instead.
+    /// The requested amount, if the column holds a different, executed one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) requested: Option<MinorUnits>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -371,9 +372,9 @@ const fn is_open(end: &HoldEnd) -> bool {
     matches!(end, HoldEnd::None)
 }
 
-/// Writes a detail. Its types are made of text and numbers, which JSON always holds.
+/// Writes a detail.
 pub(super) fn to_json(detail: &impl Serialize) -> String {
-    serde_json::to_string(detail).expect("details are made of types that JSON can always hold")
+    serde_json::to_string(detail).expect("details hold only texts and numbers, which JSON can always express")
 }
 
 /// Reads a detail.

@@ -1,4 +1,4 @@
-//! What can go wrong with the ledger.
+//! Errors of the ledger.
 
 use std::path::PathBuf;
 
@@ -8,46 +8,46 @@ use quorapay_core::domain::LogIndex;
 /// Why the ledger could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// Two processes on one ledger would tear it apart, so the second is refused.
+    /// Another process uses the ledger; two would destroy it.
     #[error("another process uses the data directory {}", .0.display())]
     Locked(PathBuf),
     /// The data directory was used in another cluster.
     #[error("the ledger in {} belongs to cluster {found:?}, but this node is configured for cluster {expected:?}", .data_dir.display())]
     OtherCluster {
-        /// Where the ledger is.
+        /// The directory of the ledger.
         data_dir: PathBuf,
-        /// Whose it is.
+        /// The id in the file.
         found: String,
-        /// Whose it should be.
+        /// The configured id.
         expected: String,
     },
     /// The data directory was used by another node.
     #[error("the ledger in {} belongs to node {found:?}, but this node is {expected:?}", .data_dir.display())]
     OtherNode {
-        /// Where the ledger is.
+        /// The directory of the ledger.
         data_dir: PathBuf,
-        /// Whose it is.
+        /// The id in the file.
         found: String,
-        /// Whose it should be.
+        /// The configured id.
         expected: String,
     },
     /// The schema is not one that this program knows.
     #[error("the ledger in {} was made by another version of this program: {reason}", .data_dir.display())]
     OtherVersion {
-        /// Where the ledger is.
+        /// The directory of the ledger.
         data_dir: PathBuf,
         /// What differs.
         reason: String,
     },
-    /// A file could not be made, read, moved or written.
+    /// A file could not be created, read, moved or written.
     #[error("{}: {source}", .path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// What is stored is not what was written.
+    /// The content is not what this program writes.
     #[error("the ledger is damaged: {0}")]
     Damaged(String),
     /// A write failed: whether its entries are stored is unknown until the ledger is opened again.
@@ -67,9 +67,9 @@ pub enum LedgerError {
     /// A write that would remove committed entries. Nothing was stored.
     #[error("invariant broken: entries after {after} cannot be taken back, {commit_index} is committed")]
     TakesBackCommitted {
-        /// The last entry that was to stay.
+        /// The last entry that would remain.
         after: LogIndex,
-        /// What is known to be on a quorum.
+        /// The stored commit index.
         commit_index: LogIndex,
     },
     /// A number that the file format cannot hold. Nothing was stored.
@@ -81,7 +81,7 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    /// Sorts a failed read: a damaged file is told apart from a disk that cannot be read right now.
+    /// The error of a failed read: a damaged file is distinguished from a disk that cannot be read now.
     pub(super) fn from_read(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(inner) if is_damage(&error) => Self::Damaged(inner.to_string()),

@@ -1,4 +1,4 @@
-//! The ledger's files: where they are, how SQLite opens them, the lock over them, and moving damaged ones aside.
+//! The ledger's files: their names, how SQLite opens them, the lock over them, and moving damaged ones aside.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -15,20 +15,20 @@ const LEDGER_FILE: &str = "ledger.db";
 const LOCK_FILE: &str = "ledger.lock";
 const CONDEMNED: &str = "ledger.condemned";
 
-/// Rows that SQLite's thread may be ahead of whoever reads them: fewer wake-ups on long reads.
+/// Rows that SQLite's thread may read ahead: fewer wake-ups in long reads.
 const ROWS_AHEAD: usize = 512;
 
-/// Holds the data directory for this process. The lock goes with the process, however it ends.
+/// The lock of a data directory. It is released when the process ends, however it ends.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _file: File,
 }
 
 impl DirectoryLock {
-    /// Takes the data directory, which is made if it is missing.
+    /// Locks the data directory, which is created if it is missing.
     ///
     /// # Errors
-    /// [`LedgerError::Locked`] if another process has it; [`LedgerError::File`] if it cannot be made or locked.
+    /// [`LedgerError::Locked`] if another process has it; [`LedgerError::File`] if it cannot be created or locked.
     pub fn take(data_dir: &Path) -> Result<Self, LedgerError> {
         fs::create_dir_all(data_dir).map_err(LedgerError::file(data_dir))?;
         let path = data_dir.join(LOCK_FILE);
@@ -56,7 +56,7 @@ pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(CACHED_STATEMENTS)
 }
 
-/// How the file is opened to write the WAL back while the writer goes on.
+/// How the file is opened to write the WAL back while the writer continues.
 pub(super) fn checkpoint_options(path: &Path) -> SqliteConnectOptions {
     writer_options(path).create_if_missing(false).thread_name(|_| "ledger-wal".to_owned())
 }
@@ -66,23 +66,23 @@ pub(super) fn reader_pool(path: &Path) -> SqlitePool {
     sqlite::reader_pool(sqlite::reader_options(path, "ledger-reader").row_buffer_size(ROWS_AHEAD))
 }
 
-/// Moves a damaged ledger and its watermark out of the way, under the Unix time of the last write to any of them.
-/// They are kept for people to look at.
+/// Renames a damaged ledger and its watermark, with the Unix time of the last write to any of them. They are kept for
+/// operators to inspect.
 pub(super) fn move_aside(path: &Path, watermark: &Watermark) -> Result<(), LedgerError> {
     let files = FILE_SUFFIXES.map(|suffix| (suffixed(path, suffix), suffix));
     let written = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
     let last_write = files.iter().map(|(file, _)| file.as_path()).chain([watermark.path()]).filter_map(written).max();
     let unix_seconds = last_write.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs());
     let is_free = |seconds: &u64| !suffixed(path, &format!(".damaged-{seconds}")).exists();
-    let name = (unix_seconds..).find(is_free).expect("a directory holds fewer files than there are numbers");
+    let name = (unix_seconds..).find(is_free).expect("a directory has fewer files than there are numbers");
     for (file, suffix) in files {
         rename_if_there(&file, &suffixed(path, &format!(".damaged-{name}{suffix}")))?;
     }
     rename_if_there(watermark.path(), &suffixed(watermark.path(), &format!(".damaged-{name}")))
 }
 
-/// Says for the next start that this ledger cannot be trusted, though it may open: its chain differs from the
-/// cluster's, or the scrubber found it broken. It is then moved aside like any damaged one.
+/// Marks the ledger as damaged for the next start, even if it could be opened: its chain differs from the cluster's, or
+/// the scrubber found it broken. The next start moves it aside.
 ///
 /// # Errors
 /// [`LedgerError::File`].
@@ -101,8 +101,8 @@ pub(super) fn condemned(data_dir: &Path) -> Result<Option<String>, LedgerError> 
     }
 }
 
-/// The condemned ledger is out of the way.
-pub(super) fn pardon(data_dir: &Path) -> Result<(), LedgerError> {
+/// Removes the mark after the condemned ledger was moved aside.
+pub(super) fn clear_condemned(data_dir: &Path) -> Result<(), LedgerError> {
     let path = data_dir.join(CONDEMNED);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LedgerError::file(path)(error)),

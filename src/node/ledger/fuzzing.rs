@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use super::row::{COLUMN_COUNT, bind_entry, read_entry};
 use quorapay_core::replication::Entry;
 
-/// A database in memory and what runs it.
+/// A database in memory with its runtime.
 struct Memory {
     runtime: tokio::runtime::Runtime,
     connection: SqliteConnection,
@@ -31,7 +31,7 @@ impl Memory {
     }
 }
 
-/// An entry comes back from its row as it was.
+/// An entry reads back from its row unchanged.
 pub(crate) fn entry(entry: &Arc<Entry>) {
     thread_local! {
         static MEMORY: std::cell::RefCell<Memory> = std::cell::RefCell::new(Memory::open());

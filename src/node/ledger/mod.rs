@@ -1,10 +1,20 @@
-//! The ledger file: the truth of a node, in SQLite.
+//! The ledger file, in SQLite: the log entries and the replica's durable state.
 //!
-//! One writer makes entries, promises and the commit index durable, a batch per transaction; readers run beside it. It
-//! knows entries and rows, and nothing of the protocol that decides what is written, of peers or of clients.
+//! One writer makes entries, promises and the commit index durable, a batch per transaction; readers run concurrently.
+//! This module knows entries and rows; it does not know the protocol that decides what is written, peers or clients.
 //!
-//! A write that returned survives a power cut. A write that failed has an unknown outcome, and the writer refuses
-//! everything after it. What comes back from the disk is verified against the chain of hashes before it is believed.
+//! A write that returned survives a power cut. A write that failed has an unknown outcome, and the writer rejects
+//! everything after it. What is read is verified against the hash chain before it is used.
+//!
+//! | file | what |
+//! |---|---|
+//! | `open.rs`, `start.rs` | opens the file, and loads and verifies what a replica starts from |
+//! | `files.rs` | the files of a ledger, the lock over them, moving damaged ones aside |
+//! | `watermark.rs` | the file that reveals a ledger that lost its end |
+//! | `writer.rs`, `statements.rs` | writes batches; the SQL texts for that |
+//! | `reader.rs`, `scan.rs`, `chain.rs` | reads entries: by index, newest first by a filter, with their chain checked |
+//! | `row.rs`, `detail.rs` | entries as rows and as JSON in a row |
+//! | `error.rs` | errors |
 
 mod chain;
 mod detail;

@@ -1,4 +1,4 @@
-//! Opens the ledger of a data directory, whatever state it was left in.
+//! Opens the ledger of a data directory, in whatever state it is.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection};
 
 use super::error::LedgerError;
-use super::files::{DirectoryLock, condemned, ledger_path, move_aside, pardon, reader_pool, writer_options};
+use super::files::{DirectoryLock, clear_condemned, condemned, ledger_path, move_aside, reader_pool, writer_options};
 use super::reader::LedgerReader;
 use super::start::{Meta, last_index, load, read_meta};
 use super::watermark::Watermark;
@@ -16,34 +16,34 @@ use crate::schema;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{NodeId, ReplicaStart, StoreId};
 
-/// Whose ledger this has to be.
+/// The cluster and the node that the ledger must belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The cluster.
+    /// The cluster's id.
     pub cluster_id: String,
-    /// The node.
+    /// The node's id.
     pub node_id: NodeId,
 }
 
-/// An open ledger in its parts.
+/// An open ledger.
 pub struct OpenLedger {
     /// What the replica starts from.
     pub start: ReplicaStart,
     /// The one writer.
     pub writer: LedgerWriter,
-    /// Readers, as many as are wanted.
+    /// The readers.
     pub reader: LedgerReader,
-    /// The watermark beside the ledger, to be moved on as entries are committed and durable here.
+    /// The watermark, to be advanced as entries are committed and durable here.
     pub watermark: Watermark,
-    /// Why the ledger that was here had to be moved aside, if it had to be. This one is empty then, under a new store
-    /// id: the node has forgotten what it acknowledged and must not vote until it is admitted again.
+    /// Why an earlier ledger was moved aside, if it was. This one is then empty and has a new store id: the node has
+    /// lost what it acknowledged and must not vote until it is admitted again.
     pub damaged: Option<String>,
-    /// Keeps other processes away for as long as it lives.
+    /// Keeps other processes out until it is dropped.
     pub lock: DirectoryLock,
 }
 
-/// Opens the ledger in `data_dir`, which is made if it is missing. A damaged one is moved aside for people to look at,
-/// and a new one is begun in its place. `new_store_id` names a new ledger; it must be random.
+/// Opens the ledger in `data_dir`, which is created if it is missing. A damaged ledger is moved aside for operators to
+/// inspect, and a new one is created in its place. `new_store_id` returns the random id of a new ledger.
 ///
 /// # Errors
 /// [`LedgerError::Locked`], [`LedgerError::OtherCluster`], [`LedgerError::OtherNode`] and [`LedgerError::OtherVersion`]
@@ -57,13 +57,13 @@ pub async fn open(
     let watermark = Watermark::in_directory(data_dir);
     let path = ledger_path(data_dir);
     let mut new_store_id = Some(new_store_id);
-    let (opened, damaged) = match open_as_it_is(data_dir, identity, &watermark, &mut new_store_id).await {
+    let (opened, damaged) = match try_open(data_dir, identity, &watermark, &mut new_store_id).await {
         Ok(opened) => (opened, None),
         Err(LedgerError::Damaged(reason)) => {
             move_aside(&path, &watermark)?;
-            pardon(data_dir)?;
+            clear_condemned(data_dir)?;
             tracing::error!(%reason, "the ledger is damaged and was moved aside; this node begins again as a learner");
-            (open_as_it_is(data_dir, identity, &watermark, &mut new_store_id).await?, Some(reason))
+            (try_open(data_dir, identity, &watermark, &mut new_store_id).await?, Some(reason))
         }
         Err(other) => return Err(other),
     };
@@ -72,9 +72,8 @@ pub async fn open(
     Ok(OpenLedger { start, writer, reader: LedgerReader::new(reader_pool(&path)), watermark, damaged, lock })
 }
 
-/// Opens the file or begins a new one, and loads it. The connection is closed again on every error, so that the files
-/// can be moved.
-async fn open_as_it_is(
+/// Opens the file or creates it, and loads it. The connection is closed on every error, so that the files can be moved.
+async fn try_open(
     data_dir: &Path,
     identity: &Identity,
     watermark: &Watermark,
@@ -95,7 +94,7 @@ async fn open_as_it_is(
         migrate(&mut connection, data_dir).await?;
         let meta = match read_meta(&mut connection).await? {
             Some(meta) => meta,
-            None => begin(&mut connection, identity, mark.is_some(), new_store_id).await?,
+            None => write_identity(&mut connection, identity, mark.is_some(), new_store_id).await?,
         };
         check_owner(data_dir, identity, &meta)?;
         load(&mut connection, meta, mark).await
@@ -104,32 +103,32 @@ async fn open_as_it_is(
         Ok(start) => Ok((start, connection)),
         Err(error) => {
             if let Err(close_error) = connection.close().await {
-                tracing::debug!(%close_error, "the ledger that could not be loaded could not be closed in order");
+                tracing::debug!(%close_error, "the ledger that could not be loaded could not be closed");
             }
             Err(error)
         }
     }
 }
 
-/// A ledger as an auditor sees it.
+/// A ledger that was opened for reading only.
 #[derive(Clone, Debug)]
 pub struct InspectedLedger {
-    /// The cluster that it belongs to.
+    /// The id of its cluster.
     pub cluster_id: String,
-    /// Names the file.
+    /// The id of the file.
     pub store_id: StoreId,
-    /// A lower bound of what is committed.
+    /// A lower bound of the commit index.
     pub commit_index: LogIndex,
-    /// The end of the log, committed or not.
+    /// The last index of the log, committed or not.
     pub last_index: LogIndex,
     /// Reads the entries.
     pub reader: LedgerReader,
 }
 
-/// Looks at the ledger in `data_dir` without changing or locking anything, beside a running node or without one.
+/// Opens the ledger in `data_dir` without changing or locking anything, whether its node runs or not.
 ///
 /// # Errors
-/// [`LedgerError::File`] if there is no ledger, [`LedgerError::Damaged`] if it is not even readable enough to begin.
+/// [`LedgerError::File`] if there is no ledger, [`LedgerError::Damaged`] if its metadata cannot be read.
 pub async fn inspect(data_dir: &Path) -> Result<InspectedLedger, LedgerError> {
     let path = ledger_path(data_dir);
     std::fs::metadata(&path).map_err(LedgerError::file(&path))?;
@@ -150,8 +149,8 @@ async fn migrate(connection: &mut SqliteConnection, data_dir: &Path) -> Result<(
     })
 }
 
-/// Gives a new file its identity. A file that lost only its identity is no new file.
-async fn begin(
+/// Writes the identity into a new file. A file with entries or a watermark has lost its identity and is damaged.
+async fn write_identity(
     connection: &mut SqliteConnection,
     identity: &Identity,
     marked: bool,
@@ -161,7 +160,7 @@ async fn begin(
     if marked || entries.map_err(LedgerError::from_read)?.is_some() {
         return Err(LedgerError::Damaged("it does not say whose it is".to_owned()));
     }
-    let make = new_store_id.take().expect("a ledger is begun at most once: nothing in a new one can be damaged");
+    let make = new_store_id.take().expect("a ledger is created at most once: nothing in a new one can be damaged");
     let store_id = make();
     sqlx::query("INSERT INTO meta (only, cluster_id, node_id, store_id, commit_index) VALUES (1, ?, ?, ?, 0)")
         .bind(&identity.cluster_id)

@@ -1,7 +1,7 @@
-//! Reads from the ledger, beside the writer and never in its way.
+//! Reads entries, concurrently with the writer and without blocking it.
 //!
-//! Every call is one statement on a connection that can only read, so no snapshot is held between two calls. What it
-//! returns is durable here but not necessarily committed: callers ask only for indexes that they know to be.
+//! Every call is one statement on a read-only connection, so no snapshot is held between two calls. What it returns is
+//! durable here but not necessarily committed: callers request only indexes that they know to be committed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,41 +21,41 @@ use quorapay_core::replication::{Entry, EntryBody, Hash, NodeId, Position};
 /// Most indexes looked up by one statement.
 const LOOKUP_ROWS: usize = 256;
 
-/// What the entries of one read weigh together: once this is reached, the read ends. One entry alone may weigh more.
+/// Bytes of the entries of one read: a read ends when it reaches them. A single entry may be larger.
 const READ_BYTES: usize = 32 * 1024 * 1024;
 
-/// Bytes of entries that are decoded before others get their turn.
-const READ_AT_ONCE: usize = 1 << 20;
+/// Bytes of entries that are decoded before other tasks of the thread get their turn.
+const DECODE_CHUNK_BYTES: usize = 1 << 20;
 
-/// Entries that are being gathered, up to a number and a weight.
-pub(super) struct Gathered {
+/// Entries that are collected up to a number and a size.
+pub(super) struct EntryBuffer {
     pub(super) entries: Vec<Arc<Entry>>,
-    most: usize,
-    weight: usize,
-    most_bytes: usize,
+    max_entries: usize,
+    bytes: usize,
+    max_bytes: usize,
 }
 
-impl Gathered {
-    pub(super) const fn new(most: usize) -> Self {
-        Self::within(most, READ_BYTES)
+impl EntryBuffer {
+    pub(super) const fn new(max_entries: usize) -> Self {
+        Self::within(max_entries, READ_BYTES)
     }
 
-    const fn within(most: usize, most_bytes: usize) -> Self {
-        Self { entries: Vec::new(), most, weight: 0, most_bytes }
+    const fn within(max_entries: usize, max_bytes: usize) -> Self {
+        Self { entries: Vec::new(), max_entries, bytes: 0, max_bytes }
     }
 
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
-        self.weight += entry.encoded_len();
+        self.bytes += entry.encoded_len();
         self.entries.push(entry);
     }
 
-    /// Takes light rows up to the next one without its detail and says where that stands; `None` if none came before there
-    /// was enough.
+    /// Takes rows up to the next one without its detail and returns the index of that one; `None` if the buffer is full
+    /// or the rows end before.
     pub(super) async fn take(
         &mut self,
         mut rows: impl Stream<Item = sqlx::Result<SqliteRow>> + Unpin,
     ) -> Result<Option<LogIndex>, LedgerError> {
-        let mut rested = self.weight;
+        let mut rested = self.bytes;
         // Row by row: a row takes ten times the memory of its entry.
         while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
             if is_left_out(&row)? {
@@ -65,25 +65,25 @@ impl Gathered {
             if self.is_full() {
                 break;
             }
-            if self.weight - rested >= READ_AT_ONCE {
-                // Rows may come without a pause, and the event loop has this thread too.
+            if self.bytes - rested >= DECODE_CHUNK_BYTES {
+                // Rows may come without a pause, and the event loop may run on this thread.
                 tokio::task::yield_now().await;
-                rested = self.weight;
+                rested = self.bytes;
             }
         }
         Ok(None)
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= self.most || self.weight >= self.most_bytes
+        self.entries.len() >= self.max_entries || self.bytes >= self.max_bytes
     }
 
     pub(super) fn room(&self) -> i64 {
-        i64::try_from(self.most.saturating_sub(self.entries.len())).unwrap_or(i64::MAX)
+        i64::try_from(self.max_entries.saturating_sub(self.entries.len())).unwrap_or(i64::MAX)
     }
 }
 
-/// A handle on the read connections; clones share them.
+/// A pool of read connections; clones share it.
 #[derive(Clone, Debug)]
 pub struct LedgerReader {
     pub(super) pool: SqlitePool,
@@ -103,8 +103,7 @@ impl LedgerReader {
         let row = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(index.0)?).fetch_optional(&self.pool).await;
         let Some(row) = row.map_err(LedgerError::from_read)? else { return Ok(None) };
         let entry = if is_heavy(&row)? {
-            // Thousands of payments take longer to read than the event loop, which has this thread too, may be kept
-            // waiting.
+            // Thousands of payments take longer to decode than the event loop, which may run on this thread, may wait.
             let read = tokio::task::spawn_blocking(move || read_entry(&row)).await;
             read.expect("reading a row never panics, and nobody aborts it")
         } else {
@@ -113,8 +112,8 @@ impl LedgerReader {
         entry.map(Some)
     }
 
-    /// Consecutive entries from `from` up to `to`, both included, at most `max_entries`. Fewer, but at least one if there is
-    /// one, where they are heavy: 32 MiB of them end the read.
+    /// Consecutive entries from `from` up to `to`, both included, at most `max_entries`. Fewer, but at least one if
+    /// there is one, if they are large: the read ends at 32 MiB.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
@@ -127,7 +126,7 @@ impl LedgerReader {
         self.entries_within(from, to, max_entries, READ_BYTES).await
     }
 
-    /// The same with a bound of the caller's own on what they weigh together; one entry alone may weigh more.
+    /// The same with the caller's own bound on the bytes of the entries together; a single entry may be larger.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
@@ -138,52 +137,52 @@ impl LedgerReader {
         max_entries: usize,
         max_bytes: usize,
     ) -> Result<Vec<Arc<Entry>>, LedgerError> {
-        let mut gathered = Gathered::within(max_entries, max_bytes.min(READ_BYTES));
+        let mut buffer = EntryBuffer::within(max_entries, max_bytes.min(READ_BYTES));
         let mut next = from;
-        while !gathered.is_full()
-            && let Some(batch) = self.gather_upwards(next, to, &mut gathered).await?
-            // A new leader may have taken it back between the two statements.
+        while !buffer.is_full()
+            && let Some(batch) = self.collect_upwards(next, to, &mut buffer).await?
+            // A new leader may have truncated it between the two statements.
             && let Some(entry) = self.entry(batch).await?
         {
-            gathered.push(entry);
+            buffer.push(entry);
             next = batch.next();
         }
-        Ok(gathered.entries)
+        Ok(buffer.entries)
     }
 
-    /// Gathers entries up to the next big batch and says where that stands; `None` if none came before there was enough.
-    async fn gather_upwards(
+    /// Collects entries up to the next large batch and returns the index of that; `None` as [`EntryBuffer::take`].
+    async fn collect_upwards(
         &self,
         from: LogIndex,
         to: LogIndex,
-        gathered: &mut Gathered,
+        buffer: &mut EntryBuffer,
     ) -> Result<Option<LogIndex>, LedgerError> {
         let sql =
             format!("SELECT {LIGHT_COLUMNS} FROM entries WHERE log_index BETWEEN ? AND ? ORDER BY log_index LIMIT ?");
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(from.0)?).bind(to_sql(to.0)?).bind(gathered.room());
-        gathered.take(query.fetch(&self.pool)).await
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(from.0)?).bind(to_sql(to.0)?).bind(buffer.room());
+        buffer.take(query.fetch(&self.pool)).await
     }
 
-    /// Those of the given entries that are there, in the order of the indexes given. Heavy ones end the read early, after
-    /// at least one: ask again for those that follow the last one found.
+    /// Those of the entries that exist, in the order of `indexes`. Large ones end the read early, after at least one:
+    /// read again from the one after the last.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
     pub async fn entries_of(&self, indexes: &[LogIndex]) -> Result<Vec<Arc<Entry>>, LedgerError> {
-        let mut gathered = Gathered::new(usize::MAX);
+        let mut buffer = EntryBuffer::new(usize::MAX);
         for chunk in indexes.chunks(LOOKUP_ROWS) {
             for row in self.lookup(chunk).await? {
                 let alone = is_left_out(&row)?;
                 let entry = if alone { self.entry(index_of(&row)?).await? } else { Some(read_entry(&row)?) };
                 if let Some(entry) = entry {
-                    gathered.push(entry);
+                    buffer.push(entry);
                 }
-                if gathered.is_full() {
-                    return Ok(gathered.entries);
+                if buffer.is_full() {
+                    return Ok(buffer.entries);
                 }
             }
         }
-        Ok(gathered.entries)
+        Ok(buffer.entries)
     }
 
     async fn lookup(&self, indexes: &[LogIndex]) -> Result<Vec<SqliteRow>, LedgerError> {
@@ -196,7 +195,7 @@ impl LedgerReader {
         rows.map_err(LedgerError::from_read)
     }
 
-    /// The payments that entries above `above` and up to `upto` changed, in no particular order, some of them repeatedly.
+    /// The payments that the entries above `above` and up to `upto` changed, in no particular order, with repetitions.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
@@ -211,7 +210,7 @@ impl LedgerReader {
         Ok(payments)
     }
 
-    /// How many payments entries above `above` and up to `upto` decided, refused ones too.
+    /// How many payments the entries above `above` and up to `upto` decided, rejected ones included.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
@@ -225,7 +224,7 @@ impl LedgerReader {
         from_sql(column(&row.map_err(LedgerError::from_read)?, 0)?)
     }
 
-    /// Who led in the epochs from `first` to `last`, as far as their first entries are here.
+    /// The leaders of the epochs from `first` to `last` whose first entries are here.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
@@ -242,7 +241,7 @@ impl LedgerReader {
         Ok(leaders)
     }
 
-    /// Where the log stands after the entry at `index`; the beginning for index zero.
+    /// The position after the entry at `index`; the beginning for index zero.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
@@ -264,7 +263,7 @@ impl LedgerReader {
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
     pub async fn first_at_or_after(&self, moment: Timestamp, upto: LogIndex) -> Result<LogIndex, LedgerError> {
-        // All before `low` are older; the one at `high`, and all after it, are not.
+        // All entries before `low` are older; the one at `high` and all after it are not.
         let (mut low, mut high) = (1, upto.0.saturating_add(1));
         while low < high {
             let middle = low + (high - low) / 2;
@@ -283,7 +282,7 @@ impl LedgerReader {
         Ok(Timestamp(from_sql(column(&row, 0)?)?))
     }
 
-    /// Closes the read connections, once those that are in use have come back.
+    /// Closes the read connections when those in use are returned.
     pub async fn close(&self) {
         self.pool.close().await;
     }

@@ -1,4 +1,4 @@
-//! Entries as rows and rows as entries. The way there and back is the identity: the chain of hashes depends on it.
+//! Entries as rows and rows as entries. A round trip must not change an entry: the hash chain depends on it.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -23,23 +23,32 @@ use quorapay_core::replication::{Entry, EntryBody, Hash};
 pub(super) const COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, \
                                   to_account, amount, currency, from_balance, to_balance, hash, detail";
 
-/// [`COLUMNS`] of rows of which many are read at once: SQLite's thread reads ahead, and the detail of a big batch may be as
-/// big as all the others together. Above 64 KiB it is read by itself; below, a statement for each would cost more than it saves.
-pub(super) const LIGHT_COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, \
-                                        from_account, to_account, amount, currency, from_balance, to_balance, hash, \
-                                        CASE WHEN kind = 'batch' AND octet_length(detail) > 65536 THEN NULL \
-                                        ELSE detail END";
+// A macro, because the SQL below needs it as a literal.
+macro_rules! light_bytes {
+    () => {
+        65536
+    };
+}
 
-/// What a detail weighs at most that stands in [`LIGHT_COLUMNS`].
-const LIGHT_BYTES: usize = 65_536;
+/// The largest detail that [`LIGHT_COLUMNS`] includes. Reading one below it separately would cost more than it saves.
+const LIGHT_BYTES: usize = light_bytes!();
 
-/// How many columns there are.
+/// [`COLUMNS`] for reading many rows: SQLite's thread reads ahead, and the detail of a large batch may be as large as
+/// all the others together. Details above [`LIGHT_BYTES`] are left out and read one by one.
+pub(super) const LIGHT_COLUMNS: &str = concat!(
+    "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, to_account, amount, currency, ",
+    "from_balance, to_balance, hash, CASE WHEN kind = 'batch' AND octet_length(detail) > ",
+    light_bytes!(),
+    " THEN NULL ELSE detail END"
+);
+
+/// The number of [`COLUMNS`].
 pub(super) const COLUMN_COUNT: usize = 14;
 
-/// A row without its texts, in the WAL: fixed columns, hash, headers.
+/// The size in the WAL of a row without its texts: fixed columns, hash, headers.
 const ROW_BYTES: u64 = 160;
 
-/// Declares the names of the kinds, made once: binding one is then a count, not a copy.
+/// Declares the names of the kinds as shared texts: binding one does not copy it.
 macro_rules! kinds {
     ($($kind:ident),*) => {
         struct Kinds {
@@ -69,7 +78,7 @@ kinds!(
     fence
 );
 
-/// The name of the kind of an entry that says this.
+/// The name of an entry's kind.
 fn kind(body: &EntryBody) -> &'static Arc<str> {
     let operation = match body {
         EntryBody::EpochStart { .. } => return &KINDS.epoch_start,
@@ -97,12 +106,12 @@ fn kind(body: &EntryBody) -> &'static Arc<str> {
     }
 }
 
-/// A number as SQLite holds it.
+/// A number for SQLite.
 pub(super) fn to_sql(number: u64) -> Result<i64, LedgerError> {
     i64::try_from(number).map_err(|_| LedgerError::OutOfRange(number))
 }
 
-/// A number as SQLite held it.
+/// A number from SQLite.
 pub(super) fn from_sql(number: i64) -> Result<u64, LedgerError> {
     u64::try_from(number).map_err(|_| LedgerError::Damaged(format!("a negative number, {number}")))
 }
@@ -133,7 +142,7 @@ impl Binder<'_> {
     }
 }
 
-/// Where the money goes, as the columns show it.
+/// The columns of accounts, amount and balances, in the direction in which the money moves.
 #[derive(Default)]
 struct Movement<'entry> {
     from: Option<&'entry AccountId>,
@@ -144,7 +153,7 @@ struct Movement<'entry> {
 }
 
 impl<'entry> Movement<'entry> {
-    /// From and to as the payment goes.
+    /// The direction of the payment.
     fn of_state(state: Option<&'entry PaymentState>) -> Self {
         Self {
             from: state.map(|state| &state.from),
@@ -154,7 +163,7 @@ impl<'entry> Movement<'entry> {
         }
     }
 
-    /// Between the payment's direction and the direction of the money.
+    /// Swaps between the payment's direction and the direction in which the money moves.
     fn turned(self, back: bool) -> Self {
         if !back {
             return self;
@@ -164,7 +173,7 @@ impl<'entry> Movement<'entry> {
     }
 }
 
-/// Binds an entry's columns and says about how many bytes its row takes.
+/// Binds an entry's columns. Returns about how many bytes its row takes.
 ///
 /// # Errors
 /// [`LedgerError::OutOfRange`] for a number beyond `i64`.
@@ -230,12 +239,12 @@ fn movement_and_detail(body: &EntryBody) -> (Movement<'_>, Option<String>) {
 }
 
 fn of_change(change: &PaymentChange) -> (Movement<'_>, Option<String>) {
-    let asked = change.change.named_amount();
+    let requested = change.change.named_amount();
     let (amount, requested, rejection, balances) = match change.outcome {
         PaymentChangeOutcome::Applied { amount, from_balance, to_balance } => {
-            (Some(amount), asked, None, (Some(from_balance), Some(to_balance)))
+            (Some(amount), requested, None, (Some(from_balance), Some(to_balance)))
         }
-        PaymentChangeOutcome::Rejected(rejection) => (asked, None, Some(rejection), (None, None)),
+        PaymentChangeOutcome::Rejected(rejection) => (requested, None, Some(rejection), (None, None)),
     };
     let before = change.before.as_deref();
     let movement = Movement { amount, balances, ..Movement::of_state(before) };
@@ -243,12 +252,12 @@ fn of_change(change: &PaymentChange) -> (Movement<'_>, Option<String>) {
     (movement.turned(matches!(change.change, PaymentChangeKind::Refund(_))), Some(to_json(&detail)))
 }
 
-/// Whether a row of [`LIGHT_COLUMNS`] lacks its detail: it is a batch, which always has one, and a big one.
+/// Whether [`LIGHT_COLUMNS`] left out the detail of this row: only that of a large batch.
 pub(super) fn is_left_out(row: &SqliteRow) -> Result<bool, LedgerError> {
     Ok(column::<&str>(row, 3)? == &*KINDS.batch && column::<Option<&str>>(row, 13)?.is_none())
 }
 
-/// Whether a row of [`COLUMNS`] takes so long to decode that nobody should wait for it.
+/// Whether a row of [`COLUMNS`] takes so long to decode that it needs its own thread.
 pub(super) fn is_heavy(row: &SqliteRow) -> Result<bool, LedgerError> {
     Ok(column::<Option<&str>>(row, 13)?.is_some_and(|detail| detail.len() > LIGHT_BYTES))
 }
@@ -264,11 +273,11 @@ pub(super) fn index_of(row: &SqliteRow) -> Result<LogIndex, LedgerError> {
 /// [`LedgerError::Damaged`] for a row that [`bind_entry`] cannot have written.
 pub(super) fn read_entry(row: &SqliteRow) -> Result<Arc<Entry>, LedgerError> {
     let index = index_of(row)?;
-    let told = |error: LedgerError| match error {
+    let located = |error: LedgerError| match error {
         LedgerError::Damaged(reason) => LedgerError::Damaged(format!("entry {index}: {reason}")),
         other => other,
     };
-    read_at(row, index).map(Arc::new).map_err(told)
+    read_at(row, index).map(Arc::new).map_err(located)
 }
 
 fn read_at(row: &SqliteRow, index: LogIndex) -> Result<Entry, LedgerError> {
@@ -279,7 +288,7 @@ fn read_at(row: &SqliteRow, index: LogIndex) -> Result<Entry, LedgerError> {
         _ => EntryBody::Operation(read_operation(row, name)?),
     };
     if **kind(&body) != *name {
-        // The hash does not cover the name of the kind, but lists select by it.
+        // The hash does not cover the name of the kind, and lists select by it.
         return Err(LedgerError::Damaged(format!("its kind {name} contradicts its content")));
     }
     Ok(Entry {
@@ -359,7 +368,7 @@ fn read_expiry(row: &SqliteRow) -> Result<Expiry, LedgerError> {
     Ok(Expiry { payment: detail.payment, before: read_state(row, before, false)? })
 }
 
-/// A payment's state from its detail and the columns; `back` if these go in the other direction.
+/// A payment's state from its detail and the columns; `back` if the columns have the other direction.
 fn read_state(row: &SqliteRow, detail: StateDetail<'_>, back: bool) -> Result<PaymentState, LedgerError> {
     let first = parsed(column(row, 6)?, AccountId::parse)?;
     let second = parsed(column(row, 7)?, AccountId::parse)?;
@@ -380,7 +389,7 @@ fn read_key(row: &SqliteRow) -> Result<IdempotencyKey, LedgerError> {
     parsed(column(row, 4)?, IdempotencyKey::parse)
 }
 
-/// Reads a text back.
+/// Parses a text.
 pub(super) fn parsed<T, E: std::fmt::Display>(
     text: &str,
     parse: impl Fn(&str) -> Result<T, E>,
@@ -393,7 +402,7 @@ fn bytes<const N: usize>(row: &SqliteRow, at: usize) -> Result<[u8; N], LedgerEr
     bytes.try_into().map_err(|_| LedgerError::Damaged(format!("{} bytes where {N} belong", bytes.len())))
 }
 
-/// Reads one column by its place.
+/// Reads one column by its number.
 pub(super) fn column<'row, T>(row: &'row SqliteRow, at: usize) -> Result<T, LedgerError>
 where
     T: sqlx::Decode<'row, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,

@@ -5,25 +5,25 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 
 use super::error::LedgerError;
-use super::reader::{Gathered, LedgerReader};
+use super::reader::{EntryBuffer, LedgerReader};
 use super::row::{LIGHT_COLUMNS, to_sql};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{AccountId, Currency, OrderId};
 use quorapay_core::replication::Entry;
 
-/// What an entry is wanted for.
+/// What an entry must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScanFor {
-    /// Payments, whatever was decided.
+    /// Payments, whatever their outcome.
     #[default]
     Payments,
     /// Payments that were captured at once.
     Captured,
-    /// Payments that were set aside.
+    /// Payments that were authorized.
     Authorized,
-    /// Payments that were refused.
+    /// Payments that were rejected.
     Rejected,
-    /// Movements of money.
+    /// Postings.
     Postings,
 }
 
@@ -39,14 +39,14 @@ impl ScanFor {
     }
 }
 
-/// Which entries are wanted. A batch is let through whatever is in it: the caller looks.
+/// Which entries are wanted. A batch always passes, whatever it holds: the caller checks its payments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanFilter {
     /// Only entries before this one.
     pub below: LogIndex,
     /// Only this entry and later ones.
     pub at_least: LogIndex,
-    /// Only entries that hold such.
+    /// Only entries that hold this.
     pub wanted: ScanFor,
     /// Only in this currency.
     pub currency: Option<Currency>,
@@ -66,8 +66,7 @@ pub struct EntryPage {
 }
 
 impl LedgerReader {
-    /// Looks through at most `max_scanned` entries for at most `limit` that the filter lets through; fewer where they are
-    /// heavy.
+    /// Scans at most `max_scanned` entries for at most `limit` that pass the filter; fewer if they are large.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
@@ -79,28 +78,28 @@ impl LedgerReader {
     ) -> Result<EntryPage, LedgerError> {
         let first = filter.at_least.max(LogIndex(1));
         let floor = LogIndex(filter.below.0.saturating_sub(max_scanned)).max(first);
-        let mut gathered = Gathered::new(limit);
+        let mut buffer = EntryBuffer::new(limit);
         let mut below = filter.below;
-        while !gathered.is_full()
-            && let Some(batch) = self.gather_downwards(filter, floor, below, &mut gathered).await?
+        while !buffer.is_full()
+            && let Some(batch) = self.collect_downwards(filter, floor, below, &mut buffer).await?
             && let Some(entry) = self.entry(batch).await?
         {
-            gathered.push(entry);
+            buffer.push(entry);
             below = batch;
         }
-        // A full page ends at its last entry, a short one where the looking ended.
-        let full = gathered.is_full();
-        let reached = gathered.entries.last().filter(|_| full).map_or(floor, |entry| entry.index);
-        Ok(EntryPage { next_below: (reached > first).then_some(reached), entries: gathered.entries })
+        // A full page ends at its last entry, a short one where the scan ended.
+        let full = buffer.is_full();
+        let reached = buffer.entries.last().filter(|_| full).map_or(floor, |entry| entry.index);
+        Ok(EntryPage { next_below: (reached > first).then_some(reached), entries: buffer.entries })
     }
 
-    /// Gathers entries down to the next big batch and says where that stands; `None` if none came before there was enough.
-    async fn gather_downwards(
+    /// Collects entries down to the next large batch and returns the index of that; `None` as [`EntryBuffer::take`].
+    async fn collect_downwards(
         &self,
         filter: &ScanFilter,
         floor: LogIndex,
         below: LogIndex,
-        gathered: &mut Gathered,
+        buffer: &mut EntryBuffer,
     ) -> Result<Option<LogIndex>, LedgerError> {
         let kinds = filter.wanted.kinds();
         // `+kind` keeps the planner on the rowid: there is no index by kind that could help.
@@ -115,7 +114,7 @@ impl LedgerReader {
             .bind(filter.currency.as_ref().map(Currency::code))
             .bind(filter.account.as_ref().map(AccountId::as_str))
             .bind(filter.order.as_ref().map(OrderId::as_str))
-            .bind(gathered.room());
-        gathered.take(query.fetch(&self.pool)).await
+            .bind(buffer.room());
+        buffer.take(query.fetch(&self.pool)).await
     }
 }

@@ -1,5 +1,5 @@
-//! Reads from the ledger what a replica starts from, and checks as much of it as can be checked quickly: the chain over
-//! the tail, and that nothing is missing below the commit index or the watermark. The whole chain is the audit's.
+//! Loads what a replica starts from, and verifies what can be verified quickly: the chain over the tail, and that
+//! nothing is missing up to the commit index and the watermark. The audit verifies the whole chain.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use quorapay_core::replication::{
     Configuration, Entry, EntryBody, EpochSpan, NodeId, Position, Promise, ReplicaStart, StoreId,
 };
 
-/// At least this many entries are loaded and verified, if there are as many: what repeated requests and followers that
-/// are a little behind will ask for.
+/// At least this many entries are loaded and verified, if there are as many: repeated requests and followers that are a
+/// little behind need them.
 const MIN_TAIL_ENTRIES: u64 = 4_096;
 
-/// ... unless they are heavier than this, in bytes of their details: memory keeps no more of them.
+/// Fewer are loaded if the details of those are larger than this: memory keeps no more of them.
 const TAIL_BYTES: i64 = 32 * 1024 * 1024;
 
 /// The row of `meta`.
@@ -31,13 +31,13 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// What a new ledger says.
+    /// The metadata of a new ledger.
     pub(super) fn new(cluster_id: String, node_id: String, store_id: StoreId) -> Self {
         Self { cluster_id, node_id, store_id, promise: None, commit_index: LogIndex::default() }
     }
 }
 
-/// Reads the row of `meta`; `None` in a file that was never finished.
+/// Reads the row of `meta`; `None` in a file whose creation was interrupted.
 pub(super) async fn read_meta(connection: &mut SqliteConnection) -> Result<Option<Meta>, LedgerError> {
     let sql = "SELECT cluster_id, node_id, store_id, promised_epoch, promised_leader, commit_index FROM meta";
     let row = sqlx::query(sql).fetch_optional(connection).await.map_err(LedgerError::from_read)?;
@@ -79,7 +79,7 @@ pub(super) async fn load(
 ) -> Result<ReplicaStart, LedgerError> {
     let last_index = last_index(connection).await?;
     check_end(last_index, meta.commit_index, watermark)?;
-    let tail_start = meta.commit_index.min(usual_tail_start(connection, last_index).await?);
+    let tail_start = meta.commit_index.min(min_tail_start(connection, last_index).await?);
     let before = position(connection, tail_start).await?;
     let tail = tail_after(connection, before).await?;
     let last = tail.last().map_or(before, |entry| entry.position());
@@ -128,16 +128,17 @@ async fn position(connection: &mut SqliteConnection, index: LogIndex) -> Result<
     decode_position(index, &row)
 }
 
-/// The index before the first entry of a tail that is long enough and not too heavy.
-async fn usual_tail_start(connection: &mut SqliteConnection, last: LogIndex) -> Result<LogIndex, LedgerError> {
+/// The index before the first entry of a tail that is long enough and not too large.
+async fn min_tail_start(connection: &mut SqliteConnection, last: LogIndex) -> Result<LogIndex, LedgerError> {
     let first = LogIndex(last.0.saturating_sub(MIN_TAIL_ENTRIES));
-    // Sums up from the end, and counts those that still fit. A text's length is known without reading it.
+    // Sums the lengths from the end and keeps the entries that fit. SQLite has a text's length without reading the
+    // text.
     let sql = "SELECT COALESCE(MIN(log_index) - 1, ?2) FROM (SELECT log_index, SUM(octet_length(detail)) \
                OVER (ORDER BY log_index DESC) AS bytes FROM entries WHERE log_index > ?1) \
                WHERE COALESCE(bytes, 0) <= ?3";
     let row = sqlx::query(sql).bind(to_sql(first.0)?).bind(to_sql(last.0)?).bind(TAIL_BYTES).fetch_one(connection);
     let start = LogIndex(from_sql(column(&row.await.map_err(LedgerError::from_read)?, 0)?)?);
-    // The last entry is needed however heavy it is.
+    // The last entry is needed, however large it is.
     Ok(start.min(last.previous()))
 }
 

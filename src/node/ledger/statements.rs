@@ -1,8 +1,8 @@
 //! The texts of the writer's statements.
 //!
 //! A hop to SQLite's thread costs as much as storing ten rows, so one hop does as much as it can: a statement text may
-//! open the transaction, insert up to [`MAX_ROWS`] rows and end the transaction. Each combination is a text of its own,
-//! made when it is first needed, and prepared once per connection.
+//! begin the transaction, insert up to [`MAX_ROWS`] rows and commit. Each combination is a separate text,
+//! composed when it is first needed, and prepared once per connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use sqlx::AssertSqlSafe;
 
 use super::row::{COLUMN_COUNT, COLUMNS};
 
-/// Most rows in one statement. More would save little of the hop and cost memory for every prepared size.
+/// Most rows in one statement. More would save little of the hop, and every prepared size costs memory.
 pub(super) const MAX_ROWS: usize = 64;
 
 /// Prepared statements that a connection keeps: every size that ends a transaction, opening it or not, and the rest.
 pub(super) const CACHED_STATEMENTS: usize = 2 * MAX_ROWS + 8;
 
-/// What one hop does.
+/// What one statement text does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
-    /// Opens the transaction first.
+    /// Begins the transaction first.
     pub(super) begins: bool,
     /// Inserts this many rows.
     pub(super) rows: usize,
-    /// Notes promise and commit index, and ends the transaction.
+    /// Stores promise and commit index, and commits the transaction.
     pub(super) commits: bool,
 }
 
-/// The texts that were needed so far.
+/// The texts that have been needed so far.
 #[derive(Default)]
 pub(super) struct Statements {
     texts: HashMap<Shape, Arc<str>>,
@@ -40,7 +40,7 @@ impl Statements {
     }
 }
 
-/// The row of `meta` is only touched when it changes: an untouched page is 4 KiB less in the WAL.
+/// The row of `meta` is only written when it changes: a page that is not written saves 4 KiB in the WAL.
 const UPDATE_META: &str = "UPDATE meta SET promised_epoch = ?, promised_leader = ?, commit_index = ? \
                            WHERE promised_epoch IS NOT ? OR commit_index IS NOT ?; ";
 

@@ -1,4 +1,4 @@
-//! The ledger against real files: what survives, what is refused, what is found to be damaged.
+//! The ledger with real files: what survives, what is rejected, what is found to be damaged.
 
 #![allow(clippy::unwrap_used)]
 
@@ -36,7 +36,7 @@ async fn closed(ledger: OpenLedger) {
     ledger.writer.close().await.unwrap();
 }
 
-/// A directory whose ledger holds the chain, closed in order.
+/// A directory whose ledger holds the chain, closed.
 async fn stored(chain: &Chain, commit_index: LogIndex) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut ledger = opened(dir.path()).await;
@@ -75,7 +75,7 @@ async fn every_kind_of_entry_reads_back_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_ledger_comes_back_as_it_was_left() {
+async fn a_ledger_reopens_as_it_was_closed() {
     let mut chain = Chain::of_payments(5_000);
     chain.start_epoch(4);
     let dir = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ async fn a_conflicting_tail_is_replaced_in_one_write() {
 }
 
 #[tokio::test]
-async fn writes_that_take_each_other_back_in_one_call_leave_what_the_last_one_says() {
+async fn writes_that_truncate_each_other_in_one_call_leave_what_the_last_one_says() {
     let chain = Chain::of_payments(10);
     let mut other = Chain::of_payments(5);
     other.start_epoch(2);
@@ -139,48 +139,48 @@ async fn writes_that_take_each_other_back_in_one_call_leave_what_the_last_one_sa
 }
 
 #[tokio::test]
-async fn a_write_that_would_leave_a_hole_is_refused_and_stores_nothing() {
+async fn a_write_that_would_leave_a_hole_is_rejected_and_stores_nothing() {
     let chain = Chain::of_payments(10);
     let dir = tempfile::tempdir().unwrap();
     let mut ledger = opened(dir.path()).await;
-    let refused = ledger.writer.persist(&[chain.persist_after(LogIndex(1))]).await.unwrap_err();
-    assert!(matches!(refused, LedgerError::NotConsecutive { expected: LogIndex(1), found: LogIndex(2) }));
+    let error = ledger.writer.persist(&[chain.persist_after(LogIndex(1))]).await.unwrap_err();
+    assert!(matches!(error, LedgerError::NotConsecutive { expected: LogIndex(1), found: LogIndex(2) }));
     ledger.writer.persist(&[chain.persist_after(LogIndex(0))]).await.unwrap();
     let again = ledger.writer.persist(&[chain.persist_after(LogIndex(0))]).await.unwrap_err();
     assert!(matches!(again, LedgerError::NotConsecutive { .. }));
 }
 
 #[tokio::test]
-async fn a_write_that_would_take_back_what_is_committed_is_refused_and_stores_nothing() {
+async fn a_write_that_would_truncate_committed_entries_is_rejected_and_stores_nothing() {
     let chain = Chain::of_payments(10);
     let dir = tempfile::tempdir().unwrap();
     let mut ledger = opened(dir.path()).await;
     let write = Persist { commit_index: LogIndex(8), ..chain.persist_after(LogIndex(0)) };
     ledger.writer.persist(&[write]).await.unwrap();
     let truncate = |after| [Persist { truncate_after: Some(LogIndex(after)), ..Persist::default() }];
-    let refused = ledger.writer.persist(&truncate(7)).await.unwrap_err();
-    assert!(matches!(refused, LedgerError::TakesBackCommitted { after: LogIndex(7), commit_index: LogIndex(8) }));
+    let error = ledger.writer.persist(&truncate(7)).await.unwrap_err();
+    assert!(matches!(error, LedgerError::TakesBackCommitted { after: LogIndex(7), commit_index: LogIndex(8) }));
     ledger.writer.persist(&truncate(8)).await.unwrap();
     assert_eq!(ledger.writer.last_index(), LogIndex(8));
 }
 
 #[tokio::test]
-async fn a_second_opener_of_the_directory_is_refused() {
+async fn a_second_process_cannot_open_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let _first = opened(dir.path()).await;
-    let refused = open(dir.path(), &identity(), || StoreId(2)).await.err().unwrap();
-    assert!(matches!(refused, LedgerError::Locked(_)), "{refused}");
+    let error = open(dir.path(), &identity(), || StoreId(2)).await.err().unwrap();
+    assert!(matches!(error, LedgerError::Locked(_)), "{error}");
 }
 
 #[tokio::test]
-async fn the_ledger_of_another_cluster_or_node_is_refused_by_name() {
+async fn the_ledger_of_another_cluster_or_node_is_rejected_by_name() {
     let dir = stored(&Chain::begun(), LogIndex(0)).await;
     let other = Identity { cluster_id: "other".to_owned(), ..identity() };
-    let refused = open(dir.path(), &other, || StoreId(2)).await.err().unwrap().to_string();
-    assert!(refused.contains("\"test\"") && refused.contains("\"other\""), "{refused}");
+    let error = open(dir.path(), &other, || StoreId(2)).await.err().unwrap().to_string();
+    assert!(error.contains("\"test\"") && error.contains("\"other\""), "{error}");
     let other = Identity { node_id: node("node2"), ..identity() };
-    let refused = open(dir.path(), &other, || StoreId(2)).await.err().unwrap().to_string();
-    assert!(refused.contains("\"node1\"") && refused.contains("\"node2\""), "{refused}");
+    let error = open(dir.path(), &other, || StoreId(2)).await.err().unwrap().to_string();
+    assert!(error.contains("\"node1\"") && error.contains("\"node2\""), "{error}");
     assert!(aside(dir.path()).is_empty());
 }
 

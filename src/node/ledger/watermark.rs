@@ -1,7 +1,7 @@
-//! The watermark: a small file outside SQLite that remembers how far the ledger was durable and committed.
+//! The watermark: a small file outside SQLite that records a position up to which the ledger was durable and committed.
 //!
-//! SQLite drops the end of a WAL in which a bit has flipped, without an error: the ledger is then whole, only shorter,
-//! and would deny payments that it acknowledged. The watermark gives it away.
+//! SQLite drops the end of a WAL in which a bit has flipped, without an error: the ledger is then consistent but
+//! shorter, and lacks payments that it acknowledged. The watermark reveals that.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -16,7 +16,7 @@ use quorapay_core::replication::{Hash, Position};
 const FILE_NAME: &str = "watermark";
 const HEADING: &str = "quorapay-watermark-1";
 
-/// The watermark file of a data directory. Written now and then and at shutdown; a lower bound, like every mark.
+/// The watermark file of a data directory. Written once a second and at shutdown, so it is a lower bound.
 #[derive(Clone, Debug)]
 pub struct Watermark {
     path: PathBuf,
@@ -33,10 +33,10 @@ impl Watermark {
         &self.path
     }
 
-    /// Replaces the mark by `position`, which must be committed and durable in this ledger. Blocks for one fsync.
+    /// Replaces the watermark by `position`, which must be committed and durable in this ledger. Blocks for one fsync.
     ///
     /// # Errors
-    /// [`LedgerError::File`]; the mark before it stays.
+    /// [`LedgerError::File`]; the earlier watermark remains.
     pub fn write(&self, position: &Position) -> Result<(), LedgerError> {
         let fresh = self.path.with_extension("new");
         let write = || {
@@ -48,10 +48,10 @@ impl Watermark {
         write().map_err(LedgerError::file(&self.path))
     }
 
-    /// The mark, if there is one that can be trusted: a file that fails its checksum says nothing.
+    /// The watermark, if there is a valid one: a file that fails its checksum is ignored.
     ///
     /// # Errors
-    /// [`LedgerError::File`] if the file is there and cannot be read.
+    /// [`LedgerError::File`] if the file exists and cannot be read.
     pub fn read(&self) -> Result<Option<Position>, LedgerError> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watermark_with_any_flipped_bit_says_nothing() {
+    fn a_watermark_with_any_flipped_bit_is_ignored() {
         let whole = encode(&position());
         for at in 0..whole.len() - 1 {
             let mut bytes = whole.clone().into_bytes();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_watermark_says_nothing() {
+    fn a_cut_watermark_is_ignored() {
         let whole = encode(&position());
         for length in 0..whole.len() - 1 {
             assert_eq!(decode(&whole[..length]), None, "{length} bytes");

@@ -1,7 +1,7 @@
-//! The one writer of the ledger.
+//! The only writer of the ledger.
 //!
-//! It belongs to one task that nobody cancels. After any failure it refuses to go on: SQLite cannot say whether a
-//! failed COMMIT is on the disk, and a connection that has failed once may report success for writes that it drops.
+//! It belongs to one task that nothing cancels. After any failure it rejects further writes: SQLite cannot say whether
+//! a failed COMMIT is on the disk, and a connection that has failed once may report success for writes that it drops.
 
 use std::path::{Path, PathBuf};
 
@@ -16,27 +16,28 @@ use super::statements::{MAX_ROWS, Shape, Statements};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{Entry, Persist, Promise, ReplicaStart};
 
-/// SQLite's page, and about what a page costs in the WAL.
+/// The size of SQLite's pages, and about what a page takes in the WAL.
 const PAGE_BYTES: u64 = 4096;
 
-/// The WAL is written back once it holds about this much: small enough to take little disk, large enough to be rare.
+/// The WAL is written back when it holds about this much: little disk space, and rarely.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
 
-/// A WAL that readers have kept from being written back up to this size is written back before anything else happens.
+/// A WAL that readers kept from being written back until it reached this size is written back at once, while writes
+/// wait.
 const WAL_LIMIT_BYTES: u64 = 256 << 20;
 
-/// Stores what the replica wants to be durable.
+/// See the module.
 pub struct LedgerWriter {
-    /// `None` once a write has failed or was abandoned halfway.
+    /// `None` after a write has failed or its future was dropped.
     connection: Option<SqliteConnection>,
     statements: Statements,
     last_index: LogIndex,
     promise: Option<Promise>,
     commit_index: LogIndex,
-    /// About how much the WAL holds that is not yet in the database file.
+    /// About how many bytes of the WAL are not yet in the database file.
     wal_bytes: u64,
     path: PathBuf,
-    /// Writes the WAL back while this writer goes on.
+    /// Writes the WAL back while this writer continues.
     background: Option<JoinHandle<Result<(), sqlx::Error>>>,
 }
 
@@ -46,9 +47,9 @@ struct Step {
     arguments: SqliteArguments,
 }
 
-/// What a call adds up to, before any of it is executed.
-struct Plan {
-    /// Remove what stands above this index first.
+/// All statements of a call and the state after them, before any is executed.
+struct WritePlan {
+    /// Remove the entries above this index first.
     truncate_after: Option<LogIndex>,
     steps: Vec<Step>,
     last_index: LogIndex,
@@ -71,7 +72,7 @@ impl LedgerWriter {
         }
     }
 
-    /// End of the log as stored.
+    /// The last index of the stored log.
     #[must_use]
     pub const fn last_index(&self) -> LogIndex {
         self.last_index
@@ -80,16 +81,16 @@ impl LedgerWriter {
     /// Makes writes durable, all in one transaction and in their order. When it returns, they survive a power cut.
     ///
     /// # Errors
-    /// [`LedgerError::OutcomeUnknown`] if SQLite fails: the process must end, and every later call is refused with
+    /// [`LedgerError::OutcomeUnknown`] if SQLite fails: the process must end, and every later call fails with
     /// [`LedgerError::Closed`]. [`LedgerError::NotConsecutive`], [`LedgerError::TakesBackCommitted`] and
     /// [`LedgerError::OutOfRange`] if the writes do not fit the log; nothing is stored then.
     pub async fn persist(&mut self, writes: &[Persist]) -> Result<(), LedgerError> {
         let plan = self.plan(writes)?;
-        // Taken out for the time of the write: should this future be dropped halfway, the writer stays closed.
+        // Taken out during the write: if this future is dropped, the writer remains closed.
         let mut connection = self.connection.take().ok_or(LedgerError::Closed)?;
         if let Err(error) = Self::execute(&mut self.statements, &mut connection, plan.truncate_after, plan.steps).await
         {
-            // Closed without a word: whatever the connection would still say about the write means nothing.
+            // What the connection reports from now on means nothing.
             let _ = connection.close_hard().await;
             return Err(LedgerError::OutcomeUnknown(error));
         }
@@ -101,8 +102,8 @@ impl LedgerWriter {
         Ok(())
     }
 
-    fn plan(&self, writes: &[Persist]) -> Result<Plan, LedgerError> {
-        let mut plan = Plan {
+    fn plan(&self, writes: &[Persist]) -> Result<WritePlan, LedgerError> {
+        let mut plan = WritePlan {
             truncate_after: None,
             steps: Vec::new(),
             last_index: self.last_index,
@@ -117,7 +118,7 @@ impl LedgerWriter {
                 if end < plan.commit_index {
                     return Err(LedgerError::TakesBackCommitted { after: end, commit_index: plan.commit_index });
                 }
-                // What this very call would store and remove again is not stored at all.
+                // Entries that this call would store and remove again are not stored at all.
                 kept.retain(|entry| entry.index <= end);
                 if end < self.last_index {
                     plan.truncate_after = Some(plan.truncate_after.map_or(end, |earlier| earlier.min(end)));
@@ -141,7 +142,7 @@ impl LedgerWriter {
         Ok(plan)
     }
 
-    fn bind(&self, entries: &[&Entry], plan: &mut Plan) -> Result<(), LedgerError> {
+    fn bind(&self, entries: &[&Entry], plan: &mut WritePlan) -> Result<(), LedgerError> {
         let chunks = entries.len().div_ceil(MAX_ROWS).max(1);
         for at in 0..chunks {
             let rows = &entries[at * MAX_ROWS..entries.len().min((at + 1) * MAX_ROWS)];
@@ -179,11 +180,11 @@ impl LedgerWriter {
         Ok(())
     }
 
-    /// Moves the WAL into the database file when enough has gathered. Call it when what was written has been reported
-    /// durable, so that nobody waits for it. Readers are not disturbed and do not hold it up for long.
+    /// Writes the WAL back into the database file when it is large enough. Call it after the write was reported
+    /// durable, so that no caller waits for it. Readers are not disturbed and do not delay it for long.
     ///
-    /// Writing 16 MiB back takes a tenth of a second, so another connection does that while this one goes on writing.
-    /// What was written meanwhile is little; this connection writes it back itself, and then the WAL begins anew.
+    /// Writing 16 MiB back takes a tenth of a second, so another connection does it while this one continues to write.
+    /// What is written meanwhile is little; this connection writes it back itself, and then the WAL begins anew.
     ///
     /// # Errors
     /// [`LedgerError::OutcomeUnknown`] if SQLite fails to write or sync: the process must end, as after a failed write.
@@ -210,7 +211,7 @@ impl LedgerWriter {
         Ok(())
     }
 
-    /// Runs a checkpoint and says how many bytes the WAL holds and how many of them are not yet written back.
+    /// Runs a checkpoint. Returns how many bytes the WAL holds and how many of them are not yet written back.
     async fn checkpoint(&mut self, pragma: &'static str) -> Result<(u64, u64), LedgerError> {
         let mut connection = self.connection.take().ok_or(LedgerError::Closed)?;
         let row = sqlx::query(pragma).fetch_one(&mut connection).await.map_err(LedgerError::OutcomeUnknown)?;
@@ -220,7 +221,7 @@ impl LedgerWriter {
         Ok((bytes(frames.0), bytes(frames.0 - frames.1)))
     }
 
-    /// Makes SQLite say that the disk is full once the file has this many pages.
+    /// Makes SQLite report a full disk once the file has this many pages.
     #[cfg(test)]
     pub(super) async fn limit_pages(&mut self, pages: u32) {
         let sql = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
@@ -228,7 +229,7 @@ impl LedgerWriter {
         sqlx::query(sql).execute(connection).await.expect("the pragma is understood");
     }
 
-    /// Closes the file in order.
+    /// Closes the file.
     ///
     /// # Errors
     /// [`LedgerError::Closed`] after a failed write, [`LedgerError::OutcomeUnknown`] if closing fails.
@@ -236,14 +237,14 @@ impl LedgerWriter {
         if let Some(running) = self.background.take() {
             running.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?;
         }
-        // Readers that are still there keep the WAL from being removed; the file is complete without it all the same.
+        // Readers may keep the WAL file from being removed; the database file is complete without it.
         self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
         let connection = self.connection.take().ok_or(LedgerError::Closed)?;
         connection.close().await.map_err(LedgerError::OutcomeUnknown)
     }
 }
 
-/// Writes the WAL back over a connection of its own, without standing in anybody's way.
+/// Writes the WAL back over its own connection, without blocking readers or the writer.
 async fn write_back(path: PathBuf) -> Result<(), sqlx::Error> {
     let mut connection = checkpoint_options(&path).connect().await?;
     sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await?;

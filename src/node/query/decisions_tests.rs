@@ -1,4 +1,4 @@
-//! Look-ups in real files: what they return for a decision is what the entries say.
+//! Lookups in real files: what they return for a decision equals what the entries say.
 
 #![allow(clippy::unwrap_used)]
 

@@ -27,7 +27,7 @@ pub enum ReadError {
     Storage,
 }
 
-/// Logs why a file could not be read; the reader of the answer is only told that it was so.
+/// Logs why a file could not be read; the client only learns that it could not.
 pub(super) fn unreadable(error: impl std::fmt::Display) -> ReadError {
     tracing::error!(%error, "this node could not read its files");
     ReadError::Storage

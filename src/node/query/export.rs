@@ -15,8 +15,8 @@ use quorapay_core::replication::Entry;
 const EXPORT_CHUNK: usize = 1_000;
 
 impl<M: EngineMemory> Queries<M> {
-    /// All entries from `from` up to and including `to`, oldest first, some at a time. Ends after the first error, and with
-    /// one if an entry is missing.
+    /// All entries from `from` up to and including `to`, oldest first, some at a time. Ends after the first error, and
+    /// with one if an entry is missing.
     pub fn export_entries(
         &self,
         from: LogIndex,

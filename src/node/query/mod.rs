@@ -12,9 +12,9 @@
 //! | `decisions.rs` | the engine's queries: keys, payments and orders that its memory no longer holds |
 //! | `error.rs` | why a read fails |
 //!
-//! The views say where to look, the ledger says what is there, and the engine, behind [`EngineMemory`], knows what is too
-//! young for the views. This module knows neither the event loop nor HTTP, and never waits for an index: callers ask for
-//! nothing above the applied index.
+//! The views say where to look, the ledger says what is there, and the engine, behind [`EngineMemory`], knows what is
+//! too young for the views. This module knows neither the event loop nor HTTP, and never waits for an index: callers
+//! ask for nothing above the applied index.
 
 mod decisions;
 mod error;

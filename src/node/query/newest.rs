@@ -1,5 +1,5 @@
-//! The entries that a page is made of, newest first: above the projected index the ledger is scanned, below it the views
-//! say which entries to read. The work for one page is bounded.
+//! The entries that a page is made of, newest first: above the projected index the ledger is scanned, below it the
+//! views say which entries to read. The work for one page is bounded.
 
 use std::collections::BTreeSet;
 
@@ -36,8 +36,8 @@ pub(super) struct NewestFirst<'query> {
 }
 
 impl NewestFirst<'_> {
-    /// The cursor before which a page begins, and the oldest entry that may be on it. Timestamps never decrease along the
-    /// ledger, so a stretch of time is a stretch of indexes.
+    /// The cursor before which a page begins, and the oldest entry that may be on it. Timestamps never decrease along
+    /// the ledger, so a stretch of time is a stretch of indexes.
     pub(super) async fn range(
         &self,
         at: LogIndex,

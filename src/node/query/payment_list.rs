@@ -43,12 +43,12 @@ struct Candidate {
 }
 
 impl<M: EngineMemory> Queries<M> {
-    /// Payments as of `at` that meet the filter and come before `before`, newest first; without one, from the newest on.
-    /// Continue while there is a `next_before`, even after an empty page.
+    /// Payments as of `at` that meet the filter and come before `before`, newest first; without one, from the newest
+    /// on. Continue while there is a `next_before`, even after an empty page.
     ///
     /// # Errors
-    /// [`ReadError::Storage`] if the ledger or the views cannot be read, [`ReadError::Overloaded`] if the loop's queue is
-    /// full.
+    /// [`ReadError::Storage`] if the ledger or the views cannot be read, [`ReadError::Overloaded`] if the loop's queue
+    /// is full.
     pub async fn list_payments(
         &self,
         filter: &PaymentFilter,

@@ -26,8 +26,8 @@ impl<M: EngineMemory> Queries<M> {
     /// A payment as of `at`, with its history.
     ///
     /// # Errors
-    /// [`ReadError::Storage`] if the ledger or the views cannot be read, [`ReadError::Overloaded`] if the loop's queue is
-    /// full.
+    /// [`ReadError::Storage`] if the ledger or the views cannot be read, [`ReadError::Overloaded`] if the loop's queue
+    /// is full.
     pub async fn payment(&self, id: PaymentId, at: LogIndex) -> Result<Option<PaymentRecord>, ReadError> {
         let index = id.index();
         if index == LogIndex(0) || index > at {
@@ -61,7 +61,7 @@ impl<M: EngineMemory> Queries<M> {
 
     /// The states of payments as of `at`, in the order given; each comes with the state in which it was decided.
     ///
-    /// Memory is asked first: what it has forgotten by then is in the views when they are asked afterwards.
+    /// Memory is read first: what it has forgotten by then is in the views when they are read afterwards.
     pub(super) async fn states_at(
         &self,
         decided: Vec<(PaymentId, PaymentState)>,

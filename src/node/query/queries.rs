@@ -21,8 +21,8 @@ pub trait EngineMemory: Clone + Send + Sync + 'static {
     /// The entry that holds an idempotency key, committed or not, if the key is too young for the views.
     fn recent_key(&self, digest: KeyDigest) -> impl Future<Output = Result<Option<LogIndex>, ReadError>> + Send;
 
-    /// Highest index in the views. May be a little out of date, and is then too low, which only makes a query read more of
-    /// the ledger.
+    /// Highest index in the views. May be a little out of date, and is then too low, which only makes a query read more
+    /// of the ledger.
     fn projected_index(&self) -> LogIndex;
 }
 
@@ -48,8 +48,8 @@ impl<M: EngineMemory> Queries<M> {
         self.ledger.entry(index).await.map_err(unreadable)
     }
 
-    /// Consecutive entries in the order of their indexes, from `from` up to and including `to`, at most `limit`; fewer, but
-    /// at least one, if they are large. Empty if `from` is above `to`.
+    /// Consecutive entries in the order of their indexes, from `from` up to and including `to`, at most `limit`; fewer,
+    /// but at least one, if they are large. Empty if `from` is above `to`.
     ///
     /// # Errors
     /// [`ReadError::Storage`] if the ledger cannot be read.

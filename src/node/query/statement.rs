@@ -43,8 +43,8 @@ pub struct StatementLine {
 }
 
 impl<M: EngineMemory> Queries<M> {
-    /// What moved an account's money up to `at`, before `before`, newest first; without one, from the newest on. Continue
-    /// while there is a `next_before`, even after an empty page.
+    /// What moved an account's money up to `at`, before `before`, newest first; without one, from the newest on.
+    /// Continue while there is a `next_before`, even after an empty page.
     ///
     /// # Errors
     /// [`ReadError::Storage`] if the ledger or the views cannot be read.

@@ -7,24 +7,24 @@ use quorapay_core::domain::{AccountId, AccountState, Currency, LogIndex};
 
 use super::handle::NodeHandle;
 
-/// Most accounts on one page.
+/// Most accounts on one page, whatever the caller requests: the event loop copies them.
 const MAX_ACCOUNTS: usize = 1_000;
 
 /// An account as of one index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSnapshot {
-    /// The account.
+    /// The account's id.
     pub id: AccountId,
     /// Its state.
     pub state: AccountState,
 }
 
-/// What the bank holds altogether.
+/// Totals of the bank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BankSummary {
-    /// Payments on hold.
+    /// Number of open holds.
     pub open_holds: usize,
-    /// The sum over all accounts, by currency. Zero, always: anything else is damage.
+    /// The sum over all accounts, by currency. Always zero; anything else is damage.
     pub sums: BTreeMap<Currency, i128>,
 }
 
@@ -62,7 +62,7 @@ impl NodeHandle {
             .await
     }
 
-    /// What the bank holds altogether, as of the end of this node's log.
+    /// Totals of the bank, as of the end of this node's log.
     ///
     /// # Errors
     /// [`ReadError::Overloaded`] if the loop's queue is full.

@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// How often the status is published when neither the leader nor the quarantine changes.
 const STATUS_EVERY_TICKS: u32 = 10;
 /// Most messages in one batch. Bounds how long the loop works before it sends what the first of them caused.
-const MAX_BATCH: usize = 8_192;
+const MAX_BATCH_MESSAGES: usize = 8_192;
 
 /// Where the loop publishes the node's state.
 pub(super) struct Publishers {
@@ -57,7 +57,7 @@ impl EventLoop {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks: u32 = 0;
-        let (mut batch, mut effects) = (Vec::with_capacity(MAX_BATCH), Vec::new());
+        let (mut batch, mut effects) = (Vec::with_capacity(MAX_BATCH_MESSAGES), Vec::new());
         loop {
             let mut status_due = false;
             tokio::select! {
@@ -87,7 +87,7 @@ impl EventLoop {
     /// Adds the messages that are waiting to the batch.
     fn fill(&mut self, batch: &mut Vec<Message>) {
         for queue in [&mut self.events, &mut self.requests] {
-            while batch.len() < MAX_BATCH
+            while batch.len() < MAX_BATCH_MESSAGES
                 && let Ok(message) = queue.try_recv()
             {
                 batch.push(message);

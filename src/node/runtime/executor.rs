@@ -1,4 +1,4 @@
-//! Carries out what the engine wants done: each effect becomes a task or a place in a queue, each result an event.
+//! Carries out the engine's effects: each becomes a task or an item of a queue, each result an event.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use super::peer_reads::{READ_RETRY, read_for_append, read_for_fetch};
 
 /// How long a follower may take to store a batch.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a source may take to read a batch.
+/// How long the source of a fetch may take to read entries.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a question that needs no disk may take. A heartbeat that is lost holds up the next for so long.
-const QUICK_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a request that needs no disk may take. A lost heartbeat delays the next one by so much.
+const MEMORY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// See the module. Every task that it starts ends by itself: each has its own time limit.
+/// See the module. Every task that it starts has a time limit of its own.
 pub(super) struct Executor {
     pub(super) events: mpsc::Sender<Message>,
     pub(super) writes: mpsc::Sender<Persist>,
@@ -36,14 +36,14 @@ pub(super) struct Executor {
 
 impl Executor {
     pub(super) fn persist(&self, write: Persist) {
-        // The core has one write on its way at a time, so there is always room. If the writer has ended, the node is
-        // about to end too, and nothing more becomes durable.
+        // The core has one write in progress at a time, so there is always room. If the writer has ended, the node is
+        // about to stop too, and nothing more becomes durable.
         let _ = self.writes.try_send(write);
     }
 
     pub(super) fn coordinate(&self, command: CoordinationCommand) {
-        tracing::debug!(?command, "asking ZooKeeper");
-        // A command that finds no room is as good as one that ZooKeeper lost: the core asks again when it still matters.
+        tracing::debug!(?command, "sending a command to ZooKeeper");
+        // A command without room counts as lost on the way to ZooKeeper: the core repeats it while it matters.
         let _ = self.commands.try_send(command);
     }
 
@@ -55,7 +55,7 @@ impl Executor {
                 Ok(response) => Event::Response { id, from: to, response },
                 Err(error) => {
                     if let PeerError::Refused { .. } | PeerError::Wire(_) = error {
-                        tracing::warn!(%error, "a peer does not take this node's messages");
+                        tracing::warn!(%error, "a peer rejects this node's messages");
                     }
                     Event::Unanswered { id, to }
                 }
@@ -79,7 +79,7 @@ impl Executor {
                     Response::Unable
                 }
             };
-            // A candidate that has given up asks again.
+            // A candidate that has given up sends another request.
             let _ = reply.send(response);
         });
     }
@@ -87,12 +87,12 @@ impl Executor {
     pub(super) fn load(&self, peer: NodeId, from: LogIndex, to: LogIndex) {
         let (ledger, events) = (self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
-            // Entries travel without their hashes: a rotten one must be found here, or the follower gets the blame.
+            // Entries are sent without their hashes: damage must be found here, or it would look like the follower's.
             let entries = match read_for_append(&ledger, from, to).await {
                 Ok(entries) => entries,
                 Err(error) => {
                     report_read(&events, &error).await;
-                    // The core asks again at once; a disk that cannot be read just now is given a moment.
+                    // The core loads again at once; a disk that cannot be read now gets a moment.
                     tokio::time::sleep(READ_RETRY).await;
                     Vec::new()
                 }
@@ -101,7 +101,8 @@ impl Executor {
         });
     }
 
-    /// A ledger that differs from the cluster's is not opened again: the next start begins a new one as a learner.
+    /// Marks the ledger as condemned, because it differs from the cluster's: the next start begins a new one, as a
+    /// learner.
     pub(super) fn condemn(&self, reason: &str) {
         let (data_dir, reason) = (self.data_dir.clone(), reason.to_owned());
         tokio::task::spawn_blocking(move || {
@@ -127,12 +128,12 @@ fn time_limit(request: &Outgoing) -> Duration {
         Outgoing::Append { .. } | Outgoing::Plain(Request::Fence { .. }) => APPEND_TIMEOUT,
         Outgoing::Plain(Request::Fetch { .. }) => FETCH_TIMEOUT,
         Outgoing::Plain(Request::Append(_) | Request::PreVote | Request::ReadIndex | Request::Transfer { .. }) => {
-            QUICK_TIMEOUT
+            MEMORY_TIMEOUT
         }
     }
 }
 
-/// A ledger that cannot be trusted takes its node out of the cluster; one that cannot be read just now does not.
+/// Quarantines the node if its ledger is damaged, but not if it only cannot be read now.
 async fn report_read(events: &mpsc::Sender<Message>, error: &LedgerError) {
     tracing::error!(%error, "the ledger could not be read");
     if let LedgerError::Damaged(reason) = error {

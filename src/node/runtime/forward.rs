@@ -1,5 +1,5 @@
-//! Brings client writes from a follower to the leader, one hop, in batches: whatever gathers while earlier batches are on
-//! their way goes together.
+//! Forwards client writes from a follower to the leader, over one hop and in batches: the writes that arrive while
+//! earlier batches are in flight form the next one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use quorapay_core::domain::Proposal;
 use quorapay_core::replication::NodeId;
 
 /// Most writes in one batch.
-const BATCH: usize = 512;
-/// What the writes of one batch weigh together. One write alone may weigh more: it travels by itself.
+const MAX_BATCH_WRITES: usize = 512;
+/// Bytes of the writes in one batch. A single write may be larger: it travels alone.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// Most batches on their way to one peer.
-const IN_FLIGHT: usize = 8;
-/// Most writes that wait for a place in a batch.
-const QUEUE: usize = 16_384;
+/// Most batches in flight to one peer.
+const MAX_IN_FLIGHT: usize = 8;
+/// Most writes that wait for a batch.
+const FORWARD_QUEUE: usize = 16_384;
 
-/// A write on its way to another node.
+/// A write to be forwarded.
 struct Forwarded {
     proposal: Proposal,
     deadline: Instant,
@@ -38,19 +38,19 @@ impl Forwarder {
     /// Starts one task per peer; they end when the last clone is dropped.
     pub(super) fn start(peers: &PeerClient, others: impl Iterator<Item = NodeId>) -> Self {
         let start_one = |node: NodeId| {
-            let (queue, waiting) = mpsc::channel(QUEUE);
+            let (queue, waiting) = mpsc::channel(FORWARD_QUEUE);
             tokio::spawn(forward_to(peers.clone(), node.clone(), waiting));
             (node, queue)
         };
         Self { queues: Arc::new(others.map(start_one).collect()) }
     }
 
-    /// Hands a write to another node and waits for what it says, at most until the deadline.
+    /// Forwards a write to another node and waits for its outcome, at most until the deadline.
     pub(super) async fn forward(&self, to: &NodeId, proposal: Proposal, deadline: Instant) -> WriteOutcome {
         let Some(queue) = self.queues.get(to) else { return WriteOutcome::NotLeading };
         let (reply, answer) = oneshot::channel();
         match queue.try_send(Forwarded { proposal, deadline, reply }) {
-            // Its own deadline: the batch that it travels in may wait for a later one.
+            // The write's own deadline: its batch may have a later one.
             Ok(()) => match timeout_at(deadline.into(), answer).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) | Err(_) => WriteOutcome::Unknown,
@@ -62,11 +62,11 @@ impl Forwarder {
 }
 
 async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver<Forwarded>) {
-    let places = Arc::new(Semaphore::new(IN_FLIGHT));
-    // A write that was too heavy for the batch before.
+    let permits = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+    // A write that did not fit the batch before.
     let mut left_over = None;
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
         let first = match left_over.take() {
             Some(write) => write,
             None => match waiting.recv().await {
@@ -82,24 +82,24 @@ async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver
         let (peers, node) = (peers.clone(), node.clone());
         tokio::spawn(async move {
             send_batch(&peers, &node, batch).await;
-            drop(place);
+            drop(permit);
         });
     }
 }
 
-/// As many of the waiting writes as fit one batch.
+/// A batch of as many of the waiting writes as fit.
 fn gather(
     first: Forwarded,
     waiting: &mut mpsc::Receiver<Forwarded>,
     left_over: &mut Option<Forwarded>,
 ) -> Vec<Forwarded> {
-    let mut weight = first.proposal.request.encoded_len();
+    let mut bytes = first.proposal.request.encoded_len();
     let mut batch = vec![first];
-    while batch.len() < BATCH
+    while batch.len() < MAX_BATCH_WRITES
         && let Ok(write) = waiting.try_recv()
     {
-        weight += write.proposal.request.encoded_len();
-        if weight > BATCH_BYTES {
+        bytes += write.proposal.request.encoded_len();
+        if bytes > BATCH_BYTES {
             *left_over = Some(write);
             break;
         }
@@ -122,7 +122,7 @@ async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
         }
     };
     for (reply, outcome) in replies.into_iter().zip(outcomes) {
-        // A caller that has given up has its answer: unknown.
+        // A caller that has given up has already reported an unknown outcome.
         let _ = reply.send(outcome);
     }
 }
@@ -148,16 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn a_heavy_write_waits_for_a_batch_of_its_own() {
+    fn a_large_write_waits_for_a_batch_of_its_own() {
         let (queue, mut waiting) = mpsc::channel(16);
         for bytes in [0, BATCH_BYTES + 1, 0] {
             queue.try_send(write(bytes)).expect("there is room");
         }
         let mut left_over = None;
         assert_eq!(gather(write(0), &mut waiting, &mut left_over).len(), 2);
-        let heavy = left_over.take().expect("the heavy one did not fit");
-        assert_eq!(gather(heavy, &mut waiting, &mut left_over).len(), 1);
-        assert_eq!(gather(left_over.take().expect("nothing fits beside it"), &mut waiting, &mut left_over).len(), 1);
+        let large = left_over.take().expect("the large one did not fit");
+        assert_eq!(gather(large, &mut waiting, &mut left_over).len(), 1);
+        assert_eq!(
+            gather(left_over.take().expect("nothing else fits its batch"), &mut waiting, &mut left_over).len(),
+            1
+        );
         assert!(left_over.is_none());
     }
 }

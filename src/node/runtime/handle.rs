@@ -88,8 +88,8 @@ impl NodeHandle {
         Timestamp(self.shared.clock.now().unix_ms)
     }
 
-    /// By how many milliseconds this node's wall clock is ahead of the leader's, to within half of the round trip; `None`
-    /// if no leader answered within half a second.
+    /// By how many milliseconds this node's wall clock is ahead of the leader's, to within half of the round trip;
+    /// `None` if no leader answered within half a second.
     pub async fn clock_offset_ms(&self) -> Option<i64> {
         let leader = self.shared.progress.borrow().leader.clone()?;
         if leader == self.shared.node_id {

@@ -1,5 +1,5 @@
-//! From what is on the disk to an engine: the bank comes from the views, brought up to date by replaying what the ledger
-//! holds above them.
+//! Builds the engine from the disk: the bank is loaded from the views and brought up to date by replaying the entries
+//! above them.
 
 use std::path::Path;
 
@@ -15,14 +15,14 @@ use super::error::NodeError;
 /// Entries replayed at a time.
 const REPLAY_ENTRIES: usize = 8_192;
 
-/// An engine with the views that it goes with.
+/// An engine with its views.
 pub(super) struct Loaded {
     pub(super) engine: Engine,
     pub(super) views: OpenViews,
 }
 
-/// Opens the views, throws them away if they do not belong to this ledger, and builds the engine. A ledger that turns
-/// out to be damaged is condemned: the next start moves it aside, where this one and every other would fail.
+/// Opens the views, resets them if they do not belong to this ledger, and builds the engine. A ledger that turns out to
+/// be damaged is condemned, so that the next start moves it aside instead of failing like this one.
 pub(super) async fn load(
     data_dir: &Path,
     cluster_id: &str,
@@ -46,13 +46,13 @@ async fn build(
     ledger: &LedgerReader,
 ) -> Result<Loaded, NodeError> {
     let mut views = views::open(data_dir, cluster_id, start.store_id).await?;
-    let place = ledger.position(views.projected.index).await?;
-    if place.is_none() {
+    let position = ledger.position(views.projected.index).await?;
+    if position.is_none() {
         // Nothing is projected before it is committed and durable in this very ledger.
         let index = views.projected.index;
         return Err(LedgerError::Damaged(format!("it ends below entry {index}, which its views have from it")).into());
     }
-    if place != Some(views.projected) {
+    if position != Some(views.projected) {
         tracing::warn!(projected = %views.projected.index, "the views do not match the ledger; they are rebuilt");
         views.writer.reset().await?;
     }
@@ -76,14 +76,15 @@ async fn build(
     Ok(Loaded { engine, views })
 }
 
-/// What the entries between the views and the commit index add to what the views know.
+/// The keys and orders of the entries between the views and the commit index.
 #[derive(Default)]
 struct Replayed {
     keys: Vec<(KeyDigest, LogIndex)>,
     orders: Vec<OrderDigest>,
 }
 
-/// Applies the entries after `from` up to `to` to the bank; says which keys they hold and which orders they pay.
+/// Applies the entries after `from` up to `to` to the bank. Returns the keys that they hold and the orders that they
+/// pay.
 async fn replay(ledger: &LedgerReader, bank: &mut Bank, from: LogIndex, to: LogIndex) -> Result<Replayed, NodeError> {
     let mut replayed = Replayed::default();
     let mut done = from;

@@ -32,7 +32,7 @@ async fn assert_begins_anew(dir: &TempDir) {
 }
 
 #[tokio::test]
-async fn a_rotten_row_below_the_verified_end_does_not_keep_a_node_down_for_ever() {
+async fn a_damaged_row_below_the_verified_end_does_not_keep_a_node_down_for_ever() {
     let dir = stored(&Chain::of_payments(9_000), 0).await;
     tamper(&dir, "ledger.db", "UPDATE entries SET timestamp_ms = timestamp_ms + 1 WHERE log_index = 100").await;
     assert_begins_anew(&dir).await;

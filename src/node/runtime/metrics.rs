@@ -1,4 +1,4 @@
-//! What the runtime measures.
+//! The runtime's metrics.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// Counters of the hot path: a few atomic additions per batch.
+/// The runtime's metrics. Updating them costs a few atomic additions per batch.
 #[derive(Debug)]
 pub struct Metrics {
     commit_seconds: Histogram,

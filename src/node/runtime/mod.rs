@@ -1,6 +1,22 @@
-//! The one place where effects become I/O: the event loop, the tasks around it and the handle that request handlers hold.
+//! The runtime: the only place where effects become I/O.
 //!
 //! It may use every module below it; it knows neither HTTP for clients nor the command line.
+//!
+//! | file | what |
+//! |---|---|
+//! | `node.rs`, `start.rs` | a running node: its configuration, its tasks, starting and stopping |
+//! | `load.rs` | builds the engine from the disk |
+//! | `event_loop.rs` | the event loop: every event enters the engine here, every effect leaves from here |
+//! | `message.rs`, `replies.rs` | what the loop takes in, and the replies that it owes |
+//! | `executor.rs` | effects become tasks: requests to peers, reads of the ledger, commands to ZooKeeper |
+//! | `writer.rs`, `projector.rs`, `upkeep.rs` | the tasks that write the ledger, project the views, check the ledger |
+//! | `peer_service.rs`, `peer_reads.rs` | requests of peers, and the entries that peers are sent |
+//! | `handle.rs` | [`NodeHandle`], which request handlers hold; `engine_link.rs` is its way into the loop |
+//! | `submit.rs`, `forward.rs` | writes: to this node's loop, or in batches to the leader |
+//! | `read_point.rs`, `accounts.rs` | when a read may be answered, and reads of the bank |
+//! | `transfer.rs` | hands the leadership over |
+//! | `status.rs`, `progress.rs`, `metrics.rs` | what a node shows of itself |
+//! | `error.rs` | why a node cannot start, or had to stop |
 
 mod accounts;
 mod engine_link;

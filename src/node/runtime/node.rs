@@ -14,7 +14,7 @@ use quorapay_core::replication::{Limits, NodeId, Timing};
 
 use super::error::NodeError;
 use super::handle::NodeHandle;
-use super::upkeep::mark;
+use super::upkeep::advance_watermark;
 
 /// How long a stopping leader waits for a successor.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(2_500);
@@ -105,7 +105,8 @@ impl Node {
         }
     }
 
-    /// Stops the node: closes the ZooKeeper session, ends the loop, finishes the write in progress, advances the watermark.
+    /// Stops the node: closes the ZooKeeper session, ends the loop, finishes the write in progress, advances the
+    /// watermark.
     ///
     /// # Errors
     /// [`LedgerError`] if the last write failed.
@@ -118,7 +119,7 @@ impl Node {
         let _ = loop_task.await;
         let written = writer_task.await;
         let applied = handle.progress().applied_index;
-        mark(&watermark, &handle.shared.ledger, applied).await;
+        advance_watermark(&watermark, &handle.shared.ledger, applied).await;
         // Reads that take longer end with the process.
         let _ = tokio::time::timeout(CLOSE_READERS_TIMEOUT, handle.shared.ledger.close()).await;
         peer_port.abort();

@@ -1,5 +1,5 @@
-//! Brings the views up to the ledger, lazily on purpose: after each chunk it rests for a multiple of the time that the
-//! chunk took, so that it yields to payments, and its chunks grow when it is behind, which makes each entry cheaper.
+//! Projects the ledger into the views, at low priority: after each chunk it rests for a multiple of the time that the
+//! chunk took, so that payments go first. When it is far behind, its chunks grow, which makes each entry cheaper.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,21 @@ use quorapay_core::engine::Input;
 use super::message::{Message, send_input};
 use super::progress::NodeProgress;
 
-/// Most entries in one chunk. A chunk's pages reach the disk together and keep the ledger's syncs waiting if both are on
-/// one disk, so chunks are small while the projector keeps up.
-const CHUNK: u64 = 16_384;
-/// Most entries in one chunk when it is far behind: the larger, the fewer pages of the indexes are touched per entry.
-const LARGE_CHUNK: u64 = 65_536;
-/// How many times as long as it worked the projector rests while it keeps up.
+/// Most entries in one chunk while the projector keeps up. A chunk's pages reach the disk together and delay the
+/// ledger's syncs if both are on one disk, so chunks are small.
+const CHUNK_ENTRIES: u64 = 16_384;
+/// Most entries in one chunk when it is far behind: larger chunks touch fewer index pages per entry.
+const LARGE_CHUNK_ENTRIES: u64 = 65_536;
+/// While the projector keeps up, it rests so many times as long as it worked: 5% of one core.
 const REST_FACTOR: u32 = 19;
-/// How far behind it may fall before it rests no longer than it works: memory holds the keys of what is missing.
+/// How many entries it may be behind before it rests only as long as it worked: memory holds the keys of those entries.
 const MAX_RELAXED_LAG: u64 = 1_000_000;
+/// The longest rest, after a chunk or a failure.
 const LONGEST_REST: Duration = Duration::from_secs(10);
-/// New entries gather at least this long, so that a trickle of payments is not projected one by one.
-const GATHER: Duration = Duration::from_millis(200);
+/// The shortest rest, so that single payments now and then are projected together.
+const SHORTEST_REST: Duration = Duration::from_millis(200);
 
-/// Runs until the node stops. After a failure it tries again later: the views are derived, and until then the node goes on
-/// from memory and ledger.
+/// Runs until the node stops. After a failure it retries later; until then the node answers from memory and ledger.
 pub(super) async fn project(
     mut views: ViewsWriter,
     ledger: LedgerReader,
@@ -42,13 +42,13 @@ pub(super) async fn project(
         };
         let began = Instant::now();
         let lag = applied.0 - projected.0;
-        let chunk = if lag > MAX_RELAXED_LAG { LARGE_CHUNK } else { CHUNK };
+        let chunk = if lag > MAX_RELAXED_LAG { LARGE_CHUNK_ENTRIES } else { CHUNK_ENTRIES };
         let to = LogIndex(applied.0.min(projected.0 + chunk));
         let rest = match project_chunk(&mut views, projected, to, &ledger).await {
             Ok(()) => {
                 let reached = views.projected().index;
                 send_input(&events, Input::Projected(reached)).await;
-                // Entries that are so heavy that a chunk holds few of them are a backlog too.
+                // Entries so large that a chunk holds only a few of them are a backlog too.
                 let behind = lag > MAX_RELAXED_LAG || reached < to;
                 rest_after(began.elapsed(), behind)
             }
@@ -68,7 +68,7 @@ pub(super) async fn project(
 }
 
 fn rest_after(worked: Duration, behind: bool) -> Duration {
-    if behind { worked } else { (worked * REST_FACTOR).clamp(GATHER, LONGEST_REST) }
+    if behind { worked } else { (worked * REST_FACTOR).clamp(SHORTEST_REST, LONGEST_REST) }
 }
 
 async fn project_chunk(
@@ -77,8 +77,8 @@ async fn project_chunk(
     to: LogIndex,
     ledger: &LedgerReader,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let most = usize::try_from(to.0 - after.0).unwrap_or(usize::MAX);
-    let (_, entries) = ledger.chain(after, to, most).await?;
+    let count = usize::try_from(to.0 - after.0).unwrap_or(usize::MAX);
+    let (_, entries) = ledger.chain(after, to, count).await?;
     views.project(&entries).await?;
     Ok(())
 }

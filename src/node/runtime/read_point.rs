@@ -18,11 +18,11 @@ pub enum Consistency {
     /// Shows every write that was answered before the read began.
     #[default]
     Linearizable,
-    /// Whatever this node has applied.
+    /// Shows what this node has applied.
     Local,
 }
 
-/// From where a read may be answered.
+/// The state as of which a read may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadPoint {
     /// Everything up to here is applied on this node; answer as of here.
@@ -37,7 +37,7 @@ impl NodeHandle {
     /// Waits until a read of the given consistency may be answered here.
     ///
     /// # Errors
-    /// [`ReadError`] if that was not within the deadline.
+    /// [`ReadError`] if it may not within the deadline.
     pub async fn read_point(
         &self,
         consistency: Consistency,

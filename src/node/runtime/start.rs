@@ -1,4 +1,5 @@
-//! Starts a node: opens its files, builds its engine, and starts its tasks in an order in which each finds what it needs.
+//! Starts a node: opens its files, builds its engine, and starts its tasks in an order in which each finds what it
+//! needs.
 
 use std::sync::Arc;
 
@@ -46,8 +47,8 @@ const NOTICE_QUEUE: usize = 256;
 const PEER_GONE_QUEUE: usize = 64;
 
 impl Node {
-    /// Opens the node's files, listens to its peers and joins the election. `peer_listener` must be bound to the port of
-    /// the node's peer URL: owning the port proves that an older process of this node is gone.
+    /// Opens the node's files, listens to its peers and joins the election. `peer_listener` must be bound to the port
+    /// of the node's peer URL: owning the port proves that an older process of this node is gone.
     ///
     /// # Errors
     /// [`NodeError`] says what is wrong in one line.

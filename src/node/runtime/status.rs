@@ -1,4 +1,4 @@
-//! What a node says of itself.
+//! The status of a node.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::engine::Engine;
 use quorapay_core::replication::{Configuration, FollowerView, NodeId, Now, Replica, StoreId};
 
-/// What a node is doing.
+/// A node's part in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -24,16 +24,16 @@ pub enum Role {
     Quarantined,
 }
 
-/// A node's account of itself, replaced whenever something in it changes.
+/// The status of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// The node.
+    /// The node's id.
     pub node_id: NodeId,
-    /// Its ledger file.
+    /// The id of its ledger file.
     pub store_id: StoreId,
     /// The cluster that it belongs to.
     pub cluster_id: String,
-    /// What it is doing.
+    /// Its part in the cluster.
     pub role: Role,
     /// The epoch that it leads or follows; 0 before the first.
     pub epoch: Epoch,
@@ -63,18 +63,18 @@ pub struct NodeStatus {
     pub followers: BTreeMap<NodeId, FollowerStatus>,
     /// Who votes, as this node's log says; `None` before the first configuration.
     pub configuration: Option<Configuration>,
-    /// What its wall clock said at that moment.
+    /// Its wall clock at that moment.
     #[serde(default)]
     pub wall_clock: Timestamp,
-    /// Where clients reach the node.
+    /// The URL at which clients reach the node.
     pub client_url: String,
-    /// Where its peers reach the node.
+    /// The URL at which its peers reach the node.
     pub peer_url: String,
     /// Version of the program.
     pub version: String,
 }
 
-/// What the leader knows of one peer.
+/// A follower as the leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FollowerStatus {
     /// Highest index known to be durable there and equal to the leader's.
@@ -87,18 +87,18 @@ pub struct FollowerStatus {
     pub voter: bool,
 }
 
-/// One row of `GET /v1/cluster`: a node as it answered, or why it did not.
+/// One row of `GET /v1/cluster`: a node with its status, if it answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
     /// The node.
     pub node_id: NodeId,
-    /// Where its peers reach it.
+    /// The URL at which its peers reach it.
     pub peer_url: String,
-    /// Its own account, if it answered in time.
+    /// Its status, if it answered in time.
     pub status: Option<NodeStatus>,
 }
 
-/// What of a node's account the engine does not know.
+/// The part of a status that the engine does not have.
 #[derive(Clone, Debug)]
 pub(super) struct StatusBase {
     pub(super) node_id: NodeId,
@@ -108,7 +108,7 @@ pub(super) struct StatusBase {
     pub(super) zookeeper_connected: bool,
 }
 
-/// A node's account of itself as of now.
+/// The status as of now.
 pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStatus {
     let replica = engine.replica();
     let applied_index = engine.applied_index();

@@ -18,7 +18,7 @@ use super::message::Message;
 /// Bytes of entries in the answer to a forwarded batch; the last entry may exceed them.
 const ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
-/// Why a write has no committed entry to show.
+/// Why a write has no committed entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The key was used before for another request. Nothing moved.
@@ -30,10 +30,10 @@ pub enum SubmitError {
     /// The node's queue is full. Nothing moved.
     #[error("the node's queue is full")]
     Overloaded,
-    /// No leader was found within the deadline, and the write was handed to none. Nothing moved.
+    /// No leader took the write within the deadline. Nothing moved.
     #[error("no leader within the deadline")]
     NoLeader,
-    /// The write was handed to a leader and its outcome was not learnt within the deadline.
+    /// The write was sent to a leader and its outcome is unknown at the deadline.
     #[error("the outcome was not learnt within the deadline")]
     Unknown,
 }
@@ -46,8 +46,8 @@ struct Pending {
 }
 
 impl NodeHandle {
-    /// Submits a write to the leader, over one hop if need be, and waits until its entry is committed. Retries within the
-    /// deadline when leadership changes.
+    /// Submits a write to the leader, over one hop if need be, and waits until its entry is committed. Retries within
+    /// the deadline when leadership changes.
     ///
     /// # Errors
     /// [`SubmitError`] says whether nothing moved or the outcome is unknown.
@@ -118,8 +118,8 @@ impl NodeHandle {
         }
     }
 
-    /// The outcome of a request whose key an entry already holds: the same request gets the same answer, a fence gets the
-    /// entry that came first, and any other request is rejected.
+    /// The outcome of a request whose key an entry already holds: the same request gets the same answer, a fence gets
+    /// the entry that came first, and any other request is rejected.
     fn outcome_of_repetition(
         &self,
         entry: Arc<Entry>,
@@ -145,7 +145,8 @@ impl NodeHandle {
         tokio::select! {
             biased;
             outcome = self.shared.forwarder.forward(leader, proposal, deadline) => outcome,
-            // A leader that hangs keeps its connections and never answers; its successor knows what became of the write.
+            // A leader that hangs keeps its connections and never answers; its successor knows what became of the
+            // write.
             () = self.is_replaced(leader) => WriteOutcome::Unknown,
         }
     }
@@ -179,7 +180,7 @@ impl NodeHandle {
 fn within_answer(outcome: WriteOutcome, bytes: &mut usize) -> WriteOutcome {
     match outcome {
         WriteOutcome::Committed(committed) if *bytes > ANSWER_BYTES => {
-            tracing::debug!(index = %committed.entry.index, "an answer did not fit and is asked for again");
+            tracing::debug!(index = %committed.entry.index, "an outcome did not fit the answer; the sender will repeat its request");
             WriteOutcome::Unknown
         }
         WriteOutcome::Committed(committed) => {

@@ -13,25 +13,25 @@ use super::message::Message;
 /// Why the leadership was not handed over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransferError {
-    /// No leader to ask.
+    /// There is no leader.
     #[error("there is no leader")]
     NoLeader,
     /// The named node does not belong to the cluster.
     #[error("{0} is no node of this cluster")]
     NoSuchSuccessor(NodeId),
-    /// Nobody else, or not the one named, can take over just now.
+    /// No voter, or not the named one, can take over now.
     #[error("no voter to hand over to is reachable just now")]
     NoSuccessor,
-    /// It did not come to pass within the deadline; the old leader goes on, or another was elected.
+    /// There was no new leader within the deadline; the old one continues, or another is elected later.
     #[error("the hand-over did not come to pass within the deadline")]
     TimedOut,
 }
 
 impl NodeHandle {
-    /// Hands the leadership over to a named node, or to whichever is best. Says who leads then.
+    /// Hands the leadership over to a named node, or to the best follower. Returns the new leader.
     ///
     /// # Errors
-    /// [`TransferError`] says why not.
+    /// [`TransferError`] says why there is no new leader.
     pub async fn transfer_leadership(&self, to: Option<NodeId>, deadline: Instant) -> Result<NodeId, TransferError> {
         let leader = self.shared.progress.borrow().leader.clone().ok_or(TransferError::NoLeader)?;
         if to.as_ref() == Some(&leader) {

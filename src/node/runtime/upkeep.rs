@@ -1,5 +1,5 @@
-//! What a node does on the side for the health of its ledger: the watermark that tells a torn file, and the scrubber
-//! that reads everything again and again and checks the chain.
+//! Background checks of the ledger: the watermark, which reveals a ledger that lost its end, and the scrubber, which
+//! reads all entries again and again and checks their chain.
 
 use std::time::Duration;
 
@@ -13,14 +13,16 @@ use quorapay_core::replication::Event;
 use super::message::{Message, send_input};
 use super::progress::NodeProgress;
 
+/// How often the watermark advances.
 const WATERMARK_EVERY: Duration = Duration::from_secs(1);
+/// How often the scrubber reads a stretch.
 const SCRUB_EVERY: Duration = Duration::from_millis(250);
 /// Entries that the scrubber reads at a time: about 2,000 a second, a few thousandths of a core.
 const SCRUB_ENTRIES: usize = 512;
-/// What they weigh together, at most: a ledger of batches is read as gently as one of single payments.
+/// Bytes of these entries: a ledger of large batches is scrubbed as slowly as one of single payments.
 const SCRUB_BYTES: usize = 256 << 10;
 
-/// Moves the watermark on to what is committed and durable here, once a second and when the node stops.
+/// Advances the watermark to what is committed and durable here, once a second.
 pub(super) async fn keep_watermark(
     watermark: Watermark,
     ledger: LedgerReader,
@@ -32,23 +34,23 @@ pub(super) async fn keep_watermark(
             Ok(progress) => progress.applied_index,
             Err(_) => return,
         };
-        if mark(&watermark, &ledger, applied).await {
+        if advance_watermark(&watermark, &ledger, applied).await {
             marked = applied;
         }
         tokio::time::sleep(WATERMARK_EVERY).await;
     }
 }
 
-/// Writes one mark. A failure is logged and tried again later: the mark before it stays true.
-pub(super) async fn mark(watermark: &Watermark, ledger: &LedgerReader, applied: LogIndex) -> bool {
+/// Advances the watermark once. A failure is logged and retried later: the earlier watermark stays true.
+pub(super) async fn advance_watermark(watermark: &Watermark, ledger: &LedgerReader, applied: LogIndex) -> bool {
     match ledger.position(applied).await {
         Ok(Some(position)) => {
-            // A sync of a slow disk must not hold up the loop.
+            // The sync of a slow disk must not delay the event loop.
             let watermark = watermark.clone();
             match tokio::task::spawn_blocking(move || watermark.write(&position)).await {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the watermark could not be moved on");
+                    tracing::warn!(%error, "the watermark could not be advanced");
                     false
                 }
                 Err(_) => false,
@@ -56,19 +58,19 @@ pub(super) async fn mark(watermark: &Watermark, ledger: &LedgerReader, applied: 
         }
         Ok(None) => false,
         Err(error) => {
-            tracing::warn!(%error, "the watermark could not be moved on");
+            tracing::warn!(%error, "the watermark could not be advanced");
             false
         }
     }
 }
 
-/// Reads the ledger from the beginning to its end, over and over, and quarantines the node if its chain is broken.
+/// Reads the ledger from its beginning to its end, repeatedly, and quarantines the node if the chain is broken.
 pub(super) async fn scrub(
     ledger: LedgerReader,
     progress: watch::Receiver<NodeProgress>,
     events: mpsc::Sender<Message>,
 ) {
-    // A round ends where the ledger ended when it began: chasing the end, it would never begin again while payments come.
+    // A round ends where the ledger ended when the round began; otherwise it would never end while payments arrive.
     let (mut checked, mut end) = (LogIndex(0), LogIndex(0));
     let mut tick = tokio::time::interval(SCRUB_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! The writer task: the one that owns the ledger's writing connection. Nobody can cancel it in the middle of a write.
+//! The writer task. It owns the ledger's writing connection, and nothing cancels it during a write.
 
 use tokio::sync::mpsc;
 
@@ -8,7 +8,7 @@ use quorapay_core::replication::{Event, Persist};
 
 use super::message::{Message, send_input};
 
-/// Makes writes durable in their order and says so, until no more can come.
+/// Persists writes in their order and reports each, until all senders are dropped.
 ///
 /// # Errors
 /// The error of the first write that fails: its outcome is unknown and the node must stop.
@@ -20,7 +20,7 @@ pub(super) async fn write_ledger(
     while let Some(write) = writes.recv().await {
         writer.persist(std::slice::from_ref(&write)).await?;
         send_input(&events, Input::Replication(Event::Persisted(write.id))).await;
-        // Only now, with the acknowledgement on its way, is there time to tidy up.
+        // After the report, so that no caller waits for the checkpoint.
         writer.checkpoint_if_due().await?;
     }
     writer.close().await

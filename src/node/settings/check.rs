@@ -1,21 +1,26 @@
-//! From texts to typed settings, each checked by itself and then against the others.
+//! Parses the texts of the layers into typed settings and checks them, each by itself and against the others.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use quorapay_core::replication::{NodeId, Timing};
 
+use super::error::SettingsError;
 use super::layers::{KNOWN, Layers};
-use super::{LogFormat, Secret, Settings, SettingsError, ZooKeeperCredential};
+use super::model::{LogFormat, Settings, ZooKeeperCredential};
+use super::secret::Secret;
 
+/// Bounds of the requested session timeout.
 const SESSION_TIMEOUT_MS: RangeInclusive<u64> = 400..=60_000;
+/// Bounds of the protocol's timeouts.
 const WAIT_MS: RangeInclusive<u64> = 5..=60_000;
+/// Bounds of the length of the request queue.
 const QUEUE: RangeInclusive<u64> = 1..=1 << 20;
 const MIN_SECRET_CHARS: usize = 16;
 const MAX_CLUSTER_ID_CHARS: usize = 64;
@@ -24,8 +29,18 @@ const PEERS_HINT: &str = "a table of node ids and peer URLs, in the environment 
 const URL_HINT: &str = "a URL such as http://host:7101, without a path";
 const ADDRESS_HINT: &str = "an address and a port such as 127.0.0.1:7101";
 
-/// Makes settings of the layers.
-pub(super) fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
+impl Settings {
+    /// Merges defaults, the file and the environment, each overriding the one before, and checks the result. Variables
+    /// that do not begin with `QUORAPAY_` are ignored; an empty one counts as not set.
+    ///
+    /// # Errors
+    /// The first [`SettingsError`] found.
+    pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
+        settings(Layers::new(file, environment)?)
+    }
+}
+
+fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
     let layers = &mut layers;
     let node_id = node_id(layers)?;
     let peers = peers(layers, &node_id)?;
@@ -71,7 +86,7 @@ fn number(layers: &mut Layers, name: &'static str, range: RangeInclusive<u64>) -
 }
 
 fn queue(layers: &mut Layers, name: &'static str) -> Result<usize, SettingsError> {
-    Ok(usize::try_from(number(layers, name, QUEUE)?).expect("a queue's bound fits any machine's word"))
+    Ok(usize::try_from(number(layers, name, QUEUE)?).expect("the limit of a queue fits a usize"))
 }
 
 fn switch(layers: &mut Layers, name: &'static str) -> Result<bool, SettingsError> {
@@ -99,19 +114,19 @@ fn cluster_id(layers: &mut Layers) -> Result<String, SettingsError> {
     Err(invalid("cluster_id", value, wanted))
 }
 
-/// A URL as it is compared and written: scheme, host and port.
+/// A URL in the form in which it is compared and written: scheme, host and port.
 fn url(name: &'static str, value: &str) -> Result<String, SettingsError> {
-    let refused = || invalid(name, without_user(value), URL_HINT);
-    let url = Url::parse(value).map_err(|_| refused())?;
+    let rejected = || invalid(name, without_user(value), URL_HINT);
+    let url = Url::parse(value).map_err(|_| rejected())?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let anonymous = url.username().is_empty() && url.password().is_none();
     if url.scheme() != "http" || !bare || !anonymous {
-        return Err(refused());
+        return Err(rejected());
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Somebody may have put a password into a URL. It is refused, and must not be shown for that.
+/// A URL may contain a password. It is then rejected, and the error must not show the password.
 fn without_user(value: &str) -> String {
     value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, host)| format!("***@{host}"))
 }
@@ -215,7 +230,8 @@ fn log_format(layers: &mut Layers) -> Result<LogFormat, SettingsError> {
     }
 }
 
-/// A follower must not take one late heartbeat for silence, and a leader must not give up before its followers do.
+/// One late heartbeat must not look like silence to a follower, and a leader must not step down before its followers
+/// give up on it.
 fn timing(layers: &mut Layers) -> Result<Timing, SettingsError> {
     let heartbeat_ms = number(layers, "heartbeat_ms", WAIT_MS)?;
     let heartbeat_timeout_ms = number(layers, "heartbeat_timeout_ms", WAIT_MS)?;

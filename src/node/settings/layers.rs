@@ -1,17 +1,17 @@
-//! Defaults, file and environment laid over each other, and taken apart by name.
+//! Defaults, file and environment, merged; values are taken out by name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use config::{Config, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::SettingsError;
+use super::error::SettingsError;
 
-/// One setting that exists.
+/// A setting that exists.
 pub(super) struct Known {
     /// Its name in the file; in the environment `QUORAPAY_` and the same in capitals.
     pub(super) name: &'static str,
-    /// What holds if nobody sets it.
+    /// Its value if it is not set.
     pub(super) default: Option<&'static str>,
     /// Whether its value must not be shown.
     pub(super) secret: bool,
@@ -25,10 +25,10 @@ const fn secret(name: &'static str) -> Known {
     Known { name, default: None, secret: true }
 }
 
-/// Every setting that exists.
-/// Where the client commands look for a cluster. No setting of a node, and no mistake beside one.
+/// The variable of the client commands. It is not a setting of a node, but may be set in the same environment.
 const CLIENTS_VARIABLE: &str = "QUORAPAY_URL";
 
+/// Every setting that exists.
 pub(super) const KNOWN: [Known; 20] = [
     known("node_id", None),
     known("cluster_id", Some("quorapay")),
@@ -53,7 +53,7 @@ pub(super) const KNOWN: [Known; 20] = [
 ];
 
 const PREFIX: &str = "QUORAPAY";
-/// As the `config` crate names the origin of what it took from there.
+/// The `config` crate's name for the origin of values from the environment.
 const ENVIRONMENT: &str = "the environment";
 
 /// The variable that sets a setting.
@@ -61,12 +61,12 @@ pub(super) fn variable(name: &str) -> String {
     format!("{PREFIX}_{}", name.to_uppercase())
 }
 
-/// All values by name, the strongest layer's each.
+/// All values by name, each from the last layer that sets it.
 #[derive(Debug)]
 pub(super) struct Layers(Map<String, Value>);
 
 impl Layers {
-    /// Lays the file over the defaults and the environment over both.
+    /// Merges the defaults, the file and the environment, each overriding the one before.
     pub(super) fn new(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
         let mut builder = Config::builder();
         for Known { name, default, .. } in KNOWN {
@@ -77,17 +77,17 @@ impl Layers {
         if let Some(path) = file {
             builder = builder.add_source(File::from_str(&read_toml(path)?, FileFormat::Toml));
         }
-        // A variable that is set to nothing counts as not set: that is what compose files make of a missing one.
+        // An empty variable counts as not set: compose files turn a missing one into an empty one.
         let own = |(name, _): &(&String, &String)| name.as_str() != CLIENTS_VARIABLE;
         let variables = environment.iter().filter(own).map(|(name, value)| (name.clone(), value.clone())).collect();
         let environment = Environment::with_prefix(PREFIX).ignore_empty(true).source(Some(variables));
         let merged = builder.add_source(environment).build().map_err(unusable)?;
         let layers = Self(merged.collect().map_err(unusable)?);
-        layers.refuse_unknown()?;
+        layers.reject_unknown()?;
         Ok(layers)
     }
 
-    fn refuse_unknown(&self) -> Result<(), SettingsError> {
+    fn reject_unknown(&self) -> Result<(), SettingsError> {
         let unknown = self.0.iter().filter(|(given, _)| !KNOWN.iter().any(|known| known.name == given.as_str()));
         let Some((name, value)) = unknown.min_by_key(|(name, _)| name.as_str()) else {
             return Ok(());
@@ -96,7 +96,7 @@ impl Layers {
         Err(SettingsError::Unknown { name: shown })
     }
 
-    /// Takes out a setting that is one value.
+    /// Takes out a setting with a single value.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, SettingsError> {
         let Some(value) = self.0.remove(name) else {
             return Ok(None);
@@ -111,12 +111,12 @@ impl Layers {
         }
     }
 
-    /// Takes out a setting that must be there.
+    /// Takes out a required setting.
     pub(super) fn required(&mut self, name: &'static str, hint: &'static str) -> Result<String, SettingsError> {
         self.text(name)?.ok_or_else(|| missing(name, hint))
     }
 
-    /// Takes out a setting that is a table of texts: as such in a file, `key=value,key=value` in the environment.
+    /// Takes out a setting that is a table of texts: a table in a file, `key=value,key=value` in the environment.
     pub(super) fn table(
         &mut self,
         name: &'static str,
@@ -145,12 +145,12 @@ fn missing(name: &'static str, hint: &'static str) -> SettingsError {
     SettingsError::Missing { name, variable: variable(name), hint }
 }
 
-/// What the `config` crate itself refuses. Its message may quote values, so it is not passed on.
+/// An error of the `config` crate. Its message may quote values, so it is dropped.
 fn unusable(_: config::ConfigError) -> SettingsError {
     SettingsError::Unusable
 }
 
-/// Reads the file and checks that it is TOML here, because the parser's own message shows the line, secrets included.
+/// Reads the file and checks that it is TOML, because the parser's own message would show the line, secrets included.
 fn read_toml(path: &Path) -> Result<String, SettingsError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path)

@@ -1,8 +1,8 @@
-//! Words that must not be shown.
+//! Texts that must not be shown.
 
 use std::fmt;
 
-/// A secret. Shown as `***` wherever it is printed by accident.
+/// A secret. It prints as `***`, so that it cannot be shown by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -1,11 +1,12 @@
-//! The settings as they may be shown to anybody: every secret is masked.
+//! The settings with every secret masked, for showing them.
 
 use serde_json::{Map, Value, json};
 
-use super::{LogFormat, Secret, Settings};
+use super::model::{LogFormat, Settings};
+use super::secret::Secret;
 
 impl Settings {
-    /// Every setting by its name with the value in force. A secret is `"***"` if it is set; what is not set is null.
+    /// Every setting by its name with its value. A secret is `"***"` if it is set; what is not set is null.
     #[must_use]
     pub fn shown(&self) -> Map<String, Value> {
         let masked = |secret: Option<&Secret>| secret.map(Secret::to_string);

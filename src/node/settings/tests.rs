@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use super::layers::{KNOWN, variable};
 use super::*;
+use quorapay_core::replication::Timing;
 
 const PEERS: &str = "node1=http://127.0.0.1:7201,node2=http://127.0.0.1:7202,node3=http://127.0.0.1:7203";
 const SECRET: &str = "0123456789abcdef";
@@ -24,8 +27,8 @@ fn load_file(text: &str, changes: &[(&str, &str)]) -> Result<Settings, SettingsE
     Settings::load(Some(&path), &environment)
 }
 
-/// The refusal of one changed variable, checked to be one line that names the setting.
-fn refusal(name: &str, value: &str) -> String {
+/// The error for one changed variable, checked to be one line that names the setting.
+fn rejection(name: &str, value: &str) -> String {
     let text = load(&[(&variable(name), value)]).expect_err(value).to_string();
     assert!(text.contains(name) && !text.contains('\n'), "{text}");
     text
@@ -63,7 +66,7 @@ fn the_environment_is_stronger_than_the_file_and_the_file_than_the_defaults() {
 }
 
 #[test]
-fn an_unknown_setting_is_refused_by_name() {
+fn an_unknown_setting_is_rejected_by_name() {
     let text = load(&[("QUORAPAY_HARTBEAT_MS", "1")]).expect_err("unknown").to_string();
     assert!(text.contains("QUORAPAY_HARTBEAT_MS"), "{text}");
     let text = load_file("hartbeat_ms = 1", &[]).expect_err("unknown").to_string();
@@ -73,7 +76,7 @@ fn an_unknown_setting_is_refused_by_name() {
 #[test]
 fn a_missing_setting_is_named_with_its_variable() {
     for name in ["node_id", "peers", "data_dir"] {
-        let text = refusal(name, "");
+        let text = rejection(name, "");
         assert!(text.contains(&variable(name)), "{text}");
     }
 }
@@ -101,7 +104,7 @@ fn a_wrong_value_is_shown_with_its_setting() {
         ("step_down_ms", "399"),
         ("request_queue", "0"),
     ] {
-        let text = refusal(name, value);
+        let text = rejection(name, value);
         assert!(text.contains(value), "{text}");
     }
 }
@@ -116,7 +119,7 @@ fn peers_name_every_node_once_and_this_one_too() {
         "node 1=http://a:7201",
         "node1=a:7201",
     ] {
-        refusal("peers", bad);
+        rejection("peers", bad);
     }
     let text = load_file("node_id = \"node1\"\npeers = [\"node1\"]", &[]).expect_err("a list").to_string();
     assert!(text.contains("peers"), "{text}");
@@ -165,7 +168,7 @@ fn a_secret_is_never_shown() {
     assert!(!format!("{settings:?}").contains(SECRET));
     let broken = load_file("cluster_secret = \"hunter2\" x", &[]).expect_err("no TOML").to_string();
     assert!(broken.contains("line 1") && !broken.contains("hunter2"), "{broken}");
-    let url = refusal("client_url", "http://user:hunter2@a:7101");
+    let url = rejection("client_url", "http://user:hunter2@a:7101");
     assert!(!url.contains("hunter2"), "{url}");
     let table =
         load_file("cluster_secret = { a = \"hunter2\" }", &[("QUORAPAY_NODE_ID", "node1"), ("QUORAPAY_PEERS", PEERS)]);
@@ -216,5 +219,5 @@ fn settings_are_shown_whole_with_every_secret_masked() {
 #[test]
 fn chaos_mode_is_off_unless_it_is_switched_on() {
     assert!(!load(&[]).expect("valid").chaos_mode);
-    assert!(refusal("chaos_mode", "perhaps").contains("true or false"));
+    assert!(rejection("chaos_mode", "perhaps").contains("true or false"));
 }

@@ -1,4 +1,4 @@
-//! The asking side: one pool of kept-alive connections per peer.
+//! Sends requests to peers, over a pool of kept-alive connections for each.
 
 use std::time::Duration;
 
@@ -8,34 +8,37 @@ use serde::de::DeserializeOwned;
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Outgoing, Response};
 
+use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
 use super::outcome::WriteOutcome;
 use super::wire::{self, SHORT_MESSAGE_ROOM, WireError, room_for};
-use super::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
 
-/// Establishing a connection inside a cluster takes a millisecond or does not happen.
+/// A connection inside a cluster is established within a millisecond or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Bytes a microsecond that a link inside a cluster must carry: 48 Mbit/s.
-const SLOWEST_LINK: u64 = 6;
+/// Bandwidth that a link inside a cluster must have, 48 Mbit/s. Extends the timeout of large messages.
+const MIN_LINK_BYTES_PER_US: u64 = 6;
 
-/// Why a peer's answer is missing.
+/// How much longer than the leader a forwarding node waits for outcomes, so that they can still travel.
+const PROPOSE_GRACE: Duration = Duration::from_millis(50);
+
+/// Why there is no answer of a peer.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
     /// No connection could be made, so the request did not arrive.
     #[error("{0} cannot be reached")]
     Unreachable(NodeId),
-    /// The connection broke or the answer did not come in time: whether the request arrived is unknown.
+    /// The connection broke or the answer was late: whether the request arrived is unknown.
     #[error("{0} did not answer")]
     NoAnswer(NodeId),
-    /// The peer refused to talk to this node: another secret, another cluster, or it does not know this node.
+    /// The peer rejected this node: another secret, another cluster, or it does not know this node.
     #[error("{node} refuses to talk to this node: {reason}")]
     Refused {
         /// The peer.
         node: NodeId,
-        /// What it said.
+        /// The peer's reason.
         reason: String,
     },
-    /// The answer was no message.
+    /// The answer is not a message.
     #[error(transparent)]
     Wire(#[from] WireError),
     /// The node is not configured.
@@ -43,7 +46,7 @@ pub enum PeerError {
     Unknown(NodeId),
 }
 
-/// Asks peers. Cheap to clone.
+/// Sends requests to peers. Cheap to clone.
 #[derive(Clone)]
 pub struct PeerClient {
     http: reqwest::Client,
@@ -51,7 +54,7 @@ pub struct PeerClient {
 }
 
 impl PeerClient {
-    /// A client that speaks as `identity`.
+    /// A client that sends this identity.
     #[must_use]
     pub fn new(identity: std::sync::Arc<PeerIdentity>) -> Self {
         let http = reqwest::Client::builder()
@@ -70,17 +73,17 @@ impl PeerClient {
         Ok(format!("{}{path}", base.trim_end_matches('/')))
     }
 
-    /// Asks one question of the protocol, whose answer should be there `within` so long after it arrived.
+    /// Sends a request of the protocol. The peer should answer `within` this time after the request has arrived.
     ///
     /// # Errors
-    /// [`PeerError`] says whether the question may have arrived.
+    /// [`PeerError`] says whether the request may have arrived.
     pub async fn rpc(&self, to: &NodeId, request: &Outgoing, within: Duration) -> Result<Response, PeerError> {
         let body = wire::encode_request(request);
-        let transfer = Duration::from_micros(u64::try_from(body.len()).unwrap_or(u64::MAX) / SLOWEST_LINK);
+        let transfer = Duration::from_micros(u64::try_from(body.len()).unwrap_or(u64::MAX) / MIN_LINK_BYTES_PER_US);
         self.post(to, "/peer/rpc", body, within + transfer).await
     }
 
-    /// Hands proposals to the leader. The answers come in the order of the proposals.
+    /// Forwards proposals to the leader. The outcomes are in the order of the proposals.
     ///
     /// # Errors
     /// [`PeerError`] says whether the proposals may have arrived.
@@ -92,18 +95,18 @@ impl PeerClient {
     ) -> Result<Vec<WriteOutcome>, PeerError> {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let body = wire::encode(&(within_ms, proposals), room_for(proposals.len()));
-        self.post(to, "/peer/propose", body, within + Duration::from_millis(50)).await
+        self.post(to, "/peer/propose", body, within + PROPOSE_GRACE).await
     }
 
-    /// Asks the leader to hand over. Says whether it was begun.
+    /// Asks the leader to hand over. Returns whether it has begun.
     ///
     /// # Errors
-    /// [`PeerError`] says whether the question may have arrived.
+    /// [`PeerError`] says whether the request may have arrived.
     pub async fn transfer(&self, to: &NodeId, successor: Option<&NodeId>, within: Duration) -> Result<bool, PeerError> {
         self.post(to, "/peer/transfer", wire::encode(&successor, SHORT_MESSAGE_ROOM), within).await
     }
 
-    /// A peer's account of itself, as JSON.
+    /// A peer's status.
     ///
     /// # Errors
     /// [`PeerError`] if it does not answer in time.
@@ -113,10 +116,10 @@ impl PeerClient {
         response.json().await.map_err(|_| PeerError::NoAnswer(of.clone()))
     }
 
-    /// Opens the connection whose end tells that the peer's process is gone. It carries nothing.
+    /// Opens the connection whose end shows that the peer's process is gone. It carries nothing.
     ///
     /// # Errors
-    /// [`reqwest::Error`] as it came: the caller looks at its cause.
+    /// [`reqwest::Error`] unchanged: the caller needs its cause.
     pub(super) async fn presence(&self, of: &NodeId) -> Result<reqwest::Response, reqwest::Error> {
         let url = self.url(of, "/peer/presence").unwrap_or_default();
         self.http.get(url).send().await?.error_for_status()

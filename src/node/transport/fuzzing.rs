@@ -18,7 +18,7 @@ pub(crate) fn request(bytes: &[u8]) {
     assert_eq!(again.expect("what was written here is readable"), request);
 }
 
-/// The request as its sender has it.
+/// The request in the form in which a sender has it.
 fn outgoing(request: Request) -> Outgoing {
     let Request::Append(mut head) = request else { return Outgoing::Plain(request) };
     let mut previous = Hash::default();
@@ -31,19 +31,19 @@ fn outgoing(request: Request) -> Outgoing {
     Outgoing::Append { entries: unchained.into_iter().map(chain).collect(), head }
 }
 
-/// The other bodies, and the answers to all of them. The first byte says which.
+/// The other bodies, and the answers to all of them. The first byte selects the kind.
 pub(crate) fn answers(bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else { return };
     match which % 4 {
-        0 => settles::<Response>(bytes),
-        1 => settles::<(u64, Vec<Proposal>)>(bytes),
-        2 => settles::<Vec<WriteOutcome>>(bytes),
-        _ => settles::<Option<NodeId>>(bytes),
+        0 => round_trips::<Response>(bytes),
+        1 => round_trips::<(u64, Vec<Proposal>)>(bytes),
+        2 => round_trips::<Vec<WriteOutcome>>(bytes),
+        _ => round_trips::<Option<NodeId>>(bytes),
     }
 }
 
-/// What was read is written in a form that reads back the same, and that form is its only one.
-fn settles<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
+/// A value that was read is written in one form, and reads back from it unchanged.
+fn round_trips<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
     let Ok(value) = decode::<T>(bytes) else { return };
     let written = encode(&value, bytes.len());
     let again: T = decode(&written).expect("what was written here is readable");
@@ -51,7 +51,7 @@ fn settles<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
     assert_eq!(encode(&again, 0), written);
 }
 
-/// An entry reaches a follower, and whoever forwarded its proposal, as the leader has it.
+/// An entry reaches a follower, and the node that forwarded its proposal, unchanged.
 pub(crate) fn entry(entry: &Arc<Entry>, previous: &Hash) {
     let unchained: quorapay_core::replication::UnchainedEntry =
         decode(&encode(&entry.unchained(), 0)).expect("an entry is readable");

@@ -1,4 +1,4 @@
-//! What became of a write, as request handlers see it and as it travels back to the node that forwarded it.
+//! The outcome of a write, for request handlers and on the wire to the node that forwarded it.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use quorapay_core::replication::{Entry, Hash, NodeId, UnchainedEntry};
 
 use super::wire::EntryRef;
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriteOutcome {
-    /// It is committed.
+    /// The write is committed.
     Committed(CommittedWrite),
     /// The key was used before for another request.
     KeyReused,
@@ -47,7 +47,7 @@ struct HashedEntry {
     hash: Hash,
 }
 
-/// [`HashedEntry`] as it is written: same fields, same order.
+/// [`HashedEntry`] for writing: same fields, same order.
 #[derive(Serialize)]
 struct HashedEntryRef<'a> {
     entry: EntryRef<'a>,

@@ -1,5 +1,5 @@
-//! Who is there: a connection to every peer that carries nothing. When a process dies its kernel closes the connection
-//! within a millisecond; that the port then refuses a new one makes it certain.
+//! Presence: an idle connection to every peer. When a process dies, its kernel closes the connection within a
+//! millisecond; that the port then refuses a new one makes the death certain.
 
 use std::error::Error;
 use std::io;
@@ -11,19 +11,20 @@ use quorapay_core::replication::NodeId;
 
 use super::client::PeerClient;
 
-const FIRST_RETRY: Duration = Duration::from_millis(20);
-const LAST_RETRY: Duration = Duration::from_millis(1_000);
+/// The pause between attempts to connect doubles from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1_000);
 
-/// Keeps a connection to `peer` and reports each time its process is found gone. Ends when the receiver is dropped.
+/// Keeps a connection to `peer` and reports each time its process is gone. Ends when the receiver is dropped.
 pub async fn watch_presence(client: PeerClient, peer: NodeId, gone: mpsc::Sender<NodeId>) {
-    let mut retry = FIRST_RETRY;
+    let mut pause = FIRST_PAUSE;
     let mut reported = false;
     loop {
         match client.presence(&peer).await {
             Ok(mut connection) => {
-                retry = FIRST_RETRY;
+                pause = FIRST_PAUSE;
                 reported = false;
-                // The body never carries anything; it ends with the process or the connection.
+                // The body is empty; it ends with the process or the connection.
                 while let Ok(Some(_)) = connection.chunk().await {}
                 continue;
             }
@@ -36,7 +37,7 @@ pub async fn watch_presence(client: PeerClient, peer: NodeId, gone: mpsc::Sender
             Err(_) => {}
         }
         tokio::select! {
-            () = tokio::time::sleep(retry) => retry = (retry * 2).min(LAST_RETRY),
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             () = gone.closed() => return,
         }
     }

@@ -1,4 +1,4 @@
-//! The answering side: the router of the peers' port.
+//! The router of the peers' port and the service behind it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +15,13 @@ use tokio::sync::watch;
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Request, Response};
 
+use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
 use super::outcome::WriteOutcome;
 use super::wire::{self, SHORT_MESSAGE_ROOM, room_for};
-use super::{CLUSTER_HEADER, FROM_HEADER, MAX_PEER_BODY_BYTES, PeerIdentity, SECRET_HEADER};
 
+/// Largest body that one peer accepts from another. The largest entry fits: a batch of 10,000 payments, each with 4 KiB
+/// of metadata, 500 characters of description and the longest names, takes 67 MB.
+const MAX_PEER_BODY_BYTES: usize = 96 * 1024 * 1024;
 /// How long a peer's request may wait for this node's event loop and disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,15 +39,16 @@ pub trait PeerService: Clone + Send + Sync + 'static {
     /// Answers a request of the protocol. Waits while the node's queue is full.
     fn rpc(&self, from: NodeId, request: Request) -> impl Future<Output = Result<Response, Stopped>> + Send;
 
-    /// Takes client writes that another node forwards; they are not forwarded again. The outcomes are in the order of the
-    /// writes, and there by the deadline.
+    /// Takes client writes that another node forwards; they are not forwarded again. The outcomes are in the order of
+    /// the writes, and there by the deadline.
     fn propose(
         &self,
         proposals: Vec<Proposal>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, Stopped>> + Send;
 
-    /// Begins to hand the leadership over, to the best follower if none is named. Says whether this node leads and began.
+    /// Begins to hand the leadership over, to the best follower if none is named. Says whether this node leads and
+    /// began.
     fn transfer(&self, successor: Option<NodeId>) -> impl Future<Output = Result<bool, Stopped>> + Send;
 
     /// This node's status, as JSON.
@@ -76,11 +80,11 @@ pub fn peer_router<S: PeerService>(server: PeerServer<S>) -> Router {
 
 /// Why a request on the peers' port gets no answer.
 enum Refusal {
-    /// Not a peer of this cluster. Says which check failed, never what would have passed it.
+    /// Not a peer of this cluster. Names the check that failed, never what would have passed it.
     Stranger(&'static str),
-    /// Not a message.
+    /// The body is not a message.
     Unreadable,
-    /// The loop did not answer.
+    /// The node has stopped or did not answer in time.
     Unavailable,
 }
 
@@ -111,7 +115,8 @@ impl<S: Send + Sync> FromRequestParts<PeerServer<S>> for Peer {
     }
 }
 
-/// The sender of a request, if it is a peer of this cluster. The secret is checked first: a stranger learns nothing else.
+/// The sender of a request, if it is a peer of this cluster. The secret is checked first: a stranger learns nothing
+/// else.
 fn sender(identity: &PeerIdentity, headers: &HeaderMap) -> Result<NodeId, Refusal> {
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     if !identity.secret_matches(header(SECRET_HEADER)) {

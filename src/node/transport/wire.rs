@@ -1,5 +1,5 @@
-//! How messages become bytes: postcard, a documented and compact format. Appends are written from shared entries, so
-//! that sending a batch copies it once.
+//! Messages as bytes, in postcard, a documented and compact format. Appends are written from shared entries, so that
+//! sending a batch copies it once.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,26 +16,26 @@ pub(super) const fn room_for(items: usize) -> usize {
     ITEM_ROOM * (items + 1)
 }
 
-/// What went wrong with a peer's bytes.
+/// Why a peer's bytes cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("a peer's message could not be read: {0}")]
 pub struct WireError(#[from] postcard::Error);
 
-/// A request as it travels. An append's entries follow its head, so that they can be written from where they are.
+/// A request on the wire. An append's entries follow its head, so that they can be written without copying them first.
 #[derive(Deserialize)]
 enum Frame {
     Plain(Request),
     Append(Append, Vec<UnchainedEntry>),
 }
 
-/// [`Frame`] as it is written: same variants, same order.
+/// [`Frame`] for writing: same variants, same order.
 #[derive(Serialize)]
 enum FrameRef<'a> {
     Plain(&'a Request),
     Append(&'a Append, Vec<EntryRef<'a>>),
 }
 
-/// [`UnchainedEntry`] as it is written: same fields, same order.
+/// [`UnchainedEntry`] for writing: same fields, same order.
 #[derive(Serialize)]
 pub(super) struct EntryRef<'a> {
     index: LogIndex,

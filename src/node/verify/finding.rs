@@ -1,14 +1,14 @@
-//! What an audit can find to be wrong, in words for people and for programs.
+//! What an audit can find, as text and as JSON.
 
 use serde::Serialize;
 
 use quorapay_core::domain::LogIndex;
 
-/// Something that is wrong.
+/// Damage or a contradiction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub enum Finding {
-    /// A row is not what any program of this kind writes. The rest of the ledger was not looked at.
+    /// A row is not what this program writes. The rest of the ledger was not checked.
     #[error("the ledger cannot be read after entry {after}: {reason}")]
     Unreadable {
         /// The last entry that could be read.
@@ -16,13 +16,13 @@ pub enum Finding {
         /// What is wrong.
         reason: String,
     },
-    /// There is a hole in the log. The rest of the ledger was not looked at.
+    /// There is a hole in the log. The rest of the ledger was not checked.
     #[error("entry {index} is missing")]
     Missing {
         /// The first entry that is missing.
         index: LogIndex,
     },
-    /// An entry is not the one that was hashed. The rest of the ledger was not looked at.
+    /// An entry does not match its hash. The rest of the ledger was not checked.
     #[error("the chain of hashes breaks at entry {index}")]
     ChainBroken {
         /// The entry.
@@ -34,7 +34,7 @@ pub enum Finding {
         /// The younger entry.
         index: LogIndex,
     },
-    /// The bank gets another result than the one written down. The rest of the ledger was not replayed.
+    /// The replayed bank has another result than the entry. The rest of the ledger was not replayed.
     #[error("entry {index}: {reason}")]
     Diverged {
         /// The entry.
@@ -42,15 +42,15 @@ pub enum Finding {
         /// What differs.
         reason: String,
     },
-    /// Money came from nowhere or went there.
+    /// The balances in a currency do not add up to zero.
     #[error("all accounts together hold {total} minor units of {currency}, and not zero")]
     Unbalanced {
         /// The currency.
         currency: String,
-        /// What they hold.
+        /// Their sum.
         total: i128,
     },
-    /// The log is shorter than it once was.
+    /// The log is shorter than it has been.
     #[error("the ledger ends at {last}, below {mark}, up to where it was committed and durable")]
     EndsTooEarly {
         /// The end of the log.
@@ -61,47 +61,47 @@ pub enum Finding {
     /// The views cannot be read.
     #[error("the views cannot be read: {reason}")]
     ViewsUnreadable {
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// The views are not of this ledger's history.
+    /// The views do not belong to this ledger's history.
     #[error("the views are of another history than this ledger at entry {index}")]
     ViewsOfAnotherHistory {
-        /// Up to where they claim to go.
+        /// Their projected index.
         index: LogIndex,
     },
     /// The views' accounts and balances are not those of the replayed bank.
     #[error("the balances in the views are not those of the ledger at entry {index}, first at account {account}")]
     ViewsBalances {
-        /// Of which entry they should be.
+        /// Their projected index.
         index: LogIndex,
         /// The first account that differs.
         account: String,
     },
-    /// What the views say of a payment's hold is not what the ledger says.
+    /// The views and the ledger differ in a payment's hold.
     #[error("the hold of payment {payment} in the views is not that of the ledger at entry {index}")]
     ViewsHold {
-        /// Of which entry it should be.
+        /// Their projected index.
         index: LogIndex,
         /// The first payment that differs.
         payment: String,
     },
-    /// What the views say of a payment's latest change is not what the ledger says.
+    /// The views and the ledger differ in a payment's latest change.
     #[error(
         "payment {item} of entry {payment} has another latest change in the views than in the ledger at entry {index}"
     )]
     ViewsChange {
-        /// Of which entry it should be.
+        /// Their projected index.
         index: LogIndex,
         /// The entry that decided the first payment that differs.
         payment: LogIndex,
         /// Its number there.
         item: u16,
     },
-    /// What the views say of an order is not what the ledger says.
+    /// The views and the ledger differ in an order.
     #[error("the orders in the views are not those of the ledger at entry {index}: {order}")]
     ViewsOrder {
-        /// Of which entry they should be.
+        /// Their projected index.
         index: LogIndex,
         /// The first order that differs, or how many there are.
         order: String,
@@ -115,7 +115,7 @@ pub enum Finding {
     /// The views hold keys, postings or payments of orders that the ledger does not.
     #[error("the views hold {found} keys, postings and payments of orders at entry {index}, the ledger {expected}")]
     ViewsCount {
-        /// Of which entry they are.
+        /// Their projected index.
         index: LogIndex,
         /// How many the views hold.
         found: u64,

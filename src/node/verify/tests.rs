@@ -1,18 +1,24 @@
-//! Audits of sound and of spoilt data directories.
+//! Audits of intact and of damaged data directories.
 
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::ledger::LedgerError;
+use crate::query::state_after;
 use crate::stored::{opened, stored, tamper};
+use crate::views;
 use quorapay_core::domain::{
-    IdempotencyKey, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentState,
+    IdempotencyKey, LogIndex, MinorUnits, Operation, OrderState, Payment, PaymentChange, PaymentChangeKind,
+    PaymentChangeOutcome, PaymentState,
 };
 use quorapay_core::replication::sample::{Chain, assert_same_money, hold, payment};
-use quorapay_core::replication::{EntryBody, StoreId};
+use quorapay_core::replication::{Entry, EntryBody, StoreId};
 
 fn chain() -> Chain {
     let mut chain = Chain::of_payments(9_000);
@@ -28,7 +34,7 @@ async fn findings(dir: &TempDir) -> Vec<Finding> {
 }
 
 #[tokio::test]
-async fn a_sound_ledger_verifies_to_its_end_and_tells_its_progress() {
+async fn an_intact_ledger_verifies_to_its_end_and_reports_progress() {
     let chain = chain();
     let dir = stored(&chain, 5_000).await;
     let mut steps = Vec::new();
@@ -48,8 +54,8 @@ async fn a_running_node_is_audited_up_to_its_commit_index() {
     let running = opened(&dir, StoreId(1)).await;
     let report = verify(dir.path(), |_, _| {}).await.unwrap();
     assert_eq!((report.findings, report.verified), (Vec::new(), chain.last()));
-    let refused = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
-    assert!(matches!(refused, AuditError::Ledger(LedgerError::Locked(_))), "{refused}");
+    let error = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
+    assert!(matches!(error, AuditError::Ledger(LedgerError::Locked(_))), "{error}");
     drop(running);
 }
 
@@ -59,8 +65,8 @@ async fn a_changed_amount_far_below_the_tail_is_found() {
     tamper(&dir, "ledger.db", "UPDATE entries SET amount = amount | 1024 WHERE log_index = 3000").await;
     assert_eq!(opened(&dir, StoreId(1)).await.damaged, None);
     assert_eq!(findings(&dir).await, [Finding::ChainBroken { index: LogIndex(3_000) }]);
-    let refused = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
-    assert!(matches!(refused, AuditError::Unverified(Finding::ChainBroken { index: LogIndex(3_000) })), "{refused}");
+    let error = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
+    assert!(matches!(error, AuditError::Unverified(Finding::ChainBroken { index: LogIndex(3_000) })), "{error}");
 }
 
 #[tokio::test]
@@ -106,13 +112,13 @@ async fn views_that_differ_from_the_ledger_are_found() {
 }
 
 #[tokio::test]
-async fn views_that_differ_in_what_became_of_payments_are_found() {
+async fn views_that_differ_in_changes_of_payments_are_found() {
     let chain = chain();
     let dir = stored(&chain, chain.entries.len()).await;
     assert_eq!(findings(&dir).await, []);
     let index = chain.last().index;
     type Expected = fn(&Finding) -> bool;
-    let spoilt: [(&'static str, Expected); 6] = [
+    let damages: [(&'static str, Expected); 6] = [
         ("UPDATE changed_payments SET status = 'voided' WHERE status = 'expired'", |finding| {
             matches!(finding, Finding::ViewsChange { .. })
         }),
@@ -124,7 +130,7 @@ async fn views_that_differ_in_what_became_of_payments_are_found() {
             matches!(finding, Finding::ViewsBalances { .. })
         }),
     ];
-    for (sql, expected) in spoilt {
+    for (sql, expected) in damages {
         tamper(&dir, "views.db", sql).await;
         let found = findings(&dir).await;
         assert!(found.iter().any(expected), "{sql}: {found:?}");
@@ -133,9 +139,9 @@ async fn views_that_differ_in_what_became_of_payments_are_found() {
     }
 }
 
-/// A ledger whose chain is whole, and whose last entry says something that is not so.
-async fn with_a_lie(mut chain: Chain, lie: Operation) -> (LogIndex, Vec<Finding>) {
-    chain.append(EntryBody::Operation(lie));
+/// A ledger with an intact chain whose last entry contradicts those before it.
+async fn with_contradiction(mut chain: Chain, operation: Operation) -> (LogIndex, Vec<Finding>) {
+    chain.append(EntryBody::Operation(operation));
     let dir = stored(&chain, 0).await;
     (chain.last().index, findings(&dir).await)
 }
@@ -149,14 +155,14 @@ fn changed(chain: &Chain) -> PaymentChange {
 }
 
 #[tokio::test]
-async fn a_change_of_a_payment_that_stood_otherwise_is_found() {
+async fn a_change_with_a_wrong_state_before_it_is_found() {
     let mut chain = Chain::begun();
     chain.request(payment("external:card", "b", 100, None, None));
     let paid = chain.last_payment(0);
-    let mut sound = Chain::begun();
-    sound.one_of_each();
+    let mut intact = Chain::begun();
+    intact.one_of_each();
     let decided = state_after(chain.entries.last().unwrap(), paid).unwrap();
-    let lie = |before: PaymentState, from: i64, to: i64| {
+    let refund = |before: PaymentState, from: i64, to: i64| {
         let outcome = PaymentChangeOutcome::Applied {
             amount: MinorUnits::new(60),
             from_balance: MinorUnits::new(from),
@@ -168,20 +174,20 @@ async fn a_change_of_a_payment_that_stood_otherwise_is_found() {
             change,
             before: Some(Box::new(before)),
             outcome,
-            ..changed(&sound)
+            ..changed(&intact)
         })
     };
     let mut other = Chain::begun();
     other.request(payment("external:card", "b", 100, None, None));
-    let (_, found) = with_a_lie(other, lie(decided.clone(), -40, 40)).await;
+    let (_, found) = with_contradiction(other, refund(decided.clone(), -40, 40)).await;
     assert_eq!(found, []);
-    let swollen = PaymentState { amount: MinorUnits::new(200), captured: MinorUnits::new(200), ..decided };
-    let (index, found) = with_a_lie(chain, lie(swollen, -40, 40)).await;
+    let wrong = PaymentState { amount: MinorUnits::new(200), captured: MinorUnits::new(200), ..decided };
+    let (index, found) = with_contradiction(chain, refund(wrong, -40, 40)).await;
     assert!(matches!(&found[..], [Finding::Diverged { index: at, .. }] if *at == index), "{found:?}");
 }
 
 #[tokio::test]
-async fn an_order_that_was_paid_otherwise_is_found() {
+async fn a_payment_with_a_wrong_state_of_its_order_before_it_is_found() {
     let mut chain = Chain::begun();
     chain.request(hold("external:card", "b", 60, Some(("#9", 100))));
     let Some(Operation::Payment(held)) = chain.entries.last().unwrap().operation().cloned() else {
@@ -193,12 +199,12 @@ async fn an_order_that_was_paid_otherwise_is_found() {
     let mut before = Chain::begun();
     before.pay();
     let (index, found) =
-        with_a_lie(before, Operation::Payment(Payment { key, order_before: Some(used), ..held })).await;
+        with_contradiction(before, Operation::Payment(Payment { key, order_before: Some(used), ..held })).await;
     assert!(matches!(&found[..], [Finding::Diverged { index: at, .. }] if *at == index), "{found:?}");
 }
 
 #[tokio::test]
-async fn views_are_rebuilt_equal_whatever_became_of_them() {
+async fn damaged_views_are_rebuilt_equal() {
     let chain = chain();
     let dir = stored(&chain, 5_000).await;
     let spoil: [fn(&Path); 3] =

@@ -1,5 +1,5 @@
-//! What a chunk of consecutive entries changes in the views, added up in memory: each account, balance, payment and order
-//! once, keys in the order of their digests. Pure.
+//! What a chunk of consecutive entries changes in the views, aggregated in memory: each account, balance, payment and
+//! order once, keys in the order of their digests. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,57 +12,57 @@ use quorapay_core::domain::{
 };
 use quorapay_core::replication::Entry;
 
-/// What happened to one account.
+/// The changes of one account.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Touched {
-    /// Its policy, unless it was there before the chunk.
-    pub(super) born: Overdraft,
-    /// The policy that it was opened with or given, if it was.
+pub(super) struct AccountDelta {
+    /// The policy with which the chunk creates it if the views do not have it yet.
+    pub(super) initial_overdraft: Overdraft,
+    /// The policy that an operation set, if any did.
     pub(super) overdraft: Option<Overdraft>,
-    /// The status that it was given, if it was.
+    /// The status that an operation set, if any did.
     pub(super) status: Option<AccountStatus>,
-    /// What became of its money, by currency.
-    pub(super) balances: BTreeMap<Currency, Moved>,
-    /// The entries that moved it, oldest first, each once.
+    /// The changes of its balances, by currency.
+    pub(super) balances: BTreeMap<Currency, BalanceDelta>,
+    /// The entries that moved its money, oldest first, each once.
     pub(super) entries: Vec<LogIndex>,
 }
 
-/// What happened to one balance.
+/// The change of one balance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Moved {
+pub(super) struct BalanceDelta {
     /// The last posted balance, if anything was posted.
     pub(super) posted: Option<MinorUnits>,
-    /// By how much more, or less, is set aside.
+    /// The change of the held amount.
     pub(super) held: i64,
 }
 
-/// What happened to one payment after it was decided.
+/// The change of one payment.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Changed {
+pub(super) struct PaymentDelta {
     /// The entry that changed it last, and its status since.
     pub(super) last: Option<(LogIndex, PaymentStatus)>,
-    /// Its hold, as it stands now.
-    pub(super) hold: Hold,
+    /// The change of its hold.
+    pub(super) hold: HoldDelta,
 }
 
-/// Whether something is set aside for a payment.
+/// The change of a payment's hold.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// As before the chunk.
+pub(super) enum HoldDelta {
+    /// None.
     #[default]
-    Untouched,
+    Unchanged,
     Open(Box<PaymentState>),
     Ended,
 }
 
-/// What happened to one order.
+/// The change of one order.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ordered {
+pub(super) struct OrderDelta {
     pub(super) id: OrderId,
     pub(super) currency: Currency,
-    /// What its payments name; `None` if none was made in this chunk, so that the views know it.
+    /// The total that its payments name; `None` if this chunk has none of them, so that the views already have it.
     pub(super) total: Option<MinorUnits>,
-    /// By how much more, or less, is charged.
+    /// The change of the charged amount.
     pub(super) used: i64,
 }
 
@@ -72,13 +72,13 @@ pub(super) struct Chunk {
     /// Sorted by digest.
     pub(super) keys: Vec<(KeyDigest, LogIndex)>,
     /// Sorted by id.
-    pub(super) accounts: BTreeMap<AccountId, Touched>,
-    /// Payments that were set aside or changed.
-    pub(super) payments: BTreeMap<PaymentId, Changed>,
-    pub(super) orders: BTreeMap<OrderDigest, Ordered>,
+    pub(super) accounts: BTreeMap<AccountId, AccountDelta>,
+    /// Payments that were authorized or changed.
+    pub(super) payments: BTreeMap<PaymentId, PaymentDelta>,
+    pub(super) orders: BTreeMap<OrderDigest, OrderDelta>,
     /// Sorted.
     pub(super) order_payments: Vec<(OrderDigest, LogIndex, u16)>,
-    /// How many payments were decided, refused ones too.
+    /// How many payments were decided, rejected ones included.
     pub(super) decided: u64,
 }
 
@@ -108,14 +108,14 @@ impl Chunk {
                 self.release(&expiry.before, expiry.before.held);
                 self.set_payment(expiry.payment, &expiry.before, expiry.after(stamp));
             }
-            Operation::Account(AccountChange { account, change, outcome: AccountOutcome::Applied, .. }) => {
+            Operation::Account(AccountChange { account: id, change, outcome: AccountOutcome::Applied, .. }) => {
                 let (overdraft, status) = match *change {
                     AccountChangeKind::Open(overdraft) => (Some(overdraft), None),
                     AccountChangeKind::Change { overdraft, status } => (overdraft, status),
                 };
-                let touched = self.touched(account, Overdraft::None);
-                touched.overdraft = overdraft.or(touched.overdraft);
-                touched.status = status.or(touched.status);
+                let account = self.account(id, Overdraft::None);
+                account.overdraft = overdraft.or(account.overdraft);
+                account.status = status.or(account.status);
             }
             Operation::Account(_) | Operation::Payment(_) | Operation::Batch(_) | Operation::KeyFence(_) => {}
         }
@@ -125,8 +125,8 @@ impl Chunk {
         let request = payment.request;
         let applied = matches!(payment.outcome, PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. });
         if applied && request.opens_accounts {
-            self.touched(&request.from, Overdraft::Unlimited);
-            self.touched(&request.to, Overdraft::Unlimited);
+            self.account(&request.from, Overdraft::Unlimited);
+            self.account(&request.to, Overdraft::Unlimited);
         }
         if let Some(posting) = payment.posting(stamp) {
             self.post(&posting, stamp.index);
@@ -135,7 +135,8 @@ impl Chunk {
             (payment.outcome, PaymentState::decided(request, payment.outcome))
         {
             self.hold(&request.from, request.currency, request.amount.get());
-            self.payments.entry(PaymentId::derive(stamp, payment.item)).or_default().hold = Hold::Open(Box::new(state));
+            self.payments.entry(PaymentId::derive(stamp, payment.item)).or_default().hold =
+                HoldDelta::Open(Box::new(state));
         }
         let Some(order) = &request.order else { return };
         if !payment.is_decided() {
@@ -143,9 +144,9 @@ impl Chunk {
         }
         self.order_payments.push((order.id.digest(), stamp.index, payment.item));
         if applied {
-            let ordered = self.ordered(&order.id, request.currency);
-            ordered.total = Some(order.total);
-            ordered.used += request.amount.get();
+            let delta = self.order(&order.id, request.currency);
+            delta.total = Some(order.total);
+            delta.used += request.amount.get();
         }
     }
 
@@ -169,23 +170,23 @@ impl Chunk {
 
     fn post(&mut self, posting: &Posting<'_>, index: LogIndex) {
         for (id, balance) in [(posting.from, posting.from_balance), (posting.to, posting.to_balance)] {
-            let touched = self.touched(id, Overdraft::None);
-            touched.balances.entry(posting.currency).or_default().posted = Some(balance);
-            if touched.entries.last() != Some(&index) {
-                touched.entries.push(index);
+            let account = self.account(id, Overdraft::None);
+            account.balances.entry(posting.currency).or_default().posted = Some(balance);
+            if account.entries.last() != Some(&index) {
+                account.entries.push(index);
             }
         }
     }
 
     fn hold(&mut self, id: &AccountId, currency: Currency, more: i64) {
-        self.touched(id, Overdraft::None).balances.entry(currency).or_default().held += more;
+        self.account(id, Overdraft::None).balances.entry(currency).or_default().held += more;
     }
 
-    /// What was set aside is free again, for the account and for the order.
+    /// Releases a held amount, for the account and for the order.
     fn release(&mut self, payment: &PaymentState, amount: MinorUnits) {
         self.hold(&payment.from, payment.currency, -amount.get());
         if let Some(order) = &payment.order {
-            self.ordered(order, payment.currency).used -= amount.get();
+            self.order(order, payment.currency).used -= amount.get();
         }
     }
 
@@ -193,23 +194,23 @@ impl Chunk {
         let changed = self.payments.entry(id).or_default();
         changed.last = Some((after.last_change, after.status()));
         if after.is_held() {
-            changed.hold = Hold::Open(Box::new(after));
+            changed.hold = HoldDelta::Open(Box::new(after));
         } else if before.is_held() {
-            changed.hold = Hold::Ended;
+            changed.hold = HoldDelta::Ended;
         }
     }
 
-    fn ordered(&mut self, id: &OrderId, currency: Currency) -> &mut Ordered {
-        let new = || Ordered { id: id.clone(), currency, total: None, used: 0 };
+    fn order(&mut self, id: &OrderId, currency: Currency) -> &mut OrderDelta {
+        let new = || OrderDelta { id: id.clone(), currency, total: None, used: 0 };
         self.orders.entry(id.digest()).or_insert_with(new)
     }
 
-    /// `born` is the policy of the account if this is the first that the ledger says of it.
-    fn touched(&mut self, id: &AccountId, born: Overdraft) -> &mut Touched {
-        // Looked up first: cloning the id for each of an account's payments would cost more than the second look.
+    /// The changes of an account, which gets this policy if the ledger has not mentioned it before.
+    fn account(&mut self, id: &AccountId, initial_overdraft: Overdraft) -> &mut AccountDelta {
+        // Looked up first: cloning the id for each of an account's payments would cost more than a second lookup.
         if !self.accounts.contains_key(id) {
-            self.accounts.insert(id.clone(), Touched { born, ..Touched::default() });
+            self.accounts.insert(id.clone(), AccountDelta { initial_overdraft, ..AccountDelta::default() });
         }
-        self.accounts.get_mut(id).expect("it was just put there")
+        self.accounts.get_mut(id).expect("it was inserted just now")
     }
 }

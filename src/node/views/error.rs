@@ -1,4 +1,4 @@
-//! What can go wrong with the views. None of it harms a payment: views are rebuilt from the ledger.
+//! Errors of the views. None of them affects a payment: views can be rebuilt from the ledger.
 
 use std::path::PathBuf;
 
@@ -13,10 +13,10 @@ pub enum ViewsError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// What is stored is not what was written.
+    /// The content is not what this program writes.
     #[error("the views are damaged and must be rebuilt: {0}")]
     Damaged(String),
     /// The chunk does not begin where the views end.

@@ -1,4 +1,4 @@
-//! Opens the views of a data directory, or begins new ones.
+//! Opens the views of a data directory, or creates them.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,33 +16,33 @@ use crate::sqlite::{self, FILE_SUFFIXES, suffixed};
 use quorapay_core::replication::{Position, StoreId};
 
 const VIEWS_FILE: &str = "views.db";
-/// Prepared statements that the writer keeps: every size of the last statement of each table.
+/// Prepared statements that the writer keeps: each table has one per number of rows in its last statement.
 const CACHED_STATEMENTS: usize = 600;
 
-/// Pages in the WAL after which a COMMIT writes them back. Nobody waits for the projector, so it may take its time.
+/// Pages in the WAL after which a COMMIT writes them back. Nothing waits for the projector, so it may be slow.
 const CHECKPOINT_PAGES: &str = "4000";
 
-/// Open views in their parts.
+/// Open views.
 pub struct OpenViews {
     /// The one writer.
     pub writer: ViewsWriter,
-    /// Readers, as many as are wanted.
+    /// The readers.
     pub reader: ViewsReader,
-    /// Up to where the ledger is projected. The caller compares it with its ledger and resets the writer if they differ.
+    /// The projected position. The caller compares it with its ledger and resets the views if they differ.
     pub projected: Position,
 }
 
-/// Opens the views of the ledger `store_id`. Views that are missing, damaged or of another ledger are made anew.
+/// Opens the views of the ledger `store_id`. Views that are missing, damaged or of another ledger are created anew.
 ///
 /// # Errors
 /// [`ViewsError::File`] or [`ViewsError::Sql`] if the disk fails.
 pub async fn open(data_dir: &Path, cluster_id: &str, store_id: StoreId) -> Result<OpenViews, ViewsError> {
     let path = data_dir.join(VIEWS_FILE);
-    let (connection, projected) = match open_as_they_are(&path, cluster_id, store_id).await {
+    let (connection, projected) = match try_open(&path, cluster_id, store_id).await {
         Err(ViewsError::Damaged(reason)) => {
-            tracing::warn!(%reason, "the views are made anew from the ledger");
+            tracing::warn!(%reason, "the views are rebuilt from the ledger");
             remove(&path)?;
-            open_as_they_are(&path, cluster_id, store_id).await?
+            try_open(&path, cluster_id, store_id).await?
         }
         other => other?,
     };
@@ -50,14 +50,14 @@ pub async fn open(data_dir: &Path, cluster_id: &str, store_id: StoreId) -> Resul
     Ok(OpenViews { writer, reader: ViewsReader::new(reader_pool(&path)), projected })
 }
 
-/// Opens views for reading only, whoever writes them; `None` if there are none.
+/// Opens views for reading only; `None` if there are none.
 #[must_use]
 pub fn open_read_only(data_dir: &Path) -> Option<ViewsReader> {
     let path = data_dir.join(VIEWS_FILE);
     path.exists().then(|| ViewsReader::new(reader_pool(&path)))
 }
 
-async fn open_as_they_are(
+async fn try_open(
     path: &Path,
     cluster_id: &str,
     store_id: StoreId,
@@ -68,25 +68,22 @@ async fn open_as_they_are(
             MigrateError::Execute(inner) | MigrateError::ExecuteMigration(inner, _) => ViewsError::from(inner),
             other => damaged(other.to_string()),
         })?;
-        begin_if_new(&mut connection, cluster_id, store_id).await?;
+        check_owner(&mut connection, cluster_id, store_id).await?;
         read_projected(&mut connection).await
     };
     match loaded.await {
         Ok(projected) => Ok((connection, projected)),
         Err(error) => {
             if let Err(close_error) = sqlx::Connection::close(connection).await {
-                tracing::debug!(%close_error, "views that could not be loaded could not be closed in order");
+                tracing::debug!(%close_error, "views that could not be loaded could not be closed");
             }
             Err(error)
         }
     }
 }
 
-async fn begin_if_new(
-    connection: &mut SqliteConnection,
-    cluster_id: &str,
-    store_id: StoreId,
-) -> Result<(), ViewsError> {
+/// Writes the owner into new views, and checks it in others.
+async fn check_owner(connection: &mut SqliteConnection, cluster_id: &str, store_id: StoreId) -> Result<(), ViewsError> {
     let owner: Option<(String, String)> =
         sqlx::query_as("SELECT cluster_id, store_id FROM meta").fetch_optional(&mut *connection).await?;
     let expected = (cluster_id.to_owned(), store_id.to_string());
@@ -106,7 +103,7 @@ async fn begin_if_new(
 
 pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
     sqlite::writer_options(path, "views-writer")
-        // A power cut takes the views back to an earlier projected index, consistently. That is no loss.
+        // A power cut takes the views back to an earlier projected index, consistently, which costs nothing but work.
         .synchronous(SqliteSynchronous::Normal)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .statement_cache_capacity(CACHED_STATEMENTS)

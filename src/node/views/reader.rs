@@ -1,4 +1,4 @@
-//! Looks up in the views, beside their writer. What reads them as a whole stands in `whole`.
+//! Lookups in the views, concurrent with their writer. `whole.rs` reads them as a whole.
 
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
@@ -10,7 +10,7 @@ use quorapay_core::domain::{
 use quorapay_core::domain::{Epoch, LogIndex};
 use quorapay_core::replication::{Hash, Position};
 
-/// A handle on the read connections; clones share them.
+/// A pool of read connections; clones share it.
 #[derive(Clone, Debug)]
 pub struct ViewsReader {
     pub(super) pool: SqlitePool,
@@ -27,7 +27,7 @@ pub struct Lookups {
     pub order_payments: Vec<(OrderDigest, LogIndex, u16)>,
 }
 
-/// A number as SQLite holds it.
+/// A number for SQLite.
 pub(super) fn to_sql(number: u64) -> Result<i64, ViewsError> {
     i64::try_from(number).map_err(|_| damaged(format!("{number} is too large a number to be stored")))
 }
@@ -36,7 +36,7 @@ pub(super) fn from_sql(number: i64) -> Result<u64, ViewsError> {
     u64::try_from(number).map_err(|_| damaged(format!("a negative number, {number}")))
 }
 
-/// Up to where the ledger is projected.
+/// The projected position.
 pub(super) async fn read_projected(connection: &mut SqliteConnection) -> Result<Position, ViewsError> {
     let sql = "SELECT projected_index, projected_epoch, projected_hash FROM meta";
     let row: Option<(i64, i64, Vec<u8>)> = sqlx::query_as(sql).fetch_optional(connection).await?;
@@ -50,7 +50,7 @@ impl ViewsReader {
         Self { pool }
     }
 
-    /// Up to where the ledger is projected.
+    /// The projected position.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`], like every read.
@@ -58,7 +58,7 @@ impl ViewsReader {
         read_projected(&mut *self.pool.acquire().await?).await
     }
 
-    /// Up to where the ledger is projected, and how many payments were decided up to there, refused ones too.
+    /// The projected index, and how many payments were decided up to there, rejected ones included.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -81,7 +81,7 @@ impl ViewsReader {
         index.map(|index| from_sql(index).map(LogIndex)).transpose()
     }
 
-    /// Those of the given keys that are projected, with the entries that hold them, in no particular order.
+    /// Those of the keys that are projected, with the entries that hold them, in no particular order.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -94,10 +94,10 @@ impl ViewsReader {
                    CROSS JOIN keys ON digest = unhex(wanted.value)";
         let wanted = to_json(&digests.iter().map(|digest| hex::encode(digest.0)).collect::<Vec<_>>());
         let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(wanted).fetch_all(&self.pool).await?;
-        rows.into_iter().map(|(at, index)| Ok((asked(&digests, at)?, LogIndex(from_sql(index)?)))).collect()
+        rows.into_iter().map(|(at, index)| Ok((requested(&digests, at)?, LogIndex(from_sql(index)?)))).collect()
     }
 
-    /// The latest changes of those of the given payments that changed, in no particular order.
+    /// The latest changes of those of the payments that changed, in no particular order.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -110,10 +110,10 @@ impl ViewsReader {
                    ON log_index = wanted.value ->> 0 AND item = wanted.value ->> 1";
         let wanted = to_json(&payments.iter().map(|id| (id.index(), id.item())).collect::<Vec<_>>());
         let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(wanted).fetch_all(&self.pool).await?;
-        rows.into_iter().map(|(at, index)| Ok((asked(&payments, at)?, LogIndex(from_sql(index)?)))).collect()
+        rows.into_iter().map(|(at, index)| Ok((requested(&payments, at)?, LogIndex(from_sql(index)?)))).collect()
     }
 
-    /// How far those of the given orders are paid for which anything was, in no particular order.
+    /// The states of those of the orders for which anything was ever charged, in no particular order.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -125,8 +125,8 @@ impl ViewsReader {
         find_orders(&mut *self.pool.acquire().await?, &digests).await
     }
 
-    /// The places, as entry and number, of changed payments that stand at `status`, newest first, from `floor` on and
-    /// before the place `before`, at most `limit`.
+    /// Entry and item of the changed payments that have this status, newest first, from `floor` on and before `before`,
+    /// at most `limit`.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -147,11 +147,10 @@ impl ViewsReader {
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
             .await?;
-        rows.into_iter().map(read_place).collect()
+        rows.into_iter().map(read_item).collect()
     }
 
-    /// The places, as entry and number, of payments that name an order, newest first, before the place `before`, at most
-    /// `limit`.
+    /// Entry and item of the payments that name an order, newest first, before `before`, at most `limit`.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -170,7 +169,7 @@ impl ViewsReader {
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
             .await?;
-        rows.into_iter().map(read_place).collect()
+        rows.into_iter().map(read_item).collect()
     }
 
     /// The entries that moved an account's money, newest first, before `below`, at most `limit`.
@@ -195,8 +194,7 @@ impl ViewsReader {
         indexes.into_iter().map(|index| from_sql(index).map(LogIndex)).collect()
     }
 
-    /// The entries of which the views do not hold a key, a posting or an order's payment as given, in no particular
-    /// order.
+    /// The entries of which the views lack an expected key, posting or order's payment, in no particular order.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -238,7 +236,7 @@ impl ViewsReader {
         indexes.into_iter().map(|index| from_sql(index).map(LogIndex)).collect()
     }
 
-    /// Closes the read connections, once those that are in use have come back.
+    /// Closes the read connections when those in use are returned.
     pub async fn close(&self) {
         self.pool.close().await;
     }
@@ -255,7 +253,7 @@ pub(super) async fn find_orders(
     rows.iter().map(|row| Ok((parsed(row.try_get(0)?, OrderId::parse)?, read_order(row, 1)?))).collect()
 }
 
-/// Reads an order from currency, total and used, which stand from column `at` on.
+/// Reads an order from the columns currency, total and used, which begin at `at`.
 pub(super) fn read_order(row: &SqliteRow, at: usize) -> Result<OrderState, ViewsError> {
     let currency = parsed(row.try_get(at)?, Currency::parse)?;
     Ok(OrderState { currency, total: amount(row, at + 1)?, used: amount(row, at + 2)? })
@@ -265,13 +263,13 @@ pub(super) fn amount(row: &SqliteRow, at: usize) -> Result<MinorUnits, ViewsErro
     Ok(MinorUnits::new(row.try_get(at)?))
 }
 
-pub(super) fn read_place((index, item): (i64, i64)) -> Result<(LogIndex, u16), ViewsError> {
+pub(super) fn read_item((index, item): (i64, i64)) -> Result<(LogIndex, u16), ViewsError> {
     let item = u16::try_from(item).map_err(|_| damaged(format!("no entry holds a payment {item}")))?;
     Ok((LogIndex(from_sql(index)?), item))
 }
 
-/// What was asked for at this place of the question.
-fn asked<T: Copy>(wanted: &[T], at: i64) -> Result<T, ViewsError> {
+/// The wanted item that a row answers.
+fn requested<T: Copy>(wanted: &[T], at: i64) -> Result<T, ViewsError> {
     let found = usize::try_from(at).ok().and_then(|at| wanted.get(at));
     found.copied().ok_or_else(|| damaged("an answer fits no question"))
 }

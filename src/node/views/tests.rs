@@ -1,4 +1,4 @@
-//! The views against real files: what is projected is what a bank and a list say, and all of it may be deleted.
+//! The views with real files: they equal the bank and the lists of the same entries, and may be deleted.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,7 +28,7 @@ fn mixed_chain() -> Chain {
     chain
 }
 
-/// Whether the views say of the chain what a walk over its entries says.
+/// Checks the views of the chain against its entries.
 async fn assert_shows(reader: &ViewsReader, chain: &Chain) {
     let (position, bank) = reader.load_bank().await.unwrap();
     assert_eq!(position, chain.last());
@@ -73,7 +73,7 @@ async fn assert_shows_postings(reader: &ViewsReader, chain: &Chain) {
     assert_eq!(reader.account_entries(&account("nobody"), LogIndex(u64::MAX), 10).await.unwrap(), []);
 }
 
-/// Latest changes, statuses and orders.
+/// Checks latest changes, statuses and orders.
 async fn assert_shows_payments(reader: &ViewsReader, chain: &Chain) {
     let (mut changed, mut orders) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
     for entry in &chain.entries {
@@ -120,7 +120,7 @@ async fn assert_shows_payments(reader: &ViewsReader, chain: &Chain) {
 }
 
 #[tokio::test]
-async fn views_show_what_the_entries_say_whatever_the_chunks_were() {
+async fn views_equal_their_entries_whatever_the_chunks_were() {
     let chain = mixed_chain();
     for size in [1_usize, 63, 64, 65, 500, 10_000] {
         let dir = tempfile::tempdir().unwrap();
@@ -133,7 +133,7 @@ async fn views_show_what_the_entries_say_whatever_the_chunks_were() {
 }
 
 #[tokio::test]
-async fn views_go_on_where_they_stopped() {
+async fn projection_continues_where_it_stopped() {
     let chain = mixed_chain();
     let dir = tempfile::tempdir().unwrap();
     let mut views = opened(dir.path()).await;
@@ -146,21 +146,21 @@ async fn views_go_on_where_they_stopped() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_does_not_fit_is_refused_and_changes_nothing() {
+async fn a_chunk_that_does_not_fit_is_rejected_and_changes_nothing() {
     let chain = mixed_chain();
     let dir = tempfile::tempdir().unwrap();
     let mut views = opened(dir.path()).await;
     views.writer.project(&chain.entries[..10]).await.unwrap();
     for start in [0, 9, 11] {
-        let refused = views.writer.project(&chain.entries[start..20]).await.unwrap_err();
-        assert!(matches!(refused, ViewsError::NotConsecutive { expected: LogIndex(11), .. }), "{refused}");
+        let error = views.writer.project(&chain.entries[start..20]).await.unwrap_err();
+        assert!(matches!(error, ViewsError::NotConsecutive { expected: LogIndex(11), .. }), "{error}");
     }
     views.writer.project(&chain.entries[10..]).await.unwrap();
     assert_shows(&views.reader, &chain).await;
 }
 
 #[tokio::test]
-async fn views_that_are_missing_damaged_or_of_another_ledger_are_begun_anew() {
+async fn views_that_are_missing_damaged_or_of_another_ledger_are_created_anew() {
     let chain = mixed_chain();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("views.db");
@@ -186,7 +186,7 @@ async fn views_that_are_missing_damaged_or_of_another_ledger_are_begun_anew() {
 }
 
 #[tokio::test]
-async fn views_of_a_history_that_was_taken_back_can_be_emptied() {
+async fn views_of_a_truncated_history_can_be_emptied() {
     let dir = tempfile::tempdir().unwrap();
     let mut views = opened(dir.path()).await;
     views.writer.project(&Chain::of_payments(900).entries).await.unwrap();
@@ -198,7 +198,7 @@ async fn views_of_a_history_that_was_taken_back_can_be_emptied() {
 }
 
 #[tokio::test]
-async fn a_projection_that_fails_on_a_full_disk_goes_on_when_there_is_room() {
+async fn a_projection_that_fails_on_a_full_disk_continues_when_there_is_room() {
     let chain = Chain::of_payments(20_000);
     let dir = tempfile::tempdir().unwrap();
     let mut views = opened(dir.path()).await;
@@ -206,14 +206,14 @@ async fn a_projection_that_fails_on_a_full_disk_goes_on_when_there_is_room() {
     views.writer.project(&chain.entries[..500]).await.unwrap();
     let failure = views.writer.project(&chain.entries[500..]).await.unwrap_err();
     assert!(matches!(failure, ViewsError::Sql(_)), "{failure}");
-    // The next call opens the file anew, which takes the limit away, and finds what is really there.
+    // The next call reopens the file, without the limit, and reads what is stored.
     views.writer.project(&chain.entries[500..]).await.unwrap();
     let (position, bank) = views.reader.load_bank().await.unwrap();
     assert_eq!(position, chain.last());
     assert_same_money(&bank, &chain.bank);
 }
 
-/// Not a test of behaviour but of cost; run it optimised, with `--ignored --nocapture`.
+/// A measurement of cost; run it optimised, with `--ignored --nocapture`.
 #[tokio::test]
 #[ignore = "measures"]
 async fn entries_are_projected_at_a_few_microseconds_each() {

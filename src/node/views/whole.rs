@@ -1,4 +1,4 @@
-//! Reads the views as a whole: what a node is loaded from, and what an audit compares.
+//! Reads the views as a whole, to load a node from them and to audit them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::{ViewsError, damaged};
-use super::reader::{ViewsReader, amount, find_orders, from_sql, parsed, read_order, read_place, read_projected};
+use super::reader::{ViewsReader, amount, find_orders, from_sql, parsed, read_item, read_order, read_projected};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
     AccountId, AccountState, AccountStatus, Balance, Balances, Bank, Currency, HoldEnd, KeyDigest, OrderDigest,
@@ -21,24 +21,24 @@ const DIGESTS_PER_PAGE: i64 = 4_096;
 /// Orders looked up by one statement.
 const ORDERS_PER_LOOKUP: usize = 4_096;
 
-/// What the views say as of one position.
+/// The contents of the views as of one position.
 #[derive(Clone, Debug)]
 pub struct ViewsContents {
-    /// Up to where they go.
+    /// The projected position.
     pub position: Position,
     /// Accounts and open holds.
     pub bank: Bank,
     /// Payments that changed, by entry and number: the entry that changed them last, and their status since. Sorted.
     pub changed: Vec<(LogIndex, u16, LogIndex, PaymentStatus)>,
-    /// Orders for which anything was charged, in no particular order.
+    /// Orders for which anything was ever charged, in no particular order.
     pub orders: Vec<(OrderId, OrderState)>,
-    /// How many keys, postings and payments of orders they hold and how many payments they counted, together.
+    /// The sum of the numbers of keys, postings, payments of orders and decided payments.
     pub lookups: u64,
 }
 
 impl ViewsReader {
-    /// All accounts with their balances, all open holds with the orders that they pay for, and the position of which they
-    /// are.
+    /// All accounts with their balances, all open holds with the orders that they pay, and the position as of which
+    /// they are.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -50,7 +50,7 @@ impl ViewsReader {
         Ok((position, bank))
     }
 
-    /// Everything that the views say as of one position, but for keys and postings, which are looked up one by one.
+    /// Everything in the views as of one position, except keys and postings, which are looked up one by one.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -69,20 +69,20 @@ impl ViewsReader {
         Ok(ViewsContents { position, bank, changed, orders, lookups })
     }
 
-    /// Hands over every projected key's digest, in their order and in bounded memory, and says of which position.
+    /// Calls `take` with the digest of every projected key, in their order and in bounded memory. Returns the position.
     ///
     /// # Errors
-    /// [`ViewsError::Damaged`] or [`ViewsError::Sql`]; some digests may have been handed over then.
+    /// [`ViewsError::Damaged`] or [`ViewsError::Sql`]; `take` may have been called with some digests then.
     pub async fn each_digest(&self, mut take: impl FnMut(KeyDigest)) -> Result<Position, ViewsError> {
         let sql = "SELECT group_concat(hex(digest), '') FROM \
                    (SELECT digest FROM keys WHERE digest > ? ORDER BY digest LIMIT ?)";
         self.each_of(sql, |digest| take(KeyDigest(digest))).await
     }
 
-    /// Hands over the digest of every order for which anything was ever charged, like [`Self::each_digest`].
+    /// Like [`Self::each_digest`], with every order for which anything was ever charged.
     ///
     /// # Errors
-    /// [`ViewsError::Damaged`] or [`ViewsError::Sql`]; some digests may have been handed over then.
+    /// [`ViewsError::Damaged`] or [`ViewsError::Sql`]; `take` may have been called with some digests then.
     pub async fn each_order(&self, mut take: impl FnMut(OrderDigest)) -> Result<Position, ViewsError> {
         let sql = "SELECT group_concat(hex(digest), '') FROM \
                    (SELECT digest FROM orders WHERE digest > ? ORDER BY digest LIMIT ?)";
@@ -196,7 +196,7 @@ async fn read_changed(
     let mut rows = sqlx::query(sql).fetch(&mut **snapshot);
     let mut changed = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        let (index, item) = read_place((row.try_get(0)?, row.try_get(1)?))?;
+        let (index, item) = read_item((row.try_get(0)?, row.try_get(1)?))?;
         let status: &str = row.try_get(3)?;
         let status = PaymentStatus::parse(status).ok_or_else(|| damaged(format!("{status:?} is no status")))?;
         changed.push((index, item, LogIndex(from_sql(row.try_get(2)?)?), status));

@@ -1,4 +1,4 @@
-//! The projector's hand: brings the views up to a later index, a chunk per transaction.
+//! Writes the views: projects entries into them, one chunk per transaction.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection};
 
-use super::chunk::{Chunk, Hold, Touched};
+use super::chunk::{AccountDelta, Chunk, HoldDelta};
 use super::error::ViewsError;
 use super::reader::{read_projected, to_sql};
 use quorapay_core::domain::{AccountId, AccountStatus, MinorUnits, OrderId, PaymentId, PaymentState};
 use quorapay_core::replication::{Entry, Position};
 
-/// Rows per statement: a hop to SQLite's thread costs as much as storing some ten rows.
+/// Rows per statement: a hop to SQLite's thread costs as much as storing about ten rows.
 const ROWS_PER_STATEMENT: usize = 64;
 
 /// Account ids looked up by one statement.
@@ -23,14 +23,14 @@ const NEVER_FAILS: &str = "numbers, texts and bytes always bind";
 /// Writes the views.
 pub struct ViewsWriter {
     options: SqliteConnectOptions,
-    /// `None` after a failure: what the connection says is not to be trusted then, and the next call opens another.
+    /// `None` after a failure: the connection cannot be trusted then, and the next call opens another.
     connection: Option<SqliteConnection>,
     projected: Position,
     /// Number of the next account.
     next_account: i64,
 }
 
-/// The rows for one table, flat, with what surrounds their `VALUES`.
+/// The rows for one table, with the SQL around their `VALUES`.
 struct Rows {
     head: &'static str,
     columns: usize,
@@ -77,18 +77,18 @@ impl ViewsWriter {
         Ok(Self { options, connection: Some(connection), projected, next_account })
     }
 
-    /// Up to where the ledger is projected, as far as the last successful call knows.
+    /// The projected position, as of the last successful call.
     #[must_use]
     pub const fn projected(&self) -> Position {
         self.projected
     }
 
-    /// Projects a chunk of consecutive, committed entries, the first right after the projected index. Bigger chunks
+    /// Projects a chunk of consecutive, committed entries, the first right after the projected index. Larger chunks
     /// are cheaper per entry.
     ///
     /// # Errors
     /// [`ViewsError::NotConsecutive`] if the chunk does not fit: nothing is written then. After any other error
-    /// nothing is lost: the next call begins with a new connection and what is really there.
+    /// nothing is lost: the next call opens a new connection and reads the projected position from it.
     pub async fn project(&mut self, entries: &[Arc<Entry>]) -> Result<(), ViewsError> {
         let mut connection = self.connected().await?;
         let mut end = self.projected;
@@ -99,17 +99,17 @@ impl ViewsWriter {
             }
             end = entry.position();
         }
-        // A chunk may hold a million payments of batches, and the event loop has this thread too.
+        // A chunk may hold a million payments of batches, and the event loop may run on this thread.
         let entries = entries.to_vec();
-        let gathered = tokio::task::spawn_blocking(move || Chunk::of(&entries)).await;
-        let chunk = gathered.expect("adding up never panics, and nobody aborts it");
+        let aggregated = tokio::task::spawn_blocking(move || Chunk::of(&entries)).await;
+        let chunk = aggregated.expect("aggregating never panics, and nobody aborts it");
         self.next_account = self.store(&mut connection, &chunk, end).await?;
         self.projected = end;
         self.connection = Some(connection);
         Ok(())
     }
 
-    /// Empties the views: they are not of the history that the ledger holds.
+    /// Empties the views, because they do not belong to the ledger's history.
     ///
     /// # Errors
     /// [`ViewsError::Sql`] if SQLite fails.
@@ -129,7 +129,7 @@ impl ViewsWriter {
         Ok(())
     }
 
-    /// Makes SQLite say that the disk is full once the file has this many pages.
+    /// Makes SQLite report a full disk once the file has this many pages.
     #[cfg(test)]
     pub(super) async fn limit_pages(&mut self, pages: u32) {
         let sql = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
@@ -137,7 +137,7 @@ impl ViewsWriter {
         sqlx::query(sql).execute(connection).await.expect("the pragma is understood");
     }
 
-    /// Closes the file in order.
+    /// Closes the file.
     ///
     /// # Errors
     /// [`ViewsError::Sql`] if SQLite fails.
@@ -183,26 +183,26 @@ impl ViewsWriter {
         let mut next_account = self.next_account;
         let mut new = Rows::new("INSERT INTO accounts (account, id, overdraft, status)", 4, "");
         let mut numbered = Vec::with_capacity(chunk.accounts.len());
-        for (id, touched) in &chunk.accounts {
+        for (id, account) in &chunk.accounts {
             let number = known.get(id.as_str()).copied().unwrap_or(next_account);
             if number == next_account {
                 let row = new.next();
                 row.add(number).expect(NEVER_FAILS);
                 row.add(id.as_str()).expect(NEVER_FAILS);
-                row.add(touched.overdraft.unwrap_or(touched.born).to_string()).expect(NEVER_FAILS);
-                row.add(touched.status.unwrap_or_default().as_str()).expect(NEVER_FAILS);
+                row.add(account.overdraft.unwrap_or(account.initial_overdraft).to_string()).expect(NEVER_FAILS);
+                row.add(account.status.unwrap_or_default().as_str()).expect(NEVER_FAILS);
                 next_account += 1;
-            } else if touched.overdraft.is_some() || touched.status.is_some() {
-                change_account(connection, number, touched).await?;
+            } else if account.overdraft.is_some() || account.status.is_some() {
+                change_account(connection, number, account).await?;
             }
-            numbered.push((number, touched));
+            numbered.push((number, account));
         }
         new.store(connection).await?;
         numbered.sort_unstable_by_key(|(number, _)| *number);
         store_balances(connection, &numbered).await?;
         let mut entries = Rows::new("INSERT INTO account_entries (account, log_index)", 2, "");
-        for (number, touched) in numbered {
-            for index in &touched.entries {
+        for (number, account) in numbered {
+            for index in &account.entries {
                 let row = entries.next();
                 row.add(number).expect(NEVER_FAILS);
                 row.add(to_sql(index.0)?).expect(NEVER_FAILS);
@@ -214,18 +214,25 @@ impl ViewsWriter {
 }
 
 /// Changes of accounts are rare, so each is a statement of its own.
-async fn change_account(connection: &mut SqliteConnection, number: i64, touched: &Touched) -> Result<(), ViewsError> {
+async fn change_account(
+    connection: &mut SqliteConnection,
+    number: i64,
+    account: &AccountDelta,
+) -> Result<(), ViewsError> {
     let sql = "UPDATE accounts SET overdraft = COALESCE(?, overdraft), status = COALESCE(?, status) WHERE account = ?";
     sqlx::query(sql)
-        .bind(touched.overdraft.map(|overdraft| overdraft.to_string()))
-        .bind(touched.status.map(AccountStatus::as_str))
+        .bind(account.overdraft.map(|overdraft| overdraft.to_string()))
+        .bind(account.status.map(AccountStatus::as_str))
         .bind(number)
         .execute(connection)
         .await?;
     Ok(())
 }
 
-async fn store_balances(connection: &mut SqliteConnection, accounts: &[(i64, &Touched)]) -> Result<(), ViewsError> {
+async fn store_balances(
+    connection: &mut SqliteConnection,
+    accounts: &[(i64, &AccountDelta)],
+) -> Result<(), ViewsError> {
     let mut posted = Rows::new(
         "INSERT INTO balances (account, currency, posted, held)",
         4,
@@ -237,13 +244,13 @@ async fn store_balances(connection: &mut SqliteConnection, accounts: &[(i64, &To
         4,
         "ON CONFLICT (account, currency) DO UPDATE SET held = held + excluded.held",
     );
-    for (number, touched) in accounts {
-        for (currency, moved) in &touched.balances {
-            let row = if moved.posted.is_some() { posted.next() } else { held.next() };
+    for (number, account) in accounts {
+        for (currency, balance) in &account.balances {
+            let row = if balance.posted.is_some() { posted.next() } else { held.next() };
             row.add(*number).expect(NEVER_FAILS);
             row.add(currency.code()).expect(NEVER_FAILS);
-            row.add(moved.posted.unwrap_or(MinorUnits::ZERO).get()).expect(NEVER_FAILS);
-            row.add(moved.held).expect(NEVER_FAILS);
+            row.add(balance.posted.unwrap_or(MinorUnits::ZERO).get()).expect(NEVER_FAILS);
+            row.add(balance.held).expect(NEVER_FAILS);
         }
     }
     posted.store(connection).await?;
@@ -269,15 +276,15 @@ async fn store_payments(connection: &mut SqliteConnection, chunk: &Chunk) -> Res
             row.add(status.as_str()).expect(NEVER_FAILS);
         }
         match &payment.hold {
-            Hold::Open(state) => bind_hold(holds.next(), *id, state)?,
-            Hold::Ended => ended.push((id.index(), id.item())),
-            Hold::Untouched => {}
+            HoldDelta::Open(state) => bind_hold(holds.next(), *id, state)?,
+            HoldDelta::Ended => ended.push((id.index(), id.item())),
+            HoldDelta::Unchanged => {}
         }
     }
     changed.store(connection).await?;
     holds.store(connection).await?;
     for ended in ended.chunks(IDS_PER_LOOKUP) {
-        let ended = serde_json::to_string(ended).expect("places are numbers");
+        let ended = serde_json::to_string(ended).expect("indexes and items are numbers");
         let sql = "DELETE FROM holds WHERE (log_index, item) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
         sqlx::query(sql).bind(ended).execute(&mut *connection).await?;
     }
@@ -307,14 +314,14 @@ async fn store_orders(connection: &mut SqliteConnection, chunk: &Chunk) -> Resul
         5,
         "ON CONFLICT (digest) DO UPDATE SET used = used + excluded.used",
     );
-    for (digest, ordered) in &chunk.orders {
+    for (digest, order) in &chunk.orders {
         let row = orders.next();
         row.add(digest.0.to_vec()).expect(NEVER_FAILS);
-        row.add(ordered.id.as_str()).expect(NEVER_FAILS);
-        row.add(ordered.currency.code()).expect(NEVER_FAILS);
-        // An order of which something was only released is in the views already.
-        row.add(ordered.total.unwrap_or(MinorUnits::ZERO).get()).expect(NEVER_FAILS);
-        row.add(ordered.used).expect(NEVER_FAILS);
+        row.add(order.id.as_str()).expect(NEVER_FAILS);
+        row.add(order.currency.code()).expect(NEVER_FAILS);
+        // An order of which an amount was only released is already in the views.
+        row.add(order.total.unwrap_or(MinorUnits::ZERO).get()).expect(NEVER_FAILS);
+        row.add(order.used).expect(NEVER_FAILS);
     }
     orders.store(connection).await?;
     let mut payments = Rows::new("INSERT INTO order_payments (digest, log_index, item)", 3, "");
@@ -337,7 +344,7 @@ async fn store_keys(connection: &mut SqliteConnection, chunk: &Chunk) -> Result<
     keys.store(connection).await
 }
 
-/// The numbers of those of the chunk's accounts that have one already.
+/// The numbers of those of the chunk's accounts that already have one.
 async fn known_accounts(connection: &mut SqliteConnection, chunk: &Chunk) -> Result<HashMap<String, i64>, ViewsError> {
     let ids: Vec<&str> = chunk.accounts.keys().map(AccountId::as_str).collect();
     let mut known = HashMap::with_capacity(ids.len());

@@ -1,19 +1,19 @@
-//! Invariant: what a caller was told is in the committed history for ever, at the index told, under the caller's key.
+//! Invariant: every acknowledged write stays in the committed history, at the acknowledged index, under the caller's
+//! key.
 
-use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{Fingerprint, IdempotencyKey};
+use quorapay_core::domain::{Fingerprint, IdempotencyKey, LogIndex};
 use quorapay_core::replication::Entry;
 
 use super::committed_history::CommittedHistory;
 use crate::clients::Intent;
 
-/// Everything that callers were told.
+/// All acknowledged writes.
 #[derive(Default)]
 pub(super) struct AcknowledgedPayments(Vec<(IdempotencyKey, LogIndex)>);
 
 impl AcknowledgedPayments {
     pub(super) fn decided(&mut self, intent: &Intent, entry: &Entry) {
-        self.told(intent, entry.index, entry);
+        self.record(intent, entry.index, entry);
         let fingerprint = entry.operation().and_then(|operation| operation.fingerprint());
         let asked = intent.proposal.request.fingerprint();
         assert_eq!(fingerprint, Some(asked), "the answer is of another request: {entry:?}");
@@ -24,20 +24,20 @@ impl AcknowledgedPayments {
         match entry {
             Some(entry) => {
                 assert_eq!(entry.index, index, "the answer's entry is the one it names");
-                self.told(intent, index, entry);
+                self.record(intent, index, entry);
             }
             None => self.0.push((intent.proposal.key.clone(), index)),
         }
     }
 
-    fn told(&mut self, intent: &Intent, index: LogIndex, entry: &Entry) {
+    fn record(&mut self, intent: &Intent, index: LogIndex, entry: &Entry) {
         let key = &intent.proposal.key;
         let holds = entry.operation().is_some_and(|operation| operation.fingerprint_under(key).is_some());
         assert!(holds, "the answer is of another key than {key}: {entry:?}");
         self.0.push((intent.proposal.key.clone(), index));
     }
 
-    pub(super) fn check_the_end(&self, history: &CommittedHistory) {
+    pub(super) fn check_end_state(&self, history: &CommittedHistory) {
         for (key, index) in &self.0 {
             let entry = history.at(*index);
             let operation = entry.and_then(|entry| entry.operation());

@@ -1,5 +1,5 @@
-//! Invariant: a store that is admitted as a voter holds everything that was committed when it came back, so that the
-//! cluster does not come to depend on one that has next to nothing.
+//! Invariant: a store that is admitted as a voter holds everything that was committed when it started, so that no
+//! quorum depends on a nearly empty store.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ impl AdmittedStores {
         self.0.entry(store).or_insert(committed);
     }
 
-    /// A configuration is committed that follows `before`.
+    /// A configuration has committed that follows `before`.
     pub(super) fn check(
         &self,
         before: &Configuration,
@@ -27,7 +27,7 @@ impl AdmittedStores {
         nodes: &[Node],
     ) {
         for (id, voter) in now.voters.iter().filter(|(id, voter)| !before.binds(id, voter.store_id)) {
-            // A store that was lost again before its admission was committed cannot be asked.
+            // A store that was lost again before its admission committed cannot be checked.
             let Some(node) = nodes.iter().find(|node| node.disk.store_id == voter.store_id) else { continue };
             let floor = self.0[&voter.store_id];
             let (held, committed) = (node.disk.position(floor), history.position(floor));

@@ -1,4 +1,5 @@
-//! Invariant: any two logs are equal up to the lower of their commit indexes. One hash says it for all before it.
+//! Invariant: any two logs are equal up to the lower of their commit indexes. Equal hashes there prove it for all
+//! entries before.
 
 use crate::node::Node;
 

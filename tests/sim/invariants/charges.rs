@@ -1,6 +1,6 @@
-//! Invariants: no payment is captured beyond what was held or refunded beyond what was captured, an expired or voided
-//! hold moves nothing, and no order is charged beyond its total, whatever keys its callers used. The oracle's books of
-//! payments and orders; the accounts stand in the file beside.
+//! Invariants: no payment is captured beyond its hold or refunded beyond its captures, an expired or voided hold moves
+//! no money, and no order is charged beyond its total, whatever keys were used. This file models payments and orders,
+//! `money` models accounts.
 
 use quorapay_core::domain::{
     AccountId, Capture, Currency, MinorUnits, OrderId, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentId,
@@ -10,61 +10,61 @@ use quorapay_core::replication::Entry;
 
 use super::money::{Money, Order};
 
-/// Why a charge is over.
+/// How a charge ended, other than by captures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Alive,
+enum ChargeEnd {
+    None,
     Voided,
     Expired,
     Refused,
 }
 
-/// A payment as the oracle keeps it.
+/// The model of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Charge {
     pub(super) from: AccountId,
     to: AccountId,
     pub(super) currency: Currency,
-    asked: i64,
+    amount: i64,
     pub(super) held: i64,
-    taken: i64,
-    returned: i64,
-    dies_at_ms: Option<u64>,
-    fate: Fate,
+    captured: i64,
+    refunded: i64,
+    expires_at_ms: Option<u64>,
+    end: ChargeEnd,
     order: Option<OrderId>,
 }
 
 impl Charge {
     pub(super) fn is_refused(&self) -> bool {
-        self.fate == Fate::Refused
+        self.end == ChargeEnd::Refused
     }
 
     fn status(&self) -> PaymentStatus {
-        match (self.fate, self.held, self.taken, self.returned) {
-            (Fate::Refused, ..) => PaymentStatus::Rejected,
-            (Fate::Voided, _, 0, _) => PaymentStatus::Voided,
-            (Fate::Expired, _, 0, _) => PaymentStatus::Expired,
+        match (self.end, self.held, self.captured, self.refunded) {
+            (ChargeEnd::Refused, ..) => PaymentStatus::Rejected,
+            (ChargeEnd::Voided, _, 0, _) => PaymentStatus::Voided,
+            (ChargeEnd::Expired, _, 0, _) => PaymentStatus::Expired,
             (_, 1.., 0, _) => PaymentStatus::Authorized,
             (_, 1.., ..) => PaymentStatus::PartiallyCaptured,
-            (_, _, taken, returned) if taken == returned => PaymentStatus::Refunded,
+            (_, _, captured, refunded) if captured == refunded => PaymentStatus::Refunded,
             (_, _, _, 1..) => PaymentStatus::PartiallyRefunded,
-            _ if self.dies_at_ms.is_some() => PaymentStatus::Captured,
+            _ if self.expires_at_ms.is_some() => PaymentStatus::Captured,
             _ => PaymentStatus::Succeeded,
         }
     }
 
-    /// Whether a node shows the payment as the oracle has it.
-    pub(super) fn is_shown_by(&self, state: &PaymentState) -> bool {
+    /// Whether a node's payment equals the model's.
+    pub(super) fn matches(&self, state: &PaymentState) -> bool {
         let amounts = [state.amount, state.held, state.captured, state.refunded].map(MinorUnits::get);
-        amounts == [self.asked, self.held, self.taken, self.returned]
+        amounts == [self.amount, self.held, self.captured, self.refunded]
             && (&state.from, &state.to, state.currency) == (&self.from, &self.to, self.currency)
             && state.status() == self.status()
-            && state.expires_at_ms == self.dies_at_ms
+            && state.expires_at_ms == self.expires_at_ms
     }
 }
 
 impl Money {
-    /// What must become of a payment, and its effect on the books.
+    /// The expected outcome of a payment, and its effect on the model.
     pub(super) fn pay(&mut self, entry: &Entry, item: u16, request: &PaymentRequest) -> PaymentOutcome {
         if let Err(rejection) = self.may_pay(request) {
             self.refuse(entry, item, request);
@@ -83,17 +83,17 @@ impl Money {
         let mut charge = new_charge(request);
         let outcome = match request.capture {
             Capture::Automatic => {
-                charge.taken = amount;
+                charge.captured = amount;
                 self.shift(&request.from, index, currency, -amount, 0);
                 self.shift(&request.to, index, currency, amount, 0);
-                let balance = |id| MinorUnits::new(self.purse(id, currency).posted);
+                let balance = |id| MinorUnits::new(self.funds(id, currency).posted);
                 PaymentOutcome::Succeeded { from_balance: balance(&request.from), to_balance: balance(&request.to) }
             }
             Capture::Manual { expires_in_s } => {
                 let expires_at_ms = entry.timestamp.0 + u64::from(expires_in_s) * 1_000;
-                (charge.held, charge.dies_at_ms) = (amount, Some(expires_at_ms));
+                (charge.held, charge.expires_at_ms) = (amount, Some(expires_at_ms));
                 self.shift(&request.from, index, currency, 0, amount);
-                let from_held = MinorUnits::new(self.purse(&request.from, currency).held);
+                let from_held = MinorUnits::new(self.funds(&request.from, currency).held);
                 PaymentOutcome::Authorized { from_held, expires_at_ms }
             }
         };
@@ -101,16 +101,16 @@ impl Money {
         outcome
     }
 
-    /// Notes a payment that was refused.
+    /// Adds a payment that was refused.
     pub(super) fn refuse(&mut self, entry: &Entry, item: u16, request: &PaymentRequest) {
-        let charge = Charge { fate: Fate::Refused, order: None, ..new_charge(request) };
+        let charge = Charge { end: ChargeEnd::Refused, order: None, ..new_charge(request) };
         self.charges.insert(PaymentId::derive(entry.stamp(), item), charge);
     }
 
     fn may_pay(&self, request: &PaymentRequest) -> Result<(), Rejection> {
         let (from, to, amount) = (&request.from, &request.to, request.amount.get());
-        let outside = from.as_str().starts_with("external:");
-        if !self.exists(from) && !outside && !request.opens_accounts {
+        let external = from.as_str().starts_with("external:");
+        if !self.exists(from) && !external && !request.opens_accounts {
             return Err(Rejection::AccountNotFound);
         }
         self.usable(from)?;
@@ -126,19 +126,19 @@ impl Money {
             }
         }
         let opened_by_it = !self.exists(from) && request.opens_accounts;
-        if !opened_by_it && !self.can_spare(from, request.currency, amount) {
+        if !opened_by_it && !self.can_pay(from, request.currency, amount) {
             return Err(Rejection::InsufficientFunds);
         }
         Ok(())
     }
 
-    /// What an order was charged: live holds and captures.
+    /// What an order was charged: open holds and captures.
     fn charged(&self, order: &OrderId) -> i64 {
         let of_order = self.charges.values().filter(|charge| charge.order.as_ref() == Some(order));
-        of_order.map(|charge| charge.held + charge.taken).sum()
+        of_order.map(|charge| charge.held + charge.captured).sum()
     }
 
-    /// What must become of a change of a payment, and its effect on the books.
+    /// The expected outcome of a change of a payment, and its effect on the model.
     pub(super) fn change_payment(
         &mut self,
         entry: &Entry,
@@ -155,32 +155,32 @@ impl Money {
         let (index, currency) = (entry.index, charge.currency);
         match change {
             PaymentChangeKind::Capture(_) => {
-                (charge.held, charge.taken) = (charge.held - amount, charge.taken + amount);
+                (charge.held, charge.captured) = (charge.held - amount, charge.captured + amount);
                 self.shift(&charge.from, index, currency, -amount, -amount);
                 self.shift(&charge.to, index, currency, amount, 0);
             }
             PaymentChangeKind::Void => {
-                (charge.held, charge.fate) = (0, Fate::Voided);
+                (charge.held, charge.end) = (0, ChargeEnd::Voided);
                 self.shift(&charge.from, index, currency, 0, -amount);
             }
             PaymentChangeKind::Refund(_) => {
-                charge.returned += amount;
+                charge.refunded += amount;
                 self.shift(&charge.to, index, currency, -amount, 0);
                 self.shift(&charge.from, index, currency, amount, 0);
             }
         }
-        let balance = |id| MinorUnits::new(self.purse(id, currency).posted);
+        let balance = |id| MinorUnits::new(self.funds(id, currency).posted);
         let (from_balance, to_balance) = (balance(&charge.from), balance(&charge.to));
         self.charges.insert(id, charge);
         PaymentChangeOutcome::Applied { amount: MinorUnits::new(amount), from_balance, to_balance }
     }
 
     fn may_change(&self, entry: &Entry, charge: &Charge, change: PaymentChangeKind) -> Result<i64, Rejection> {
-        let over = match charge.fate {
-            Fate::Refused => Rejection::PaymentRejected,
-            Fate::Voided => Rejection::PaymentVoided,
-            Fate::Expired => Rejection::PaymentExpired,
-            Fate::Alive => Rejection::NothingHeld,
+        let over = match charge.end {
+            ChargeEnd::Refused => Rejection::PaymentRejected,
+            ChargeEnd::Voided => Rejection::PaymentVoided,
+            ChargeEnd::Expired => Rejection::PaymentExpired,
+            ChargeEnd::None => Rejection::NothingHeld,
         };
         match change {
             PaymentChangeKind::Void => {
@@ -192,7 +192,7 @@ impl Money {
             }
             PaymentChangeKind::Capture(_) if charge.held == 0 => Err(over),
             PaymentChangeKind::Capture(amount) => {
-                if charge.dies_at_ms.is_some_and(|dies_at_ms| dies_at_ms <= entry.timestamp.0) {
+                if charge.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= entry.timestamp.0) {
                     return Err(Rejection::PaymentExpired);
                 }
                 let amount = amount.map_or(charge.held, MinorUnits::get);
@@ -202,7 +202,7 @@ impl Money {
                 self.usable(&charge.from).and_then(|()| self.usable(&charge.to)).map(|()| amount)
             }
             PaymentChangeKind::Refund(amount) => {
-                let left = charge.taken - charge.returned;
+                let left = charge.captured - charge.refunded;
                 let amount = amount.map_or(left, MinorUnits::get);
                 if charge.is_refused() {
                     return Err(Rejection::PaymentRejected);
@@ -214,27 +214,27 @@ impl Money {
                     return Err(Rejection::AmountExceedsRefundable);
                 }
                 self.usable(&charge.from).and_then(|()| self.usable(&charge.to))?;
-                let spared = self.can_spare(&charge.to, charge.currency, amount);
+                let spared = self.can_pay(&charge.to, charge.currency, amount);
                 if spared { Ok(amount) } else { Err(Rejection::InsufficientFunds) }
             }
         }
     }
 
-    /// A hold's time is up.
+    /// A hold expires.
     pub(super) fn expire(&mut self, entry: &Entry, id: PaymentId) {
         let charge = self.charges.get_mut(&id).expect("only payments expire");
-        let due = charge.dies_at_ms.is_some_and(|dies_at_ms| dies_at_ms <= entry.timestamp.0);
+        let due = charge.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= entry.timestamp.0);
         assert!(due && charge.held > 0, "{id} expires at {} though it is not due: {charge:?}", entry.index);
         let (from, currency, held) = (charge.from.clone(), charge.currency, charge.held);
-        (charge.held, charge.fate) = (0, Fate::Expired);
+        (charge.held, charge.end) = (0, ChargeEnd::Expired);
         self.shift(&from, entry.index, currency, 0, -held);
     }
 
-    /// No cap is exceeded.
+    /// Checks that no limit is exceeded.
     pub(super) fn check_caps(&self) {
         for (id, charge) in &self.charges {
-            let within = charge.held + charge.taken <= charge.asked && charge.returned <= charge.taken;
-            assert!(within, "{id} exceeds what was asked for: {charge:?}");
+            let within = charge.held + charge.captured <= charge.amount && charge.refunded <= charge.captured;
+            assert!(within, "{id} exceeds what was amount for: {charge:?}");
         }
         for (id, order) in &self.orders {
             let charged = self.charged(id);
@@ -248,17 +248,17 @@ fn new_charge(request: &PaymentRequest) -> Charge {
         from: request.from.clone(),
         to: request.to.clone(),
         currency: request.currency,
-        asked: request.amount.get(),
+        amount: request.amount.get(),
         held: 0,
-        taken: 0,
-        returned: 0,
-        dies_at_ms: None,
-        fate: Fate::Alive,
+        captured: 0,
+        refunded: 0,
+        expires_at_ms: None,
+        end: ChargeEnd::None,
         order: request.order.as_ref().map(|order| order.id.clone()),
     }
 }
 
-/// Whether an outcome in a batch says only that the payment's key is used up.
+/// Whether an item's outcome follows only from its key being used.
 pub(super) fn follows_from_its_key(outcome: PaymentOutcome) -> bool {
     matches!(
         outcome,
@@ -267,7 +267,7 @@ pub(super) fn follows_from_its_key(outcome: PaymentOutcome) -> bool {
     )
 }
 
-/// What an outcome becomes in a batch that was to be all or none, and is none.
+/// An item's outcome after its batch was aborted.
 pub(super) fn aborted(outcome: PaymentOutcome) -> PaymentOutcome {
     match outcome {
         PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. } => {

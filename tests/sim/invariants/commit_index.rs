@@ -1,5 +1,5 @@
-//! Invariants: a node's commit index never decreases, not even over a restart, and never passes what a quorum of the
-//! configured stores has made durable; and a leader commits nothing but by an entry of its own epoch.
+//! Invariants: a node's commit index never decreases, not even over a restart, and never exceeds what a quorum of the
+//! configured stores has made durable; and a leader commits only by an entry of its own epoch.
 
 use std::collections::HashMap;
 
@@ -17,8 +17,9 @@ pub(super) fn advanced(node: usize, before: LogIndex, now: LogIndex, last: LogIn
     assert!(now <= last, "node{} has applied {now}, but only {last} is durable there", node + 1);
 }
 
-/// The newest of the entries that a node was the first to commit. If it leads, that entry is of its own epoch: an older
-/// one can be on a quorum and still be overwritten. (A leader whose own disk is behind its quorum shows less.)
+/// Checks the newest of the entries that a node was the first to commit. If the node leads, that entry must be of its
+/// epoch: an older one can be on a quorum and still be overwritten. (If the leader's own disk is behind, there is
+/// nothing to check.)
 pub(super) fn check_epoch(node: &Node, newest: &Entry) {
     let Some(replica) = node.process.as_ref().map(|process| process.engine.replica()) else { return };
     if replica.is_leader() && replica.commit_index() == newest.index {
@@ -27,8 +28,8 @@ pub(super) fn check_epoch(node: &Node, newest: &Entry) {
     }
 }
 
-/// Which stores ever had which entry on disk. A store that lost its disk still counts for what it held: its copy was
-/// acknowledged in good faith, and a wiped store comes back under another id.
+/// Which stores ever had which entry on disk. A store whose disk was lost still counts: its copy was acknowledged, and
+/// a wiped disk gets another store id.
 pub(super) struct DurableCopies {
     nodes: usize,
     /// Each store's node and its bit in `copies`.
@@ -55,7 +56,7 @@ impl DurableCopies {
         self.stores.insert(store_id, (node, bit));
     }
 
-    /// True if no store had the entry before.
+    /// Adds a copy; true if it is the first one.
     pub(super) fn add(&mut self, store: StoreId, entry: &Entry) -> bool {
         let (_, bit) = self.stores[&store];
         let copies = self.copies.entry((entry.index, entry.epoch)).or_default();
@@ -69,7 +70,7 @@ impl DurableCopies {
         first
     }
 
-    /// The entry is being committed for the first time.
+    /// An entry commits for the first time.
     pub(super) fn check_commit(&mut self, entry: &Entry, nodes: &[Node]) {
         self.check_quorum(entry, nodes);
         if matches!(entry.body, EntryBody::Configuration(_)) {
@@ -77,8 +78,8 @@ impl DurableCopies {
         }
     }
 
-    /// A quorum of some configuration that may be in force holds the entry: the newest committed one, a later one, or
-    /// one that so far stands only in a leader's memory, which is in force there from the moment it is appended.
+    /// Checks that a quorum of some configuration in force holds the entry: the newest committed one, a later one, or
+    /// one that so far is only in a leader's memory, where it is in force as soon as it is appended.
     pub(super) fn check_quorum(&self, entry: &Entry, nodes: &[Node]) {
         let copies = self.copies.get(&(entry.index, entry.epoch)).copied().unwrap_or_default();
         let later = self.configurations.iter().filter(|(index, _)| *index >= self.committed_configuration);
@@ -97,7 +98,7 @@ impl DurableCopies {
         configuration.voters.values().filter(|voter| holds(&voter.store_id)).count() >= configuration.quorum()
     }
 
-    /// Before the first configuration every node votes with the store that it has.
+    /// Before the first configuration every node votes with its current store.
     fn is_first_quorum(&self, copies: u64) -> bool {
         let holds = |node: usize| self.stores.values().any(|(holder, bit)| *holder == node && copies & bit != 0);
         (0..self.nodes).filter(|node| holds(*node)).count() > self.nodes / 2

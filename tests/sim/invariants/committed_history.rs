@@ -1,19 +1,18 @@
-//! Invariant: once any node has committed an entry at an index, that entry stands there for ever, on every node.
+//! Invariant: once any node has committed an entry at an index, no node ever commits another one there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorapay_core::domain::Operation;
-use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::domain::{Epoch, LogIndex, Operation};
 use quorapay_core::replication::{Configuration, Entry, EntryBody, Hash, Position};
 
 use crate::disk::{index_of_last, row};
 
-/// The one history, as long as anybody has seen it committed.
+/// The history as far as any node has applied it.
 #[derive(Default)]
 pub(super) struct CommittedHistory {
     entries: Vec<Arc<Entry>>,
-    /// What leaders and answers said stands at an index that no node has applied yet.
+    /// Hashes that leaders and answers named for indexes that no node has applied yet.
     claims: BTreeMap<LogIndex, Hash>,
 }
 
@@ -26,7 +25,7 @@ impl CommittedHistory {
         if index.0 == 0 { None } else { self.entries.get(row(index)) }
     }
 
-    /// The place at an index.
+    /// The position at an index.
     pub(super) fn position(&self, index: LogIndex) -> Option<Position> {
         if index.0 == 0 { Some(Position::default()) } else { self.at(index).map(|entry| entry.position()) }
     }
@@ -60,7 +59,7 @@ impl CommittedHistory {
         true
     }
 
-    /// Somebody says that the entry with this hash is committed at this index.
+    /// A leader or an answer names the hash of the entry committed at this index.
     pub(super) fn claim(&mut self, index: LogIndex, hash: Hash) {
         let known = match self.at(index) {
             Some(entry) => entry.hash,

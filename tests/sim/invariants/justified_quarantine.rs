@@ -1,5 +1,5 @@
 //! Invariant: a node quarantines itself only if its ledger is damaged. Any other difference between two chains would be
-//! a broken protocol, and a healthy node that takes itself away costs a quorum.
+//! a bug of the protocol, and a healthy node in quarantine can cost the quorum.
 
 use crate::node::Node;
 

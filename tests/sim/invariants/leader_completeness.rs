@@ -1,12 +1,12 @@
-//! Invariant: whoever leads an epoch has in its log, from its first word on, everything that was committed in the epochs
-//! before it. So an acknowledged payment is in every later leader's log.
+//! Invariant: the leader of an epoch has in its log, from its first append on, everything that was committed in earlier
+//! epochs. So every acknowledged payment is in every later leader's log.
 
 use quorapay_core::domain::{Epoch, LogIndex};
 
 use super::committed_history::CommittedHistory;
 use crate::node::Node;
 
-/// The leader as such a node's memory, or else its disk, has it.
+/// Checks the leader's log in memory or, for older entries, on its disk.
 pub(super) fn check(leader: &Node, epoch: Epoch, history: &CommittedHistory) {
     let Some(entry) = history.last_before(epoch) else { return };
     let index: LogIndex = entry.index;

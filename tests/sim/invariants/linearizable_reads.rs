@@ -1,15 +1,14 @@
-//! Invariant: a linearizable read shows what the committed history says as of the index at which it was answered, and
-//! that index is not below anything that was answered before the read began.
+//! Invariant: a linearizable read shows the committed history as of the index at which it is answered, and that index
+//! is not below anything that was answered before the read began.
 
-use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{AccountId, AccountState};
+use quorapay_core::domain::{AccountId, AccountState, LogIndex};
 use quorapay_core::replication::ReadId;
 
 use super::money::{self, Money};
 
 pub(super) fn check(money: &Money, account: &AccountId, shown: Option<&AccountState>, at: LogIndex) {
     let known = money.as_of(account, at);
-    assert!(money::same(known, shown), "a read of {account} at {at} shows {shown:?}, the history says {known:?}");
+    assert!(money::matches(known, shown), "a read of {account} at {at} shows {shown:?}, the history says {known:?}");
 }
 
 pub(super) fn check_index(read: ReadId, index: LogIndex, floor: LogIndex) {

@@ -1,5 +1,27 @@
-//! The oracle: what must hold in every run, one file for each invariant. It sees everything from outside, so it knows
-//! the one committed history that no node may contradict. A broken invariant is a panic that says which.
+//! The oracle: what must hold in every run. It observes all nodes from outside, so it knows the one committed history
+//! that no node may contradict. A broken invariant panics, and the panic's file names the check.
+//!
+//! ```text
+//! acknowledged_payments        every acknowledged write stays in the committed history
+//! admitted_stores              an admitted store holds everything that was committed when it started
+//! agreeing_chains              logs are equal up to the lower of their commit indexes
+//! charges, money               a model of payments, orders and accounts, compared with every outcome
+//! commit_index                 it never decreases, and is on a quorum
+//! committed_history            one history for all nodes
+//! durable_before_acknowledged  nothing is acknowledged before it is durable
+//! equal_entries                same index and epoch, same entry and history
+//! justified_quarantine         only damaged ledgers are quarantined
+//! leader_completeness          a leader has everything that was committed before its epoch
+//! linearizable_reads           a read shows the history as of an index that is new enough
+//! linearizable_writes          a key has one index, above everything answered before
+//! node_banks                   every bank equals the replay of the history
+//! one_leader_per_epoch         an epoch has at most one leader
+//! one_step_configurations      voters change one store at a time
+//! own_checks                   no replica halts
+//! refused_keys                 a refused key never applies
+//! timestamps                   they never decrease, and one wrong clock does not move them
+//! unique_keys                  a key is committed at most once
+//! ```
 
 mod acknowledged_payments;
 mod admitted_stores;
@@ -7,7 +29,7 @@ mod agreeing_chains;
 mod charges;
 mod commit_index;
 mod committed_history;
-mod durable_before_said;
+mod durable_before_acknowledged;
 mod equal_entries;
 mod justified_quarantine;
 mod leader_completeness;
@@ -22,8 +44,7 @@ mod refused_keys;
 mod timestamps;
 mod unique_keys;
 
-use quorapay_core::domain::{AccountId, AccountState, IdempotencyKey};
-use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::domain::{AccountId, AccountState, Epoch, IdempotencyKey, LogIndex};
 use quorapay_core::engine::{Engine, ProposalOutcome};
 use quorapay_core::replication::{Append, EntryBody, NodeId, ReadId, Response, StoreId};
 
@@ -80,7 +101,7 @@ impl Oracle {
         self.copies.store_made(node, store_id);
     }
 
-    /// A leader speaks.
+    /// A leader sends an append.
     pub(crate) fn append_sent(&mut self, now: u64, node: usize, append: &Append, nodes: &[Node]) {
         if self.leaders.append_sent(now, node, append.epoch) {
             leader_completeness::check(&nodes[node], append.epoch, &self.history);
@@ -90,12 +111,12 @@ impl Oracle {
         }
     }
 
-    /// A node answers a request of this epoch.
+    /// A node responds to a request of this epoch.
     pub(crate) fn responding(&self, disk: &Disk, epoch: Epoch, response: &Response) {
-        durable_before_said::check(disk, epoch, response);
+        durable_before_acknowledged::check(disk, epoch, response);
     }
 
-    /// A write became durable; everything above `before` is new.
+    /// A write became durable: all entries above `before` are new.
     pub(crate) fn durable(&mut self, node: usize, before: LogIndex, nodes: &[Node]) {
         let disk = &nodes[node].disk;
         for entry in &disk.rows[row(before.next())..] {
@@ -109,8 +130,8 @@ impl Oracle {
         }
     }
 
-    /// A node started on what its disk holds. It may be the first to know that something is committed: its process died
-    /// between the write that says so and the next step.
+    /// A node started. It may be the first to know that an entry is committed: its process died between the write of
+    /// the commit index and the next step.
     pub(crate) fn restarted(&mut self, at: u64, node: usize, durable: LogIndex, applied: LogIndex, nodes: &[Node]) {
         commit_index::restarted(node, durable, applied);
         let known = self.history.last();
@@ -146,7 +167,7 @@ impl Oracle {
         }
     }
 
-    /// A node's bank shows what the ledger says, for the accounts touched last.
+    /// Compares a node's bank with the model, for the accounts of the last applied entry.
     pub(crate) fn compare_bank(&self, node: usize, engine: &Engine) {
         if let Some(entry) = self.history.at(engine.applied_index()) {
             node_banks::compare_touched(node, engine, &self.money, entry);
@@ -177,22 +198,22 @@ impl Oracle {
         self.answered_up_to = self.answered_up_to.max(index);
     }
 
-    /// A client is about to use a key: its write comes after everything that anybody was told before.
-    pub(crate) fn asked(&mut self, key: &IdempotencyKey) {
-        self.writes.asked(key, self.answered_up_to);
+    /// A client is about to use a key for the first time: its write comes after everything that was answered so far.
+    pub(crate) fn key_first_used(&mut self, key: &IdempotencyKey) {
+        self.writes.first_used(key, self.answered_up_to);
     }
 
-    /// A node has got a read index for a read that began when `floor` had been answered.
+    /// A node got a read index for a read that began when `floor` had been answered.
     pub(crate) fn read_index_given(&self, read: ReadId, index: LogIndex, floor: LogIndex) {
         linearizable_reads::check_index(read, index, floor);
     }
 
-    /// A node stops because it found an invariant broken.
+    /// A node halts because it found an invariant broken.
     pub(crate) fn halted(&self, node: &Node, reason: &str) -> ! {
         own_checks::halted(node, reason)
     }
 
-    /// Everything up to here was told to some caller: whoever asks from now on must see it.
+    /// The highest index that was answered to some caller: everybody who asks from now on must see it.
     pub(crate) const fn answered_up_to(&self) -> LogIndex {
         self.answered_up_to
     }
@@ -203,7 +224,7 @@ impl Oracle {
         self.answered_up_to = self.answered_up_to.max(at);
     }
 
-    /// Whether this store votes, as the newest committed configuration says.
+    /// Whether this store votes, by the newest committed configuration.
     pub(crate) fn votes(&self, node: &NodeId, store: StoreId) -> bool {
         self.history.configuration().is_some_and(|configuration| configuration.binds(node, store))
     }
@@ -213,20 +234,20 @@ impl Oracle {
         justified_quarantine::check(node);
     }
 
-    /// Who speaks as the leader now; the newest one, if there are several.
+    /// The current leader; the newest one, if there are several.
     pub(crate) fn leader(&self, now: u64) -> Option<usize> {
         self.leaders.newest(now)
     }
 
-    /// Why there is not exactly one leader now, if so.
+    /// Why there is not exactly one leader, if so.
     pub(crate) fn contested_leadership(&self, now: u64, nodes: &[Node]) -> Option<String> {
         (nodes.len() > 1).then(|| self.leaders.contested(now)).flatten()
     }
 }
 
 impl World {
-    /// Checks that hold for a whole run: made once all nodes agree.
-    pub(crate) fn check_the_end(&self) {
+    /// The checks at the end of a run, once all nodes agree.
+    pub(crate) fn check_end_state(&self) {
         let oracle = &self.oracle;
         agreeing_chains::check(self.members());
         for (number, node) in self.members().iter().enumerate() {
@@ -237,7 +258,7 @@ impl World {
                 node_banks::compare_all(number, &process.engine, &oracle.money);
             }
         }
-        oracle.acknowledged.check_the_end(&oracle.history);
+        oracle.acknowledged.check_end_state(&oracle.history);
         unique_keys::check_refused(&self.clients.intents, &oracle.keys);
         oracle.refused.check(oracle.history.operations());
         oracle.money.check_sums();

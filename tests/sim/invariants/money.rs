@@ -1,14 +1,12 @@
 //! Invariants: every currency sums to zero over all accounts, no account falls below its policy, no hold or refund
-//! exceeds its payment, no order its total, and every outcome in the ledger is the one that everything before it
-//! demands. Told by books of the oracle's own, as plain as can be, which share no code with the real bank but the types
-//! of a request.
+//! exceeds its payment, no order its total, and every outcome in the ledger follows from the entries before it. Checked
+//! by a simple model that shares no code with the real bank except the types of requests.
 
 use std::collections::BTreeMap;
 
-use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
-    AccountChangeKind, AccountId, AccountOutcome, AccountState, AccountStatus, Batch, Currency, Operation, OrderId,
-    Overdraft, PaymentId, Rejection,
+    AccountChangeKind, AccountId, AccountOutcome, AccountState, AccountStatus, Batch, Currency, LogIndex, Operation,
+    OrderId, Overdraft, PaymentId, Rejection,
 };
 use quorapay_core::replication::Entry;
 
@@ -16,17 +14,17 @@ use super::charges::{self, Charge};
 
 /// Money in one currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Purse {
+pub(super) struct Funds {
     pub(super) posted: i64,
     pub(super) held: i64,
 }
 
-/// An account as the oracle keeps it.
+/// The model of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Account {
     overdraft: Overdraft,
     status: AccountStatus,
-    purses: BTreeMap<Currency, Purse>,
+    funds: BTreeMap<Currency, Funds>,
 }
 
 impl Account {
@@ -41,21 +39,21 @@ impl Account {
 
     fn is_within(&self, id: &AccountId) -> bool {
         let floor = i128::from(self.floor(id));
-        self.purses.values().all(|purse| i128::from(purse.posted) - i128::from(purse.held) >= floor)
+        self.funds.values().all(|funds| i128::from(funds.posted) - i128::from(funds.held) >= floor)
     }
 }
 
-/// How far an order is paid.
+/// The model of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) total: i64,
     pub(super) currency: Currency,
 }
 
-/// Everything that the committed history comes to.
+/// The model's state after the committed history.
 #[derive(Default)]
 pub(crate) struct Money {
-    /// Every account's whole history, by the index from which each state holds.
+    /// Every account's whole history: each state with the index of the entry that set it.
     accounts: BTreeMap<AccountId, Vec<(LogIndex, Account)>>,
     pub(super) charges: BTreeMap<PaymentId, Charge>,
     pub(super) orders: BTreeMap<OrderId, Order>,
@@ -83,17 +81,17 @@ impl Money {
         self.latest(id).is_some()
     }
 
-    pub(super) fn purse(&self, id: &AccountId, currency: Currency) -> Purse {
-        self.latest(id).and_then(|account| account.purses.get(&currency)).copied().unwrap_or_default()
+    pub(super) fn funds(&self, id: &AccountId, currency: Currency) -> Funds {
+        self.latest(id).and_then(|account| account.funds.get(&currency)).copied().unwrap_or_default()
     }
 
-    /// Changes what an account has, as long as that keeps it within its policy.
+    /// Changes an account's posted and held amounts.
     pub(super) fn shift(&mut self, id: &AccountId, index: LogIndex, currency: Currency, posted: i64, held: i64) {
         let mut account = self.latest(id).cloned().unwrap_or_default();
-        let purse = account.purses.entry(currency).or_default();
-        purse.posted += posted;
-        purse.held += held;
-        assert!(purse.held >= 0, "{id} holds less than nothing at {index}");
+        let funds = account.funds.entry(currency).or_default();
+        funds.posted += posted;
+        funds.held += held;
+        assert!(funds.held >= 0, "{id} has a negative held amount at {index}");
         self.put(id, index, account);
     }
 
@@ -101,11 +99,11 @@ impl Money {
         self.put(id, index, Account { overdraft, ..Account::default() });
     }
 
-    /// Whether an account can spare an amount, over what is set aside.
-    pub(super) fn can_spare(&self, id: &AccountId, currency: Currency, amount: i64) -> bool {
+    /// Whether an account can pay an amount without touching its holds.
+    pub(super) fn can_pay(&self, id: &AccountId, currency: Currency, amount: i64) -> bool {
         let floor = self.latest(id).cloned().unwrap_or_default().floor(id);
-        let purse = self.purse(id, currency);
-        i128::from(purse.posted) - i128::from(purse.held) - i128::from(amount) >= i128::from(floor)
+        let funds = self.funds(id, currency);
+        i128::from(funds.posted) - i128::from(funds.held) - i128::from(amount) >= i128::from(floor)
     }
 
     pub(super) fn usable(&self, id: &AccountId) -> Result<(), Rejection> {
@@ -116,24 +114,30 @@ impl Money {
         }
     }
 
-    /// Takes the next committed entry into the books, and compares.
+    /// Applies the next committed entry to the model and compares the outcomes.
     pub(super) fn committed(&mut self, entry: &Entry, operation: &Operation) {
         let index = entry.index;
         match operation {
             Operation::Payment(payment) => {
                 let expected = self.pay(entry, 0, &payment.request);
-                assert_eq!(payment.outcome, expected, "the outcome at {index} is not what the books demand");
+                assert_eq!(payment.outcome, expected, "the outcome at {index} is not what the model computes");
             }
             Operation::Batch(batch) => self.batch(entry, batch),
             Operation::PaymentChange(change) => {
                 let expected = self.change_payment(entry, change.payment, change.change);
-                assert_eq!(change.outcome, expected, "the outcome at {index} is not what the books demand: {change:?}");
+                assert_eq!(
+                    change.outcome, expected,
+                    "the outcome at {index} is not what the model computes: {change:?}"
+                );
             }
             Operation::Expiry(expiry) => self.expire(entry, expiry.payment),
             Operation::Account(change) => {
                 let expected = self.change(index, &change.account, change.change);
                 let expected = expected.map_or_else(AccountOutcome::Rejected, |()| AccountOutcome::Applied);
-                assert_eq!(change.outcome, expected, "the outcome at {index} is not what the books demand: {change:?}");
+                assert_eq!(
+                    change.outcome, expected,
+                    "the outcome at {index} is not what the model computes: {change:?}"
+                );
             }
             Operation::KeyFence(_) => {}
         }
@@ -161,7 +165,7 @@ impl Money {
             }
         }
         let written: Vec<_> = batch.items.iter().map(|item| item.outcome).collect();
-        assert_eq!(written, expected, "the outcomes at {} are not what the books demand", entry.index);
+        assert_eq!(written, expected, "the outcomes at {} are not what the model computes", entry.index);
     }
 
     fn change(&mut self, index: LogIndex, id: &AccountId, change: AccountChangeKind) -> Result<(), Rejection> {
@@ -177,7 +181,7 @@ impl Money {
                 if overdraft.is_some() && !changed.is_within(id) {
                     return Err(Rejection::OverdraftInUse);
                 }
-                let idle = changed.purses.values().all(|purse| *purse == Purse::default());
+                let idle = changed.funds.values().all(|funds| *funds == Funds::default());
                 if status == Some(AccountStatus::Closed) && !idle {
                     return Err(Rejection::AccountNotEmpty);
                 }
@@ -188,7 +192,7 @@ impl Money {
         Ok(())
     }
 
-    /// Double entry: nothing was made and nothing lost. And what is set aside is what the open holds say.
+    /// Checks double entry, and that the held amounts equal the open holds.
     pub(super) fn check_sums(&self) {
         let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
         let mut holds: BTreeMap<(&AccountId, Currency), i64> = BTreeMap::new();
@@ -198,10 +202,10 @@ impl Money {
         let latest = |(id, states): (_, &Vec<(LogIndex, Account)>)| Some((id, states.last()?.1.clone()));
         for (id, account) in self.accounts.iter().filter_map(latest) {
             assert!(account.is_within(id), "{id} is below its policy: {account:?}");
-            for (currency, purse) in &account.purses {
-                *sums.entry(*currency).or_default() += i128::from(purse.posted);
+            for (currency, funds) in &account.funds {
+                *sums.entry(*currency).or_default() += i128::from(funds.posted);
                 let held = holds.get(&(id, *currency)).copied().unwrap_or_default();
-                assert_eq!(purse.held, held, "what {id} sets aside in {currency:?} is not what its holds come to");
+                assert_eq!(funds.held, held, "the held amount of {id} in {currency:?} is not the sum of its holds");
             }
         }
         assert!(sums.values().all(|sum| *sum == 0), "the accounts do not sum to zero: {sums:?}");
@@ -209,17 +213,17 @@ impl Money {
     }
 }
 
-/// Whether a node shows an account as the oracle has it.
-pub(super) fn same(known: Option<&Account>, shown: Option<&AccountState>) -> bool {
+/// Whether a node's account equals the model's.
+pub(super) fn matches(known: Option<&Account>, shown: Option<&AccountState>) -> bool {
     match (known, shown) {
         (None, None) => true,
         (Some(known), Some(shown)) => {
-            let purse = |balance: quorapay_core::domain::Balance| Purse {
+            let funds = |balance: quorapay_core::domain::Balance| Funds {
                 posted: balance.posted.get(),
                 held: balance.held.get(),
             };
-            let purses = shown.balances.iter().map(|(currency, balance)| (currency, purse(balance)));
-            (known.overdraft, known.status) == (shown.overdraft, shown.status) && known.purses == purses.collect()
+            let funds = shown.balances.iter().map(|(currency, balance)| (currency, funds(balance)));
+            (known.overdraft, known.status) == (shown.overdraft, shown.status) && known.funds == funds.collect()
         }
         _ => false,
     }

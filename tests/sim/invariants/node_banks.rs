@@ -1,4 +1,4 @@
-//! Invariant: every node's bank is the replay of the committed history up to the index that it has applied.
+//! Invariant: every node's bank equals the replay of the committed history up to its applied index.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::money::{self, Money};
 fn compare(node: usize, engine: &Engine, known: &Money, account: &AccountId) {
     let (index, shown) = (engine.applied_index(), engine.account(account));
     let expected = known.as_of(account, index);
-    let equal = money::same(expected, shown.as_ref());
+    let equal = money::matches(expected, shown.as_ref());
     assert!(equal, "node{} shows {account} as {shown:?} at {index}, the history says {expected:?}", node + 1);
 }
 
@@ -19,14 +19,14 @@ fn compare_payment(node: usize, engine: &Engine, known: &Money, id: PaymentId) {
     let (index, shown) = (engine.applied_index(), engine.payments(&BTreeSet::from([id])).remove(&id));
     let expected = &known.charges[&id];
     let fits = match &shown {
-        Some(state) => expected.is_shown_by(state),
-        // Memory holds what is on hold; of the rest the disk knows.
+        Some(state) => expected.matches(state),
+        // Memory holds all open holds; the disk holds the rest.
         None => expected.held == 0,
     };
     assert!(fits, "node{} shows {id} as {shown:?} at {index}, the history says {expected:?}", node + 1);
 }
 
-/// Compares what an entry names with the books, which stand right after it: cheap enough for every step.
+/// Compares the accounts of an entry with the model right after that entry: cheap enough for every step.
 pub(super) fn compare_touched(node: usize, engine: &Engine, known: &Money, entry: &Entry) {
     let Some(operation) = entry.operation() else { return };
     for payment in operation.payments() {
@@ -48,7 +48,7 @@ pub(super) fn compare_touched(node: usize, engine: &Engine, known: &Money, entry
     }
 }
 
-/// Compares every account and every payment. Only where the node has applied the whole history.
+/// Compares every account and every payment, for a node that has applied the whole history.
 pub(super) fn compare_all(node: usize, engine: &Engine, known: &Money) {
     known.accounts().for_each(|account| compare(node, engine, known, account));
     known.charges.keys().for_each(|payment| compare_payment(node, engine, known, *payment));

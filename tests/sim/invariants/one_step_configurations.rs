@@ -1,5 +1,5 @@
-//! Invariant: from one configuration to the next in a log at most one store comes or goes, and the next begins
-//! only when the last is committed. Two steps at once would let two disjoint majorities exist.
+//! Invariant: from one configuration to the next in a log at most one store is added or removed, and the next change
+//! begins only after the previous one has committed. Two steps at once would allow two disjoint majorities.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ fn voters(configuration: &Configuration) -> BTreeSet<(&NodeId, StoreId)> {
     configuration.voters.iter().map(|(node, voter)| (node, voter.store_id)).collect()
 }
 
-/// Compares a configuration that has just become durable for the first time with the one before it, which it returns:
-/// a quorum must have that one.
+/// Compares a configuration that has just become durable for the first time with the one before it. Returns the latter:
+/// it must be on a quorum.
 pub(super) fn check<'disk>(disk: &'disk Disk, entry: &Entry) -> Option<&'disk Entry> {
     let EntryBody::Configuration(next) = &entry.body else { return None };
     let (before, entry) = disk.rows[..row(entry.index)].iter().rev().find_map(|entry| match &entry.body {

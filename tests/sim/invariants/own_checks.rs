@@ -1,5 +1,5 @@
-//! Invariant: no node finds one of the protocol's own invariants broken. They are checked after every step in every
-//! build; a node that finds one broken stops.
+//! Invariant: no node finds one of the protocol's own invariants broken. The replica checks them after every step, in
+//! every build, and halts if one is broken.
 
 use crate::node::Node;
 

@@ -1,12 +1,11 @@
-//! Invariant: a key whose write was refused never applies, however often it is sent again and whatever the accounts
-//! hold by then.
+//! Invariant: a key whose write was refused never applies, however often it is repeated and however the balances
+//! change.
 
 use std::collections::HashMap;
 
-use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{IdempotencyKey, Operation};
+use quorapay_core::domain::{IdempotencyKey, LogIndex, Operation};
 
-/// The keys that somebody was told are refused.
+/// The keys whose refusal was answered to a caller.
 #[derive(Default)]
 pub(super) struct RefusedKeys(HashMap<IdempotencyKey, LogIndex>);
 
@@ -16,7 +15,7 @@ impl RefusedKeys {
         self.0.extend(refused.map(|(key, _)| (key.clone(), index)));
     }
 
-    /// Every operation of the whole history.
+    /// Checks every operation of the whole history.
     pub(super) fn check<'a>(&self, operations: impl Iterator<Item = (LogIndex, &'a Operation)>) {
         for (at, operation) in operations {
             for (key, _) in verdicts(operation).filter(|(_, refused)| !refused) {
@@ -27,7 +26,7 @@ impl RefusedKeys {
     }
 }
 
-/// The keys that an operation uses up, and whether what was asked under each was refused.
+/// The keys that an operation holds, and whether the request under each was refused.
 fn verdicts(operation: &Operation) -> impl Iterator<Item = (&IdempotencyKey, bool)> {
     let own = operation.key().map(|key| (key, operation.rejection().is_some()));
     let items = match operation {

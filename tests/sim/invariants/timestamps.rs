@@ -1,4 +1,4 @@
-//! Invariants: timestamps never go back along the log, whatever the clocks did, and a clock that is ahead of all others
+//! Invariants: timestamps never decrease along the log, whatever the clocks do, and a single clock ahead of all others
 //! does not move them.
 
 use std::collections::BTreeMap;
@@ -19,11 +19,11 @@ pub(super) fn check(at: u64, before: Option<&Arc<Entry>>, entry: &Entry, nodes: 
     );
 }
 
-/// What a reading that is carried on gains by counting in whole milliseconds.
+/// What an extrapolated reading may gain by rounding to whole milliseconds.
 const ROUNDED_MS: u64 = 1;
 
-/// The latest moment that two nodes may have been taken to have passed, or the only one. A quorum is two at the least,
-/// even while nodes that lost their disks do not vote.
+/// The latest time that two nodes' clocks may have passed; with a single node, its own. A quorum has at least two
+/// nodes, even while nodes that lost their disks do not vote.
 fn second_latest(at: u64, nodes: &[Node]) -> Timestamp {
     let mut clocks: BTreeMap<&NodeId, Timestamp> = BTreeMap::new();
     for node in nodes {

@@ -1,14 +1,15 @@
-//! Invariants: a key is in the committed history at most once, so nothing happens twice and a refused write never
-//! happens later; a write that nobody appended is not there; and one whose outcome was unknown is there or is not.
+//! Invariants: a key is in the committed history at most once, so that nothing applies twice and a refused write never
+//! applies later; a write that was answered is there, and one that was never appended is not.
 
 use std::collections::HashMap;
 
-use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{Batch, DecidedItem, Fingerprint, IdempotencyKey, Operation, PaymentOutcome, Rejection};
+use quorapay_core::domain::{
+    Batch, DecidedItem, Fingerprint, IdempotencyKey, LogIndex, Operation, PaymentOutcome, Rejection,
+};
 
 use crate::clients::Intent;
 
-/// What holds a key.
+/// The entry that holds a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Holder {
     index: LogIndex,
@@ -16,7 +17,7 @@ struct Holder {
     fingerprint: Option<Fingerprint>,
 }
 
-/// What holds each committed key.
+/// The holders of all committed keys.
 #[derive(Default)]
 pub(super) struct UniqueKeys(HashMap<IdempotencyKey, Holder>);
 
@@ -35,7 +36,7 @@ impl UniqueKeys {
         }
     }
 
-    /// A batch's payment is decided exactly if its key was free, and says rightly who held it otherwise.
+    /// Checks that a batch's item was decided exactly if its key was unused, and otherwise names the right holder.
     fn check_item(&self, index: LogIndex, item: &DecidedItem) {
         let Some((key, asked)) = &item.key else { return };
         let holder = self.0.get(key);
@@ -62,7 +63,7 @@ impl UniqueKeys {
     }
 }
 
-/// What was refused by all who were asked is not in the history; what was answered is.
+/// Checks that every answered write is in the history, and no write that all nodes refused to append.
 pub(super) fn check_refused(intents: &[Intent], keys: &UniqueKeys) {
     for intent in intents {
         let key = &intent.proposal.key;
@@ -70,7 +71,7 @@ pub(super) fn check_refused(intents: &[Intent], keys: &UniqueKeys) {
         if intent.settled {
             assert!(committed.is_some(), "{key} was answered and is not committed");
         } else if !intent.unknown && !intent.shared_key {
-            assert_eq!(committed, None, "nobody is said to have appended {key}");
+            assert_eq!(committed, None, "no node answered that it might have appended {key}");
         }
     }
 }

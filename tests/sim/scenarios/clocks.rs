@@ -1,7 +1,6 @@
-//! Wall clocks that are wrong.
+//! Wrong wall clocks.
 
-use quorapay_core::domain::Timestamp;
-use quorapay_core::domain::{Operation, PaymentId};
+use quorapay_core::domain::{Operation, PaymentId, Timestamp};
 
 use super::*;
 
@@ -12,7 +11,7 @@ fn time_of(world: &World, node: usize) -> Timestamp {
     world.nodes[node].disk.rows.last().expect("it has entries").timestamp
 }
 
-/// The holds that were ended in a node's ledger though their time is not up yet by another node's clock.
+/// The holds that have expired in a node's ledger but not yet by another node's clock.
 fn ended_early(world: &World, node: usize) -> Vec<PaymentId> {
     let moment = world.nodes[followers_of(node).0].latest_clock(world.now).0;
     let expiries = world.nodes[node].disk.rows.iter().filter_map(|entry| match entry.operation() {
@@ -30,11 +29,11 @@ fn clocks_that_jump_elect_nobody_and_turn_no_timestamp_back() {
         let epoch = epoch_of(&world, leader);
         for round in 0..40 {
             world.nodes[round % 3].set_clock(if round % 2 == 0 { 0 } else { 100_000_000 });
-            assert!(answered_during(&mut world, SECOND / 4) > 0, "payments go on");
+            assert!(answered_during(&mut world, SECOND / 4) > 0, "payments continue");
         }
-        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "nobody was elected");
+        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "no election took place");
         world.crash(leader);
-        assert!(answered_during(&mut world, 3 * SECOND) > 20, "a leader whose clock is behind goes on");
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "a leader whose clock is behind takes payments");
         finish(world);
     }
 }
@@ -44,12 +43,12 @@ fn a_leader_whose_clock_is_days_ahead_ends_no_hold_early() {
     for seed in 0..5 {
         let (mut world, leader) = three_at_work(seed);
         world.nodes[leader].set_clock(DAYS_MS);
-        assert!(answered_during(&mut world, 2 * SECOND) > 0, "payments go on");
+        assert!(answered_during(&mut world, 2 * SECOND) > 0, "payments continue");
         let others = world.nodes[followers_of(leader).0].latest_clock(world.now);
-        assert!(time_of(&world, leader) <= others, "the others' time is the ledger's");
+        assert!(time_of(&world, leader) <= others, "the ledger's time is that of the others");
         assert_eq!(ended_early(&world, leader), []);
         world.crash(leader);
-        assert!(answered_during(&mut world, 3 * SECOND) > 0, "nor does its successor's time jump");
+        assert!(answered_during(&mut world, 3 * SECOND) > 0, "its successor's time does not jump either");
         finish(world);
     }
 }
@@ -59,14 +58,14 @@ fn a_leader_whose_clock_is_days_behind_keeps_no_hold_open() {
     for seed in 0..5 {
         let (mut world, leader) = three_at_work(seed);
         let (one, other) = followers_of(leader);
-        // One alone moves nothing.
+        // One clock alone does not move the ledger's time.
         world.nodes[one].set_clock(DAYS_MS);
         world.run_until(world.now + SECOND);
         let before = time_of(&world, leader);
         assert!(before <= world.nodes[leader].latest_clock(world.now));
         world.nodes[other].set_clock(DAYS_MS);
         world.run_until(world.now + SECOND);
-        assert!(time_of(&world, leader).0 >= before.0 + DAYS_MS, "two of three have passed it");
+        assert!(time_of(&world, leader).0 >= before.0 + DAYS_MS, "two of three clocks have passed it");
         finish(world);
     }
 }

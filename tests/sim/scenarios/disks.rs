@@ -1,4 +1,4 @@
-//! Disks that are full, fail to sync, rot, lose their end or are gone.
+//! Disks that are full, fail to sync, rot, lose their end or are wiped.
 
 use super::*;
 
@@ -8,10 +8,10 @@ fn a_full_disk_at_a_follower_keeps_nobody_waiting() {
         let (mut world, leader) = three_at_work(seed);
         let (follower, _) = followers_of(leader);
         world.nodes[follower].disk.full = true;
-        assert!(answered_during(&mut world, 5 * SECOND) > 50, "two of three go on");
+        assert!(answered_during(&mut world, 5 * SECOND) > 50, "two of three take payments");
         world.nodes[follower].disk.full = false;
         world.run_until(world.now + 3 * SECOND);
-        assert!(votes(&world, follower), "what it has, it has kept");
+        assert!(votes(&world, follower), "it has kept its store");
         finish(world);
     }
 }
@@ -23,7 +23,7 @@ fn a_full_disk_at_the_leader_hands_over_and_loses_nothing() {
         world.nodes[leader].disk.full = true;
         let (left, right) = followers_of(leader);
         until(&mut world, "another one leads", |world| leads(world, left) || leads(world, right));
-        assert!(answered_during(&mut world, 5 * SECOND) > 50, "the others go on");
+        assert!(answered_during(&mut world, 5 * SECOND) > 50, "the others take payments");
         finish(world);
     }
 }
@@ -36,7 +36,7 @@ fn full_disks_everywhere_stop_writes_and_lose_nothing() {
         world.run_until(world.now + SECOND);
         assert_eq!(answered_during(&mut world, 3 * SECOND), 0, "nothing can be written");
         (0..3).for_each(|node| world.nodes[node].disk.full = false);
-        assert!(answered_during(&mut world, 8 * SECOND) > 20, "there is room again");
+        assert!(answered_during(&mut world, 8 * SECOND) > 20, "there is space again");
         finish(world);
     }
 }
@@ -61,7 +61,7 @@ fn bit_rot_at_a_follower_is_found_by_the_scrubber_and_the_node_begins_anew_as_a_
         let store = world.nodes[rotten].disk.store_id;
         assert!(world.rot_ledger(rotten));
         until(&mut world, "the scrubber finds it", |world| is_quarantined(world, rotten));
-        assert!(answered_during(&mut world, SECOND) > 10, "two of three go on");
+        assert!(answered_during(&mut world, SECOND) > 10, "two of three take payments");
         until(&mut world, "it votes with a new store", |world| {
             world.nodes[rotten].disk.store_id != store && votes(world, rotten)
         });
@@ -76,7 +76,7 @@ fn bit_rot_at_the_leader_deposes_it() {
         assert!(world.rot_ledger(leader));
         until(&mut world, "the scrubber finds it", |world| is_quarantined(world, leader));
         assert!(!leads(&world, leader));
-        assert!(answered_during(&mut world, 4 * SECOND) > 20, "the others go on");
+        assert!(answered_during(&mut world, 4 * SECOND) > 20, "the others take payments");
         finish(world);
     }
 }
@@ -84,13 +84,13 @@ fn bit_rot_at_the_leader_deposes_it() {
 #[test]
 fn a_rotten_log_is_no_source_for_a_follower_that_is_behind() {
     for seed in 0..10 {
-        let mut knobs = impatient_clients(seed);
-        // Memory holds nothing, so what a follower lacks is read from the rotten ledger.
+        let mut knobs = short_client_timeouts(seed);
+        // Memory caches nothing, so the entries that a follower lacks are read from the rotten ledger.
         knobs.limits.cached_entries = 0;
         let (mut world, leader) = at_work(knobs);
         let (behind, _) = followers_of(leader);
         isolate(&mut world, behind);
-        assert!(answered_during(&mut world, 2 * SECOND) > 20, "it has something to miss");
+        assert!(answered_during(&mut world, 2 * SECOND) > 20, "it misses some entries");
         let missed = world.nodes[behind].disk.last_index();
         assert!(world.rot_ledger(leader));
         world.links.mend();
@@ -105,7 +105,7 @@ fn a_rotten_log_is_no_source_for_a_candidate() {
         let (mut world, leader) = three_at_work(seed);
         let (behind, rotten) = followers_of(leader);
         isolate(&mut world, behind);
-        assert!(answered_during(&mut world, 2 * SECOND) > 20, "it has something to miss");
+        assert!(answered_during(&mut world, 2 * SECOND) > 20, "it misses some entries");
         (0..3).for_each(|node| world.crash(node));
         world.links.mend();
         assert!(world.rot_ledger(rotten));
@@ -114,7 +114,7 @@ fn a_rotten_log_is_no_source_for_a_candidate() {
         world.restart(rotten);
         world.run_until(world.now + 3 * SECOND);
         world.restart(leader);
-        assert!(answered_during(&mut world, 8 * SECOND) > 20, "what is sound is enough");
+        assert!(answered_during(&mut world, 8 * SECOND) > 20, "the undamaged logs suffice");
         finish(world);
     }
 }
@@ -141,7 +141,7 @@ fn a_wiped_disk_counts_for_nothing_until_it_is_readmitted() {
         let (mut world, leader) = three_at_work(seed);
         let (wiped, other) = followers_of(leader);
         world.crash(wiped);
-        assert!(world.wipe_disk(wiped), "everybody votes, so one disk may be lost");
+        assert!(world.wipe_disk(wiped), "all stores vote, so one disk may be lost");
         world.crash(other);
         world.run_until(world.now + SECOND);
         world.restart(wiped);
@@ -159,7 +159,7 @@ fn disks_lost_one_after_another_are_all_replaced() {
         for node in [0, 1, 2, 0] {
             until(&mut world, "every store votes", |world| (0..3).all(|node| votes(world, node)));
             world.crash(node);
-            assert!(world.wipe_disk(node), "everybody votes, so one disk may be lost");
+            assert!(world.wipe_disk(node), "all stores vote, so one disk may be lost");
             world.run_until(world.now + SECOND / 10);
             world.restart(node);
         }
@@ -179,7 +179,7 @@ fn a_replaced_store_that_returns_does_not_lead() {
         world.restart(replaced);
         until(&mut world, "the new store votes", |world| votes(world, replaced));
         world.run_until(world.now + SECOND);
-        // Everything stops; the old disk is put back, still believing that it votes.
+        // All nodes stop. The old disk is put back; by its log it still votes.
         (0..3).for_each(|node| world.crash(node));
         world.nodes[replaced].disk = old;
         world.restart(replaced);
@@ -197,8 +197,8 @@ fn disks_that_take_longer_than_the_heartbeat_timeout_depose_nobody() {
         let epoch = epoch_of(&world, leader);
         (world.knobs.request_timeout, world.knobs.persist) = (4 * SECOND, (SECOND, 3 * SECOND / 2));
         let answered = answered_during(&mut world, 12 * SECOND);
-        assert!(answered > 4, "payments are stored in the end: {answered}");
-        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "nobody was elected");
+        assert!(answered > 4, "payments are stored eventually: {answered}");
+        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "no election took place");
         finish(world);
     }
 }

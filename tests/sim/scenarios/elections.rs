@@ -1,4 +1,4 @@
-//! Who leads, and what a leader that is none any more can still do.
+//! Who leads, and what a deposed leader can still do.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn a_crash_of_the_leader_loses_nothing() {
     for seed in 0..5 {
         let (mut world, leader) = three_at_work(seed);
         world.crash(leader);
-        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others go on");
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others take payments");
         assert_ne!(leader_of(&world), leader);
         finish(world);
     }
@@ -20,7 +20,7 @@ fn all_nodes_killed_at_once_come_back_with_everything() {
         (0..3).for_each(|node| world.crash(node));
         world.run_until(world.now + SECOND / 10);
         (0..3).for_each(|node| world.restart(node));
-        assert!(answered_during(&mut world, 5 * SECOND) > 20, "the cluster is back");
+        assert!(answered_during(&mut world, 5 * SECOND) > 20, "the cluster takes payments again");
         finish(world);
     }
 }
@@ -42,16 +42,16 @@ fn the_lowest_znode_with_a_stale_log_fetches_before_it_leads() {
         let (mut world, leader) = three_at_work(seed);
         let (stale, _) = followers_of(leader);
         isolate(&mut world, stale);
-        assert!(answered_during(&mut world, 3 * SECOND) > 20, "two of three go on");
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "two of three take payments");
         (0..3).for_each(|node| world.crash(node));
         world.links.mend();
         world.run_until(world.now + 3 * SECOND);
         let behind = world.nodes[stale].disk.last_index();
-        assert!(behind < world.nodes[leader].disk.last_index(), "it has missed something");
+        assert!(behind < world.nodes[leader].disk.last_index(), "it misses some entries");
         world.restart(stale);
         world.run_until(world.now + SECOND / 5);
         (0..3).for_each(|node| world.restart(node));
-        assert!(answered_during(&mut world, 5 * SECOND) > 20, "the cluster is back");
+        assert!(answered_during(&mut world, 5 * SECOND) > 20, "the cluster takes payments again");
         assert_eq!(leader_of(&world), stale, "the first in the queue leads");
         finish(world);
     }
@@ -63,10 +63,10 @@ fn a_paused_leader_that_is_deposed_and_resumed_acknowledges_nothing_new() {
         let (mut world, leader) = three_at_work(seed);
         world.pause(leader);
         let before = world.clients.newest();
-        assert!(answered_during(&mut world, 6 * SECOND) > 20, "the others go on");
+        assert!(answered_during(&mut world, 6 * SECOND) > 20, "the others take payments");
         world.resume(leader);
         world.run_until(world.now + SECOND);
-        assert!(world.clients.newest_decided_by(leader) <= before, "only what was on its way before is answered");
+        assert!(world.clients.newest_decided_by(leader) <= before, "it answers only writes that were proposed before");
         finish(world);
     }
 }
@@ -74,10 +74,10 @@ fn a_paused_leader_that_is_deposed_and_resumed_acknowledges_nothing_new() {
 #[test]
 fn a_paused_leader_that_is_deposed_and_resumed_answers_no_stale_read() {
     for seed in 0..10 {
-        let knobs = Knobs { reads: 700, clients: 6, think: 5 * MILLI, ..impatient_clients(seed) };
+        let knobs = Knobs { reads: 700, clients: 6, think: 5 * MILLI, ..short_client_timeouts(seed) };
         let (mut world, leader) = at_work(knobs);
         for _ in 0..5 {
-            // Reads that reach it while it is paused are the first thing that it finds; the oracle knows what is stale.
+            // It processes the reads that arrived during the pause first. The oracle knows which answers are stale.
             world.pause(leader);
             world.run_until(world.now + 2 * SECOND);
             world.resume(leader);
@@ -87,18 +87,18 @@ fn a_paused_leader_that_is_deposed_and_resumed_answers_no_stale_read() {
     }
 }
 
-/// Raft's figure 8. Says whether the run got to the end of the story.
+/// The case of figure 8 of the Raft paper. Returns whether the run reached its end.
 fn old_entry_on_a_majority_is_overwritten(seed: u64) -> bool {
     let mut knobs = busy_clients(seed);
     knobs.limits.batch_entries = 1;
     let (mut world, first) = at_work(knobs);
     let epoch = epoch_of(&world, first);
-    // The first leader has an entry that nobody else has, and dies.
+    // The first leader has an entry that no other node has, and crashes.
     append_alone(&mut world, first, 2);
     let alone = world.nodes[first].disk.last_index();
     world.crash(first);
     world.links.mend();
-    // The second one has only begun its epoch, and dies too.
+    // The second leader only begins its epoch, and crashes too.
     let (left, right) = followers_of(first);
     until(&mut world, "another one leads", |world| leads(world, left) || leads(world, right));
     let (second, third) = if leads(&world, left) { (left, right) } else { (right, left) };
@@ -107,7 +107,7 @@ fn old_entry_on_a_majority_is_overwritten(seed: u64) -> bool {
     until(&mut world, "it begins its epoch", |world| world.nodes[second].disk.last_index() > end);
     world.crash(second);
     world.links.mend();
-    // The first one and the third hold the old entry, a majority; whoever leads has not yet begun its epoch there.
+    // The first node and the third hold the old entry: a majority. Neither has stored an entry of a newer epoch.
     world.restart(first);
     let copied = |world: &World, node: usize| {
         let entry = world.nodes[node].disk.rows.get(crate::disk::row(alone));
@@ -123,10 +123,10 @@ fn old_entry_on_a_majority_is_overwritten(seed: u64) -> bool {
     if begun(fresh) {
         return false;
     }
-    // The second one comes back and overwrites it: it has the higher epoch.
+    // The second node comes back and overwrites the entry: its log has the higher epoch.
     world.restart(second);
     world.restart(fresh);
-    until(&mut world, "the two that are left lead", |world| leads(world, second) || leads(world, fresh));
+    until(&mut world, "one of the two remaining nodes leads", |world| leads(world, second) || leads(world, fresh));
     let overwritten = becomes(&mut world, |world| !copied(world, fresh));
     finish(world);
     overwritten
@@ -134,8 +134,8 @@ fn old_entry_on_a_majority_is_overwritten(seed: u64) -> bool {
 
 #[test]
 fn an_old_epochs_entry_on_a_majority_is_not_committed_and_may_be_overwritten() {
-    let told = (0..20).filter(|seed| old_entry_on_a_majority_is_overwritten(*seed)).count();
-    assert!(told > 0, "no run got to the end of the story");
+    let completed = (0..20).filter(|seed| old_entry_on_a_majority_is_overwritten(*seed)).count();
+    assert!(completed > 0, "no run reached the end");
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn a_leader_that_sees_zookeeper_but_not_its_followers_steps_down() {
         isolate(&mut world, leader);
         let before = world.clients.newest();
         until(&mut world, "it steps down", |world| !leads(world, leader));
-        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others go on");
-        assert!(world.clients.newest_decided_by(leader) <= before, "it has decided nothing alone");
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others take payments");
+        assert!(world.clients.newest_decided_by(leader) <= before, "it has decided nothing while isolated");
         finish(world);
     }
 }
@@ -177,7 +177,7 @@ fn a_leader_that_hears_nobody_is_replaced() {
             world.links.cut(node, leader);
         }
         world.run_until(world.now + 4 * SECOND);
-        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others go on");
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others take payments");
         finish(world);
     }
 }
@@ -191,8 +191,8 @@ fn a_follower_that_hears_nobody_disturbs_nobody() {
             world.links.cut(node, deaf);
         }
         let epoch = epoch_of(&world, leader);
-        assert!(answered_during(&mut world, 10 * SECOND) > 100, "payments go on");
-        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "nobody was elected");
+        assert!(answered_during(&mut world, 10 * SECOND) > 100, "payments continue");
+        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "no election took place");
         finish(world);
     }
 }
@@ -210,7 +210,7 @@ fn a_flapping_link_costs_no_progress() {
             world.links.mend();
             world.run_until(world.now + 30 * MILLI);
         }
-        assert!(world.clients.settled() - before > 150, "payments go on");
+        assert!(world.clients.settled() - before > 150, "payments continue");
         let elections = epoch_of(&world, leader) - epoch;
         assert!(elections <= 2, "{elections} elections over one bad link");
         finish(world);

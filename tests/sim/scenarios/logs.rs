@@ -1,4 +1,4 @@
-//! What becomes of entries that are not committed yet, of the answers that hang on them and of the promises beside them.
+//! Entries that are not committed, the answers that depend on them, and crashes between promises and entries.
 
 use super::*;
 
@@ -7,9 +7,9 @@ fn entries_above_the_commit_index_survive_until_a_recovered_leader_contradicts_t
     for seed in 0..10 {
         let (mut world, mut leader) = three_at_work(seed);
         for _ in 0..6 {
-            // Just answered: the followers hold the entry and do not know yet that it is committed.
+            // Right after an answer, the followers hold the entry but do not know yet that it is committed.
             let settled = world.clients.settled();
-            until(&mut world, "something is answered", |world| world.clients.settled() > settled);
+            until(&mut world, "a write is answered", |world| world.clients.settled() > settled);
             world.crash(leader);
             until(&mut world, "another one leads", |world| (0..3).any(|node| node != leader && leads(world, node)));
             world.restart(leader);
@@ -35,19 +35,19 @@ fn a_crash_between_a_new_promise_and_its_log_loses_neither() {
                 world.run_until(world.now + 2 * SECOND);
             }
             world.links.mend();
-            // The new epoch and the entries that it missed are on their way to the disk: now it dies.
-            let on_its_way = |world: &World| {
+            // It crashes while the new promise and the missed entries are being written.
+            let is_writing = |world: &World| {
                 let process = world.nodes[behind].process.as_ref();
                 process.is_some_and(|process| process.writes.iter().any(|write| !write.entries.is_empty()))
             };
-            if becomes(&mut world, on_its_way) {
+            if becomes(&mut world, is_writing) {
                 torn += 1;
                 world.crash(behind);
                 world.restart(behind);
             }
             world.run_until(world.now + SECOND);
         }
-        assert!(torn > 4, "it died in the middle {torn} times");
+        assert!(torn > 4, "it crashed in the middle {torn} times");
         finish(world);
     }
 }
@@ -68,21 +68,24 @@ fn a_client_that_lost_its_answer_gets_the_same_one_from_the_new_leader() {
         resolved += world.clients.intents.iter().filter(|intent| intent.unknown && intent.settled).count();
         finish(world);
     }
-    assert!(resolved > 10, "{resolved} writes were answered after a first attempt that nobody answered");
+    assert!(resolved > 10, "{resolved} writes were answered after a first attempt without an answer");
 }
 
 #[test]
 fn a_refusal_computed_from_an_entry_that_is_lost_is_never_answered() {
     for seed in 0..10 {
-        // Few accounts and no pauses: many payments are refused because of the ones just before them.
+        // Few accounts and short pauses: many payments are refused because of the ones right before them.
         let knobs = Knobs { accounts: 2, ..busy_clients(seed) };
         let (mut world, leader) = at_work(knobs);
         let before = world.clients.newest();
         append_alone(&mut world, leader, 2);
-        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others go on");
-        assert!(world.clients.newest_decided_by(leader) <= before, "nothing that it appended alone was answered");
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others take payments");
+        assert!(
+            world.clients.newest_decided_by(leader) <= before,
+            "nothing that it appended while isolated was answered"
+        );
         world.links.mend();
-        assert!(answered_during(&mut world, 3 * SECOND) > 20, "it follows again");
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the cluster takes payments again");
         finish(world);
     }
 }

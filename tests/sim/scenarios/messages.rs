@@ -1,4 +1,4 @@
-//! Clocks that jump, and messages that come late, twice and in the wrong order.
+//! Messages that are late, duplicated or reordered, and batches that take long to send.
 
 use super::*;
 
@@ -6,17 +6,17 @@ use super::*;
 fn messages_delayed_by_minutes_change_nothing() {
     for seed in 0..10 {
         let (mut world, _) = three_at_work(seed);
-        (world.knobs.kept_back, world.knobs.duplication) = (100, 300);
+        (world.knobs.held_back, world.knobs.duplication) = (100, 300);
         for _ in 0..3 {
             let leader = next_leader(&mut world);
             world.crash(leader);
             world.run_until(world.now + 4 * SECOND);
             world.restart(leader);
             world.run_until(world.now + 2 * SECOND);
-            world.release_kept_back();
+            world.release_held_back();
             world.run_until(world.now + 2 * SECOND);
         }
-        assert!(!world.kept_back.is_empty(), "some arrive only when all is over");
+        assert!(!world.held_back.is_empty(), "some messages arrive only at the end");
         finish(world);
     }
 }
@@ -40,10 +40,10 @@ fn batches_that_are_long_on_their_way_do_not_silence_the_leader() {
     for seed in 0..5 {
         let (mut world, leader) = at_work(Knobs { client_timeout: 20 * SECOND, ..Knobs::calm(seed, 3) });
         let epoch = epoch_of(&world, leader);
-        (world.knobs.request_timeout, world.knobs.thin_links) = (4 * SECOND, 3 * SECOND / 2);
+        (world.knobs.request_timeout, world.knobs.append_delay) = (4 * SECOND, 3 * SECOND / 2);
         let answered = answered_during(&mut world, 12 * SECOND);
-        assert!(answered > 4, "payments arrive in the end: {answered}");
-        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "nobody was elected");
+        assert!(answered > 4, "payments are answered eventually: {answered}");
+        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "no election took place");
         finish(world);
     }
 }
@@ -52,7 +52,7 @@ fn batches_that_are_long_on_their_way_do_not_silence_the_leader() {
 fn a_leader_whose_batches_never_arrive_steps_down_though_its_heartbeats_do() {
     for seed in 0..5 {
         let (mut world, leader) = three_at_work(seed);
-        world.knobs.thin_links = 1_000 * SECOND;
+        world.knobs.append_delay = 1_000 * SECOND;
         until(&mut world, "it steps down", |world| !leads(world, leader));
         finish(world);
     }

@@ -1,5 +1,14 @@
-//! Hazards with a name, each driven step by step; the oracle watches as in every run. `docs/TESTING.md` says which
-//! scenario stands for which hazard of the protocol.
+//! Named hazards, each driven step by step while the oracle checks all invariants. `docs/TESTING.md` lists which
+//! scenarios cover which hazard of the protocol.
+//!
+//! ```text
+//! elections   who leads, and what a deposed leader can still do
+//! logs        entries that are not committed, and answers that depend on them
+//! disks       disks that are full, fail to sync, rot, lose their end or are wiped
+//! messages    messages that are late, duplicated or reordered
+//! clocks      wrong wall clocks
+//! zookeeper   ZooKeeper down, wiped or restored; a second process with one node's id
+//! ```
 
 mod clocks;
 mod disks;
@@ -14,64 +23,64 @@ use super::SETTLING_TIME;
 use super::knobs::{Knobs, MILLI, SECOND};
 use super::world::World;
 
-/// Longest that a scenario waits for what must happen.
-const PATIENCE: u64 = 20 * SECOND;
+/// A condition that a scenario waits for must hold within this virtual time.
+const SCENARIO_TIMEOUT: u64 = 20 * SECOND;
 
-fn impatient_clients(seed: u64) -> Knobs {
+fn short_client_timeouts(seed: u64) -> Knobs {
     Knobs { client_timeout: SECOND / 4, ..Knobs::calm(seed, 3) }
 }
 
-/// A calm cluster of three that has taken payments for a while, and its leader.
+/// A cluster of three without faults that has taken payments for a while, and its leader.
 fn three_at_work(seed: u64) -> (World, usize) {
-    at_work(impatient_clients(seed))
+    at_work(short_client_timeouts(seed))
 }
 
 /// A cluster with these settings that has taken payments for a while, and its leader.
 fn at_work(knobs: Knobs) -> (World, usize) {
     let mut world = World::new(knobs, std::env::var_os("TRACE").is_some());
     world.run_until(3 * SECOND);
-    assert!(world.clients.settled() > 20, "a calm cluster takes payments");
+    assert!(world.clients.settled() > 20, "a cluster without faults takes payments");
     let leader = leader_of(&world);
     (world, leader)
 }
 
-/// Many clients that hardly pause: whatever can go wrong between two payments does.
+/// Many clients with short pauses: any point between two payments is hit.
 fn busy_clients(seed: u64) -> Knobs {
-    Knobs { clients: 6, think: 5 * MILLI, reads: 0, ..impatient_clients(seed) }
+    Knobs { clients: 6, think: 5 * MILLI, reads: 0, ..short_client_timeouts(seed) }
 }
 
-/// Isolates the leader and waits until it has appended so many entries that nobody else has.
+/// Isolates the leader and waits until it has appended this number of entries that no other node has.
 fn append_alone(world: &mut World, leader: usize, entries: u64) {
     isolate(world, leader);
     let shared = world.nodes[leader].disk.last_index().0;
     until(world, "the leader appends alone", |world| world.nodes[leader].disk.last_index().0 >= shared + entries);
 }
 
-/// Waits for a leader and says who it is.
+/// Waits for a leader and returns it.
 fn next_leader(world: &mut World) -> usize {
-    until(world, "somebody leads", |world| world.oracle.leader(world.now).is_some());
+    until(world, "a node leads", |world| world.oracle.leader(world.now).is_some());
     leader_of(world)
 }
 
 fn leader_of(world: &World) -> usize {
-    world.oracle.leader(world.now).expect("somebody leads")
+    world.oracle.leader(world.now).expect("a node leads")
 }
 
-/// The two nodes that do not lead, in their order after the leader.
+/// The two other nodes, in their order after the leader.
 fn followers_of(leader: usize) -> (usize, usize) {
     ((leader + 1) % 3, (leader + 2) % 3)
 }
 
-/// Lets the cluster work on and says how many writes were answered meanwhile.
+/// Runs for this time and returns how many writes were answered.
 fn answered_during(world: &mut World, length: u64) -> usize {
     let before = world.clients.settled();
     world.run_until(world.now + length);
     world.clients.settled() - before
 }
 
-/// Runs in small steps until something is so; false if it is not in time.
+/// Runs in small steps until a condition holds; false if it does not in time.
 fn becomes(world: &mut World, condition: impl Fn(&World) -> bool) -> bool {
-    let end = world.now + PATIENCE;
+    let end = world.now + SCENARIO_TIMEOUT;
     while !condition(world) {
         if world.now >= end {
             return false;
@@ -81,12 +90,12 @@ fn becomes(world: &mut World, condition: impl Fn(&World) -> bool) -> bool {
     true
 }
 
-/// Runs in small steps until something is so; it must be soon.
+/// Runs in small steps until a condition holds, which it must in time.
 fn until(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) {
     assert!(becomes(world, condition), "not in time: {what}");
 }
 
-/// Cuts a node off from all others, in both directions.
+/// Cuts all links of a node, in both directions.
 fn isolate(world: &mut World, node: usize) {
     for other in (0..world.nodes.len()).filter(|other| *other != node) {
         world.links.cut(node, other);
@@ -106,7 +115,7 @@ fn is_quarantined(world: &World, node: usize) -> bool {
     world.nodes[node].process.as_ref().is_some_and(|process| process.quarantined)
 }
 
-/// Whether the node has a store that votes.
+/// Whether the node's store votes.
 fn votes(world: &World, node: usize) -> bool {
     world.oracle.votes(&world.nodes[node].id, world.nodes[node].disk.store_id)
 }
@@ -114,7 +123,7 @@ fn votes(world: &World, node: usize) -> bool {
 fn finish(mut world: World) {
     world.heal();
     world.settle(SETTLING_TIME);
-    world.release_kept_back();
+    world.release_held_back();
     world.run_until(world.now + 2 * SECOND);
     world.settle(SETTLING_TIME);
 }

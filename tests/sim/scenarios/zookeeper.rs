@@ -1,9 +1,10 @@
-//! ZooKeeper away, wiped, restored, or not keeping a second process of one node out.
+//! ZooKeeper down, wiped or restored, and a second process with one node's id.
 
-use super::*;
 use quorapay_core::domain::Epoch;
 use quorapay_core::engine::Input;
 use quorapay_core::replication::{CoordinationEvent, Event, QueueRank};
+
+use super::*;
 
 #[test]
 fn without_zookeeper_payments_go_on() {
@@ -13,7 +14,7 @@ fn without_zookeeper_payments_go_on() {
         assert!(answered_during(&mut world, 5 * SECOND) > 50, "no election is needed");
     }
     world.zookeeper_back();
-    assert!(answered_during(&mut world, 5 * SECOND) > 50, "its return disturbs nobody");
+    assert!(answered_during(&mut world, 5 * SECOND) > 50, "its return causes no election");
     assert_eq!(leader_of(&world), leader);
     finish(world);
 }
@@ -28,7 +29,7 @@ fn without_zookeeper_nobody_new_leads() {
         world.run_until(world.now + SECOND);
         assert_eq!(answered_during(&mut world, 5 * SECOND), 0, "there is no leader");
         world.zookeeper_back();
-        assert!(answered_during(&mut world, 5 * SECOND) > 20, "there is one again");
+        assert!(answered_during(&mut world, 5 * SECOND) > 20, "there is a leader again");
         finish(world);
     }
 }
@@ -42,13 +43,13 @@ fn a_wiped_zookeeper_gives_no_epoch_that_was_promised_before() {
         assert!(answered_during(&mut world, 2 * SECOND) > 20, "no election is needed");
         world.crash(leader_of(&world));
         world.zookeeper.wipe();
-        assert!(answered_during(&mut world, 5 * SECOND) > 20, "the others go on");
+        assert!(answered_during(&mut world, 5 * SECOND) > 20, "the others take payments");
         assert!(epoch_of(&world, leader_of(&world)) > epoch, "epochs only grow");
         finish(world);
     }
 }
 
-/// Makes a node a candidate and gives it this epoch, whatever ZooKeeper says.
+/// Makes a node a candidate and gives it this epoch, bypassing ZooKeeper.
 fn give_epoch(world: &mut World, node: usize, dead_leader: usize, epoch: Epoch) {
     let gone = Event::PeerGone(world.nodes[dead_leader].id.clone());
     let first = Event::Coordination(CoordinationEvent::QueueRank(QueueRank::First));
@@ -69,7 +70,7 @@ fn of_two_candidates_with_one_epoch_one_leads_and_the_other_is_not_shut_out() {
         let epoch = Epoch(epoch_of(&world, leader) + 10);
         world.crash(leader);
         world.run_until(world.now + 100);
-        // A restored ZooKeeper gives both the same epoch. Each has promised it to itself before it hears of the other.
+        // A restored ZooKeeper gives both the same epoch. Each promises it to itself before it hears from the other.
         isolate(&mut world, loser);
         isolate(&mut world, winner);
         give_epoch(&mut world, loser, leader, epoch);
@@ -77,7 +78,7 @@ fn of_two_candidates_with_one_epoch_one_leads_and_the_other_is_not_shut_out() {
         give_epoch(&mut world, winner, leader, epoch);
         world.restart(leader);
         world.links.mend();
-        until(&mut world, "somebody leads", |world| leads(world, winner) || leads(world, leader));
+        until(&mut world, "a node leads", |world| leads(world, winner) || leads(world, leader));
         world.restart(loser);
         world.run_until(world.now + 4 * SECOND);
         let leader = next_leader(&mut world);
@@ -93,7 +94,7 @@ fn a_second_process_with_a_nodes_id_is_never_counted_twice() {
         let (mut world, _) = three_at_work(seed);
         world.start_twin();
         world.run_until(world.now + 5 * SECOND);
-        // Its rival goes, so ZooKeeper lets it in; then the rival is back.
+        // The node's own process crashes, so ZooKeeper admits the second one; then the first returns.
         let rival = world.rivals_of(3)[0];
         world.crash(rival);
         world.run_until(world.now + 4 * SECOND);
@@ -106,7 +107,7 @@ fn a_second_process_with_a_nodes_id_is_never_counted_twice() {
 #[test]
 fn sessions_that_end_late_wrongly_or_never_lose_nothing() {
     for seed in 0..5 {
-        let knobs = Knobs { late_expiry: 300, sessions_without_end: 300, ..impatient_clients(seed) };
+        let knobs = Knobs { late_expiry: 300, sessions_without_end: 300, ..short_client_timeouts(seed) };
         let (mut world, _) = at_work(knobs);
         for node in [0, 1, 2, 1, 0] {
             world.zookeeper.expire(node);
@@ -114,7 +115,7 @@ fn sessions_that_end_late_wrongly_or_never_lose_nothing() {
             world.run_until(world.now + SECOND / 2);
             world.nodes[node].host_down = true;
             world.crash(node);
-            assert!(answered_during(&mut world, 4 * SECOND) > 10, "a dead node's session holds nobody up");
+            assert!(answered_during(&mut world, 4 * SECOND) > 10, "a dead node's session does not block the others");
             world.restart(node);
             world.run_until(world.now + SECOND);
         }

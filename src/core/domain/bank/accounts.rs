@@ -1,12 +1,12 @@
-//! Accounts opened and changed.
+//! Opening and changing accounts.
 
 use super::super::{AccountChangeKind, AccountId, AccountOutcome, AccountStatus, Overdraft, Rejection};
-use super::state::{AccountState, floor};
-use super::undo::UndoStep;
-use super::{Balance, Bank, Undo};
+use super::state::{AccountState, Balance, floor};
+use super::store::Bank;
+use super::undo::{Undo, UndoStep};
 
 impl Bank {
-    /// Decides a change of an account and carries it out.
+    /// Decides a change of an account and executes it.
     pub(super) fn change_account(
         &mut self,
         id: &AccountId,

@@ -1,14 +1,30 @@
-//! Batches: payments in order, each by itself or all or none.
+//! Batches: many payments in order, each decided by itself, or all or none.
+
+use std::collections::BTreeMap;
 
 use super::super::{
-    Batch, BatchItem, BatchRequest, DecidedItem, Fingerprint, IdempotencyKey, KeyDigest, PaymentOutcome, Rejection,
-    Stamp,
+    Batch, BatchItem, BatchRequest, DecidedItem, Fingerprint, IdempotencyKey, KeyDigest, LogIndex, PaymentOutcome,
+    Rejection, Stamp,
 };
-use super::{Bank, KeyHolder, KeyHolders, Undo, same};
+use super::outcome::check_outcome;
+use super::store::Bank;
+use super::undo::Undo;
 use crate::planted::{Bug, planted};
 
+/// The entry that holds a used idempotency key, for a batch's item with that key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The entry that holds it.
+    pub index: LogIndex,
+    /// Fingerprint of the request under the key; `None` if the key was fenced.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// The holders of those keys of a batch's items that are used already.
+pub type KeyHolders = BTreeMap<KeyDigest, KeyHolder>;
+
 impl Bank {
-    /// Decides a batch and carries it out.
+    /// Decides a batch and executes it.
     pub(super) fn execute_batch(
         &mut self,
         stamp: Stamp,
@@ -24,7 +40,7 @@ impl Bank {
                 let fingerprint = request.fingerprint();
                 (key, fingerprint)
             });
-            let held = key.as_ref().and_then(|(key, asked)| held_by(holders, key.digest(), *asked));
+            let held = key.as_ref().and_then(|(key, asked)| outcome_of_used_key(holders, key.digest(), *asked));
             let order_before = self.order_before(&request);
             let outcome = held.unwrap_or_else(|| self.pay(stamp, number, &request, undo));
             DecidedItem { key, request, order_before, outcome }
@@ -38,12 +54,12 @@ impl Bank {
         Batch { key, fingerprint, atomic, items }
     }
 
-    /// Applies a batch that was decided elsewhere. Which keys were used up is for whoever keeps the keys to know: the
-    /// outcomes that follow from them are taken as they were written.
+    /// Applies a batch that the leader decided. The bank does not know which keys were used, so it accepts the outcomes
+    /// that follow from used keys as they are written.
     pub(super) fn apply_batch(&mut self, stamp: Stamp, batch: &Batch, undo: &mut Undo) -> Result<(), String> {
         let mut outcomes = Vec::with_capacity(batch.items.len());
         for (item, number) in batch.items.iter().zip(0_u16..) {
-            outcomes.push(if is_of_a_key(item.outcome) {
+            outcomes.push(if follows_from_key(item.outcome) {
                 item.outcome
             } else {
                 self.recall_order_of(&item.request, item.order_before)?;
@@ -56,12 +72,12 @@ impl Bank {
             outcomes.iter_mut().for_each(|outcome| *outcome = aborted(*outcome));
         }
         let written = batch.items.iter().map(|item| item.outcome);
-        outcomes.into_iter().zip(written).try_for_each(|(here, written)| same(&here, &written))
+        outcomes.into_iter().zip(written).try_for_each(|(here, written)| check_outcome(&here, &written))
     }
 }
 
-/// The outcome of a payment whose key is used up.
-fn held_by(holders: &KeyHolders, digest: KeyDigest, asked: Fingerprint) -> Option<PaymentOutcome> {
+/// The outcome of an item whose key is used.
+fn outcome_of_used_key(holders: &KeyHolders, digest: KeyDigest, asked: Fingerprint) -> Option<PaymentOutcome> {
     let KeyHolder { index, fingerprint } = *holders.get(&digest)?;
     Some(match fingerprint {
         None => PaymentOutcome::Rejected(Rejection::IdempotencyKeyFenced),
@@ -70,7 +86,7 @@ fn held_by(holders: &KeyHolders, digest: KeyDigest, asked: Fingerprint) -> Optio
     })
 }
 
-const fn is_of_a_key(outcome: PaymentOutcome) -> bool {
+const fn follows_from_key(outcome: PaymentOutcome) -> bool {
     matches!(
         outcome,
         PaymentOutcome::Repeated { .. }
@@ -78,7 +94,7 @@ const fn is_of_a_key(outcome: PaymentOutcome) -> bool {
     )
 }
 
-/// What an outcome becomes when the batch that it belongs to is aborted.
+/// An item's outcome after its batch was aborted.
 const fn aborted(outcome: PaymentOutcome) -> PaymentOutcome {
     match outcome {
         PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. } => {

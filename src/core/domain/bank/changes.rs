@@ -1,19 +1,22 @@
-//! What happens to payments after they were made: captures, voids, refunds, expiries.
+//! Changes of existing payments: captures, voids, refunds, expiries.
 
 use super::super::{
     Expiry, MinorUnits, Operation, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentState,
     Rejection, Stamp,
 };
+use super::outcome::check_outcome;
 use super::payments::{check_floor, credited, debited};
 use super::state::Balance;
-use super::{Bank, Undo, same};
+use super::store::Bank;
+use super::undo::Undo;
 use crate::planted::{Bug, planted};
 
-/// Most captures and refunds of one payment: its history is answered with it. A void or an expiry may still follow.
+/// Captures and refunds of one payment: every answer about a payment contains its history. A void or an expiry may
+/// still follow.
 const MAX_CHANGES: u32 = 1_000;
 
 impl Bank {
-    /// Decides a change of a payment and carries it out.
+    /// Decides a change of a payment and executes it.
     pub(super) fn change_payment(
         &mut self,
         stamp: Stamp,
@@ -44,7 +47,7 @@ impl Bank {
         PaymentChangeOutcome::Applied { amount, from_balance: from.posted, to_balance: to.posted }
     }
 
-    /// Applies a change that was decided elsewhere.
+    /// Applies a change that the leader decided.
     pub(super) fn apply_payment_change(
         &mut self,
         stamp: Stamp,
@@ -52,16 +55,16 @@ impl Bank {
         undo: &mut Undo,
     ) -> Result<(), String> {
         match (self.payments.get(&change.payment), change.before.as_deref()) {
-            (Some(known), before) => same(&Some(known), &before)?,
+            (Some(known), before) => check_outcome(&Some(known), &before)?,
             (None, Some(before)) if before.is_held() => return Err("its hold is not known here".to_owned()),
             (None, Some(before)) => self.recall_payment(change.payment, before.clone()),
             (None, None) => {}
         }
         let decided = self.change_payment(stamp, change.payment, change.change, undo);
-        same(&decided, &change.outcome)
+        check_outcome(&decided, &change.outcome)
     }
 
-    /// Ends the hold that was the first to expire. Call only for an open hold whose time is up by the stamp.
+    /// Expires a hold. Call only for an open hold that has expired by the stamp's time.
     pub fn expire(&mut self, stamp: Stamp, id: PaymentId) -> Option<(Operation, Undo)> {
         let before = self.payments.get(&id)?.clone();
         let mut undo = Undo::default();
@@ -70,12 +73,12 @@ impl Bank {
         Some((Operation::Expiry(expiry), undo))
     }
 
-    /// Applies the end of a hold that was decided elsewhere.
+    /// Applies an expiry that the leader decided.
     pub(super) fn apply_expiry(&mut self, stamp: Stamp, expiry: &Expiry, undo: &mut Undo) -> Result<(), String> {
         let id = expiry.payment;
         let payment = self.payments.get(&id).filter(|payment| payment.is_held()).cloned();
         let Some(payment) = payment else { return Err(format!("{id} is not on hold here")) };
-        same(&payment, &expiry.before)?;
+        check_outcome(&payment, &expiry.before)?;
         if payment.expires_at_ms.is_none_or(|expires_at_ms| expires_at_ms > stamp.timestamp.0) {
             return Err(format!("{id} expires later"));
         }
@@ -97,8 +100,8 @@ impl Bank {
         if !payment.is_held() {
             return Err(payment.why_not_held());
         }
-        let over = payment.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= stamp.timestamp.0);
-        if over && !planted(Bug::LateCapture) {
+        let expired = payment.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= stamp.timestamp.0);
+        if expired && !planted(Bug::LateCapture) {
             return Err(Rejection::PaymentExpired);
         }
         let amount = amount.unwrap_or(payment.held);
@@ -138,8 +141,8 @@ impl Bank {
             return Err(Rejection::AmountExceedsRefundable);
         }
         self.check_changeable(payment)?;
-        let giver = self.accounts.get(&payment.to).map_or(MinorUnits::ZERO, |state| state.floor(&payment.to));
-        let to = check_floor(debited(self.balance(&payment.to, payment.currency), amount)?, giver)?;
+        let floor = self.accounts.get(&payment.to).map_or(MinorUnits::ZERO, |state| state.floor(&payment.to));
+        let to = check_floor(debited(self.balance(&payment.to, payment.currency), amount)?, floor)?;
         let from = credited(self.balance(&payment.from, payment.currency), amount)?;
         Ok((amount, from, to))
     }
@@ -152,7 +155,8 @@ impl Bank {
         self.check_usable(&payment.to)
     }
 
-    /// What was released no longer counts against the order, and a hold that has ended no longer keeps it in memory.
+    /// When a hold ends: the released amount no longer counts against the order, and the hold no longer keeps the order
+    /// in memory.
     fn close_hold(
         &mut self,
         stamp: Stamp,
@@ -164,8 +168,8 @@ impl Bank {
         let Some(order) = before.order.as_ref().filter(|_| before.is_held() && !after.is_held()) else { return };
         let Some(mut record) = self.orders.get(order).copied() else { return };
         record.state.used = record.state.used.less(released);
-        record.live_holds = record.live_holds.saturating_sub(1);
-        record.touched = stamp.index;
+        record.open_holds = record.open_holds.saturating_sub(1);
+        record.last_change = stamp.index;
         self.set_order(order, record, undo);
     }
 }

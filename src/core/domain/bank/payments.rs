@@ -1,21 +1,23 @@
-//! Payments: money moved or set aside.
+//! Payments: money moved or held.
 
 use super::super::{
     AccountId, AccountStatus, Capture, MinorUnits, OrderState, Overdraft, Payment, PaymentId, PaymentOutcome,
     PaymentRequest, PaymentState, Rejection, Stamp,
 };
+use super::outcome::check_outcome;
 use super::state::{AccountState, Balance, floor};
-use super::{Bank, OrderRecord, Undo, same};
+use super::store::Bank;
+use super::undo::{OrderRecord, Undo};
 use crate::domain::LogIndex;
 use crate::planted::{Bug, planted};
 
 impl Bank {
-    /// How far the order of a request is paid before it.
+    /// The state of a request's order before the payment.
     pub(super) fn order_before(&self, request: &PaymentRequest) -> Option<OrderState> {
         self.order(&request.order.as_ref()?.id)
     }
 
-    /// Decides a payment and carries it out. `item` is its number within its entry.
+    /// Decides a payment and executes it. `item` is its number within its entry.
     pub(super) fn pay(&mut self, stamp: Stamp, item: u16, request: &PaymentRequest, undo: &mut Undo) -> PaymentOutcome {
         let allowed = self.check_parties(request).and_then(|()| self.check_order(request)).and_then(|()| {
             let funds = self.check_funds(request)?;
@@ -54,26 +56,26 @@ impl Bank {
         }
     }
 
-    /// Applies a payment that was decided elsewhere.
+    /// Applies a payment that the leader decided.
     pub(super) fn apply_payment(&mut self, stamp: Stamp, payment: &Payment, undo: &mut Undo) -> Result<(), String> {
         self.recall_order_of(&payment.request, payment.order_before)?;
         let decided = self.pay(stamp, 0, &payment.request, undo);
-        same(&decided, &payment.outcome)
+        check_outcome(&decided, &payment.outcome)
     }
 
-    /// Before a decided payment is applied: its order must be as the leader saw it, or is recalled so.
+    /// Before a decided payment is applied: recalls its order as the leader saw it, or checks that memory agrees.
     pub(super) fn recall_order_of(
         &mut self,
         request: &PaymentRequest,
         before: Option<OrderState>,
     ) -> Result<(), String> {
-        let Some(order) = &request.order else { return same(&None, &before) };
+        let Some(order) = &request.order else { return check_outcome(&None, &before) };
         match (self.order(&order.id), before) {
             (None, Some(state)) => {
                 self.recall_order(&order.id, state);
                 Ok(())
             }
-            (known, before) => same(&known, &before),
+            (known, before) => check_outcome(&known, &before),
         }
     }
 
@@ -86,7 +88,7 @@ impl Bank {
         self.check_usable(&request.to)
     }
 
-    /// Whether an account may pay and receive. One that does not exist yet may.
+    /// Checks that an account may pay and receive. One that does not exist yet may.
     pub(super) fn check_usable(&self, id: &AccountId) -> Result<(), Rejection> {
         match self.accounts.get(id).map_or(AccountStatus::Active, |state| state.status) {
             AccountStatus::Active => Ok(()),
@@ -110,7 +112,7 @@ impl Bank {
         }
     }
 
-    /// The paying account's balance after the payment, if it can afford that.
+    /// The paying account's balance after the payment, if it has the funds.
     fn check_funds(&self, request: &PaymentRequest) -> Result<Balance, Rejection> {
         let opened = if request.opens_accounts { Overdraft::Unlimited } else { Overdraft::None };
         let overdraft = self.accounts.get(&request.from).map_or(opened, |state| state.overdraft);
@@ -125,22 +127,23 @@ impl Bank {
         check_floor(after, floor(&request.from, overdraft))
     }
 
-    /// Adds the payment to what its order was charged.
+    /// Adds the payment to its order.
     fn charge_order(&mut self, stamp: Stamp, request: &PaymentRequest, undo: &mut Undo) {
         let Some(order) = &request.order else { return };
         let holds = u32::from(matches!(request.capture, Capture::Manual { .. }));
-        let charged = if planted(Bug::HoldsOutsideOrders) && holds > 0 { MinorUnits::ZERO } else { request.amount };
+        let charged =
+            if planted(Bug::HoldsNotCountedInOrders) && holds > 0 { MinorUnits::ZERO } else { request.amount };
         let new = OrderState { currency: request.currency, total: order.total, used: MinorUnits::ZERO };
         let record = self.orders.get(&order.id).copied();
-        let mut record = record.unwrap_or(OrderRecord { state: new, live_holds: 0, touched: LogIndex(0) });
+        let mut record = record.unwrap_or(OrderRecord { state: new, open_holds: 0, last_change: LogIndex(0) });
         record.state.used = record.state.used.plus(charged);
-        record.live_holds += holds;
-        record.touched = stamp.index;
+        record.open_holds += holds;
+        record.last_change = stamp.index;
         self.set_order(&order.id, record, undo);
     }
 }
 
-/// The balance less an amount.
+/// The balance minus an amount.
 pub(super) fn debited(balance: Balance, amount: MinorUnits) -> Result<Balance, Rejection> {
     let posted = balance.posted.checked_sub(amount).ok_or(Rejection::BalanceOverflow)?;
     Ok(Balance { posted, ..balance })
@@ -152,7 +155,7 @@ pub(super) fn credited(balance: Balance, amount: MinorUnits) -> Result<Balance, 
     Ok(Balance { posted, ..balance })
 }
 
-/// The balance, if what is not set aside of it is not below the floor.
+/// The balance, if its part that is not held is not below the floor.
 pub(super) fn check_floor(balance: Balance, floor: MinorUnits) -> Result<Balance, Rejection> {
     let unheld = if planted(Bug::HeldMoneySpent) { i128::from(balance.posted.get()) } else { balance.unheld() };
     if unheld < i128::from(i64::MIN) {

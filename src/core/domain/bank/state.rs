@@ -1,32 +1,32 @@
-//! What the bank keeps of an account.
+//! Accounts and balances.
 
 use super::super::{AccountId, AccountStatus, Currency, MinorUnits, Overdraft};
 
 /// An account's money in one currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
-    /// What was moved.
+    /// The sum of all postings.
     pub posted: MinorUnits,
-    /// What is set aside for captures. Never negative.
+    /// The sum of all open holds. Never negative.
     pub held: MinorUnits,
 }
 
 impl Balance {
-    /// What is left of the posted balance once everything that is set aside was taken. Wider than an amount, because
-    /// callers check its range.
+    /// The posted balance without the held part. As `i128`, because callers check its range.
     #[must_use]
     pub fn unheld(self) -> i128 {
         i128::from(self.posted.get()) - i128::from(self.held.get())
     }
 
-    /// What may be paid until the account stands at its floor.
+    /// What may be paid before the account reaches its floor.
     #[must_use]
     pub fn available(self, floor: MinorUnits) -> i128 {
         self.unheld() - i128::from(floor.get())
     }
 }
 
-/// Balances by currency, sorted. Nearly every account has one or two currencies, so a vector beats a map.
+/// Balances by currency, sorted. Nearly every account has one or two currencies, so a vector is smaller and faster than
+/// a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Balances(Vec<(Currency, Balance)>);
 
@@ -56,8 +56,8 @@ impl Balances {
         }
     }
 
-    /// Puts back what was before, which may be nothing.
-    pub(super) fn put_back(&mut self, currency: Currency, before: Option<Balance>) {
+    /// Restores an earlier balance, or its absence.
+    pub(super) fn restore(&mut self, currency: Currency, before: Option<Balance>) {
         match (before, self.position(currency)) {
             (Some(balance), _) => self.set(currency, balance),
             (None, Ok(at)) => {
@@ -79,19 +79,19 @@ pub struct AccountState {
     pub overdraft: Overdraft,
     /// Whether it may be used.
     pub status: AccountStatus,
-    /// What it holds.
+    /// Its money.
     pub balances: Balances,
 }
 
 impl AccountState {
-    /// The lowest unheld balance that the account may be brought to by paying.
+    /// The lowest unheld balance to which the account may pay.
     #[must_use]
     pub fn floor(&self, id: &AccountId) -> MinorUnits {
         floor(id, self.overdraft)
     }
 }
 
-/// The floor of an account under a policy: the outside world has none.
+/// The floor of an account under a policy. External accounts have none.
 pub(super) fn floor(id: &AccountId, overdraft: Overdraft) -> MinorUnits {
     if id.is_external() { Overdraft::Unlimited.floor() } else { overdraft.floor() }
 }

@@ -1,13 +1,17 @@
-//! Tests of the bank: the rules one by one, and that whatever was executed can be applied elsewhere and taken back.
+//! Tests of the bank: each rule, and that every executed operation can be applied by another bank and undone.
 
-use crate::domain::{Epoch, LogIndex, Timestamp};
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
-use super::super::{
-    AccountChangeKind, AccountStatus, BatchItem, BatchRequest, Capture, IdempotencyKey, MinorUnits, OrderCap,
-    PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentRequest, PaymentStatus, Rejection,
+use super::undo::OrderRecord;
+use super::{AccountState, Bank, KeyHolders, Undo};
+use crate::domain::{
+    AccountChangeKind, AccountId, AccountStatus, BatchItem, BatchRequest, Capture, Currency, Epoch, IdempotencyKey,
+    LogIndex, MinorUnits, Operation, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChange, PaymentChangeKind,
+    PaymentChangeOutcome, PaymentId, PaymentOutcome, PaymentRequest, PaymentState, PaymentStatus, Proposal, Rejection,
+    Stamp, Timestamp,
 };
-use super::*;
 
 fn account(id: &str) -> AccountId {
     AccountId::parse(id).expect("valid")
@@ -30,12 +34,12 @@ fn for_order(request: PaymentRequest, id: &str, total: i64) -> PaymentRequest {
     PaymentRequest { order: Some(Box::new(order)), ..request }
 }
 
-/// A leader's bank and a follower's, which must agree after every operation.
+/// The banks of a leader and a follower, which must agree after every operation.
 #[derive(Default)]
 struct Pair {
     leader: Bank,
     follower: Bank,
-    /// Payments as they were decided: what the leader's disk knows.
+    /// Payments as they were decided: what the leader's disk holds.
     decided: BTreeMap<PaymentId, PaymentState>,
     index: u64,
     now_ms: u64,
@@ -51,7 +55,7 @@ impl Pair {
         self.submit_undoably(request).0
     }
 
-    /// Lets the leader execute and the follower apply; answers how each would take it back.
+    /// The leader executes and the follower applies. Returns how each undoes it.
     fn submit_undoably(&mut self, request: OperationRequest) -> (Operation, Undo, Undo) {
         let stamp = self.stamp();
         if let OperationRequest::PaymentChange { payment, .. } = &request
@@ -105,7 +109,7 @@ impl Pair {
     }
 }
 
-/// What two banks that agree have in common, whatever else each still remembers.
+/// What must be equal in two banks that agree. They may differ in the closed payments and orders that they still hold.
 #[derive(Debug, PartialEq)]
 struct Snapshot {
     accounts: BTreeMap<AccountId, AccountState>,
@@ -232,13 +236,13 @@ fn an_account_is_closed_only_when_nothing_is_in_it_and_then_for_good() {
 fn amounts_at_the_limits_overflow_into_a_refusal_and_never_into_another_balance() {
     let mut pair = Pair::default();
     let refused = PaymentOutcome::Rejected(Rejection::BalanceOverflow);
-    let most = i64::MAX;
-    assert!(matches!(pair.pay(payment("external:a", "x", most)).1, PaymentOutcome::Succeeded { .. }));
+    let max = i64::MAX;
+    assert!(matches!(pair.pay(payment("external:a", "x", max)).1, PaymentOutcome::Succeeded { .. }));
     assert_eq!(pair.pay(payment("external:b", "x", 1)).1, refused);
     assert_eq!(pair.pay(payment("external:a", "y", 2)).1, refused);
     assert!(matches!(pair.pay(payment("external:a", "y", 1)).1, PaymentOutcome::Succeeded { .. }));
     assert_eq!(pair.balance("external:a"), (i64::MIN, 0));
-    assert!(matches!(pair.pay(hold("external:c", "y", most)).1, PaymentOutcome::Authorized { .. }));
+    assert!(matches!(pair.pay(hold("external:c", "y", max)).1, PaymentOutcome::Authorized { .. }));
     assert_eq!(pair.pay(hold("external:c", "y", 2)).1, refused);
 }
 
@@ -268,7 +272,7 @@ fn an_atomic_batch_is_all_or_none() {
 }
 
 #[test]
-fn an_operation_that_does_not_fit_is_told_and_changes_nothing() {
+fn a_tampered_operation_is_refused_and_changes_nothing() {
     let mut pair = Pair::with_a_customer();
     let stamp = pair.stamp();
     let key = IdempotencyKey::parse("k").expect("valid");
@@ -282,7 +286,7 @@ fn an_operation_that_does_not_fit_is_told_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_at_rest_is_forgotten_and_recalled_with_its_next_change() {
+fn closed_payments_and_orders_are_forgotten_and_recalled_with_the_next_change() {
     let mut pair = Pair::with_a_customer();
     let (id, _) = pair.pay(for_order(hold("customer", "shop", 100), "o", 100));
     pair.follower.forget_up_to(LogIndex(pair.index), 100);
@@ -329,7 +333,7 @@ fn any_request() -> impl Strategy<Value = OperationRequest> {
 
 proptest! {
     #[test]
-    fn whatever_is_executed_applies_elsewhere_and_can_be_taken_back(
+    fn every_executed_operation_applies_to_another_bank_and_can_be_undone(
         requests in prop::collection::vec(any_request(), 1..60),
     ) {
         let mut pair = Pair::default();

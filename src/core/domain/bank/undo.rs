@@ -1,12 +1,23 @@
-//! Taking back what was applied: what each touched thing was before.
+//! Undoing an applied operation: the earlier state of everything that it changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{AccountId, AccountStatus, Currency, OrderId, Overdraft, PaymentId, PaymentState};
 use super::state::{AccountState, Balance};
-use super::{Bank, OrderRecord};
+use crate::domain::{
+    AccountId, AccountStatus, Currency, LogIndex, OrderId, OrderState, Overdraft, PaymentId, PaymentState,
+};
 
-/// How to take one applied operation back.
+/// An order in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OrderRecord {
+    pub(super) state: OrderState,
+    /// While there are any, the order is kept in memory.
+    pub(super) open_holds: u32,
+    /// Index of the last entry that changed it.
+    pub(super) last_change: LogIndex,
+}
+
+/// How to undo one applied operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Undo(pub(super) Vec<UndoStep>);
 
@@ -21,7 +32,7 @@ pub(super) enum UndoStep {
 }
 
 impl Undo {
-    /// The accounts that the operation touched.
+    /// The accounts that the operation changed.
     pub fn accounts(&self) -> impl Iterator<Item = &AccountId> {
         self.0.iter().filter_map(|step| match step {
             UndoStep::Created(id) | UndoStep::Balance(id, ..) | UndoStep::Policy(id, ..) => Some(id),
@@ -29,8 +40,8 @@ impl Undo {
         })
     }
 
-    /// What accounts were before the operation, given what they were after it (`None`: it did not exist). Others than
-    /// those given are left out.
+    /// Turns the states of accounts after the operation into those before it; `None` for an account that did not exist.
+    /// Accounts that are not in `states` are not added.
     pub fn rewind_accounts(&self, states: &mut BTreeMap<AccountId, Option<AccountState>>) {
         for step in self.0.iter().rev() {
             let account = match step {
@@ -40,7 +51,7 @@ impl Undo {
             let Some(state) = states.get_mut(account) else { continue };
             match (step, state.as_mut()) {
                 (UndoStep::Created(_), _) => *state = None,
-                (UndoStep::Balance(_, currency, before), Some(state)) => state.balances.put_back(*currency, *before),
+                (UndoStep::Balance(_, currency, before), Some(state)) => state.balances.restore(*currency, *before),
                 (UndoStep::Policy(_, overdraft, status), Some(state)) => {
                     (state.overdraft, state.status) = (*overdraft, *status);
                 }
@@ -49,8 +60,8 @@ impl Undo {
         }
     }
 
-    /// What payments were before the operation, given what they were after it; those that memory did not hold are left
-    /// out.
+    /// Turns the states of payments after the operation into those before it, for the given ids. A payment that memory
+    /// did not hold before the operation is removed.
     pub fn rewind_payments(&self, ids: &BTreeSet<PaymentId>, states: &mut BTreeMap<PaymentId, PaymentState>) {
         for step in self.0.iter().rev() {
             match step {
@@ -63,37 +74,6 @@ impl Undo {
                     }
                 },
                 _ => {}
-            }
-        }
-    }
-}
-
-impl Bank {
-    /// Takes one operation back. Operations are taken back newest first.
-    pub fn undo(&mut self, undo: &Undo) {
-        self.undo_after(undo, 0);
-    }
-
-    /// Takes back the steps of an operation from its `kept`-th on.
-    pub(super) fn undo_after(&mut self, undo: &Undo, kept: usize) {
-        const FOLLOWS: &str = "an undo follows the operation that it undoes";
-        for step in undo.0[kept..].iter().rev() {
-            match step {
-                UndoStep::Created(id) => {
-                    self.accounts.remove(id);
-                }
-                UndoStep::Balance(id, currency, before) => {
-                    let state = self.accounts.get_mut(id).expect(FOLLOWS);
-                    let after = state.balances.get(*currency);
-                    state.balances.put_back(*currency, *before);
-                    self.add_up(*currency, after.posted, before.unwrap_or_default().posted);
-                }
-                UndoStep::Policy(id, overdraft, status) => {
-                    let state = self.accounts.get_mut(id).expect(FOLLOWS);
-                    (state.overdraft, state.status) = (*overdraft, *status);
-                }
-                UndoStep::Payment(id, before) => self.put_payment(*id, before.as_deref().cloned()),
-                UndoStep::Order(id, before) => self.put_order(id, *before),
             }
         }
     }

@@ -1,5 +1,5 @@
-//! From an epoch to the leadership: promise it, collect the promises of a majority, hold everything that any of them may
-//! have committed, and lead.
+//! From an epoch to the leadership: promise it, collect the promises of a majority, hold everything that any of them
+//! may have committed, and lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::replication::transition::Transition;
 use crate::replication::types::{Configuration, Hash, NodeId, Now, Position, Voter};
 
 impl CandidateHandler<'_> {
-    /// On every tick: repeats requests, or gives up. A piece of the best log that is in flight is still awaited: however
-    /// slow the link, the next candidacy then begins further on.
+    /// On every tick: repeats requests, or gives up. A piece of the best log that is in flight is still awaited:
+    /// however slow the link, the next candidacy then begins further on.
     pub(in crate::replication) fn on_tick(&mut self, now: Now) -> Option<Transition> {
         if self.is_overdue(now) && !self.awaits_piece(now) {
             return Some(Transition::StepDown);
@@ -124,8 +124,8 @@ impl CandidateHandler<'_> {
         }
     }
 
-    /// A new cluster begins when every node has promised and every log is empty. Anything less may be an existing cluster
-    /// whose nodes are away, or one that lost a disk.
+    /// A new cluster begins when every node has promised and every log is empty. Anything less may be an existing
+    /// cluster whose nodes are away, or one that lost a disk.
     fn found_cluster(&self, fencing: &Fencing) -> Option<Transition> {
         let peers = &self.state.config.peers;
         let is_empty = |node: &NodeId| fencing.answers.get(node).is_some_and(|answer| answer.last.index == LogIndex(0));
@@ -213,8 +213,8 @@ impl CandidateHandler<'_> {
     }
 }
 
-/// The answers that count: of voters with the bound store, whose logs can be copied. A damaged log may hold entries that
-/// only this majority has committed, so its promise is worth nothing without them.
+/// The answers that count: of voters with the bound store, whose logs can be copied. A damaged log may hold entries
+/// that only this majority has committed, so its promise is worth nothing without them.
 fn counted_answers<'a>(configuration: &Configuration, fencing: &'a Fencing) -> BTreeMap<&'a NodeId, &'a FenceAnswer> {
     let counts = |node: &NodeId, answer: &FenceAnswer| {
         let bound = configuration.binds(node, answer.store_id) || planted(Bug::UnboundPromisesCount);

@@ -10,7 +10,8 @@ use crate::replication::types::{Hash, Now, Position};
 
 /// Why a batch was not stored.
 enum Refused {
-    /// This log has no entry equal to the one before the batch. Its entry at `index` tells the leader where to go on.
+    /// This log has no entry equal to the one before the batch. Its entry at `index` tells the leader where to
+    /// continue.
     Mismatch { index: LogIndex },
     /// The batch cannot be stored as it is.
     Unable,
@@ -58,8 +59,8 @@ impl FollowerHandler<'_> {
         self.state.respond_when_durable(rpc, response, epoch, LogIndex(0));
     }
 
-    /// Stores what is new in a batch, after removing what conflicts with it. Returns up to where this log now equals the
-    /// leader's.
+    /// Stores what is new in a batch, after removing what conflicts with it. Returns up to where this log now equals
+    /// the leader's.
     fn store_batch(&mut self, batch: EntryBatch) -> Result<LogIndex, Refused> {
         let EntryBatch { previous, entries } = batch;
         let log = &self.state.log;

@@ -1,8 +1,8 @@
 //! When a follower becomes a candidate.
 //!
-//! ZooKeeper's queue says whose turn it is. Before a node takes its turn it asks the others whether they hear a leader
-//! (pre-vote), so that one node's bad connection does not depose a working leader. If the leader's process is known to be
-//! gone, nobody needs to be asked.
+//! The first node in ZooKeeper's queue may campaign. Before it does, it asks the others whether they hear a leader
+//! (pre-vote), so that one node's bad connection does not depose a working leader. If the leader's process is known to
+//! be gone, no pre-vote is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 

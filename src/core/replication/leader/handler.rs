@@ -128,8 +128,8 @@ pub(super) fn refusal(origin: ReadOrigin) -> Effect {
 }
 
 impl LeaderHandler<'_> {
-    /// The highest value that a quorum of voters has reached, given this node's own. Invariant 8: a follower counts only
-    /// with the store that the configuration binds.
+    /// The highest value that a quorum of voters has reached, given this node's own. Invariant 8: a follower counts
+    /// only with the store that the configuration binds.
     pub(super) fn quorum_value<T: Ord + Copy + Default>(&self, own: T, of: impl Fn(&Progress) -> T) -> T {
         let Some(configuration) = self.state.log.configuration() else { return T::default() };
         let value = |(node, voter): (&NodeId, &Voter)| {

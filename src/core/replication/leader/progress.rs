@@ -15,13 +15,14 @@ pub(super) struct Progress {
     pub(super) next: LogIndex,
     /// Highest index durable there and equal to the leader's log.
     pub(super) matched: LogIndex,
-    /// The highest index that its process knows to be equal to the leader's log, as it last reported. After a restart or
-    /// a late fence that is less than `matched`; its commit index then stands still until a batch tells it anew.
+    /// The highest index that its process knows to be equal to the leader's log, as it last reported. After a restart
+    /// or a late fence that is less than `matched`, and its commit index does not advance until an append confirms
+    /// more.
     pub(super) reported: LogIndex,
     /// The store that reported them.
     pub(super) store_id: Option<StoreId>,
     pub(super) in_flight: Option<InFlight>,
-    /// A heartbeat in flight beside an append that takes long: a large batch on a slow link, or a slow disk there.
+    /// A heartbeat in flight during an append that takes long: a large batch on a slow link, or a slow disk there.
     pub(super) heartbeat_in_flight: Option<RequestId>,
     /// Highest quorum round that it has answered.
     pub(super) confirmed_round: u64,
@@ -31,7 +32,7 @@ pub(super) struct Progress {
     pub(super) answered_ms: Option<u64>,
     /// Since when batches are sent there and none is stored.
     pub(super) stalled_since_ms: Option<u64>,
-    /// Whether its process was found gone since it last answered: it is no successor, whatever it reported before.
+    /// Whether its process was found gone since it last answered. Then it cannot be the successor.
     pub(super) process_gone: bool,
     /// Whether a read of older entries from this node's ledger is in flight.
     pub(super) loading: bool,
@@ -77,8 +78,8 @@ impl Progress {
             || self.heartbeat_in_flight.take_if(|heartbeat| *heartbeat == id).is_some()
     }
 
-    /// An append will have no response. Whether it arrived is unknown; its batch is sent again, which changes nothing if it
-    /// did.
+    /// An append will have no response. Whether it arrived is unknown; its batch is sent again, which changes nothing
+    /// if it did.
     pub(super) fn on_unanswered(&mut self, id: RequestId) {
         self.heartbeat_in_flight.take_if(|heartbeat| *heartbeat == id);
         if let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.id == id)
@@ -89,7 +90,7 @@ impl Progress {
         }
     }
 
-    /// Another store answers than before: whatever the old one acknowledged is lost with it.
+    /// Another store answers than before: everything that the old one acknowledged is lost with it.
     pub(super) fn reset_for_new_store(&mut self, admission_index: LogIndex) {
         self.matched = LogIndex(0);
         self.reported = LogIndex(0);

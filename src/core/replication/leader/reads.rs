@@ -1,5 +1,5 @@
-//! Linearizable reads without leases or clocks: the leader notes its commit index when a read arrives and confirms, by a
-//! quorum round sent after that, that it still led then.
+//! Linearizable reads without leases or clocks: the leader notes its commit index when a read arrives and confirms, by
+//! a quorum round sent after that, that it still led then.
 
 use super::handler::{LeaderHandler, PendingRead, ReadOrigin, refusal};
 use crate::planted::{Bug, planted};

@@ -42,8 +42,8 @@ impl LeaderHandler<'_> {
         transition
     }
 
-    /// A follower's log differs from this one at the position before the batch. Its entry at `index` is of `epoch`, which
-    /// begins there at `epoch_start`.
+    /// A follower's log differs from this one at the position before the batch. Its entry at `index` is of `epoch`,
+    /// which begins there at `epoch_start`.
     pub(in crate::replication) fn on_mismatch(
         &mut self,
         now: Now,
@@ -86,8 +86,8 @@ impl LeaderHandler<'_> {
         }
     }
 
-    /// A node has promised `promised`. If that is higher than this leader's epoch, the leadership is over. It is over, too,
-    /// if a follower promised this very epoch to another node: it would never follow, so a new epoch has to begin.
+    /// A node has promised `promised`. If that is higher than this leader's epoch, the leadership is over. It is over,
+    /// too, if a follower promised this very epoch to another node: it would never follow, so a new epoch has to begin.
     pub(in crate::replication) fn on_fenced(
         &mut self,
         id: RequestId,

@@ -1,4 +1,4 @@
-//! Not behaviour but cost; run optimised, with `--ignored --nocapture`.
+//! Measurements of cost; run optimised, with `--ignored --nocapture`.
 
 use super::*;
 

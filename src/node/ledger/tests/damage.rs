@@ -1,12 +1,12 @@
-//! What is found to be damaged when the ledger is opened, and what becomes of it.
+//! Damage that is found when the ledger is opened.
 
 use super::*;
 
 /// Opens a ledger that must be found damaged for a reason that contains `reason`.
 async fn opened_damaged(dir: &Path, reason: &str) -> OpenLedger {
     let ledger = open(dir, &identity(), || StoreId(2)).await.unwrap();
-    let told = ledger.damaged.clone().expect("it is damaged");
-    assert!(told.contains(reason), "{told}");
+    let found = ledger.damaged.clone().expect("it is damaged");
+    assert!(found.contains(reason), "{found}");
     assert_eq!((ledger.start.store_id, ledger.start.last), (StoreId(2), Position::default()));
     assert!(!aside(dir).is_empty());
     ledger
@@ -68,7 +68,7 @@ async fn a_ledger_that_is_gone_while_its_watermark_is_there_is_damaged() {
 }
 
 #[tokio::test]
-async fn another_history_than_the_watermarks_is_damage() {
+async fn a_history_other_than_the_watermarks_is_damage() {
     let chain = Chain::of_payments(50);
     let dir = stored(&chain, LogIndex(0)).await;
     let other = Position { hash: Hash([1; 32]), ..chain.last() };
@@ -83,8 +83,8 @@ async fn a_file_that_sqlite_did_not_write_is_moved_aside() {
     opened_damaged(dir.path(), "not a database").await;
 }
 
-/// SQLite cuts a WAL at the first frame that fails its checksum, without a word. Every flip is therefore either
-/// harmless or found by the watermark; none goes by with entries missing.
+/// SQLite ends a WAL at the first frame that fails its checksum, without an error. Every flipped bit is therefore
+/// either harmless or found by the watermark; no entry is lost unnoticed.
 #[tokio::test]
 async fn a_flipped_bit_in_the_wal_never_shortens_the_ledger_unnoticed() {
     let chain = Chain::of_payments(120);

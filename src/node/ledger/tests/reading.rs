@@ -1,9 +1,9 @@
-//! What the reader finds, in which order, and how much of it at a time; what people see in the file.
+//! What reads return, in which order and how much at a time; what operators see in the file.
 
 use super::*;
 
 #[tokio::test]
-async fn positions_and_moments_are_found() {
+async fn positions_and_times_are_found() {
     let chain = Chain::of_payments(300);
     let dir = stored(&chain, LogIndex(300)).await;
     let reader = opened(dir.path()).await.reader;
@@ -58,7 +58,7 @@ async fn payments_are_listed_newest_first_page_by_page_with_bounded_work() {
     }
 }
 
-/// What [`LedgerReader::scan_newest`] lets through, the slow way.
+/// The filter of [`LedgerReader::scan_newest`], written plainly.
 fn wanted(entry: &Arc<Entry>, filter: &ScanFilter) -> bool {
     let Some(operation) = entry.operation() else { return false };
     if entry.index < filter.at_least {
@@ -91,7 +91,7 @@ fn wanted(entry: &Arc<Entry>, filter: &ScanFilter) -> bool {
 }
 
 #[tokio::test]
-async fn people_read_payments_with_their_time_and_reason() {
+async fn operators_read_payments_with_their_time_and_reason() {
     let mut chain = Chain::begun();
     chain.one_of_each();
     let dir = stored(&chain, LogIndex(0)).await;
@@ -104,7 +104,7 @@ async fn people_read_payments_with_their_time_and_reason() {
 }
 
 #[tokio::test]
-async fn people_read_the_payments_of_batches_too_each_by_its_id() {
+async fn operators_read_the_payments_of_batches_too_each_by_its_id() {
     let mut chain = Chain::begun();
     chain.one_of_each();
     let dir = stored(&chain, LogIndex(0)).await;
@@ -130,7 +130,7 @@ async fn people_read_the_payments_of_batches_too_each_by_its_id() {
 }
 
 #[tokio::test]
-async fn people_read_every_movement_of_money_in_its_direction() {
+async fn operators_read_every_movement_of_money_in_its_direction() {
     let mut chain = Chain::begun();
     chain.one_of_each();
     let dir = stored(&chain, LogIndex(0)).await;
@@ -151,8 +151,8 @@ async fn people_read_every_movement_of_money_in_its_direction() {
     assert_eq!(rows, expected);
 }
 
-/// A batch whose entry weighs about this many bytes.
-fn heavy(bytes: usize) -> OperationRequest {
+/// A batch whose entry has about this many bytes.
+fn large(bytes: usize) -> OperationRequest {
     let mut items: Vec<_> = (1..=100).map(|number| item("external:card", "a", number, None)).collect();
     for item in &mut items {
         item.request.metadata = Some(format!("\"{}\"", "x".repeat(bytes / 100)).into());
@@ -161,10 +161,10 @@ fn heavy(bytes: usize) -> OperationRequest {
 }
 
 #[tokio::test]
-async fn a_read_of_heavy_entries_ends_early_and_goes_on_where_it_ended() {
+async fn a_read_of_large_entries_ends_early_and_continues_where_it_ended() {
     let mut chain = Chain::begun();
     for _ in 0..5 {
-        chain.request(heavy(10 << 20));
+        chain.request(large(10 << 20));
         chain.pay();
     }
     let dir = stored(&chain, chain.last().index).await;
@@ -188,10 +188,10 @@ async fn a_read_of_heavy_entries_ends_early_and_goes_on_where_it_ended() {
 }
 
 #[tokio::test]
-async fn a_start_loads_no_more_of_a_heavy_log_than_it_must() {
+async fn a_start_loads_no_more_of_a_large_log_than_it_must() {
     let mut chain = Chain::begun();
     for _ in 0..8 {
-        chain.request(heavy(10 << 20));
+        chain.request(large(10 << 20));
     }
     let dir = stored(&chain, chain.last().index).await;
     let start = opened(dir.path()).await.start;
@@ -200,7 +200,7 @@ async fn a_start_loads_no_more_of_a_heavy_log_than_it_must() {
     let dir = stored(&chain, LogIndex(1)).await;
     assert_eq!(opened(dir.path()).await.start.tail, chain.entries[1..]);
     let mut one = Chain::begun();
-    one.request(heavy(40 << 20));
+    one.request(large(40 << 20));
     let dir = stored(&one, one.last().index).await;
     assert_eq!(opened(dir.path()).await.start.tail, one.entries[2..]);
 }

@@ -1,0 +1,81 @@
+//! The typed settings.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::secret::Secret;
+use quorapay_core::replication::{NodeId, Timing};
+
+/// The settings of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// This node's id.
+    pub node_id: NodeId,
+    /// The id of its cluster.
+    pub cluster_id: String,
+    /// The address at which it listens for clients.
+    pub listen: SocketAddr,
+    /// The URL at which clients reach it.
+    pub client_url: String,
+    /// The address at which it listens for peers.
+    pub peer_listen: SocketAddr,
+    /// The URL at which its peers reach it; the same as in `peers`.
+    pub peer_url: String,
+    /// All nodes with their peer URLs, this one included.
+    pub peers: BTreeMap<NodeId, String>,
+    /// ZooKeeper's servers, `host:port` separated by commas.
+    pub zookeeper: String,
+    /// The requested session timeout, in milliseconds.
+    pub zookeeper_session_timeout_ms: u64,
+    /// The credential for ZooKeeper, if one is set.
+    pub zookeeper_credential: Option<ZooKeeperCredential>,
+    /// The secret that authenticates peers. `None` only on loopback.
+    pub cluster_secret: Option<Secret>,
+    /// The directory of the ledger and the views.
+    pub data_dir: PathBuf,
+    /// The log filter: a level, or directives with targets.
+    pub log: String,
+    /// The format of the log.
+    pub log_format: LogFormat,
+    /// Timeouts of the protocol.
+    pub timing: Timing,
+    /// Client requests that may wait for the event loop; more are rejected as overloaded.
+    pub request_queue: usize,
+    /// Whether clients of the compatible API may request that their connection is dropped after a commit, as a test.
+    pub chaos_mode: bool,
+}
+
+/// A user of ZooKeeper's digest scheme.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZooKeeperCredential {
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+}
+
+/// The format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines of text.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Settings {
+    /// What is allowed but probably a mistake, one line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let nodes = self.peers.len();
+        let mut warnings = Vec::new();
+        if nodes.is_multiple_of(2) {
+            warnings.push(format!(
+                "peers names {nodes} nodes: an even number survives no more failures than {} and needs more acknowledgements",
+                nodes - 1
+            ));
+        }
+        warnings
+    }
+}
