@@ -2,15 +2,15 @@
 
 use futures_util::Stream;
 use reqwest::Method;
-use serde_json::json;
 
-use super::call::{Call, Query};
+use super::call::Call;
 use super::error::ClientError;
-use super::model::{
-    Account, AccountChanged, AccountPage, AccountSettings, Page, Statement, StatementEntry, StatementFilter,
-};
-use super::pages::{page_query, pages};
+use super::pages::pages;
 use super::send::{Client, Outcome, not_in_look_ups};
+use super::{
+    AccountAtIndex, AccountPage, AccountSettings, ChangedAccount, NewAccount, Page, Statement, StatementEntry,
+    StatementFilter,
+};
 use quorapay_core::domain::{AccountId, IdempotencyKey, Overdraft};
 
 impl Client {
@@ -23,8 +23,8 @@ impl Client {
         key: &IdempotencyKey,
         id: &AccountId,
         overdraft: Overdraft,
-    ) -> Result<Outcome<Account>, ClientError> {
-        let body = json!({ "id": id, "overdraft": overdraft });
+    ) -> Result<Outcome<AccountAtIndex>, ClientError> {
+        let body = NewAccount { id: id.clone(), overdraft: Some(overdraft) };
         self.decide(key, &Call::write(Method::POST, &["v1", "accounts"], key, &body), not_in_look_ups).await
     }
 
@@ -37,7 +37,7 @@ impl Client {
         key: &IdempotencyKey,
         id: &AccountId,
         settings: AccountSettings,
-    ) -> Result<Outcome<AccountChanged>, ClientError> {
+    ) -> Result<Outcome<ChangedAccount>, ClientError> {
         let call = Call::write(Method::PATCH, &["v1", "accounts", id.as_str()], key, &settings);
         self.decide(key, &call, not_in_look_ups).await
     }
@@ -46,7 +46,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]; an unknown account is `Refused` with code `account_not_found`.
-    pub async fn account(&self, id: &AccountId) -> Result<Account, ClientError> {
+    pub async fn account(&self, id: &AccountId) -> Result<AccountAtIndex, ClientError> {
         self.read(&Call::read(&["v1", "accounts", id.as_str()], Vec::new()), self.deadline).await
     }
 
@@ -55,11 +55,11 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn accounts(&self, page: &Page) -> Result<AccountPage, ClientError> {
-        self.read(&Call::read(&["v1", "accounts"], page_query(page).collect()), self.deadline).await
+        self.read(&Call::read(&["v1", "accounts"], page.parameters().collect()), self.deadline).await
     }
 
     /// Every account, in the order of their ids, page after page. Each page has a deadline of its own.
-    pub fn all_accounts(&self) -> impl Stream<Item = Result<Account, ClientError>> {
+    pub fn all_accounts(&self) -> impl Stream<Item = Result<super::Account, ClientError>> {
         pages(async move |page: Page| {
             let got = self.accounts(&page).await?;
             Ok((got.accounts, got.next_cursor))
@@ -76,12 +76,12 @@ impl Client {
         filter: &StatementFilter,
         page: &Page,
     ) -> Result<Statement, ClientError> {
-        let query = page_query(page).chain(filter_query(filter)).collect();
+        let query = page.parameters().chain(filter.parameters()).collect();
         self.read(&Call::read(&statement_path(id), query), self.deadline).await
     }
 
-    /// Every line of a statement that meets the filter, newest first, page after page. Each page has a deadline of its
-    /// own.
+    /// Every line of a statement that meets the filter, newest first, page after page. Each page has a deadline of
+    /// its own.
     pub fn whole_statement<'a>(
         &'a self,
         id: &'a AccountId,
@@ -96,13 +96,4 @@ impl Client {
 
 pub(super) fn statement_path(id: &AccountId) -> [&str; 4] {
     ["v1", "accounts", id.as_str(), "statement"]
-}
-
-pub(super) fn filter_query(filter: &StatementFilter) -> Query {
-    let given = [
-        ("currency", filter.currency.map(|currency| currency.to_string())),
-        ("from_time", filter.from_time.clone()),
-        ("to_time", filter.to_time.clone()),
-    ];
-    given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -1,11 +1,12 @@
-//! One request in a form that can be sent again, and what an attempt to send it brought.
+//! One request in a form that can be sent again, and the result of one attempt to send it.
 
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use url::Url;
 
-use super::problem::{Problem, ReportedOutcome};
+use super::{Problem, ReportedOutcome};
+use quorapay_api::query::Parameter;
 use quorapay_core::domain::IdempotencyKey;
 
 /// One request, in a form that can be sent again.
@@ -15,21 +16,21 @@ pub(super) struct Call {
     segments: Vec<String>,
     query: Query,
     pub(super) key: Option<IdempotencyKey>,
-    pub(super) body: Option<Content>,
+    pub(super) body: Option<RequestContent>,
 }
 
 /// Parameters of a request.
-pub(super) type Query = Vec<(&'static str, String)>;
+pub(super) type Query = Vec<Parameter>;
 
-/// What a request carries.
+/// The body of a request.
 #[derive(Clone)]
-pub(super) struct Content {
+pub(super) struct RequestContent {
     pub(super) media_type: &'static str,
     pub(super) bytes: Bytes,
 }
 
-/// What one attempt brought.
-pub(super) enum Attempt {
+/// The result of one attempt.
+pub(super) enum AttemptResult {
     Succeeded {
         body: Bytes,
         replayed: bool,
@@ -51,15 +52,15 @@ impl Call {
 
     pub(super) fn write<B: Serialize>(method: Method, segments: &[&str], key: &IdempotencyKey, body: &B) -> Self {
         let bytes = serde_json::to_vec(body).expect("requests are made of strings, numbers and maps with string keys");
-        Self::send(method, segments, key, Content { media_type: "application/json", bytes: bytes.into() })
+        Self::send(method, segments, key, RequestContent { media_type: "application/json", bytes: bytes.into() })
     }
 
-    pub(super) fn send(method: Method, segments: &[&str], key: &IdempotencyKey, body: Content) -> Self {
+    pub(super) fn send(method: Method, segments: &[&str], key: &IdempotencyKey, body: RequestContent) -> Self {
         let (key, body) = (Some(key.clone()), Some(body));
         Self { method, segments: owned(segments), query: Vec::new(), key, body }
     }
 
-    /// A write that the path says everything about.
+    /// A write without a body.
     pub(super) fn bare(method: Method, segments: &[&str]) -> Self {
         Self { method, segments: owned(segments), query: Vec::new(), key: None, body: None }
     }
@@ -80,25 +81,25 @@ impl Call {
 }
 
 /// A request without an answer: it changed nothing only if it never got a connection.
-pub(super) fn lost(error: &reqwest::Error) -> Attempt {
-    Attempt::Failed { open: !error.is_connect(), why: root_cause(error), problem: None }
+pub(super) fn lost(error: &reqwest::Error) -> AttemptResult {
+    AttemptResult::Failed { open: !error.is_connect(), why: root_cause(error), problem: None }
 }
 
-pub(super) fn judge(status: StatusCode, body: Bytes, replayed: bool) -> Attempt {
+pub(super) fn judge(status: StatusCode, body: Bytes, replayed: bool) -> AttemptResult {
     if status.is_success() {
-        return Attempt::Succeeded { body, replayed };
+        return AttemptResult::Succeeded { body, replayed };
     }
     match Problem::parse(&body) {
         Some(problem) if problem.outcome == Some(ReportedOutcome::Unknown) || problem.retryable => {
             let open = problem.outcome == Some(ReportedOutcome::Unknown);
-            Attempt::Failed { open, why: problem.to_string(), problem: Some(Box::new(problem)) }
+            AttemptResult::Failed { open, why: problem.to_string(), problem: Some(Box::new(problem)) }
         }
-        Some(problem) => Attempt::Refused(Box::new(problem)),
-        // A proxy's word: it may have passed the request on before it failed.
+        Some(problem) => AttemptResult::Refused(Box::new(problem)),
+        // A proxy answered: it may have passed the request on before it failed.
         None if status.is_server_error() => {
-            Attempt::Failed { open: true, why: format!("HTTP status {status}"), problem: None }
+            AttemptResult::Failed { open: true, why: format!("HTTP status {status}"), problem: None }
         }
-        None => Attempt::Unexpected(format!("HTTP status {status} without a problem document")),
+        None => AttemptResult::Unexpected(format!("HTTP status {status} without a problem document")),
     }
 }
 

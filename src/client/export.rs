@@ -5,48 +5,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Response;
-use serde::Deserialize;
 
-use super::accounts::{filter_query, statement_path};
-use super::call::{Attempt, Call, judge, root_cause};
+use super::accounts::statement_path;
+use super::call::{AttemptResult, Call, judge, root_cause};
 use super::error::ClientError;
-use super::model::StatementFilter;
 use super::retry::Budget;
 use super::send::Client;
+use super::{ExportFormat, StatementFilter};
+use quorapay_api::{ExportTrailer, headers, query};
 use quorapay_core::domain::AccountId;
 use quorapay_core::domain::LogIndex;
 
-/// How rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExportFormat {
-    /// Comma-separated values with a header.
-    Csv,
-    /// One JSON object per line.
-    Ndjson,
-}
-
-impl ExportFormat {
-    /// The word that stands for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Ndjson => "ndjson",
-        }
-    }
-}
-
-/// An export on its way. Read it to its end: only there it says whether it is whole.
+/// An export that is being received. Read it to its end: only there it says whether it is whole.
 #[derive(Debug)]
 pub struct Export {
     response: Response,
     format: ExportFormat,
-    /// How long the node may stay silent.
-    patience: Duration,
+    /// How long the node may send nothing.
+    timeout: Duration,
     last_line: LastLine,
 }
 
-/// The last line of an export in the making. Longer ones are no last lines of a whole export and are not kept.
+/// The last line of an export so far. Longer ones are not last lines of a whole export and are not kept.
 #[derive(Debug, Default)]
 struct LastLine {
     text: Vec<u8>,
@@ -54,12 +34,7 @@ struct LastLine {
 }
 
 /// More than the last line of a whole export has.
-const LONGEST_LAST_LINE: usize = 1_024;
-
-#[derive(Deserialize)]
-struct Trailer {
-    complete: bool,
-}
+const MAX_LAST_LINE_BYTES: usize = 1_024;
 
 impl Client {
     /// Exports an account's statement, newest first.
@@ -72,7 +47,7 @@ impl Client {
         filter: &StatementFilter,
         format: ExportFormat,
     ) -> Result<Export, ClientError> {
-        self.export(Call::read(&statement_path(id), filter_query(filter)), format).await
+        self.export(Call::read(&statement_path(id), filter.parameters().collect()), format).await
     }
 
     /// Exports the ledger from an index to its end, oldest first.
@@ -80,12 +55,12 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn export_ledger(&self, from: LogIndex, format: ExportFormat) -> Result<Export, ClientError> {
-        self.export(Call::read(&["v1", "ledger"], vec![("from_index", from.to_string())]), format).await
+        self.export(Call::read(&["v1", "ledger"], vec![(query::FROM_INDEX, from.to_string())]), format).await
     }
 
     /// Begins an export at the first URL that answers. What follows has no deadline as a whole, only between two pieces.
     async fn export(&self, call: Call, format: ExportFormat) -> Result<Export, ClientError> {
-        let call = call.with("format", format.as_str());
+        let call = call.with(query::FORMAT, format.as_str());
         let mut budget = Budget::new(self.deadline);
         let mut at = self.preferred.load(Ordering::Relaxed);
         let (mut last, mut last_problem) = ("the deadline is too short for one attempt".to_owned(), None);
@@ -93,12 +68,12 @@ impl Client {
         while let Some(time) = budget.attempt() {
             let url = call.url(&self.urls[at]);
             let failed = match tokio::time::timeout(time, self.http.get(url.clone()).send()).await {
-                Err(_) => Attempt::Failed { open: false, why: "no answer in time".to_owned(), problem: None },
-                Ok(Err(error)) => Attempt::Failed { open: false, why: root_cause(&error), problem: None },
+                Err(_) => AttemptResult::Failed { open: false, why: "no answer in time".to_owned(), problem: None },
+                Ok(Err(error)) => AttemptResult::Failed { open: false, why: root_cause(&error), problem: None },
                 Ok(Ok(response)) if response.status().is_success() => {
                     self.preferred.store(at, Ordering::Relaxed);
                     let last_line = LastLine::default();
-                    return Ok(Export { response, format, patience: self.deadline, last_line });
+                    return Ok(Export { response, format, timeout: self.deadline, last_line });
                 }
                 Ok(Ok(response)) => {
                     let status = response.status();
@@ -106,10 +81,12 @@ impl Client {
                 }
             };
             match failed {
-                Attempt::Refused(problem) => return Err(ClientError::Refused(problem)),
-                Attempt::Failed { why, problem, .. } => (last, last_problem) = (why, problem),
-                Attempt::Unexpected(reason) => return Err(ClientError::Unexpected { url: url.to_string(), reason }),
-                Attempt::Succeeded { .. } => unreachable!("a success is returned above"),
+                AttemptResult::Refused(problem) => return Err(ClientError::Refused(problem)),
+                AttemptResult::Failed { why, problem, .. } => (last, last_problem) = (why, problem),
+                AttemptResult::Unexpected(reason) => {
+                    return Err(ClientError::Unexpected { url: url.to_string(), reason });
+                }
+                AttemptResult::Succeeded { .. } => unreachable!("a success is returned above"),
             }
             at = (at + 1) % self.urls.len();
             attempts += 1;
@@ -125,7 +102,7 @@ impl Export {
     /// The end of the ledger as of which it is made.
     #[must_use]
     pub fn index(&self) -> Option<LogIndex> {
-        let header = self.response.headers().get("Quorapay-Index")?;
+        let header = self.response.headers().get(headers::INDEX.lower)?;
         header.to_str().ok()?.parse().ok().map(LogIndex)
     }
 
@@ -134,10 +111,10 @@ impl Export {
     /// # Errors
     /// [`ClientError::Incomplete`] if the node broke off, fell silent, or ended without saying that this was all.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
-        let piece = match tokio::time::timeout(self.patience, self.response.chunk()).await {
+        let piece = match tokio::time::timeout(self.timeout, self.response.chunk()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => return Err(self.incomplete(root_cause(&error))),
-            Err(_) => return Err(self.incomplete(format!("nothing came for {} ms", self.patience.as_millis()))),
+            Err(_) => return Err(self.incomplete(format!("nothing came for {} ms", self.timeout.as_millis()))),
         };
         match &piece {
             Some(bytes) => self.last_line.read(bytes),
@@ -158,7 +135,7 @@ impl LastLine {
             if self.ended {
                 self.text.clear();
             }
-            let room = LONGEST_LAST_LINE.saturating_sub(self.text.len());
+            let room = MAX_LAST_LINE_BYTES.saturating_sub(self.text.len());
             self.text.extend_from_slice(&line[..line.len().min(room)]);
             self.ended = line.ends_with(b"\n");
         }
@@ -170,7 +147,7 @@ impl LastLine {
                 // Rows begin with a number.
                 ExportFormat::Csv => self.text.starts_with(b"complete,"),
                 ExportFormat::Ndjson => {
-                    serde_json::from_slice::<Trailer>(&self.text).is_ok_and(|trailer| trailer.complete)
+                    serde_json::from_slice::<ExportTrailer>(&self.text).is_ok_and(|trailer| trailer.complete)
                 }
             }
     }

@@ -4,7 +4,22 @@
 //! passed; an outcome that stays open is looked up by its key before the caller is told [`Outcome::Unknown`]. It is
 //! never assumed. [`ClientError`] is left for calls that changed nothing.
 //!
-//! It knows the HTTP surface only: nothing of a node's runtime or of the handlers that answer it.
+//! It knows the contract of `quorapay-api` only, whose types it returns: nothing of a node's runtime or of the handlers that
+//! answer it.
+//!
+//! ```text
+//! payments     calls that concern payments and keys
+//! accounts     calls that concern accounts
+//! cluster      calls that concern the ledger and the nodes
+//! export       exports, row by row
+//! batch_lines  a batch as newline-delimited JSON
+//! pages        lists, page after page
+//! send         the client: repeats a call until its outcome is known
+//! call         one request, and the result of one attempt to send it
+//! retry        how long to go on, and how long to wait in between
+//! error        why there is no answer
+//! fake         a server for tests (feature `fake`)
+//! ```
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -34,14 +49,13 @@
 //! ```
 
 mod accounts;
+mod batch_lines;
 mod call;
 mod cluster;
 mod error;
 mod export;
-mod model;
 mod pages;
 mod payments;
-mod problem;
 mod retry;
 mod send;
 
@@ -50,14 +64,56 @@ pub mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use batch_lines::{BatchLines, BatchLinesFull};
 pub use error::ClientError;
-pub use export::{Export, ExportFormat};
-pub use model::{
-    Account, AccountBalance, AccountChanged, AccountPage, AccountSettings, BatchItem, BatchLines, BatchLinesFull,
-    BatchResult, BatchSummary, Capture, ChangedPayment, ClusterView, FollowerProgress, HistoryStep, ItemResult,
-    KeyLookup, KeyState, LedgerEntry, LedgerPage, NewPayment, NodeReport, NodeRole, NodeView, Order, Page, Payment,
-    PaymentBalances, PaymentChange, PaymentFilter, PaymentPage, PaymentStatus, Readiness, Statement, StatementEntry,
-    StatementFilter,
+pub use export::Export;
+pub use quorapay_api::query::{Page, PaymentFilter, StatementFilter};
+pub use quorapay_api::{
+    Account, AccountAtIndex, AccountBalance, AccountPage, AccountSettings, BatchItem, BatchStatus, BatchSummary,
+    Capture, ChangeKind, ChangedAccount, ClusterView, Code, ExportFormat, FollowerProgress, HistoryStep, KeyState,
+    NewAccount, NewPayment, NodeReport, NodeRole, NodeView, Order, PaymentBalances, PaymentChange, PaymentStatus,
+    Readiness, ReportedOutcome, Rfc3339, StatementEntryKind, limits,
 };
-pub use problem::{Problem, ReportedOutcome};
 pub use send::{Client, Done, Outcome};
+
+/// A payment as the ledger holds it: as it was decided in the answer to a write, in its current state in a read.
+pub type Payment = quorapay_api::Payment<'static>;
+
+/// A payment in its current state, with what was done to it.
+pub type PaymentWithHistory = quorapay_api::PaymentWithHistory<'static>;
+
+/// One page of payments, newest first.
+pub type PaymentPage = quorapay_api::PaymentPage<'static>;
+
+/// A payment right after a capture, a void or a refund, or as a refused one left it.
+pub type ChangedPayment = quorapay_api::ChangedPayment<'static>;
+
+/// What became of one payment of a batch.
+pub type ItemResult = quorapay_api::ItemResult<'static>;
+
+/// The answer to a batch.
+pub type DecidedBatch = quorapay_api::DecidedBatch<'static>;
+
+/// What is known of an idempotency key.
+pub type KeyLookup = quorapay_api::KeyLookup<'static>;
+
+/// A capture, a void or a refund under its idempotency key.
+pub type ChangeByKey = quorapay_api::ChangeByKey<'static>;
+
+/// One line of a statement.
+pub type StatementEntry = quorapay_api::StatementEntry<'static>;
+
+/// One page of an account's statement, newest first.
+pub type Statement = quorapay_api::Statement<'static>;
+
+/// One entry of the ledger.
+pub type LedgerEntry = quorapay_api::LedgerEntry<'static>;
+
+/// A page of the ledger, oldest first.
+pub type LedgerPage = quorapay_api::LedgerPage<'static>;
+
+/// A problem document.
+pub type Problem = quorapay_api::Problem<'static>;
+
+/// The payment that a problem is about.
+pub type ProblemPayment = quorapay_api::ProblemPayment<'static>;

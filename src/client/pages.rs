@@ -2,11 +2,11 @@
 
 use futures_util::{Stream, TryStreamExt, stream};
 
+use super::Page;
 use super::error::ClientError;
-use super::model::Page;
 
-/// Rows that are fetched at a time when all are wanted.
-const ROWS_AT_A_TIME: u32 = 500;
+/// Rows on a page when all are wanted.
+const ROWS_PER_PAGE: u32 = 500;
 
 /// The rows of a page and where the next begins.
 pub(super) type Rows<T> = (Vec<T>, Option<String>);
@@ -18,13 +18,8 @@ where
 {
     stream::try_unfold((fetch, Some(None)), async |(fetch, next): (F, Option<Option<String>>)| {
         let Some(cursor) = next else { return Ok(None) };
-        let (rows, next) = fetch(Page { cursor, limit: Some(ROWS_AT_A_TIME) }).await?;
+        let (rows, next) = fetch(Page { cursor, limit: Some(ROWS_PER_PAGE) }).await?;
         Ok::<_, ClientError>(Some((stream::iter(rows.into_iter().map(Ok)), (fetch, next.map(Some)))))
     })
     .try_flatten()
-}
-
-pub(super) fn page_query(page: &Page) -> impl Iterator<Item = (&'static str, String)> {
-    let cursor = page.cursor.iter().map(|cursor| ("cursor", cursor.clone()));
-    cursor.chain(page.limit.iter().map(|limit| ("limit", limit.to_string())))
 }

@@ -1,17 +1,20 @@
 //! The calls that concern payments and keys.
 
+use std::borrow::Cow;
+use std::fmt::Display;
+
 use futures_util::Stream;
 use reqwest::Method;
-use serde_json::json;
 
-use super::call::{Call, Content, Query};
+use super::call::{Call, RequestContent};
 use super::error::ClientError;
-use super::model::{
-    BatchItem, BatchLines, BatchResult, ChangedPayment, KeyLookup, NewPayment, Page, Payment, PaymentFilter,
-    PaymentPage,
-};
-use super::pages::{page_query, pages};
+use super::pages::pages;
 use super::send::{Client, Outcome, not_in_look_ups, recorded_fence, recorded_payment};
+use super::{
+    BatchItem, BatchLines, ChangedPayment, DecidedBatch, KeyLookup, NewPayment, Page, Payment, PaymentFilter,
+    PaymentPage, PaymentWithHistory,
+};
+use quorapay_api::{BatchObject, ChangeAmount, query};
 use quorapay_core::domain::{IdempotencyKey, MinorUnits};
 
 impl Client {
@@ -30,7 +33,7 @@ impl Client {
     pub async fn capture(
         &self,
         key: &IdempotencyKey,
-        id: &str,
+        id: impl Display,
         amount: Option<MinorUnits>,
     ) -> Result<Outcome<ChangedPayment>, ClientError> {
         self.change(key, id, "capture", amount).await
@@ -40,7 +43,7 @@ impl Client {
     ///
     /// # Errors
     /// Like [`Self::pay`].
-    pub async fn void(&self, key: &IdempotencyKey, id: &str) -> Result<Outcome<ChangedPayment>, ClientError> {
+    pub async fn void(&self, key: &IdempotencyKey, id: impl Display) -> Result<Outcome<ChangedPayment>, ClientError> {
         self.change(key, id, "void", None).await
     }
 
@@ -51,7 +54,7 @@ impl Client {
     pub async fn refund(
         &self,
         key: &IdempotencyKey,
-        id: &str,
+        id: impl Display,
         amount: Option<MinorUnits>,
     ) -> Result<Outcome<ChangedPayment>, ClientError> {
         self.change(key, id, "refund", amount).await
@@ -60,12 +63,12 @@ impl Client {
     async fn change(
         &self,
         key: &IdempotencyKey,
-        id: &str,
+        id: impl Display,
         name: &str,
         amount: Option<MinorUnits>,
     ) -> Result<Outcome<ChangedPayment>, ClientError> {
-        let body = amount.map_or_else(|| json!({}), |amount| json!({ "amount": amount }));
-        let call = Call::write(Method::POST, &["v1", "payments", id, name], key, &body);
+        let path = ["v1", "payments", &id.to_string(), name];
+        let call = Call::write(Method::POST, &path, key, &ChangeAmount { amount });
         self.decide(key, &call, not_in_look_ups).await
     }
 
@@ -79,8 +82,8 @@ impl Client {
         key: &IdempotencyKey,
         payments: &[BatchItem],
         atomic: bool,
-    ) -> Result<Outcome<BatchResult>, ClientError> {
-        let body = json!({ "atomic": atomic, "payments": payments });
+    ) -> Result<Outcome<DecidedBatch>, ClientError> {
+        let body = BatchObject { atomic, payments: Cow::Borrowed(payments) };
         let call = Call::write(Method::POST, &["v1", "payments", "batch"], key, &body);
         self.decide(key, &call, not_in_look_ups).await
     }
@@ -94,11 +97,11 @@ impl Client {
         key: &IdempotencyKey,
         lines: &BatchLines,
         atomic: bool,
-    ) -> Result<Outcome<BatchResult>, ClientError> {
-        let body = Content { media_type: "application/x-ndjson", bytes: lines.to_bytes() };
+    ) -> Result<Outcome<DecidedBatch>, ClientError> {
+        let body = RequestContent { media_type: "application/x-ndjson", bytes: lines.to_bytes() };
         let mut call = Call::send(Method::POST, &["v1", "payments", "batch"], key, body);
         if atomic {
-            call = call.with("atomic", "true");
+            call = call.with(query::ATOMIC, "true");
         }
         self.decide(key, &call, not_in_look_ups).await
     }
@@ -107,8 +110,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]; an unknown id is `Refused` with code `payment_not_found`.
-    pub async fn payment(&self, id: &str) -> Result<Payment, ClientError> {
-        self.read(&Call::read(&["v1", "payments", id], Vec::new()), self.deadline).await
+    pub async fn payment(&self, id: impl Display) -> Result<PaymentWithHistory, ClientError> {
+        self.read(&Call::read(&["v1", "payments", &id.to_string()], Vec::new()), self.deadline).await
     }
 
     /// What is known of an idempotency key.
@@ -133,7 +136,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn payments(&self, filter: &PaymentFilter, page: &Page) -> Result<PaymentPage, ClientError> {
-        let query = page_query(page).chain(filter_query(filter)).collect();
+        let query = page.parameters().chain(filter.parameters()).collect();
         self.read(&Call::read(&["v1", "payments"], query), self.deadline).await
     }
 
@@ -147,16 +150,4 @@ impl Client {
             Ok((got.payments, got.next_cursor))
         })
     }
-}
-
-fn filter_query(filter: &PaymentFilter) -> Query {
-    let given = [
-        ("account", filter.account.as_ref().map(ToString::to_string)),
-        ("status", filter.status.map(|status| status.to_string())),
-        ("currency", filter.currency.map(|currency| currency.to_string())),
-        ("order_id", filter.order_id.as_ref().map(ToString::to_string)),
-        ("from_time", filter.from_time.clone()),
-        ("to_time", filter.to_time.clone()),
-    ];
-    given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

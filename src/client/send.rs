@@ -1,4 +1,4 @@
-//! The client itself and its way through failures. The calls stand in the files beside it.
+//! The client itself and how it handles failures. The calls are in the other files.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,12 +8,13 @@ use reqwest::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::call::{Attempt, Call, judge, lost};
+use super::call::{AttemptResult, Call, judge, lost};
 use super::error::ClientError;
-use super::model::{KeyLookup, KeyState};
-use super::problem::Problem;
 use super::retry::Budget;
-use quorapay_core::domain::IdempotencyKey;
+use super::{KeyLookup, KeyState, Payment, PaymentStatus, Problem};
+use quorapay_api::limits::MAX_DEADLINE_MS;
+use quorapay_api::{Code, ProblemPayment, headers};
+use quorapay_core::domain::{IdempotencyKey, Rejection};
 
 /// A node on this or a near machine accepts a connection at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -21,8 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is kept of the deadline to look an open outcome up by its key, as a divisor of the whole.
 const LOOKUP_SHARE: u32 = 5;
 
-/// Nodes refuse to be given longer than this, in milliseconds.
-const LONGEST_NODE_DEADLINE_MS: u64 = 60_000;
+/// The HTTP status of a refusal for good.
+const CONFLICT: u16 = 409;
 
 /// A write that is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,11 +65,26 @@ pub(super) fn not_in_look_ups<T>(_: &KeyLookup) -> Option<Outcome<T>> {
     None
 }
 
+/// The problem of a payment that a look-up by key found refused in the ledger.
+fn problem_of_rejected(payment: Payment) -> Problem {
+    let code = payment.rejection.clone().unwrap_or(PaymentStatus::Rejected.as_str().into());
+    Problem {
+        payment: Some(Box::new(ProblemPayment::Refused(payment))),
+        ..Problem::without_detail(CONFLICT, "The bank refused the payment", code)
+    }
+}
+
+/// The problem of a write whose key was fenced before it came.
+fn problem_of_fenced() -> Problem {
+    let code = Code::Bank(Rejection::IdempotencyKeyFenced).as_str();
+    Problem::without_detail(CONFLICT, "The idempotency key was fenced", code.into())
+}
+
 /// For payments.
-pub(super) fn recorded_payment(lookup: &KeyLookup) -> Option<Outcome<super::Payment>> {
+pub(super) fn recorded_payment(lookup: &KeyLookup) -> Option<Outcome<Payment>> {
     let payment = lookup.payment.clone().filter(|_| lookup.state == KeyState::Committed)?;
     Some(match payment.status {
-        super::PaymentStatus::Rejected => Outcome::Refused(Box::new(Problem::of_rejected(payment))),
+        PaymentStatus::Rejected => Outcome::Refused(Box::new(problem_of_rejected(payment))),
         _ => Outcome::committed(payment, true),
     })
 }
@@ -145,13 +161,13 @@ impl Client {
         let look_up = Call::read(&["v1", "payments", "by-key", key.as_str()], Vec::new());
         let by_key_url = by_key_url.unwrap_or_else(|| self.preferred_url(&look_up).to_string());
         while !budget.left().is_zero() {
-            // A look-up that fails leaves the outcome as open as it was, so its error is not the caller's.
+            // A failed look-up leaves the outcome open, so its error is not the caller's.
             let Ok(lookup) = self.read::<KeyLookup>(&look_up, budget.left()).await else { break };
             if let Some(outcome) = recorded(&lookup) {
                 return outcome;
             }
             match lookup.state {
-                KeyState::Fenced => return Outcome::Refused(Box::new(Problem::of_fenced())),
+                KeyState::Fenced => return Outcome::Refused(Box::new(problem_of_fenced())),
                 // Under a key that is decided, the same request brings the recorded answer and nothing else.
                 KeyState::Committed => match self.run(call, budget.left()).await {
                     Ok(Ending::Refused(problem)) => return Outcome::Refused(problem),
@@ -187,19 +203,19 @@ impl Client {
             let at = (first + attempts) % self.urls.len();
             let url = call.url(&self.urls[at]);
             match self.attempt(call, url.clone(), attempt_time).await {
-                Attempt::Succeeded { body, replayed } => {
+                AttemptResult::Succeeded { body, replayed } => {
                     self.preferred.store(at, Ordering::Relaxed);
                     return Ok(Ending::Succeeded { body, replayed, url });
                 }
-                Attempt::Refused(problem) => {
+                AttemptResult::Refused(problem) => {
                     self.preferred.store(at, Ordering::Relaxed);
                     return Ok(Ending::Refused(problem));
                 }
-                Attempt::Unexpected(reason) if !open => {
+                AttemptResult::Unexpected(reason) if !open => {
                     return Err(ClientError::Unexpected { url: url.to_string(), reason });
                 }
-                Attempt::Unexpected(why) => last = why,
-                Attempt::Failed { open: may_have_applied, why, problem } => {
+                AttemptResult::Unexpected(why) => last = why,
+                AttemptResult::Failed { open: may_have_applied, why, problem } => {
                     open |= may_have_applied;
                     by_key_url = problem.as_ref().and_then(|problem| look_up_url(&url, problem)).or(by_key_url);
                     last_problem = problem;
@@ -218,14 +234,14 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, call: &Call, url: Url, time: Duration) -> Attempt {
+    async fn attempt(&self, call: &Call, url: Url, time: Duration) -> AttemptResult {
         // The node answers at its deadline; it is given a little less time, so that its answer is still waited for.
         let time_ms = u64::try_from((time * 9 / 10).as_millis()).unwrap_or(u64::MAX);
-        let time_ms = time_ms.clamp(1, LONGEST_NODE_DEADLINE_MS);
+        let time_ms = time_ms.clamp(1, MAX_DEADLINE_MS);
         let mut request =
-            self.http.request(call.method.clone(), url).timeout(time).header("Quorapay-Deadline-Ms", time_ms);
+            self.http.request(call.method.clone(), url).timeout(time).header(headers::DEADLINE_MS.lower, time_ms);
         if let Some(key) = &call.key {
-            request = request.header("Idempotency-Key", key.as_str());
+            request = request.header(headers::IDEMPOTENCY_KEY.lower, key.as_str());
         }
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, body.media_type).body(body.bytes.clone());
@@ -235,7 +251,7 @@ impl Client {
             Err(error) => return lost(&error),
         };
         let status = response.status();
-        let replayed = response.headers().get("Idempotent-Replayed").is_some_and(|value| value == "true");
+        let replayed = response.headers().get(headers::REPLAYED.lower).is_some_and(|value| value == "true");
         match response.bytes().await {
             Ok(body) => judge(status, body, replayed),
             Err(error) => lost(&error),

@@ -2,10 +2,10 @@
 
 use crate::cli::payment::next_page;
 use crate::cli::table::{Align, table};
-use quorapay_client::{Account, AccountChanged, AccountPage, Statement};
+use quorapay_client::{Account, AccountPage, ChangedAccount, Statement};
 
 /// A change of an account.
-pub(super) fn describe_change(changed: &AccountChanged) -> String {
+pub(super) fn describe_change(changed: &ChangedAccount) -> String {
     let overdraft = changed.overdraft.map(|overdraft| format!(" may now overdraw: {overdraft}"));
     let status = changed.status.map(|status| format!(" is now {status}"));
     let what = [overdraft, status].into_iter().flatten().collect::<Vec<_>>().join(" and");
@@ -13,14 +13,17 @@ pub(super) fn describe_change(changed: &AccountChanged) -> String {
 }
 
 pub(super) fn describe(account: &Account) -> String {
-    let page = AccountPage { accounts: vec![account.clone()], next_cursor: None };
-    describe_page(&page)
+    describe_accounts(std::slice::from_ref(account))
 }
 
 /// One row per account and currency; an account without balances has one row.
 pub(super) fn describe_page(page: &AccountPage) -> String {
+    format!("{}{}", describe_accounts(&page.accounts), next_page(page.next_cursor.as_deref()))
+}
+
+fn describe_accounts(accounts: &[Account]) -> String {
     let mut rows = Vec::new();
-    for account in &page.accounts {
+    for account in accounts {
         let (id, status, overdraft) =
             (account.id.to_string(), account.status.to_string(), account.overdraft.to_string());
         if account.balances.is_empty() {
@@ -51,7 +54,7 @@ pub(super) fn describe_page(page: &AccountPage) -> String {
         ("available", Align::Right),
         ("", Align::Left),
     ];
-    format!("{}{}", table(headings, &rows), next_page(page.next_cursor.as_deref()))
+    table(headings, &rows)
 }
 
 pub(super) fn describe_statement(statement: &Statement) -> String {
@@ -61,9 +64,9 @@ pub(super) fn describe_statement(statement: &Statement) -> String {
         .map(|entry| {
             [
                 entry.index.to_string(),
-                entry.created_at.clone(),
-                entry.payment_id.clone(),
-                entry.kind.clone(),
+                entry.created_at.to_string(),
+                entry.payment_id.to_string(),
+                entry.kind.to_string(),
                 entry.counterparty.to_string(),
                 entry.currency.format(entry.amount),
                 entry.currency.format(entry.balance),

@@ -161,13 +161,13 @@ impl Open {
         let client = self.connection.client()?;
         let key = self.connection.announced_key(self.key.as_ref())?;
         let outcome = block_on(client.open_account(&key, &self.id, self.overdraft))??;
-        self.connection.show(&committed(outcome, &key)?.0, describe)
+        self.connection.show(&committed(outcome, &key)?.0, |opened| describe(opened))
     }
 }
 
 impl Get {
     fn run(&self) -> Result<(), CliError> {
-        self.connection.show(&block_on(self.connection.client()?.account(&self.id))??, describe)
+        self.connection.show(&block_on(self.connection.client()?.account(&self.id))??, |found| describe(found))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Payments for people.
 
-use quorapay_client::{ChangedPayment, HistoryStep, KeyLookup, KeyState, Payment, PaymentBalances};
+use quorapay_client::{
+    ChangeByKey, ChangedPayment, HistoryStep, KeyLookup, KeyState, Payment, PaymentBalances, PaymentWithHistory,
+    Rfc3339,
+};
 use quorapay_core::domain::{Currency, MinorUnits};
 
 /// A payment in its current state.
@@ -14,14 +17,19 @@ pub(in crate::cli) fn describe(payment: &Payment) -> String {
         format!("to          {to}{of_to}"),
         format!("ledger      index {index}, epoch {epoch}, {created_at}"),
     ];
-    lines.extend(parts(*currency, payment.captured, payment.refunded, payment.held, payment.expires_at.as_deref()));
+    lines.extend(parts(*currency, payment.captured, payment.refunded, payment.held, payment.expires_at));
     let order = payment.order.as_ref();
     lines.extend(order.map(|order| format!("order       {} (total {})", order.id, currency.format(order.total))));
     lines.extend(payment.rejection.iter().map(|code| format!("refused     {code}")));
     lines.extend(payment.description.iter().map(|text| format!("description {text}")));
     lines.extend(payment.metadata.iter().map(|json| format!("metadata    {json}")));
-    lines.extend(payment.history.iter().map(|step| describe_step(step, *currency)));
     lines.join("\n")
+}
+
+/// A payment where it stands, with what was done to it.
+pub(super) fn describe_with_history(shown: &PaymentWithHistory) -> String {
+    let steps = shown.history.iter().map(|step| describe_step(step, shown.currency));
+    std::iter::once(describe(&shown.payment)).chain(steps).collect::<Vec<_>>().join("\n")
 }
 
 fn describe_step(step: &HistoryStep, currency: Currency) -> String {
@@ -39,7 +47,7 @@ pub(super) fn describe_change(changed: &ChangedPayment) -> String {
     lines.push(format!("from        {from}{of_from}"));
     lines.push(format!("to          {to}{of_to}"));
     lines.push(format!("ledger      index {index}"));
-    lines.extend(parts(*currency, changed.captured, changed.refunded, changed.held, changed.expires_at.as_deref()));
+    lines.extend(parts(*currency, changed.captured, changed.refunded, changed.held, changed.expires_at));
     lines.extend(changed.order_id.iter().map(|order| format!("order       {order}")));
     lines.extend(changed.rejection.iter().map(|code| format!("refused     {code}")));
     lines.join("\n")
@@ -51,7 +59,7 @@ fn parts(
     captured: MinorUnits,
     refunded: MinorUnits,
     held: MinorUnits,
-    expires_at: Option<&str>,
+    expires_at: Option<Rfc3339>,
 ) -> Option<String> {
     if expires_at.is_none() && refunded == MinorUnits::ZERO {
         return None;
@@ -91,8 +99,10 @@ fn describe_committed(lookup: &KeyLookup) -> String {
         return describe(payment);
     }
     if let Some(change) = &lookup.change {
-        return serde_json::from_value::<ChangedPayment>(change.clone())
-            .map_or_else(|_| format!("refused     {}", change["rejection"]), |changed| describe_change(&changed));
+        return match change {
+            ChangeByKey::Payment(changed) => describe_change(changed),
+            ChangeByKey::NoPayment(refused) => format!("refused     {:?}", refused.rejection),
+        };
     }
     if let Some(batch) = &lookup.batch {
         let (status, index) = (&batch.status, batch.index);

@@ -93,8 +93,8 @@ fn describe_page(page: &PaymentPage) -> String {
         .iter()
         .map(|payment| {
             [
-                payment.created_at.clone(),
-                payment.id.clone(),
+                payment.created_at.to_string(),
+                payment.id.to_string(),
                 payment.status.to_string(),
                 payment.from.to_string(),
                 payment.to.to_string(),

@@ -71,6 +71,6 @@ impl PaymentArguments {
 
 impl Show {
     fn run(&self) -> Result<(), CliError> {
-        self.connection.show(&block_on(self.connection.client()?.payment(&self.id))??, describe)
+        self.connection.show(&block_on(self.connection.client()?.payment(&self.id))??, describe::describe_with_history)
     }
 }

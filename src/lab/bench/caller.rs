@@ -160,7 +160,8 @@ impl Caller {
                 let problem = Problem::parse(&answer.body);
                 let may_be_applied =
                     problem.as_ref().is_some_and(|problem| problem.outcome == Some(ReportedOutcome::Unknown));
-                let kind = problem.map_or_else(|| format!("http_{}", status.as_u16()), |problem| problem.code);
+                let kind =
+                    problem.map_or_else(|| format!("http_{}", status.as_u16()), |problem| problem.code.into_owned());
                 if status.is_client_error() {
                     AttemptResult::Decided(Verdict::Refused(kind))
                 } else {

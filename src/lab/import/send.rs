@@ -9,7 +9,7 @@ use super::error::{ImportError, StopCause};
 use super::report::{RefusalReport, RefusedRow};
 use super::source::hex_128;
 use quorapay_client::{
-    BatchItem, BatchLines, BatchLinesFull, BatchResult, Client, ClientError, Done, Outcome, PaymentStatus, Problem,
+    BatchItem, BatchLines, BatchLinesFull, Client, ClientError, DecidedBatch, Done, Outcome, PaymentStatus, Problem,
 };
 use quorapay_core::domain::IdempotencyKey;
 
@@ -93,7 +93,7 @@ impl RowBatch {
 
     fn count(
         &self,
-        done: &Done<BatchResult>,
+        done: &Done<DecidedBatch>,
         report: &mut RefusalReport,
         counts: &mut Counts,
     ) -> Result<(), ImportError> {
@@ -112,10 +112,10 @@ impl RowBatch {
                 line: row.line,
                 row: row.number,
                 idempotency_key: row.key.to_string(),
-                code: result.payment.rejection.clone().unwrap_or_else(|| "rejected".to_owned()),
+                code: result.payment.rejection.as_deref().unwrap_or("rejected").to_owned(),
                 field: None,
                 detail: None,
-                payment_id: Some(result.payment.id.clone()),
+                payment_id: Some(result.payment.id.to_string()),
             })?;
         }
         Ok(())
@@ -127,9 +127,9 @@ fn refused_by_node(row: &KeyedRow, problem: &Problem) -> RefusedRow {
         line: row.line,
         row: row.number,
         idempotency_key: row.key.to_string(),
-        code: problem.code.clone(),
-        field: problem.field.clone(),
-        detail: problem.detail.clone(),
+        code: problem.code.to_string(),
+        field: problem.field.as_deref().map(str::to_owned),
+        detail: problem.detail.as_deref().map(str::to_owned),
         payment_id: None,
     }
 }

@@ -152,11 +152,13 @@ impl Received {
                 Self::Answered(response)
             }
             Some(problem) if problem.outcome == Some(ReportedOutcome::Unknown) => {
-                Self::Unknown { reason: problem.code, response: Some(response) }
+                Self::Unknown { reason: problem.code.into_owned(), response: Some(response) }
             }
-            Some(problem) => {
-                Self::Refused { code: problem.code, retryable: problem.retryable, response: Some(response) }
-            }
+            Some(problem) => Self::Refused {
+                code: problem.code.into_owned(),
+                retryable: problem.retryable,
+                response: Some(response),
+            },
             // Not from a node: a proxy may have forwarded the request before it answered.
             None => Self::Unknown { reason: format!("http_{}", status.as_u16()), response: Some(response) },
         }

@@ -1,27 +1,11 @@
-//! Batches: many payments in one request, each with a result of its own.
+//! A batch as newline-delimited JSON.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use super::{NewPayment, Payment};
-use quorapay_core::domain::{Epoch, LogIndex};
-use quorapay_core::domain::{IdempotencyKey, MAX_BATCH_ITEMS};
+use quorapay_api::BatchItem;
+use quorapay_api::limits::{MAX_BATCH_BODY_BYTES, MAX_BATCH_ITEMS};
 
-/// Longest body of a batch, in bytes.
-const MAX_BATCH_BYTES: usize = 16 << 20;
-
-/// One payment of a batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BatchItem {
-    /// Its own key: whoever repeats the payment, in another batch or by itself, is answered with this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idempotency_key: Option<IdempotencyKey>,
-    /// The payment.
-    #[serde(flatten)]
-    pub payment: NewPayment,
-}
-
-/// A batch as newline-delimited JSON, grown payment by payment; never more than a node takes.
+/// A batch as newline-delimited JSON, to which payments are added one by one. It never grows beyond what a node takes.
 #[derive(Clone, Debug, Default)]
 pub struct BatchLines {
     body: Vec<u8>,
@@ -30,7 +14,7 @@ pub struct BatchLines {
 
 /// The batch is as large as a node takes; the payment was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a batch has at most {MAX_BATCH_ITEMS} payments and {MAX_BATCH_BYTES} bytes")]
+#[error("a batch has at most {MAX_BATCH_ITEMS} payments and {MAX_BATCH_BODY_BYTES} bytes")]
 pub struct BatchLinesFull;
 
 impl BatchLines {
@@ -45,7 +29,7 @@ impl BatchLines {
         let before = self.body.len();
         serde_json::to_writer(&mut self.body, item).expect("requests are made of strings, numbers and maps");
         self.body.push(b'\n');
-        if self.body.len() > MAX_BATCH_BYTES {
+        if self.body.len() > MAX_BATCH_BODY_BYTES {
             self.body.truncate(before);
             return Err(BatchLinesFull);
         }
@@ -65,45 +49,15 @@ impl BatchLines {
         self.payments == 0
     }
 
-    /// The body as it travels.
+    /// The body as it is sent.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.body
     }
 
-    pub(crate) fn to_bytes(&self) -> Bytes {
+    pub(super) fn to_bytes(&self) -> Bytes {
         Bytes::copy_from_slice(&self.body)
     }
-}
-
-/// What became of one payment of a batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ItemResult {
-    /// The payment as it was decided.
-    #[serde(flatten)]
-    pub payment: Payment,
-    /// Whether it had been decided before, under the same key of its own.
-    #[serde(default)]
-    pub replayed: bool,
-}
-
-/// The answer of `POST /v1/payments/batch`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchResult {
-    /// `decided`.
-    pub status: String,
-    /// Its place in the ledger.
-    pub index: LogIndex,
-    /// The leadership that appended it.
-    pub epoch: Epoch,
-    /// When the ledger took it, RFC 3339.
-    pub created_at: String,
-    /// Payments that were made, now or before.
-    pub succeeded: u64,
-    /// Payments that the bank refused.
-    pub rejected: u64,
-    /// One for each payment, in the order of the request.
-    pub results: Vec<ItemResult>,
 }
 
 #[cfg(test)]
@@ -111,7 +65,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use quorapay_core::domain::{AccountId, Currency, MinorUnits};
+    use quorapay_api::NewPayment;
+    use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, MinorUnits};
 
     fn item(description: &str) -> BatchItem {
         let account = |id| AccountId::parse(id).unwrap();
