@@ -4,7 +4,7 @@ use crate::cli::payment::next_page;
 use crate::cli::table::{Align, table};
 use quorapay_client::{Account, AccountChanged, AccountPage, Statement};
 
-/// What was changed.
+/// A change of an account.
 pub(super) fn describe_change(changed: &AccountChanged) -> String {
     let overdraft = changed.overdraft.map(|overdraft| format!(" may now overdraw: {overdraft}"));
     let status = changed.status.map(|status| format!(" is now {status}"));
@@ -17,7 +17,7 @@ pub(super) fn describe(account: &Account) -> String {
     describe_page(&page)
 }
 
-/// One row per account and currency; an account without money is one row of its own.
+/// One row per account and currency; an account without balances has one row.
 pub(super) fn describe_page(page: &AccountPage) -> String {
     let mut rows = Vec::new();
     for account in &page.accounts {

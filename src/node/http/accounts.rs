@@ -4,62 +4,39 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::CommittedWrite;
+use crate::runtime::{AccountSnapshot, CommittedWrite};
+use quorapay_api::{AccountAtIndex, AccountPage, AccountSettings, ChangedAccount, Code, NewAccount, query, schema};
 use quorapay_core::domain::{
-    AccountChangeKind, AccountId, AccountIdError, AccountStatus, Operation, OperationRequest, Overdraft,
+    AccountChangeKind, AccountId, AccountIdError, Operation, OperationRequest, Overdraft, Rejection,
 };
 
-use super::answer::{Answer, Mark};
-use super::json::{RequestBody, read_object};
+use super::answer::{AsOf, HttpAnswer};
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read::{List, Read};
+use super::read_json::{RequestBody, read_object};
 use super::request::Query;
-use super::{Api, openapi, path_text, render, request, writes};
+use super::state::{Api, path_text};
+use super::write_json::to_json;
+use super::{openapi, render, request, writes};
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OpenBody {
-    id: AccountId,
-    overdraft: Option<Overdraft>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PatchBody {
-    overdraft: Option<Overdraft>,
-    status: Option<StatusWord>,
-}
-
-/// A status by its word. Read through a text, because `serde_json` takes an enum of another type for broken JSON and
-/// would not name the field.
-#[derive(Clone, Copy, Debug)]
-struct StatusWord(AccountStatus);
-
-impl<'de> Deserialize<'de> for StatusWord {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = compact_str::CompactString::deserialize(deserializer)?;
-        let unknown = || D::Error::custom("status is \"active\", \"frozen\" or \"closed\"");
-        AccountStatus::parse(&word).map(Self).ok_or_else(unknown)
+impl RequestBody for NewAccount {
+    fn code_of(field: &str) -> Code {
+        if field == "id" { Code::InvalidAccountId } else { Code::InvalidOverdraft }
     }
 }
 
-impl RequestBody for OpenBody {
-    fn code_of(field: &str) -> &'static str {
-        if field == "id" { "invalid_account_id" } else { "invalid_overdraft" }
+impl RequestBody for AccountSettings {
+    fn code_of(field: &str) -> Code {
+        if field == "status" { Code::InvalidStatus } else { Code::InvalidOverdraft }
     }
 }
 
-impl RequestBody for PatchBody {
-    fn code_of(field: &str) -> &'static str {
-        if field == "status" { "invalid_status" } else { "invalid_overdraft" }
-    }
-}
+/// Room for a change of an account.
+const CHANGED_ACCOUNT_BYTES: usize = 128;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, open)).routes(routes!(by_id, change))
@@ -69,10 +46,10 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 ///
 /// Accounts exist from their first credit too; opening one gives it an overdraft policy.
 #[utoipa::path(
-    post, path = "/v1/accounts", tag = "Accounts", operation_id = "openAccount", params(openapi::WriteHeaders),
-    request_body(content = openapi::NewAccount, example = json!(openapi::example("new_account"))),
+    post, path = "/v1/accounts", tag = "Accounts", operation_id = "openAccount", params(query::WriteHeaders),
+    request_body(content = NewAccount, example = json!(openapi::example("new_account"))),
     responses(
-        (status = 201, description = "Opened.", body = openapi::ChangedAccount,
+        (status = 201, description = "Opened.", body = ChangedAccount,
          headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
          example = json!(openapi::example("opened_account"))),
         openapi::AccountOpenProblems,
@@ -96,10 +73,10 @@ async fn open(State(api): State<Api>, request: Request) -> Response {
 /// account can be closed, and stays so.
 #[utoipa::path(
     patch, path = "/v1/accounts/{id}", tag = "Accounts", operation_id = "changeAccount",
-    params(("id" = inline(openapi::AccountIdText), Path), openapi::WriteHeaders),
-    request_body(content = openapi::AccountPatch, example = json!({ "status": "frozen" })),
+    params(("id" = inline(schema::AccountIdText), Path), query::WriteHeaders),
+    request_body(content = AccountSettings, example = json!({ "status": "frozen" })),
     responses(
-        (status = 200, description = "Changed: what was set.", body = openapi::ChangedAccount,
+        (status = 200, description = "Changed: what was set.", body = ChangedAccount,
          headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
          example = json!(openapi::example("changed_account"))),
         openapi::AccountChangeProblems,
@@ -111,25 +88,25 @@ async fn change(State(api): State<Api>, id: Result<Path<String>, PathRejection>,
         let account = account_id(id)?;
         let write = writes::begin(&parts)?;
         let body = request::body(&parts.headers, body, write.deadline).await?;
-        let change = changing(&account, &read_object(&body)?)?;
+        let change = changing(&account, read_object(&body)?)?;
         let committed = write.submit(&api, OperationRequest::Account { account, change }).await?;
         changed(StatusCode::OK, &committed)
     })
     .await
 }
 
-pub(super) fn opening(body: OpenBody) -> Result<(AccountId, AccountChangeKind), Problem> {
+pub(super) fn opening(body: NewAccount) -> Result<(AccountId, AccountChangeKind), Problem> {
     check_overdraft(&body.id, body.overdraft)?;
     let overdraft = body.overdraft.unwrap_or_default();
     let change = AccountChangeKind::Open(render::applied_overdraft(&body.id, overdraft));
     Ok((body.id, change))
 }
 
-pub(super) fn changing(account: &AccountId, body: &PatchBody) -> Result<AccountChangeKind, Problem> {
-    let (overdraft, status) = (body.overdraft, body.status.map(|word| word.0));
+pub(super) fn changing(account: &AccountId, body: AccountSettings) -> Result<AccountChangeKind, Problem> {
+    let AccountSettings { overdraft, status } = body;
     if overdraft.is_none() && status.is_none() {
         let detail = "a change of an account names its overdraft, its status or both";
-        return Err(Problem::bad_request("nothing_to_change", detail));
+        return Err(Problem::bad_request(Code::NothingToChange, detail));
     }
     check_overdraft(account, overdraft)?;
     Ok(AccountChangeKind::Change { overdraft, status })
@@ -139,21 +116,20 @@ pub(super) fn changing(account: &AccountId, body: &PatchBody) -> Result<AccountC
 fn check_overdraft(account: &AccountId, overdraft: Option<Overdraft>) -> Result<(), Problem> {
     if account.is_external() && overdraft.is_some_and(|overdraft| overdraft != Overdraft::Unlimited) {
         let detail = "an account under external: may always go negative, its overdraft is unlimited";
-        return Err(Problem::bad_request("invalid_overdraft", detail).field("overdraft"));
+        return Err(Problem::bad_request(Code::InvalidOverdraft, detail).field("overdraft"));
     }
     Ok(())
 }
 
-fn changed(status: StatusCode, committed: &CommittedWrite) -> Result<Answer, Problem> {
+pub(super) fn changed(status: StatusCode, committed: &CommittedWrite) -> Result<HttpAnswer, Problem> {
     let Some(Operation::Account(change)) = committed.entry.operation() else {
         unreachable!("an account change's key and fingerprint lead to an account change's entry");
     };
     if let Some(rejection) = committed.entry.operation().and_then(Operation::rejection) {
-        return Err(writes::refused(committed, rejection).member("account", &change.account));
+        return Err(writes::refused(committed, rejection).account(change.account.clone()));
     }
-    let mut body = Vec::with_capacity(128);
-    render::account_change(&mut body, &committed.entry, change);
-    Ok(Answer::json(status, body, Mark::of_write(committed)))
+    let body = to_json(&render::changed_account(&committed.entry, change), CHANGED_ACCOUNT_BYTES);
+    Ok(HttpAnswer::json(status, body, AsOf::of_write(committed)))
 }
 
 /// List accounts
@@ -161,9 +137,9 @@ fn changed(status: StatusCode, committed: &CommittedWrite) -> Result<Answer, Pro
 /// In the order of their ids, all as of one index.
 #[utoipa::path(
     get, path = "/v1/accounts", tag = "Accounts", operation_id = "listAccounts",
-    params(openapi::Page, openapi::Freshness, openapi::Deadline),
+    params(query::Page, query::Freshness, query::Deadline),
     responses(
-        (status = 200, description = "A page of accounts.", body = openapi::AccountPage,
+        (status = 200, description = "A page of accounts.", body = AccountPage,
          example = json!(openapi::example("account_page"))),
         openapi::AccountListProblems,
     ),
@@ -177,11 +153,9 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
         let read = Read::begin(&api.node, &parts.headers, query).await?;
         let (index, accounts) = read.fetch(api.node.accounts(after, limit)).await?;
         let full = accounts.len() == limit;
-        let next = accounts.last().filter(|_| full).map(|last| List::Accounts.cursor(last.id.as_str()));
-        Ok(read.answer(|object| {
-            object.array("accounts", &accounts, render::account);
-            object.field("next_cursor", &next).field("index", &index);
-        }))
+        let next_cursor = accounts.last().filter(|_| full).map(|last| List::Accounts.cursor(last.id.as_str()));
+        let accounts = accounts.into_iter().map(|AccountSnapshot { id, state }| render::account(id, &state));
+        Ok(read.answer(&AccountPage { accounts: accounts.collect(), next_cursor, index }))
     })
     .await
 }
@@ -191,9 +165,9 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
 /// Its policy, its status and its balances, all as of one index.
 #[utoipa::path(
     get, path = "/v1/accounts/{id}", tag = "Accounts", operation_id = "getAccount",
-    params(("id" = inline(openapi::AccountIdText), Path), openapi::Freshness, openapi::Deadline),
+    params(("id" = inline(schema::AccountIdText), Path), query::Freshness, query::Deadline),
     responses(
-        (status = 200, description = "The account.", body = openapi::AccountAtIndex,
+        (status = 200, description = "The account.", body = AccountAtIndex,
          example = json!(openapi::example("account"))),
         openapi::AccountReadProblems,
     ),
@@ -204,29 +178,27 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
         let id = account_id(id)?;
         let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
         let (index, snapshot) = read.fetch(api.node.account(id.clone())).await?;
-        let snapshot = snapshot.ok_or_else(|| not_found(&read, &id))?;
-        Ok(read.answer(|object| {
-            render::account_fields(object, &snapshot.id, &snapshot.state);
-            object.field("index", &index);
-        }))
+        let AccountSnapshot { id, state } = snapshot.ok_or_else(|| not_found(&read, &id))?;
+        Ok(read.answer(&AccountAtIndex { account: render::account(id, &state), index }))
     })
     .await
 }
 
 /// An account's id from the path.
 pub(super) fn account_id(path: Result<Path<String>, PathRejection>) -> Result<AccountId, Problem> {
-    let invalid = |error: AccountIdError| Problem::bad_request("invalid_account_id", error.to_string()).field("id");
+    let invalid = |error: AccountIdError| Problem::bad_request(Code::InvalidAccountId, error.to_string()).field("id");
     AccountId::parse(&path_text(path)?).map_err(invalid)
 }
 
 /// The answer that there is no such account.
 pub(super) fn not_found(read: &Read<'_>, id: &AccountId) -> Problem {
-    read.not_found("account_not_found", format!("there is no account {id}"))
+    read.not_found(Code::Bank(Rejection::AccountNotFound), format!("there is no account {id}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorapay_core::domain::AccountStatus;
 
     fn opened(body: &str) -> Result<(String, AccountChangeKind), (&'static str, Option<String>)> {
         let opened = read_object(body.as_bytes()).and_then(opening);
@@ -235,7 +207,7 @@ mod tests {
 
     fn patched(id: &str, body: &str) -> Result<AccountChangeKind, (&'static str, Option<String>)> {
         let account = AccountId::parse(id).expect("valid");
-        read_object(body.as_bytes()).and_then(|body| changing(&account, &body)).map_err(|problem| named(&problem))
+        read_object(body.as_bytes()).and_then(|body| changing(&account, body)).map_err(|problem| named(&problem))
     }
 
     fn named(problem: &Problem) -> (&'static str, Option<String>) {

@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 
-use quorapay_core::domain::{BatchItem, BatchRequest, IdempotencyKey, MAX_BATCH_ITEMS};
+use quorapay_api::Code;
+use quorapay_api::limits::MAX_BATCH_ITEMS;
+use quorapay_core::domain::{BatchItem, BatchRequest, IdempotencyKey};
 
 use super::payment_body::parse_item;
 use super::problem::Problem;
@@ -121,7 +123,7 @@ impl BatchReader {
             return Err(self.no_json("it ends too early"));
         }
         if self.items.is_empty() {
-            return Err(Problem::bad_request("empty_batch", "a batch has at least one payment").field("payments"));
+            return Err(Problem::bad_request(Code::EmptyBatch, "a batch has at least one payment").field("payments"));
         }
         check_keys(key, &self.items)?;
         Ok(BatchRequest { atomic: self.atomic.unwrap_or(false), items: self.items })
@@ -190,7 +192,7 @@ impl BatchReader {
     fn push(&mut self, whole: &[u8]) -> Result<(), Problem> {
         if self.items.len() == MAX_BATCH_ITEMS {
             let detail = format!("a batch has at most {MAX_BATCH_ITEMS} payments");
-            return Err(Problem::bad_request("too_many_payments", detail).field("payments"));
+            return Err(Problem::bad_request(Code::TooManyPayments, detail).field("payments"));
         }
         let item = parse_item(whole).map_err(|problem| self.of_item(problem))?;
         self.items.push(item);
@@ -203,11 +205,11 @@ impl BatchReader {
         let given_before = match name.as_str() {
             "atomic" => self.atomic.is_some(),
             "payments" => std::mem::replace(&mut self.has_payments, true),
-            _ => return Err(Problem::bad_request("unknown_field", format!("unknown field `{name}`")).field(name)),
+            _ => return Err(Problem::bad_request(Code::UnknownField, format!("unknown field `{name}`")).field(name)),
         };
         if given_before {
             let detail = format!("{name} is given twice, in the body or in the query");
-            return Err(Problem::bad_request("duplicate_field", detail).field(name));
+            return Err(Problem::bad_request(Code::DuplicateField, detail).field(name));
         }
         Ok(if name == "atomic" { Field::Atomic } else { Field::Payments })
     }
@@ -226,11 +228,11 @@ impl BatchReader {
         match self.expects {
             Expects::Start => self.no_json("a batch is an array of payments, or an object with one"),
             Expects::ItemOrEnd | Expects::Item | Expects::Line if !matches!(byte, b']' | b'}' | b',') => {
-                self.of_item(Problem::bad_request("invalid_json", "a payment is a JSON object"))
+                self.of_item(Problem::bad_request(Code::InvalidJson, "a payment is a JSON object"))
             }
             Expects::Value(Field::Atomic) => invalid_atomic(),
             Expects::Value(Field::Payments) => {
-                Problem::bad_request("invalid_json", "payments is an array").field("payments")
+                Problem::bad_request(Code::InvalidJson, "payments is an array").field("payments")
             }
             _ => self.no_json(&format!("{:?} stands in a wrong place", char::from(byte))),
         }
@@ -246,7 +248,7 @@ impl BatchReader {
             0 => String::new(),
             items => format!(" after payment {}", items - 1),
         };
-        Problem::bad_request("invalid_json", format!("the body is no JSON{place}: {what}"))
+        Problem::bad_request(Code::InvalidJson, format!("the body is no JSON{place}: {what}"))
     }
 }
 
@@ -289,7 +291,7 @@ impl Scan {
 }
 
 fn invalid_atomic() -> Problem {
-    Problem::bad_request("invalid_atomic", "atomic is true or false").field("atomic")
+    Problem::bad_request(Code::InvalidAtomic, "atomic is true or false").field("atomic")
 }
 
 /// No two payments have the same key, and none has the batch's.
@@ -299,7 +301,7 @@ fn check_keys(own: &IdempotencyKey, items: &[BatchItem]) -> Result<(), Problem> 
     for (at, item) in items.iter().enumerate() {
         if item.key.as_ref().is_some_and(|key| !known.insert(key)) {
             let detail = "another payment of the batch, or the batch itself, has the same key";
-            let problem = Problem::bad_request("duplicate_idempotency_key", detail);
+            let problem = Problem::bad_request(Code::DuplicateIdempotencyKey, detail);
             return Err(problem.field("idempotency_key").in_item(at));
         }
     }

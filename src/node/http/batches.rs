@@ -11,24 +11,28 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::runtime::{CommittedWrite, Consistency, SubmitError};
-use quorapay_core::domain::LogIndex;
+use quorapay_api::limits::MAX_BATCH_BODY_BYTES;
+use quorapay_api::{BatchBody, BatchLinesBody, Code, DecidedBatch, ItemResult, Rfc3339, query};
 use quorapay_core::domain::{
-    Batch, BatchOutcome, IdempotencyKey, Operation, OperationRequest, PaymentOutcome, Rejection,
+    Batch, BatchOutcome, IdempotencyKey, LogIndex, Operation, OperationRequest, PaymentOutcome, Rejection,
 };
 use quorapay_core::replication::Entry;
 
-use super::answer::{Answer, Mark};
+use super::answer::{AsOf, HttpAnswer};
 use super::batch_body::{BatchReader, Form};
-use super::json::{ObjectWriter, write_object};
 use super::metrics::Route;
 use super::problem::Problem;
-use super::render::{Rfc3339, ShownPayment};
 use super::request::{self, MediaType, Query};
+use super::state::Api;
+use super::write_json::{append_json, close_last_list, open_last_list};
 use super::writes::{self, Write};
-use super::{Api, openapi, render};
+use super::{openapi, render};
 
-/// Results that are written at a stretch; then everybody else on this thread has a turn.
-const RESULTS_AT_ONCE: usize = 512;
+/// Results that are written before other tasks on the thread run.
+const RESULTS_PER_YIELD: usize = 512;
+
+/// Room for a decided batch without its results.
+const DECIDED_BATCH_BYTES: usize = 256;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(create))
@@ -40,13 +44,13 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// an object with one, or one payment per line; at most 16 MiB. A wrong payment is named by its position.
 #[utoipa::path(
     post, path = "/v1/payments/batch", tag = "Payments", operation_id = "makeBatch",
-    params(openapi::BatchParams, openapi::WriteHeaders),
+    params(query::BatchParams, query::WriteHeaders),
     request_body(content(
-        (openapi::BatchBody = "application/json", example = json!(openapi::example("batch_body"))),
-        (openapi::BatchLines = "application/x-ndjson", example = json!(openapi::example("batch_lines"))),
+        (BatchBody = "application/json", example = json!(openapi::example("batch_body"))),
+        (BatchLinesBody = "application/x-ndjson", example = json!(openapi::example("batch_lines"))),
     )),
     responses(
-        (status = 200, description = "Decided: a result per payment, in order.", body = openapi::DecidedBatch,
+        (status = 200, description = "Decided: a result per payment, in order.", body = DecidedBatch,
          headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
          example = json!(openapi::example("batch"))),
         openapi::BatchProblems,
@@ -56,12 +60,12 @@ async fn create(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::BatchCreate, make_batch(&api, request)).await
 }
 
-async fn make_batch(api: &Api, request: Request) -> Result<Answer, Problem> {
+async fn make_batch(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
     // Taken before the body is read: its bytes, its payments and its answer are what the bound is about.
     let _permit = api.batches.try_acquire().map_err(|_| Problem::overloaded())?;
     let (parts, body) = request.into_parts();
     let mut query = Query::new(parts.uri.query());
-    let atomic = query.parse("atomic", "invalid_atomic", "true or false", |text| text.parse().ok())?;
+    let atomic = query.parse(query::ATOMIC, Code::InvalidAtomic, "true or false", |text| text.parse().ok())?;
     query.finish()?;
     let form = match request::media_type(&parts.headers) {
         Some(MediaType::Json) => Form::Json,
@@ -71,7 +75,7 @@ async fn make_batch(api: &Api, request: Request) -> Result<Answer, Problem> {
     let write = Write::of(&parts)?;
     let mut reader = BatchReader::new(form, atomic);
     let take = |piece: &[u8]| reader.feed(piece);
-    request::body_in_pieces(&parts.headers, body, request::MAX_BATCH_BYTES, write.deadline, take).await?;
+    request::body_in_pieces(&parts.headers, body, MAX_BATCH_BODY_BYTES, write.deadline, take).await?;
     let batch = reader.finish(&write.key)?;
     api.metrics.count_batch(batch.items.len());
     let (key, deadline) = (write.key.clone(), write.deadline);
@@ -83,100 +87,76 @@ async fn make_batch(api: &Api, request: Request) -> Result<Answer, Problem> {
     let originals = Originals::fetch(api, batch, deadline).await;
     let originals = originals.ok_or_else(|| Problem::from_submit(SubmitError::Unknown, &key))?;
     if batch.outcome() == BatchOutcome::Aborted {
-        return Err(aborted(&committed, batch, &originals).await);
+        return Ok(aborted(&committed, batch, &originals).await);
     }
-    decided(&committed, batch, &originals).await
+    Ok(decided(&committed, batch, &originals).await)
 }
 
-/// How many payments a batch made, refused, and answered with an earlier one that had the same key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    succeeded: usize,
-    rejected: usize,
-    replayed: usize,
-}
-
-impl Counts {
-    fn of(batch: &Batch) -> Self {
-        let mut counts = Self::default();
-        for item in &batch.items {
-            match item.outcome {
-                PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. } => counts.succeeded += 1,
-                PaymentOutcome::Rejected(_) => counts.rejected += 1,
-                PaymentOutcome::Repeated { .. } => counts.replayed += 1,
-            }
-        }
-        counts
-    }
-}
-
-/// Writes what became of a batch, without its payments.
-pub(super) fn summary_fields(object: &mut ObjectWriter<'_>, batch: &Batch) {
-    let status = match batch.outcome() {
-        BatchOutcome::Decided => "decided",
-        BatchOutcome::Aborted => "aborted",
-    };
-    let Counts { succeeded, rejected, replayed } = Counts::of(batch);
-    object.field("status", status).field("succeeded", &succeeded).field("rejected", &rejected);
-    object.field("replayed", &replayed);
-}
-
-async fn decided(committed: &CommittedWrite, batch: &Batch, originals: &Originals) -> Result<Answer, Problem> {
+/// The answer to a decided batch. Its results are written one by one behind the rest, so that other tasks can run in
+/// between: ten thousand of them take some milliseconds.
+pub(super) async fn decided(committed: &CommittedWrite, batch: &Batch, originals: &Originals) -> HttpAnswer {
     let entry = &committed.entry;
-    let mut body = Vec::with_capacity(256 + estimated_bytes(entry, batch, originals));
-    let mut object = ObjectWriter::open(&mut body);
-    summary_fields(&mut object, batch);
-    object.field("index", &entry.index).field("epoch", &entry.epoch);
-    object.text("created_at", Rfc3339(entry.timestamp));
-    write_results(object.value("results"), entry, batch, originals).await;
-    object.close();
-    Ok(Answer::json(StatusCode::OK, body, Mark::of_write(committed)))
+    let (succeeded, rejected, replayed) = render::batch_counts(batch);
+    let head = DecidedBatch {
+        status: batch.outcome().into(),
+        succeeded,
+        rejected,
+        replayed,
+        index: entry.index,
+        epoch: entry.epoch,
+        created_at: Rfc3339(entry.timestamp),
+        results: Vec::new(),
+    };
+    let mut body = Vec::with_capacity(DECIDED_BATCH_BYTES + estimated_bytes(batch, originals));
+    open_last_list(&mut body, &head);
+    write_results(&mut body, entry, batch, originals).await;
+    close_last_list(&mut body);
+    HttpAnswer::json(StatusCode::OK, body, AsOf::of_write(committed))
 }
 
-async fn aborted(committed: &CommittedWrite, batch: &Batch, originals: &Originals) -> Problem {
+pub(super) async fn aborted(committed: &CommittedWrite, batch: &Batch, originals: &Originals) -> HttpAnswer {
     let is_to_blame = |rejection| !matches!(rejection, None | Some(Rejection::BatchAborted));
     let items = batch.items.iter().enumerate();
-    let failed: Vec<usize> =
-        items.filter(|(_, item)| is_to_blame(item.outcome.rejection())).map(|(at, _)| at).collect();
-    let mut results = Vec::with_capacity(estimated_bytes(&committed.entry, batch, originals));
+    let failed = items.filter(|(_, item)| is_to_blame(item.outcome.rejection())).map(|(at, _)| at).collect();
+    let mut results = Vec::with_capacity(estimated_bytes(batch, originals));
     write_results(&mut results, &committed.entry, batch, originals).await;
-    let problem = writes::refused(committed, Rejection::BatchAborted);
-    problem.member("failed", &failed).raw_member("results", results)
+    writes::refused(committed, Rejection::BatchAborted)
+        .with(|problem| problem.failed = failed)
+        .answer_with_results(&results)
 }
 
-fn estimated_bytes(entry: &Entry, batch: &Batch, originals: &Originals) -> usize {
-    let first = ShownPayment::decided_at(entry, 0).map_or(0, |shown| shown.estimated_bytes());
-    let texts: usize = batch.items.iter().map(|item| item.request.text_bytes()).sum();
-    first * batch.items.len() + texts + originals.json.len()
+fn estimated_bytes(batch: &Batch, originals: &Originals) -> usize {
+    let payments: usize = batch.items.iter().map(|item| render::estimated_bytes(&item.request)).sum();
+    payments + originals.json.len()
 }
 
+/// Writes the results with commas between them.
 async fn write_results(out: &mut Vec<u8>, entry: &Entry, batch: &Batch, originals: &Originals) {
-    out.push(b'[');
     for (item, _) in batch.numbered() {
         if item > 0 {
             out.push(b',');
         }
-        match ShownPayment::decided_at(entry, item) {
-            Some(shown) => render::payment(out, &shown),
+        match render::decided_at(entry, item) {
+            // Without `replayed` a result is its payment, which is written faster by itself.
+            Some(payment) => append_json(out, &payment),
             None => out.extend_from_slice(originals.of(item)),
         }
-        if usize::from(item) % RESULTS_AT_ONCE == RESULTS_AT_ONCE - 1 {
+        if usize::from(item) % RESULTS_PER_YIELD == RESULTS_PER_YIELD - 1 {
             tokio::task::yield_now().await;
         }
     }
-    out.push(b']');
 }
 
-/// The payments that stand in the results in place of those that repeat them, as JSON.
+/// The results of payments that repeat earlier ones: these, as JSON.
 #[derive(Debug, Default)]
-struct Originals {
+pub(super) struct Originals {
     json: Vec<u8>,
-    /// Where in `json` the one for an item stands.
-    places: HashMap<u16, Range<usize>>,
+    /// Where in `json` the one for an item is.
+    ranges: HashMap<u16, Range<usize>>,
 }
 
 impl Originals {
-    /// Reads them from the ledger, entry by entry: many of them may stand in one large batch. `None` if this node
+    /// Reads them from the ledger, entry by entry: one large batch may hold many of them. `None` if this node
     /// cannot.
     async fn fetch(api: &Api, batch: &Batch, deadline: Instant) -> Option<Self> {
         let mut wanted: BTreeMap<LogIndex, Vec<u16>> = BTreeMap::new();
@@ -197,26 +177,23 @@ impl Originals {
         Some(originals)
     }
 
-    /// Renders those that stand in one entry.
-    fn add(&mut self, entry: &Entry, batch: &Batch, items: &[u16]) -> Option<()> {
+    /// Adds those that one entry holds.
+    pub(super) fn add(&mut self, entry: &Entry, batch: &Batch, items: &[u16]) -> Option<()> {
         let held: HashMap<&IdempotencyKey, u16> =
             entry.operation()?.payments().filter_map(|payment| Some((payment.key?, payment.item))).collect();
         for item in items {
             let (key, _) = batch.items.get(usize::from(*item))?.key.as_ref()?;
-            let shown = ShownPayment::decided_at(entry, *held.get(key)?)?;
-            let began = self.json.len();
-            write_object(&mut self.json, |object| {
-                render::payment_fields(object, &shown);
-                object.field("replayed", &true);
-            });
-            self.places.insert(*item, began..self.json.len());
+            let payment = render::decided_at(entry, *held.get(key)?)?;
+            let start = self.json.len();
+            append_json(&mut self.json, &ItemResult { payment, replayed: true });
+            self.ranges.insert(*item, start..self.json.len());
         }
         Some(())
     }
 
     fn of(&self, item: u16) -> &[u8] {
-        let place = self.places.get(&item).expect("every repeated payment's original was fetched");
-        &self.json[place.clone()]
+        let range = self.ranges.get(&item).expect("every repeated payment's original was fetched");
+        &self.json[range.clone()]
     }
 }
 
@@ -247,7 +224,7 @@ mod tests {
     async fn a_decided_batch_has_a_result_per_payment_in_order() {
         let committed = committed(samples::batch_entry(false, &[samples::succeeded(), FROZEN, samples::authorized()]));
         let batch = batch_of(&committed.entry);
-        let answer = decided(&committed, batch, &Originals::default()).await.expect("decided");
+        let answer = decided(&committed, batch, &Originals::default()).await;
         let body: Value = serde_json::from_slice(answer.body()).expect("JSON");
         assert_eq!((&body["status"], &body["index"], &body["epoch"]), (&json!("decided"), &json!(7), &json!(2)));
         assert_eq!((&body["succeeded"], &body["rejected"], &body["replayed"]), (&json!(2), &json!(1), &json!(0)));
@@ -264,7 +241,7 @@ mod tests {
         let batch = batch_of(&committed.entry);
         let mut originals = Originals::default();
         originals.add(&original, batch, &[1]).expect("it is there");
-        let answer = decided(&committed, batch, &originals).await.expect("decided");
+        let answer = decided(&committed, batch, &originals).await;
         let body: Value = serde_json::from_slice(answer.body()).expect("JSON");
         assert_eq!((&body["replayed"], &body["succeeded"]), (&json!(1), &json!(0)));
         let repeated = &body["results"][1];
@@ -276,8 +253,8 @@ mod tests {
     async fn an_aborted_batch_names_the_payments_to_blame() {
         let spared = PaymentOutcome::Rejected(Rejection::BatchAborted);
         let committed = committed(samples::batch_entry(true, &[spared, FROZEN, spared]));
-        let problem = aborted(&committed, batch_of(&committed.entry), &Originals::default()).await;
-        let body: Value = serde_json::from_slice(problem.into_answer().body()).expect("JSON");
+        let answer = aborted(&committed, batch_of(&committed.entry), &Originals::default()).await;
+        let body: Value = serde_json::from_slice(answer.body()).expect("JSON");
         assert_eq!((&body["status"], &body["code"]), (&json!(409), &json!("batch_aborted")));
         assert_eq!(body["failed"], json!([1]));
         assert_eq!(body["results"][0]["rejection"], "batch_aborted");

@@ -1,32 +1,20 @@
 //! What a capture, a void or a refund says in its body, which may be left out.
 
-use serde::Deserialize;
-
+use quorapay_api::{ChangeAmount, Code, Nothing};
 use quorapay_core::domain::PaymentChangeKind;
 
-use super::json::{RequestBody, read_object};
-use super::payment_body::Amount;
 use super::problem::Problem;
+use super::read_json::{RequestBody, read_object};
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AmountBody {
-    amount: Option<Amount>,
-}
-
-impl RequestBody for AmountBody {
-    fn code_of(_: &str) -> &'static str {
-        "invalid_amount"
+impl RequestBody for ChangeAmount {
+    fn code_of(_: &str) -> Code {
+        Code::InvalidAmount
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EmptyBody {}
-
-impl RequestBody for EmptyBody {
-    fn code_of(_: &str) -> &'static str {
-        "invalid_field"
+impl RequestBody for Nothing {
+    fn code_of(_: &str) -> Code {
+        Code::InvalidField
     }
 }
 
@@ -40,12 +28,12 @@ pub(super) enum ChangeName {
 
 /// Reads the body of a change; without one nothing is named.
 pub(super) fn parse(name: ChangeName, body: &[u8]) -> Result<PaymentChangeKind, Problem> {
-    let amount = || read_or_default::<AmountBody>(body).map(|body| body.amount.map(|amount| amount.0));
+    let amount = || read_or_default::<ChangeAmount>(body).map(|body| body.amount);
     Ok(match name {
         ChangeName::Capture => PaymentChangeKind::Capture(amount()?),
         ChangeName::Refund => PaymentChangeKind::Refund(amount()?),
         ChangeName::Void => {
-            let EmptyBody {} = read_or_default(body)?;
+            let Nothing {} = read_or_default(body)?;
             PaymentChangeKind::Void
         }
     })

@@ -8,16 +8,19 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::runtime::CommittedWrite;
+use quorapay_api::{ChangeAmount, ChangedPayment, Nothing, ProblemPayment, query, schema};
 use quorapay_core::domain::{Operation, OperationRequest, PaymentChange};
 
-use super::answer::{Answer, Mark};
+use super::answer::{AsOf, HttpAnswer};
 use super::change_body::{self, ChangeName};
 use super::metrics::Route;
 use super::problem::Problem;
-use super::{Api, openapi, path_payment_id, render, writes};
+use super::state::{Api, path_payment_id};
+use super::write_json::to_json;
+use super::{openapi, render, writes};
 
 /// Room for a payment and what was done to it.
-const USUAL_CHANGE_BYTES: usize = 512;
+const TYPICAL_CHANGE_BYTES: usize = 512;
 
 type PathId = Result<Path<String>, PathRejection>;
 
@@ -30,10 +33,10 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// Takes a part of what is held, or all that is left. There may be several captures.
 #[utoipa::path(
     post, path = "/v1/payments/{id}/capture", tag = "Payments", operation_id = "capturePayment",
-    params(("id" = inline(openapi::PaymentIdText), Path), openapi::WriteHeaders),
-    request_body(content = Option<openapi::Part>, example = json!({ "amount": 1000 })),
+    params(("id" = inline(schema::PaymentIdText), Path), query::WriteHeaders),
+    request_body(content = Option<ChangeAmount>, example = json!({ "amount": 1000 })),
     responses(
-        (status = 200, description = "Done: the payment after it.", body = openapi::ChangedPayment,
+        (status = 200, description = "Done: the payment after it.", body = ChangedPayment,
          headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
          example = json!(openapi::example("capture"))),
         openapi::ChangeProblems,
@@ -48,10 +51,10 @@ async fn capture(State(api): State<Api>, id: PathId, request: Request) -> Respon
 /// Releases what is still held. What was captured stays captured.
 #[utoipa::path(
     post, path = "/v1/payments/{id}/void", tag = "Payments", operation_id = "voidPayment",
-    params(("id" = inline(openapi::PaymentIdText), Path), openapi::WriteHeaders),
-    request_body(content = Option<openapi::Nothing>, example = json!({})),
+    params(("id" = inline(schema::PaymentIdText), Path), query::WriteHeaders),
+    request_body(content = Option<Nothing>, example = json!({})),
     responses(
-        (status = 200, description = "Done: the payment after it.", body = openapi::ChangedPayment,
+        (status = 200, description = "Done: the payment after it.", body = ChangedPayment,
          headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
          example = json!(openapi::example("void"))),
         openapi::ChangeProblems,
@@ -66,10 +69,10 @@ async fn void(State(api): State<Api>, id: PathId, request: Request) -> Response 
 /// Gives a part of what was captured back, or all that is left of it. There may be several refunds.
 #[utoipa::path(
     post, path = "/v1/payments/{id}/refund", tag = "Payments", operation_id = "refundPayment",
-    params(("id" = inline(openapi::PaymentIdText), Path), openapi::WriteHeaders),
-    request_body(content = Option<openapi::Part>, example = json!({ "amount": 250 })),
+    params(("id" = inline(schema::PaymentIdText), Path), query::WriteHeaders),
+    request_body(content = Option<ChangeAmount>, example = json!({ "amount": 250 })),
     responses(
-        (status = 200, description = "Done: the payment after it.", body = openapi::ChangedPayment,
+        (status = 200, description = "Done: the payment after it.", body = ChangedPayment,
          headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
          example = json!(openapi::example("refund"))),
         openapi::ChangeProblems,
@@ -79,33 +82,32 @@ async fn refund(State(api): State<Api>, id: PathId, request: Request) -> Respons
     api.answer(Route::PaymentRefund, change(&api, ChangeName::Refund, id, request)).await
 }
 
-async fn change(api: &Api, name: ChangeName, id: PathId, request: Request) -> Result<Answer, Problem> {
+async fn change(api: &Api, name: ChangeName, id: PathId, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, body) = request.into_parts();
     let payment = path_payment_id(id)?;
     let (write, body) = writes::begin_with_optional_body(&parts, body).await?;
     let change = change_body::parse(name, &body)?;
     let committed = write.submit(api, OperationRequest::PaymentChange { payment, change }).await?;
     match committed.entry.operation() {
-        Some(Operation::PaymentChange(change)) => changed(&committed, change),
+        Some(Operation::PaymentChange(change)) => Ok(changed(&committed, change)),
         _ => unreachable!("a payment change's key and fingerprint lead to a payment change's entry"),
     }
 }
 
-fn changed(committed: &CommittedWrite, change: &PaymentChange) -> Result<Answer, Problem> {
+pub(super) fn changed(committed: &CommittedWrite, change: &PaymentChange) -> HttpAnswer {
     let entry = &committed.entry;
-    let mut body = Vec::with_capacity(USUAL_CHANGE_BYTES);
     let Some(rejection) = entry.operation().and_then(Operation::rejection) else {
-        render::change(&mut body, entry, change);
-        return Ok(Answer::json(StatusCode::OK, body, Mark::of_write(committed)));
+        let body = to_json(&render::change_by_key(entry, change), TYPICAL_CHANGE_BYTES);
+        return HttpAnswer::json(StatusCode::OK, body, AsOf::of_write(committed));
     };
     let problem = writes::refused(committed, rejection);
-    Err(match change.after(entry.stamp()) {
-        None => problem,
+    match change.after(entry.stamp()) {
+        None => problem.into_answer(),
         Some(state) => {
-            render::payment_after(&mut body, entry, change.payment, &state);
-            problem.raw_member("payment", body)
+            let payment = render::unchanged(entry, change.payment, state);
+            problem.answer_with_payment(ProblemPayment::Unchanged(payment), TYPICAL_CHANGE_BYTES)
         }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +126,6 @@ mod tests {
         let committed =
             CommittedWrite { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) };
         let answer = changed(&committed, samples::payment_change_of(&committed.entry));
-        let answer = answer.unwrap_or_else(Problem::into_answer);
         (answer.status().as_u16(), serde_json::from_slice(answer.body()).expect("JSON"))
     }
 

@@ -3,31 +3,30 @@
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::runtime::{NodeStatus, PeerStatus};
-use quorapay_core::replication::NodeId;
+use quorapay_api::{ClusterView, Code, LeadershipTransfer, NewLeader, query};
 
-use super::answer::{Answer, Mark};
-use super::json::{RequestBody, read_object, write_object};
+use super::answer::{AsOf, HttpAnswer};
 use super::metrics::Route;
 use super::problem::Problem;
+use super::read_json::{RequestBody, read_object};
 use super::request::{self, Query};
-use super::{Api, openapi};
+use super::state::Api;
+use super::write_json::to_json;
+use super::{openapi, render};
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TransferBody {
-    to: Option<NodeId>,
-}
-
-impl RequestBody for TransferBody {
-    fn code_of(_: &str) -> &'static str {
-        "invalid_node_id"
+impl RequestBody for LeadershipTransfer {
+    fn code_of(_: &str) -> Code {
+        Code::InvalidNodeId
     }
 }
+
+/// Room for three nodes.
+const CLUSTER_BYTES: usize = 2_048;
+const NEW_LEADER_BYTES: usize = 64;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(cluster)).routes(routes!(transfer))
@@ -39,7 +38,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[utoipa::path(
     get, path = "/v1/cluster", tag = "Cluster", operation_id = "getCluster",
     responses(
-        (status = 200, description = "The nodes.", body = openapi::ClusterView,
+        (status = 200, description = "The nodes.", body = ClusterView,
          example = json!(openapi::example("cluster"))),
         openapi::ClusterProblems,
     ),
@@ -49,23 +48,18 @@ async fn cluster(State(api): State<Api>, request: Request) -> Response {
         let (parts, _) = request.into_parts();
         Query::new(parts.uri.query()).finish()?;
         let peers = api.node.cluster().await;
-        Ok(Answer::node_json(cluster_json(&api.node.status(), &peers)))
+        Ok(HttpAnswer::node_json(to_json(&cluster_view(&api.node.status(), peers), CLUSTER_BYTES)))
     })
     .await
 }
 
-fn cluster_json(status: &NodeStatus, peers: &[PeerStatus]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(2_048);
-    write_object(&mut body, |object| {
-        object.text("node_id", &status.node_id).field("leader", &status.leader).field("epoch", &status.epoch);
-        object.array("nodes", peers, |out, peer| {
-            write_object(out, |node| {
-                node.text("node_id", &peer.node_id).field("peer_url", &peer.peer_url);
-                node.field("reachable", &peer.status.is_some()).field("status", &peer.status);
-            });
-        });
-    });
-    body
+pub(super) fn cluster_view(status: &NodeStatus, peers: Vec<PeerStatus>) -> ClusterView {
+    ClusterView {
+        node_id: status.node_id.clone(),
+        leader: status.leader.clone(),
+        epoch: status.epoch,
+        nodes: peers.into_iter().map(render::node_view).collect(),
+    }
 }
 
 /// Hand the leadership over
@@ -73,10 +67,10 @@ fn cluster_json(status: &NodeStatus, peers: &[PeerStatus]) -> Vec<u8> {
 /// To the node named, or to whoever is fit. Requests wait meanwhile; none fails.
 #[utoipa::path(
     post, path = "/v1/cluster/leader/transfer", tag = "Cluster", operation_id = "transferLeader",
-    params(openapi::Deadline),
-    request_body(content = Option<openapi::TransferWish>, example = json!({ "to": "node2" })),
+    params(query::Deadline),
+    request_body(content = Option<LeadershipTransfer>, example = json!({ "to": "node2" })),
     responses(
-        (status = 200, description = "Handed over.", body = openapi::TransferDone,
+        (status = 200, description = "Handed over.", body = NewLeader,
          example = json!({ "leader": "node2" })),
         openapi::TransferProblems,
     ),
@@ -88,19 +82,16 @@ async fn transfer(State(api): State<Api>, request: Request) -> Response {
         let deadline = request::deadline(&parts.headers)?;
         let body = request::body(&parts.headers, body, deadline).await?;
         // Without a wish there is nothing to say, so there need not be a body.
-        let TransferBody { to } = match body.is_empty() {
-            true => TransferBody::default(),
+        let LeadershipTransfer { to } = match body.is_empty() {
+            true => LeadershipTransfer::default(),
             false => {
                 request::require_json(&parts.headers)?;
                 read_object(&body)?
             }
         };
         let leader = api.node.transfer_leadership(to, deadline).await.map_err(Problem::from)?;
-        let mut body = Vec::with_capacity(64);
-        write_object(&mut body, |object| {
-            object.text("leader", &leader);
-        });
-        Ok(Answer::json(StatusCode::OK, body, Mark::of_status(&api.node.status())))
+        let body = to_json(&NewLeader { leader }, NEW_LEADER_BYTES);
+        Ok(HttpAnswer::json(StatusCode::OK, body, AsOf::of_status(&api.node.status())))
     })
     .await
 }
@@ -123,7 +114,7 @@ mod tests {
             },
             PeerStatus { node_id: samples::node("node2"), peer_url: "http://b".to_owned(), status: None },
         ];
-        let shown: Value = serde_json::from_slice(&cluster_json(&status, &peers)).expect("JSON");
+        let shown = samples::shown(&cluster_view(&status, peers.into()));
         assert_eq!((&shown["node_id"], &shown["leader"]), (&json!("node1"), &json!("node1")));
         assert_eq!((&shown["nodes"][0]["reachable"], &shown["nodes"][1]["reachable"]), (&json!(true), &json!(false)));
         assert_eq!(shown["nodes"][0]["status"]["role"], "leader");
@@ -132,11 +123,11 @@ mod tests {
 
     #[test]
     fn a_successor_is_named_by_its_node_id() {
-        let body: TransferBody = read_object(br#"{"to":"node2"}"#).expect("valid");
+        let body: LeadershipTransfer = read_object(br#"{"to":"node2"}"#).expect("valid");
         assert_eq!(body.to, Some(samples::node("node2")));
-        let problem = read_object::<TransferBody>(br#"{"to":"no node"}"#).expect_err("no node id");
+        let problem = read_object::<LeadershipTransfer>(br#"{"to":"no node"}"#).expect_err("no node id");
         assert_eq!((problem.code(), problem.field_name()), ("invalid_node_id", Some("to")));
-        let problem = read_object::<TransferBody>(br#"{"to":5}"#).expect_err("no node id");
+        let problem = read_object::<LeadershipTransfer>(br#"{"to":5}"#).expect_err("no node id");
         assert_eq!((problem.code(), problem.field_name()), ("invalid_node_id", Some("to")));
     }
 }

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::stream::{self, Stream, StreamExt};
+use serde::Serialize;
 
 use crate::runtime::ReadError;
+use quorapay_api::{Code, ExportFormat, ExportTrailer, query};
 use quorapay_core::domain::LogIndex;
 
-use super::answer::{Answer, ExportFormat, Mark};
-use super::json::write_object;
+use super::answer::{AsOf, HttpAnswer};
 use super::problem::Problem;
 use super::render;
 use super::request::Query;
+use super::write_json::append_json;
 
 /// What an export looks like, whatever its rows are.
 #[derive(Clone, Copy, Debug)]
@@ -28,21 +30,17 @@ pub(super) struct Export {
     /// Everything up to here is in it.
     pub(super) as_of: LogIndex,
     /// How long each stretch of rows may take. The whole takes as long as it takes.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// Takes out whether a list is to be exported as a whole.
 pub(super) fn take_format(query: &mut Query<'_>) -> Result<Option<ExportFormat>, Problem> {
-    query.parse("format", "invalid_format", "\"csv\" or \"ndjson\"", |text| match text {
-        "csv" => Some(ExportFormat::Csv),
-        "ndjson" => Some(ExportFormat::Ndjson),
-        _ => None,
-    })
+    query.parse(query::FORMAT, Code::InvalidFormat, "\"csv\" or \"ndjson\"", ExportFormat::parse)
 }
 
 /// Writes a JSON value as a row.
-pub(super) fn json_row(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    write(out);
+pub(super) fn json_row(out: &mut Vec<u8>, row: &impl Serialize) {
+    append_json(out, row);
     out.push(b'\n');
 }
 
@@ -65,7 +63,7 @@ enum BrokenOff {
 
 impl Export {
     /// The answer. `write` writes one item of a page and says how many rows that were.
-    pub(super) fn answer<T, S, W>(self, mark: Mark, pages: S, write: W) -> Answer
+    pub(super) fn answer<T, S, W>(self, answered: AsOf, pages: S, write: W) -> HttpAnswer
     where
         T: Send + 'static,
         S: Stream<Item = Result<Vec<T>, ReadError>> + Send + 'static,
@@ -73,7 +71,7 @@ impl Export {
     {
         let progress = Progress { pages: Box::pin(pages), write, rows: 0, begun: false };
         let chunks = stream::unfold(Some(progress), move |progress| async move { self.next_chunk(progress?).await });
-        Answer::export(self.format, Body::from_stream(chunks), mark)
+        HttpAnswer::export(self.format, Body::from_stream(chunks), answered)
     }
 
     /// The next stretch of the answer, and where it goes on unless that was the last one.
@@ -91,7 +89,7 @@ impl Export {
         }
         // Stretches may be empty; the connection wants none of those.
         while out.is_empty() || progress.rows == 0 {
-            let page = tokio::time::timeout(self.patience, progress.pages.next()).await;
+            let page = tokio::time::timeout(self.timeout, progress.pages.next()).await;
             let page = match page.map_err(|_| BrokenOff::TooSlow).map(|page| page.transpose().map_err(BrokenOff::from))
             {
                 Ok(Ok(page)) => page,
@@ -107,13 +105,10 @@ impl Export {
     }
 
     fn write_end(&self, out: &mut Vec<u8>, rows: u64) {
+        let trailer = ExportTrailer { complete: true, rows, as_of_index: self.as_of };
         match self.format {
-            ExportFormat::Csv => render::complete_row(out, self.columns.len(), rows, self.as_of),
-            ExportFormat::Ndjson => json_row(out, |out| {
-                write_object(out, |object| {
-                    object.field("complete", &true).field("rows", &rows).field("as_of_index", &self.as_of);
-                });
-            }),
+            ExportFormat::Csv => render::complete_row(out, self.columns.len(), &trailer),
+            ExportFormat::Ndjson => json_row(out, &trailer),
         }
     }
 }
@@ -130,17 +125,17 @@ mod tests {
 
     fn export(format: ExportFormat, pages: Vec<Result<Vec<u32>, ReadError>>) -> axum::response::Response {
         let export =
-            Export { format, columns: &["number", "double"], as_of: LogIndex(9), patience: Duration::from_secs(5) };
+            Export { format, columns: &["number", "double"], as_of: LogIndex(9), timeout: Duration::from_secs(5) };
         let point = ReadPoint { applied_index: LogIndex(9), epoch: Epoch(1), staleness_ms: 0 };
         let write = move |out: &mut Vec<u8>, number: &u32| {
             let double = (number * 2).to_string();
             match format {
                 ExportFormat::Csv => render::row(out, [number.to_string().as_str(), &double]),
-                ExportFormat::Ndjson => json_row(out, |out| out.extend_from_slice(double.as_bytes())),
+                ExportFormat::Ndjson => json_row(out, &(number * 2)),
             }
             1
         };
-        let answer = export.answer(Mark::of_read(&point, None), stream::iter(pages), write);
+        let answer = export.answer(AsOf::of_read(&point, None), stream::iter(pages), write);
         answer.into_response(&NodeName::new(samples::node("node1")))
     }
 

@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 
 use super::batch_body::{BatchReader, Form};
 use super::change_body::{self, ChangeName};
-use super::json::{MAX_JSON_DEPTH, read_object};
 use super::problem::Problem;
 use super::read::{Freshness, List};
+use super::read_json::read_object;
 use super::request::Query;
+use super::write_json::append_json;
 use super::{accounts, compat, export, ledger, payment_body, payments, render, statements};
+use quorapay_api::limits::MAX_JSON_DEPTH;
 use quorapay_core::domain::{AccountId, BatchRequest, Capture, IdempotencyKey, OperationRequest, PaymentRequest};
 use quorapay_core::replication::Entry;
 
@@ -119,7 +121,7 @@ pub(crate) fn change_body(bytes: &[u8]) {
 pub(crate) fn account_body(bytes: &[u8]) {
     let account = AccountId::parse("shop").expect("valid");
     let opened = read_object(bytes).and_then(accounts::opening);
-    let changed = read_object(bytes).and_then(|body| accounts::changing(&account, &body));
+    let changed = read_object(bytes).and_then(|body| accounts::changing(&account, body));
     for problem in [opened.err(), changed.err()].into_iter().flatten() {
         refused(problem);
     }
@@ -164,7 +166,7 @@ fn cursor(list: List, query: &mut Query<'_>) -> Result<(), Problem> {
 /// An entry is shown as JSON and as CSV, whatever is in it.
 pub(crate) fn entry(entry: &Arc<Entry>) {
     let mut out = Vec::new();
-    render::ledger_entry(&mut out, entry);
+    append_json(&mut out, &render::ledger_entry(entry));
     let shown: Value = serde_json::from_slice(&out).expect("an entry is shown as JSON");
     assert_eq!(shown["hash"], entry.hash.to_string());
     out.clear();

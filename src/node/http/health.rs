@@ -7,13 +7,20 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::runtime::{NodeStatus, Role};
+use quorapay_api::{Alive, Code, MetricsFormat, Numbers, Readiness, query};
 
-use super::answer::Answer;
-use super::json::write_object;
-use super::metrics::{MetricsFormat, Route};
+use super::answer::HttpAnswer;
+use super::metrics::Route;
 use super::problem::Problem;
 use super::request::Query;
-use super::{Api, openapi};
+use super::state::Api;
+use super::write_json::to_json;
+use super::{openapi, render};
+
+const ALIVE_BYTES: usize = 64;
+const READY_BYTES: usize = 160;
+/// Room for the metrics of a dozen routes.
+const NUMBERS_BYTES: usize = 4_096;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(metrics))
@@ -24,16 +31,13 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// The process answers.
 #[utoipa::path(
     get, path = "/livez", tag = "Node", operation_id = "livez",
-    responses((status = 200, description = "It does.", body = openapi::Alive,
+    responses((status = 200, description = "It does.", body = Alive,
                example = json!({ "status": "alive", "node_id": "node1" }))),
 )]
 async fn livez(State(api): State<Api>, _request: Request) -> Response {
     api.answer(Route::Livez, async {
-        let mut body = Vec::with_capacity(64);
-        write_object(&mut body, |object| {
-            object.field("status", "alive").text("node_id", &api.node.status().node_id);
-        });
-        Ok(Answer::node_json(body))
+        let alive = Alive { status: "alive".into(), node_id: api.node.node_id().clone() };
+        Ok(HttpAnswer::node_json(to_json(&alive, ALIVE_BYTES)))
     })
     .await
 }
@@ -44,7 +48,7 @@ async fn livez(State(api): State<Api>, _request: Request) -> Response {
 #[utoipa::path(
     get, path = "/readyz", tag = "Node", operation_id = "readyz",
     responses(
-        (status = 200, description = "It would.", body = openapi::Ready, example = json!(openapi::example("ready"))),
+        (status = 200, description = "It would.", body = Readiness, example = json!(openapi::example("ready"))),
         openapi::ReadyProblems,
     ),
 )]
@@ -54,23 +58,30 @@ async fn readyz(State(api): State<Api>, _request: Request) -> Response {
 
 /// Able to serve: a write or a linearizable read sent to this node now would be answered. ZooKeeper is shown and does
 /// not count: without it elections stop, payments do not.
-fn readiness(status: &NodeStatus) -> Result<Answer, Problem> {
+pub(super) fn readiness(status: &NodeStatus) -> Result<HttpAnswer, Problem> {
     let zookeeper = if status.zookeeper_connected { "connected" } else { "disconnected" };
     let reasons = obstacles(status);
-    if !reasons.is_empty() {
-        let detail = format!("this node cannot serve: {}", reasons.join("; "));
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail)
-            .retryable()
-            .member("reasons", &reasons)
-            .member("role", &status.role)
-            .member("zookeeper", zookeeper));
+    match &status.leader {
+        Some(leader) if reasons.is_empty() => {
+            let ready = Readiness {
+                status: "ready".into(),
+                node_id: status.node_id.clone(),
+                role: render::node_role(status.role),
+                leader: leader.clone(),
+                zookeeper: zookeeper.into(),
+            };
+            Ok(HttpAnswer::node_json(to_json(&ready, READY_BYTES)))
+        }
+        _ => {
+            let detail = format!("this node cannot serve: {}", reasons.join("; "));
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, detail).retryable();
+            Err(problem.with(|problem| {
+                problem.reasons = reasons.into_iter().map(Into::into).collect();
+                problem.role = Some(render::node_role(status.role));
+                problem.zookeeper = Some(zookeeper.into());
+            }))
+        }
     }
-    let mut body = Vec::with_capacity(160);
-    write_object(&mut body, |object| {
-        object.field("status", "ready").text("node_id", &status.node_id).field("role", &status.role);
-        object.field("leader", &status.leader).field("zookeeper", zookeeper);
-    });
-    Ok(Answer::node_json(body))
 }
 
 fn obstacles(status: &NodeStatus) -> Vec<&'static str> {
@@ -95,7 +106,7 @@ fn obstacles(status: &NodeStatus) -> Vec<&'static str> {
     responses(
         (status = 200, description = "All of them.", content(
             (String = "application/openmetrics-text"),
-            (openapi::Numbers = "application/json", example = json!({
+            (Numbers = "application/json", example = json!({
                 "node_id": "node1",
                 "counters": { "payment_create.201": 3, "elections_won": 1 },
                 "gauges": { "open_holds": 0 },
@@ -110,16 +121,17 @@ async fn metrics(State(api): State<Api>, request: Request) -> Response {
         let (parts, _) = request.into_parts();
         // Other parameters are the scraper's own business.
         let format = Query::new(parts.uri.query()).parse(
-            "format",
-            "invalid_format",
+            query::FORMAT,
+            Code::InvalidFormat,
             "prometheus, json or summary",
             MetricsFormat::parse,
         )?;
-        let figures = api.node.bank_summary().await?;
+        let summary = api.node.bank_summary().await?;
+        let json = |numbers| HttpAnswer::node_json(to_json(&numbers, NUMBERS_BYTES));
         Ok(match format.unwrap_or_default() {
-            MetricsFormat::Prometheus => Answer::metrics(api.metrics.text(figures)),
-            MetricsFormat::Json => Answer::node_json(api.metrics.json(&api.node.status(), &figures)),
-            MetricsFormat::Summary => Answer::node_json(api.metrics.summary(&api.node.status(), &figures)),
+            MetricsFormat::Prometheus => HttpAnswer::metrics(api.metrics.text(summary)),
+            MetricsFormat::Json => json(api.metrics.by_route(&api.node.status(), &summary)),
+            MetricsFormat::Summary => json(api.metrics.over_all_routes(&api.node.status(), &summary)),
         })
     })
     .await
@@ -132,7 +144,7 @@ mod tests {
     use super::*;
     use crate::http::samples;
 
-    fn shown(result: Result<Answer, Problem>) -> (u16, Value) {
+    fn shown(result: Result<HttpAnswer, Problem>) -> (u16, Value) {
         let answer = result.unwrap_or_else(Problem::into_answer);
         (answer.status().as_u16(), serde_json::from_slice(answer.body()).expect("JSON"))
     }

@@ -6,15 +6,17 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use quorapay_api::{Code, ExportFormat, LedgerPage, query};
 use quorapay_core::domain::LogIndex;
 
-use super::answer::{Answer, ExportFormat};
+use super::answer::HttpAnswer;
 use super::export::{self, Export};
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read::Read;
 use super::request::{self, Query};
-use super::{Api, openapi, render};
+use super::state::Api;
+use super::{openapi, render};
 
 /// The first entry of every ledger.
 const FIRST: LogIndex = LogIndex(1);
@@ -28,10 +30,10 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// The raw entries with their hashes, oldest first, for those who check the history themselves.
 #[utoipa::path(
     get, path = "/v1/ledger", tag = "Ledger", operation_id = "getLedger",
-    params(openapi::LedgerRange, openapi::Freshness, openapi::Deadline),
+    params(query::LedgerRange, query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "Some entries, or all of them.", content(
-            (openapi::LedgerPage = "application/json", example = json!(openapi::example("ledger"))),
+            (LedgerPage = "application/json", example = json!(openapi::example("ledger"))),
             (String = "text/csv"),
             (String = "application/x-ndjson"),
         )),
@@ -53,11 +55,9 @@ async fn entries(State(api): State<Api>, request: Request) -> Response {
             false => Vec::new(),
         };
         // A reader that has all of it asks again from the same place, when it likes.
-        let next = entries.last().map_or(from, |last| last.index.next());
-        Ok(read.answer(|object| {
-            object.array("entries", &entries, |out, entry| render::ledger_entry(out, entry));
-            object.field("next_index", &next);
-        }))
+        let next_index = entries.last().map_or(from, |last| last.index.next());
+        let entries = entries.iter().map(|entry| render::ledger_entry(entry)).collect();
+        Ok(read.answer(&LedgerPage { entries, next_index }))
     })
     .await
 }
@@ -68,16 +68,16 @@ async fn export(
     query: Query<'_>,
     from: LogIndex,
     format: ExportFormat,
-) -> Result<Answer, Problem> {
-    let patience = request::patience(headers)?;
+) -> Result<HttpAnswer, Problem> {
+    let timeout = request::timeout(headers)?;
     let read = Read::begin(&api.node, headers, query).await?;
     let as_of = read.applied_index();
     let pages = api.node.queries().export_entries(from, as_of);
-    let export = Export { format, columns: &render::LEDGER_COLUMNS, as_of, patience };
-    Ok(export.answer(read.mark(), pages, move |out, entry| match format {
+    let export = Export { format, columns: &render::LEDGER_COLUMNS, as_of, timeout };
+    Ok(export.answer(read.as_of(), pages, move |out, entry| match format {
         ExportFormat::Csv => render::ledger_rows(out, entry),
         ExportFormat::Ndjson => {
-            export::json_row(out, |out| render::ledger_entry(out, entry));
+            export::json_row(out, &render::ledger_entry(entry));
             1
         }
     }))
@@ -86,7 +86,7 @@ async fn export(
 pub(super) fn take_from(query: &mut Query<'_>) -> Result<LogIndex, Problem> {
     // SQLite's integers end at 2^63 - 1, and so do indexes.
     let parse = |text: &str| text.parse::<i64>().ok().and_then(|index| u64::try_from(index).ok()).map(LogIndex);
-    let from = query.parse("from_index", "invalid_index", "a whole number from 1", parse)?;
+    let from = query.parse(query::FROM_INDEX, Code::InvalidIndex, "a whole number from 1", parse)?;
     Ok(from.unwrap_or(FIRST).max(FIRST))
 }
 

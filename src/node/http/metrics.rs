@@ -2,6 +2,8 @@
 //!
 //! Requests are counted in atomics found by position, never by looking a label up.
 
+#[cfg(test)]
+pub(super) mod golden;
 mod numbers;
 
 use std::fmt;
@@ -18,8 +20,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::runtime::{BankSummary, NodeHandle, NodeStatus, Role};
-
-pub(super) use numbers::MetricsFormat;
 
 /// Every way into the API, as the label `route` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,12 +224,12 @@ struct Bank(Mutex<BankSummary>);
 
 impl Collector for Bank {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let figures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let gauge = ConstGauge::new(figures.open_holds as u64);
+        let summary = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gauge = ConstGauge::new(summary.open_holds as u64);
         gauge.encode(encoder.encode_descriptor("open_holds", "Payments on hold", None, gauge.metric_type())?)?;
         let help = "Sum over all accounts in minor units: anything but 0 is damage";
         let mut sums = encoder.encode_descriptor("ledger_sum", help, None, MetricType::Gauge)?;
-        for (currency, sum) in &figures.sums {
+        for (currency, sum) in &summary.sums {
             // What is beyond the range is shown at its end: it is no less wrong there.
             let sum = i64::try_from(*sum).unwrap_or(if *sum < 0 { i64::MIN } else { i64::MAX });
             ConstGauge::new(sum).encode(sums.encode_family(&[("currency", currency.code())])?)?;
@@ -335,8 +335,8 @@ impl ApiMetrics {
     }
 
     /// All metrics in the text format, with what the bank holds.
-    pub(super) fn text(&self, figures: BankSummary) -> String {
-        *self.bank.0.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    pub(super) fn text(&self, summary: BankSummary) -> String {
+        *self.bank.0.lock().unwrap_or_else(PoisonError::into_inner) = summary;
         encoded(&self.registry)
     }
 }

@@ -1,8 +1,33 @@
 //! HTTP for clients, version 1.
 //!
-//! Handlers parse a request into the domain's words, hand it to the node and render what comes back. They know no
-//! SQL, no peers and no protocol; every error that leaves here is a `problem::Problem`, and every answer says which
-//! node gave it and as of where.
+//! ```text
+//! state          what every handler holds; from what it comes to, to a response
+//! payments       /v1/payments                      payment_body  its body
+//! changes        /v1/payments/{id}/capture, …      change_body   their bodies
+//! batches        /v1/payments/batch                batch_body    its body, read while it arrives
+//! keys           /v1/payments/by-key
+//! accounts       /v1/accounts
+//! statements     /v1/accounts/{id}/statement
+//! ledger         /v1/ledger
+//! cluster        /v1/cluster
+//! health         /livez, /readyz, /metrics
+//! compat         the surfaces of two earlier systems
+//! docs           /openapi.json, /docs
+//! openapi        the description, derived from the handlers and the contract
+//! metrics        counts of requests, and the node's state for Prometheus
+//! writes, read   what writes and what reads share
+//! export         lists as a whole, streamed
+//! render         entries as types of the contract and as CSV
+//! request        deadline, key, content type, body and query of a request
+//! read_json      bodies of requests, with a name for whatever is wrong in them
+//! problem        errors as problems
+//! answer         status, body and headers of an answer
+//! write_json     types of the contract as bytes
+//! ```
+//!
+//! Each uses only those below it. Handlers parse a request into the domain's types, hand it to the node and answer with
+//! types of `quorapay-api`. They know no SQL, no peers and no protocol; every error that leaves here is a
+//! `problem::Problem`, and every answer says which node gave it and as of where.
 //!
 //! `POST /v1/payments` is the hot path: no layers that box futures, no tracing span and no label lookups per request.
 
@@ -18,8 +43,9 @@ mod docs;
 mod export;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+#[cfg(test)]
+mod golden;
 mod health;
-mod json;
 mod keys;
 mod ledger;
 mod metrics;
@@ -28,34 +54,34 @@ mod payment_body;
 mod payments;
 mod problem;
 mod read;
+mod read_json;
 mod render;
 mod request;
 #[cfg(test)]
 mod samples;
+mod state;
 mod statements;
+mod write_json;
 mod writes;
 
-use std::ops::Deref;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::LazyLock;
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::body::Bytes;
+use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::runtime::NodeHandle;
-use quorapay_core::domain::{PaymentId, PaymentIdError};
+use quorapay_api::Code;
 use quorapay_core::replication::NodeId;
 
-use answer::{Answer, Mark, NodeName};
 use metrics::{ApiMetrics, Route};
 use problem::Problem;
+use state::Api;
 
 /// What the API needs besides the node.
 #[derive(Debug)]
@@ -64,32 +90,20 @@ pub struct ApiOptions {
     pub node_id: NodeId,
     /// The metrics that other layers have registered; the API adds its own and shows all of them.
     pub registry: Registry,
-    /// The settings in force, fit to be shown to anybody.
+    /// The settings in force, without secrets.
     pub settings: Map<String, Value>,
     /// Whether clients of the compatible surface may have their connections dropped after a commit.
     pub chaos_mode: bool,
 }
 
-/// What every handler holds: one count to clone for each request.
-#[derive(Clone)]
-struct Api(Arc<Held>);
-
-struct Held {
-    node: NodeHandle,
-    name: NodeName,
-    metrics: ApiMetrics,
-    /// Batches that this node works on at the same time.
-    batches: Semaphore,
-}
-
-/// A batch may take some 16 MiB on its way in, as much again as payments, and once more in the ledger.
-const BATCHES_AT_ONCE: usize = 8;
+/// The description of all routes, made when it is first asked for.
+static DESCRIPTION: LazyLock<Bytes> =
+    LazyLock::new(|| openapi::finish(routes().into_openapi().merge_from(compat::description())));
 
 /// All routes for clients.
 pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
     let metrics = ApiMetrics::register(options.registry, node.clone());
-    let (name, batches) = (NodeName::new(options.node_id), Semaphore::new(BATCHES_AT_ONCE));
-    let api = Api(Arc::new(Held { node, name, metrics, batches }));
+    let api = Api::new(node, options.node_id, metrics, &DESCRIPTION);
     let compatible = compat::router(api.clone(), options.settings, options.chaos_mode);
     let (routes, _) = routes().split_for_parts();
     let routes = routes.merge(compatible);
@@ -111,27 +125,6 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(docs::router())
 }
 
-impl Deref for Api {
-    type Target = Held;
-
-    fn deref(&self) -> &Held {
-        &self.0
-    }
-}
-
-impl Api {
-    /// Turns what a handler comes to into a response, with the headers of every answer, and counts it.
-    async fn answer(&self, route: Route, handler: impl Future<Output = Result<Answer, Problem>>) -> Response {
-        let began = Instant::now();
-        let mut answer = handler.await.unwrap_or_else(Problem::into_answer);
-        if answer.is_unmarked() {
-            answer = answer.marked(Mark::of_status(&self.node.status()));
-        }
-        self.metrics.count(route, answer.status(), began);
-        answer.into_response(&self.name)
-    }
-}
-
 async fn not_found(State(api): State<Api>, uri: Uri) -> Response {
     api.answer(Route::Unmatched, async { Err(no_such_path(uri.path())) }).await
 }
@@ -141,24 +134,12 @@ async fn method_not_allowed(State(api): State<Api>, method: Method, uri: Uri) ->
 }
 
 fn no_such_path(path: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path}"))
+    Problem::new(StatusCode::NOT_FOUND, Code::NotFound, format!("there is nothing at {path}"))
 }
 
 fn no_such_method(method: &Method, path: &str) -> Problem {
     let detail = format!("{path} does not take {method}");
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
-}
-
-/// A segment of the path, decoded.
-fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    let invalid = |_| Problem::bad_request("invalid_path", "the path is no UTF-8 once decoded");
-    path.map(|Path(text)| text).map_err(invalid)
-}
-
-/// A payment's id from the path.
-fn path_payment_id(path: Result<Path<String>, PathRejection>) -> Result<PaymentId, Problem> {
-    let invalid = |error: PaymentIdError| Problem::bad_request("invalid_payment_id", error.to_string()).field("id");
-    PaymentId::parse(&path_text(path)?).map_err(invalid)
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed, detail)
 }
 
 #[cfg(test)]

@@ -1,299 +1,89 @@
-//! A payment in a request: parsed into a payment request, or refused with the field that is wrong.
+//! A payment in a request: what no field's type says is checked here, and it becomes the domain's request.
 
-use std::fmt;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-use compact_str::CompactString;
-use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Number, Value};
+use quorapay_api::limits::{MAX_DESCRIPTION_CHARS, MAX_METADATA_BYTES};
+use quorapay_api::{Capture, Code, NewPayment};
+use quorapay_core::domain::{self, BatchItem, DEFAULT_HOLD_SECONDS, IdempotencyKey, OrderCap, PaymentRequest};
 
-use quorapay_core::domain::{
-    AccountId, BatchItem, Capture, Currency, DEFAULT_HOLD_SECONDS, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits,
-    OrderCap, OrderId, PaymentRequest,
-};
-
-use super::json::{ObjectOnly, RequestBody, read_object};
 use super::problem::Problem;
+use super::read_json::{RequestBody, read_object};
 
-/// Longest description, in characters.
-pub(super) const MAX_DESCRIPTION_CHARS: usize = 500;
-/// Longest metadata in their compact form, in bytes.
-pub(super) const MAX_METADATA_BYTES: usize = 4 << 10;
-
-/// From here on not every whole number has a float of its own: two different numbers would be kept as one.
-const EXACT_FLOATS: f64 = 9_007_199_254_740_992.0;
-
-/// A payment, by itself or in a batch: there it may have a key of its own.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body<Key> {
-    from: AccountId,
-    to: AccountId,
-    amount: Amount,
-    currency: Currency,
-    #[serde(default)]
-    capture: CaptureWord,
-    expires_in: Option<HoldSeconds>,
-    order: Option<ObjectOnly<Order>>,
-    description: Option<CompactString>,
-    metadata: Option<Metadata>,
-    #[serde(default)]
-    idempotency_key: Key,
-}
-
-impl<Key: Default + for<'de> Deserialize<'de>> RequestBody for Body<Key> {
-    fn code_of(field: &str) -> &'static str {
+impl<Key: Default + DeserializeOwned> RequestBody for NewPayment<Key> {
+    fn code_of(field: &str) -> Code {
         match field {
-            "amount" => "invalid_amount",
-            "currency" => "invalid_currency",
-            "from" | "to" => "invalid_account_id",
-            "capture" => "invalid_capture",
-            "expires_in" => "invalid_expires_in",
-            "order" => "invalid_order",
-            "description" => "invalid_description",
-            "metadata" => "invalid_metadata",
-            "idempotency_key" => "invalid_idempotency_key",
-            _ => "invalid_field",
+            "amount" => Code::InvalidAmount,
+            "currency" => Code::InvalidCurrency,
+            "from" | "to" => Code::InvalidAccountId,
+            "capture" => Code::InvalidCapture,
+            "expires_in" => Code::InvalidExpiresIn,
+            "order" => Code::InvalidOrder,
+            "description" => Code::InvalidDescription,
+            "metadata" => Code::InvalidMetadata,
+            "idempotency_key" => Code::InvalidIdempotencyKey,
+            _ => Code::InvalidField,
         }
     }
-}
-
-/// The key of a payment by itself is in a header, so its body has none.
-#[derive(Default)]
-struct InHeader;
-
-impl<'de> Deserialize<'de> for InHeader {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(D::Error::unknown_field("idempotency_key", &[]))
-    }
-}
-
-/// When the money is taken. Read through a text, because `serde_json` takes an enum of another type for broken JSON and
-/// would not name the field.
-#[derive(Default, Deserialize)]
-#[serde(try_from = "CompactString")]
-enum CaptureWord {
-    #[default]
-    Automatic,
-    Manual,
-}
-
-impl TryFrom<CompactString> for CaptureWord {
-    type Error = &'static str;
-
-    fn try_from(text: CompactString) -> Result<Self, Self::Error> {
-        match text.as_str() {
-            "automatic" => Ok(Self::Automatic),
-            "manual" => Ok(Self::Manual),
-            _ => Err("capture is \"automatic\" or \"manual\""),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Order {
-    id: OrderId,
-    total: Amount,
 }
 
 /// Reads the body of `POST /v1/payments`.
 pub(super) fn parse(body: &[u8]) -> Result<PaymentRequest, Problem> {
-    let (InHeader, request) = read_object::<Body<InHeader>>(body)?.into_request()?;
-    Ok(request)
+    into_request(read_object::<NewPayment>(body)?)
 }
 
 /// Reads one payment of a batch.
 pub(super) fn parse_item(body: &[u8]) -> Result<BatchItem, Problem> {
-    let (key, request) = read_object::<Body<Option<IdempotencyKey>>>(body)?.into_request()?;
-    Ok(BatchItem { key, request })
+    let (key, payment) = read_object::<NewPayment<Option<IdempotencyKey>>>(body)?.split();
+    Ok(BatchItem { key, request: into_request(payment)? })
 }
 
-impl<Key> Body<Key> {
-    /// Checks what concerns several fields, and what no field's type says.
-    fn into_request(self) -> Result<(Key, PaymentRequest), Problem> {
-        if self.from == self.to {
-            let detail = "a payment goes from one account to another, not to the same one";
-            return Err(Problem::bad_request("same_account", detail).field("to"));
-        }
-        // A text of that many bytes has no more characters.
-        let long =
-            |text: &CompactString| text.len() > MAX_DESCRIPTION_CHARS && text.chars().count() > MAX_DESCRIPTION_CHARS;
-        if self.description.as_ref().is_some_and(long) {
-            let detail = format!("a description has at most {MAX_DESCRIPTION_CHARS} characters");
-            return Err(Problem::bad_request("description_too_long", detail).field("description"));
-        }
-        let request = PaymentRequest {
-            from: self.from,
-            to: self.to,
-            amount: self.amount.0,
-            currency: self.currency,
-            capture: capture(&self.capture, self.expires_in)?,
-            order: self.order.map(|ObjectOnly(Order { id, total })| Box::new(OrderCap { id, total: total.0 })),
-            opens_accounts: false,
-            description: self.description,
-            metadata: self.metadata.map(Metadata::compact).transpose()?,
-        };
-        Ok((self.idempotency_key, request))
+/// Checks what concerns several fields, and what no field's type says.
+fn into_request(payment: NewPayment) -> Result<PaymentRequest, Problem> {
+    let NewPayment { from, to, amount, currency, capture, expires_in, order, description, metadata, .. } = payment;
+    if from == to {
+        let detail = "a payment goes from one account to another, not to the same one";
+        return Err(Problem::bad_request(Code::SameAccount, detail).field("to"));
     }
+    // A text of that many bytes has no more characters.
+    let is_long = |text: &String| text.len() > MAX_DESCRIPTION_CHARS && text.chars().count() > MAX_DESCRIPTION_CHARS;
+    if description.as_ref().is_some_and(is_long) {
+        let detail = format!("a description has at most {MAX_DESCRIPTION_CHARS} characters");
+        return Err(Problem::bad_request(Code::DescriptionTooLong, detail).field("description"));
+    }
+    Ok(PaymentRequest {
+        from,
+        to,
+        amount,
+        currency,
+        capture: hold(capture, expires_in)?,
+        order: order.map(|order| Box::new(OrderCap { id: order.id, total: order.total })),
+        opens_accounts: false,
+        description: description.map(Into::into),
+        metadata: metadata.map(compact).transpose()?.map(Into::into),
+    })
 }
 
-fn capture(word: &CaptureWord, expires_in: Option<HoldSeconds>) -> Result<Capture, Problem> {
-    match (word, expires_in) {
-        (CaptureWord::Automatic, None) => Ok(Capture::Automatic),
-        (CaptureWord::Automatic, Some(_)) => {
+fn hold(capture: Capture, expires_in: Option<u32>) -> Result<domain::Capture, Problem> {
+    match (capture, expires_in) {
+        (Capture::Automatic, None) => Ok(domain::Capture::Automatic),
+        (Capture::Automatic, Some(_)) => {
             let detail = "only a payment with capture \"manual\" sets money aside that can expire";
-            Err(Problem::bad_request("invalid_expires_in", detail).field("expires_in"))
+            Err(Problem::bad_request(Code::InvalidExpiresIn, detail).field("expires_in"))
         }
-        (CaptureWord::Manual, seconds) => {
-            Ok(Capture::Manual { expires_in_s: seconds.map_or(DEFAULT_HOLD_SECONDS, |seconds| seconds.0) })
-        }
-    }
-}
-
-/// A positive amount, read from the digits of a JSON integer. A float, an exponent or a string is refused even if it
-/// stands for a whole number: whoever sends one may send one that does not, the next time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Amount(pub(super) MinorUnits);
-
-impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Integers;
-        impl Visitor<'_> for Integers {
-            type Value = Amount;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an integer of minor units from 1 to 9223372036854775807")
-            }
-
-            fn visit_i64<E: Error>(self, units: i64) -> Result<Amount, E> {
-                MinorUnits::positive(units).map(Amount).map_err(E::custom)
-            }
-
-            fn visit_u64<E: Error>(self, units: u64) -> Result<Amount, E> {
-                match i64::try_from(units) {
-                    Ok(units) => self.visit_i64(units),
-                    Err(_) => Err(E::invalid_value(Unexpected::Unsigned(units), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(Integers)
-    }
-}
-
-/// How long a hold lives, in seconds.
-struct HoldSeconds(u32);
-
-impl<'de> Deserialize<'de> for HoldSeconds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Integers;
-        impl Visitor<'_> for Integers {
-            type Value = HoldSeconds;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "an integer of seconds from 1 to {MAX_HOLD_SECONDS}")
-            }
-
-            fn visit_u64<E: Error>(self, seconds: u64) -> Result<HoldSeconds, E> {
-                match u32::try_from(seconds) {
-                    Ok(fits @ 1..=MAX_HOLD_SECONDS) => Ok(HoldSeconds(fits)),
-                    _ => Err(E::invalid_value(Unexpected::Unsigned(seconds), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(Integers)
-    }
-}
-
-/// A JSON object without repeated fields. Its map is sorted, so equal metadata are equal texts.
-struct Metadata(Map<String, Value>);
-
-impl Metadata {
-    fn compact(self) -> Result<CompactString, Problem> {
-        let text = Value::Object(self.0).to_string();
-        if text.len() <= MAX_METADATA_BYTES {
-            return Ok(text.into());
-        }
-        let detail = format!("metadata have at most {MAX_METADATA_BYTES} bytes as compact JSON");
-        Err(Problem::bad_request("metadata_too_large", detail).field("metadata"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Metadata {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Strict::deserialize(deserializer)?.0 {
-            Value::Object(map) => Ok(Self(map)),
-            _ => Err(D::Error::custom("metadata are a JSON object")),
+        (Capture::Manual, seconds) => {
+            Ok(domain::Capture::Manual { expires_in_s: seconds.unwrap_or(DEFAULT_HOLD_SECONDS) })
         }
     }
 }
 
-/// Any JSON value whose objects repeat no field. `serde_json` itself would keep the last one, and the caller could not
-/// tell which one counted.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor)
+fn compact(metadata: Map<String, Value>) -> Result<String, Problem> {
+    let text = Value::Object(metadata).to_string();
+    if text.len() <= MAX_METADATA_BYTES {
+        return Ok(text);
     }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Strict;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Strict, E> {
-        Ok(Strict(Value::Null))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
-        Ok(Strict(Value::Bool(value)))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Strict, E> {
-        Ok(Strict(Value::from(value)))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Strict, E> {
-        Ok(Strict(Value::from(value)))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Strict, E> {
-        if value.abs() >= EXACT_FLOATS {
-            return Err(E::custom("a number in metadata that cannot be kept exactly; send it as a string"));
-        }
-        let number = Number::from_f64(value).ok_or_else(|| E::custom("a number out of range"))?;
-        Ok(Strict(Value::Number(number)))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
-        Ok(Strict(Value::from(value)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Strict, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Strict(value)) = items.next_element()? {
-            values.push(value);
-        }
-        Ok(Strict(Value::Array(values)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Strict, A::Error> {
-        let mut map = Map::new();
-        while let Some(name) = fields.next_key::<String>()? {
-            if map.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("duplicate field `{name}`")));
-            }
-            let Strict(value) = fields.next_value()?;
-            map.insert(name, value);
-        }
-        Ok(Strict(Value::Object(map)))
-    }
+    let detail = format!("metadata have at most {MAX_METADATA_BYTES} bytes as compact JSON");
+    Err(Problem::bad_request(Code::MetadataTooLarge, detail).field("metadata"))
 }
 
 #[cfg(test)]
@@ -367,8 +157,8 @@ mod tests {
             let body = with("capture", capture).replace('}', more);
             parse(body.as_bytes()).map(|request| request.capture).map_err(|problem| problem.code())
         };
-        let held = |expires_in_s| Ok(Capture::Manual { expires_in_s });
-        assert_eq!(capture("\"automatic\"", "}"), Ok(Capture::Automatic));
+        let held = |expires_in_s| Ok(domain::Capture::Manual { expires_in_s });
+        assert_eq!(capture("\"automatic\"", "}"), Ok(domain::Capture::Automatic));
         assert_eq!(capture("\"manual\"", "}"), held(604_800));
         assert_eq!(capture("\"manual\"", ",\"expires_in\":1}"), held(1));
         assert_eq!(capture("\"manual\"", ",\"expires_in\":7776000}"), held(7_776_000));

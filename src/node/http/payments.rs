@@ -7,18 +7,25 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::{CommittedWrite, PaymentFilter, PaymentRecord};
-use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, OperationRequest, OrderId, PaymentStatus};
-use quorapay_core::domain::{LogIndex, Timestamp};
+use crate::runtime::{CommittedWrite, Page, PaymentFilter, PaymentRecord};
+use quorapay_api::{
+    Code, NewPayment, Payment, PaymentPage, PaymentWithHistory, ProblemPayment, Rfc3339, query, schema,
+};
+use quorapay_core::domain::{
+    AccountId, Currency, IdempotencyKey, LogIndex, OperationRequest, OrderId, PaymentStatus, Rejection, Timestamp,
+};
 
-use super::answer::{Answer, Mark};
-use super::json::write_object;
+use super::answer::{AsOf, HttpAnswer};
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read::{List, Read};
-use super::render::ShownPayment;
 use super::request::Query;
-use super::{Api, openapi, path_payment_id, payment_body, render, request, writes};
+use super::state::{Api, path_payment_id};
+use super::write_json::to_json;
+use super::{openapi, payment_body, render, request, writes};
+
+/// Room for a step of a payment's history.
+const HISTORY_STEP_BYTES: usize = 256;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(by_id))
@@ -29,10 +36,10 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// Moves money at once, or with `capture: "manual"` sets it aside for captures. A refusal by the bank is a 409 with the
 /// refused payment in `payment`.
 #[utoipa::path(
-    post, path = "/v1/payments", tag = "Payments", operation_id = "makePayment", params(openapi::WriteHeaders),
-    request_body(content = openapi::NewPayment, example = json!(openapi::example("new_payment"))),
+    post, path = "/v1/payments", tag = "Payments", operation_id = "makePayment", params(query::WriteHeaders),
+    request_body(content = NewPayment, example = json!(openapi::example("new_payment"))),
     responses(
-        (status = 201, description = "Decided and on a majority of disks.", body = openapi::Payment,
+        (status = 201, description = "Decided and on a majority of disks.", body = Payment,
          headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
          example = json!(openapi::example("payment"))),
         openapi::PaymentProblems,
@@ -42,25 +49,27 @@ async fn create(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::PaymentCreate, make_payment(&api, request)).await
 }
 
-async fn make_payment(api: &Api, request: Request) -> Result<Answer, Problem> {
+async fn make_payment(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, body) = request.into_parts();
     let write = writes::begin(&parts)?;
     let body = request::body(&parts.headers, body, write.deadline).await?;
     let payment = payment_body::parse(&body)?;
     let key = write.key.clone();
     let committed = write.submit(api, OperationRequest::Payment(payment)).await?;
-    created(&committed, &key)
+    Ok(created(&committed, &key))
 }
 
 /// The answer to a payment. Under its key it may have been one of a batch.
-fn created(committed: &CommittedWrite, key: &IdempotencyKey) -> Result<Answer, Problem> {
-    let shown = ShownPayment::decided_under(&committed.entry, key)
+pub(super) fn created(committed: &CommittedWrite, key: &IdempotencyKey) -> HttpAnswer {
+    let decided = render::decided_under(&committed.entry, key)
         .expect("a payment's key and fingerprint lead to that payment's entry");
-    let mut body = Vec::with_capacity(shown.estimated_bytes());
-    render::payment(&mut body, &shown);
-    match shown.rejection() {
-        None => Ok(Answer::json(StatusCode::CREATED, body, Mark::of_write(committed))),
-        Some(rejection) => Err(writes::refused(committed, rejection).raw_member("payment", body)),
+    let payment = render::decided_payment(&committed.entry, &decided).expect("a repeated payment holds no key");
+    let bytes = render::estimated_bytes(decided.request);
+    match decided.outcome.rejection() {
+        None => HttpAnswer::json(StatusCode::CREATED, to_json(&payment, bytes), AsOf::of_write(committed)),
+        Some(rejection) => {
+            writes::refused(committed, rejection).answer_with_payment(ProblemPayment::Refused(payment), bytes)
+        }
     }
 }
 
@@ -69,9 +78,9 @@ fn created(committed: &CommittedWrite, key: &IdempotencyKey) -> Result<Answer, P
 /// As it stands, with its captures, refunds, void and expiry, oldest first.
 #[utoipa::path(
     get, path = "/v1/payments/{id}", tag = "Payments", operation_id = "getPayment",
-    params(("id" = inline(openapi::PaymentIdText), Path), openapi::Freshness, openapi::Deadline),
+    params(("id" = inline(schema::PaymentIdText), Path), query::Freshness, query::Deadline),
     responses(
-        (status = 200, description = "The payment.", body = openapi::PaymentWithHistory,
+        (status = 200, description = "The payment.", body = PaymentWithHistory,
          example = json!(openapi::example("payment_with_history"))),
         openapi::PaymentReadProblems,
     ),
@@ -83,24 +92,22 @@ async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, 
         let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
         let index = id.index();
         let known = index > LogIndex(0) && index <= read.applied_index();
-        let view = if known { read.fetch(api.node.queries().payment(id, read.applied_index())).await? } else { None };
+        let record = if known { read.fetch(api.node.queries().payment(id, read.applied_index())).await? } else { None };
+        let found = record.as_ref().and_then(|record| Some((record, render::payment_now(record)?)));
         // An id of another history may have an index that this ledger has too: the whole id must agree.
-        let shown = view.as_ref().and_then(|view| Some((view, ShownPayment::now(view)?)));
-        match shown.filter(|(_, shown)| shown.id() == id) {
-            Some((view, shown)) => Ok(read.answer_json(with_history(view, &shown))),
-            None => Err(read.not_found("payment_not_found", format!("there is no payment {id}"))),
-        }
+        let Some((record, (decided, payment))) = found.filter(|(_, (_, payment))| payment.id == id) else {
+            let code = Code::Bank(Rejection::PaymentNotFound);
+            return Err(read.not_found(code, format!("there is no payment {id}")));
+        };
+        let bytes = render::estimated_bytes(decided.request) + HISTORY_STEP_BYTES * record.history.len();
+        Ok(read.answer_sized(&with_history(record, payment), bytes))
     })
     .await
 }
 
-fn with_history(view: &PaymentRecord, shown: &ShownPayment<'_>) -> Vec<u8> {
-    let mut body = Vec::with_capacity(shown.estimated_bytes() + 256 * view.history.len());
-    write_object(&mut body, |object| {
-        render::payment_fields(object, shown);
-        object.array("history", &view.history, |out, entry| render::history_step(out, entry));
-    });
-    body
+pub(super) fn with_history<'entry>(record: &PaymentRecord, payment: Payment<'entry>) -> PaymentWithHistory<'entry> {
+    let history = record.history.iter().filter_map(|entry| render::history_step(entry)).collect();
+    PaymentWithHistory { payment, history }
 }
 
 /// List payments
@@ -108,9 +115,9 @@ fn with_history(view: &PaymentRecord, shown: &ShownPayment<'_>) -> Vec<u8> {
 /// Newest first, each as it stands. All conditions given must hold.
 #[utoipa::path(
     get, path = "/v1/payments", tag = "Payments", operation_id = "listPayments",
-    params(openapi::PaymentFilter, openapi::Page, openapi::Freshness, openapi::Deadline),
+    params(query::PaymentFilter, query::Page, query::Freshness, query::Deadline),
     responses(
-        (status = 200, description = "A page of payments.", body = openapi::PaymentPage,
+        (status = 200, description = "A page of payments.", body = PaymentPage,
          example = json!(openapi::example("payment_page"))),
         openapi::PaymentListProblems,
     ),
@@ -124,23 +131,27 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
         let limit = query.limit()?;
         let read = Read::begin(&api.node, &parts.headers, query).await?;
         let page = read.fetch(api.node.queries().list_payments(&filter, read.applied_index(), before, limit)).await?;
-        let payments = page.found.iter().filter_map(ShownPayment::now);
-        Ok(read.answer(|object| {
-            object.array("payments", payments, |out, shown| render::payment(out, &shown));
-            object.field("next_cursor", &page.next_before.map(|place| List::Payments.cursor_before(place)));
-        }))
+        let bytes: usize = page.found.iter().map(|record| render::estimated_bytes_of(record)).sum();
+        Ok(read.answer_sized(&payment_page(&page), bytes))
     })
     .await
 }
 
+pub(super) fn payment_page(page: &Page<PaymentRecord>) -> PaymentPage<'_> {
+    let payments = page.found.iter().filter_map(|record| Some(render::payment_now(record)?.1));
+    let next_cursor = page.next_before.map(|cursor| List::Payments.cursor_before(cursor));
+    PaymentPage { payments: payments.collect(), next_cursor }
+}
+
 pub(super) fn take_filter(query: &mut Query<'_>) -> Result<PaymentFilter, Problem> {
     Ok(PaymentFilter {
-        account: query.parse("account", "invalid_account_id", "an account id", |text| AccountId::parse(text).ok())?,
-        status: query.parse("status", "invalid_status", &statuses(), PaymentStatus::parse)?,
+        account: query
+            .parse(query::ACCOUNT, Code::InvalidAccountId, "an account id", |text| AccountId::parse(text).ok())?,
+        status: query.parse(query::STATUS, Code::InvalidStatus, &statuses(), PaymentStatus::parse)?,
         currency: take_currency(query)?,
-        order: query.parse("order_id", "invalid_order", "an order id", |text| OrderId::parse(text).ok())?,
-        from_time: take_moment(query, "from_time")?,
-        to_time: take_moment(query, "to_time")?,
+        order: query.parse(query::ORDER_ID, Code::InvalidOrder, "an order id", |text| OrderId::parse(text).ok())?,
+        from_time: take_moment(query, query::FROM_TIME)?,
+        to_time: take_moment(query, query::TO_TIME)?,
     })
 }
 
@@ -151,20 +162,13 @@ fn statuses() -> String {
 
 /// Takes the currency out that a list is limited to.
 pub(super) fn take_currency(query: &mut Query<'_>) -> Result<Option<Currency>, Problem> {
-    query.parse("currency", "invalid_currency", "an ISO 4217 code", |text| Currency::parse(text).ok())
+    query.parse(query::CURRENCY, Code::InvalidCurrency, "an ISO 4217 code", |text| Currency::parse(text).ok())
 }
 
 /// Takes a bound of a list's stretch of time out.
 pub(super) fn take_moment(query: &mut Query<'_>, name: &'static str) -> Result<Option<Timestamp>, Problem> {
-    query.parse(name, "invalid_time", "a moment in RFC 3339, such as 2026-01-31T12:00:00Z", parse_moment)
-}
-
-/// Reads a moment; what is finer than a millisecond is rounded up, so that `[from_time, to_time)` keeps its meaning.
-fn parse_moment(text: &str) -> Option<Timestamp> {
-    let moment: jiff::Timestamp = text.parse().ok()?;
-    let milliseconds = moment.as_nanosecond().max(0).div_euclid(1_000_000);
-    let finer = i128::from(moment.as_nanosecond() > milliseconds * 1_000_000);
-    u64::try_from(milliseconds + finer).ok().map(Timestamp)
+    let wanted = "a moment in RFC 3339, such as 2026-01-31T12:00:00Z";
+    query.parse(name, Code::InvalidTime, wanted, |text| Rfc3339::parse(text).map(|moment| moment.0))
 }
 
 #[cfg(test)]
@@ -199,12 +203,5 @@ mod tests {
             let problem = take_filter(&mut Query::new(Some(query))).expect_err(query);
             assert_eq!((problem.code(), problem.field_name()), (code, Some(field)));
         }
-    }
-
-    #[test]
-    fn a_moment_between_two_milliseconds_counts_as_the_later_one() {
-        assert_eq!(parse_moment("1970-01-01T00:00:00.0010Z"), Some(Timestamp(1)));
-        assert_eq!(parse_moment("1970-01-01T00:00:00.0011Z"), Some(Timestamp(2)));
-        assert_eq!(parse_moment("1969-12-31T23:59:59Z"), Some(Timestamp(0)));
     }
 }

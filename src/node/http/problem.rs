@@ -1,28 +1,26 @@
-//! Errors as callers see them: RFC 9457 problem details with a stable code and a definite outcome.
+//! Problems of the contract as answers, and the errors of the runtime as problems.
 //!
 //! Nothing of SQL, peers or files may reach a detail text.
 
 use axum::http::StatusCode;
-use serde::Serialize;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::runtime::{ReadError, SubmitError, TransferError};
-use quorapay_core::domain::IdempotencyKey;
+use quorapay_api::compatible::PlainError;
+use quorapay_api::{Code, ProblemPayment, ReportedOutcome, headers};
+use quorapay_core::domain::{AccountId, IdempotencyKey, Rejection};
 
-use super::answer::{Answer, Mark};
-use super::json::write_object;
-
-/// What became of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
-    /// Nothing moved, and nothing will.
-    NotApplied,
-    /// It may or may not have moved money.
-    Unknown,
-}
+use super::answer::{AsOf, HttpAnswer};
+use super::write_json::{close_last_list, open_last_list, to_json};
 
 /// Seconds after which a caller may try again when a queue was full.
 const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Room for a problem without a payment in it.
+const TYPICAL_PROBLEM_BYTES: usize = 256;
+
+/// What is left as it is in a key that becomes a segment of a path. A dot is not: a segment may not be `.` or `..`.
+const KEY_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 /// An error on its way to a caller. Boxed, because every handler returns one and hardly any request makes one.
 #[derive(Debug)]
@@ -31,92 +29,80 @@ pub(super) struct Problem(Box<Details>);
 #[derive(Debug)]
 struct Details {
     status: StatusCode,
-    code: &'static str,
-    detail: String,
-    retryable: bool,
-    outcome: Outcome,
-    field: Option<String>,
+    body: quorapay_api::Problem<'static>,
     retry_after: Option<u32>,
-    members: Vec<(&'static str, Vec<u8>)>,
-    mark: Option<Mark>,
+    as_of: Option<AsOf>,
 }
 
 impl Problem {
     /// A refusal for good.
-    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self(Box::new(Details {
-            status,
-            code,
-            detail: detail.into(),
-            retryable: false,
-            outcome: Outcome::NotApplied,
-            field: None,
-            retry_after: None,
-            members: Vec::new(),
-            mark: None,
-        }))
+    pub(super) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
+        let body = quorapay_api::Problem::new(status.as_u16(), code, detail.into());
+        Self(Box::new(Details { status, body, retry_after: None, as_of: None }))
     }
 
     /// A 400 for good.
-    pub(super) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn bad_request(code: Code, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
     /// Names the field, parameter or header that was wrong.
     pub(super) fn field(mut self, field: impl Into<String>) -> Self {
-        self.0.field = Some(field.into());
+        self.0.body.field = Some(field.into().into());
         self
     }
 
     /// Says in which payment of a batch it was, counted from 0.
     pub(super) fn in_item(mut self, item: usize) -> Self {
-        self.0.field = Some(match self.0.field.take() {
-            Some(field) => format!("payments[{item}].{field}"),
-            None => format!("payments[{item}]"),
+        let body = &mut self.0.body;
+        body.item = Some(item);
+        body.field = Some(match body.field.take() {
+            Some(field) => format!("payments[{item}].{field}").into(),
+            None => format!("payments[{item}]").into(),
         });
-        self.member("item", &item)
+        self
     }
 
     /// Says that the same request may succeed later or at another node.
     pub(super) fn retryable(mut self) -> Self {
-        self.0.retryable = true;
+        self.0.body.retryable = true;
         self
     }
 
     /// Says that the outcome is not known.
-    pub(super) fn unknown(mut self) -> Self {
-        self.0.outcome = Outcome::Unknown;
+    fn unknown(mut self) -> Self {
+        self.0.body.outcome = Some(ReportedOutcome::Unknown);
         self
     }
 
-    /// Adds a member of this problem's own.
-    pub(super) fn member<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Self {
-        let json = serde_json::to_vec(value).expect("members are made of types that JSON can always hold");
-        self.raw_member(name, json)
+    /// Names the account that was not opened or changed.
+    pub(super) fn account(mut self, account: AccountId) -> Self {
+        self.0.body.account = Some(account);
+        self
     }
 
-    /// Adds a member that is JSON already.
-    pub(super) fn raw_member(mut self, name: &'static str, json: Vec<u8>) -> Self {
-        self.0.members.push((name, json));
+    /// Adds members of the problem's own.
+    pub(super) fn with(mut self, set: impl FnOnce(&mut quorapay_api::Problem<'static>)) -> Self {
+        set(&mut self.0.body);
         self
     }
 
     /// Says as of where it was decided.
-    pub(super) fn mark(mut self, mark: Mark) -> Self {
-        self.0.mark = Some(mark);
+    pub(super) fn as_of(mut self, as_of: AsOf) -> Self {
+        self.0.as_of = Some(as_of);
         self
     }
 
     /// The stable code.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn code(&self) -> &'static str {
-        self.0.code
+        Code::parse(&self.0.body.code).expect("made of a code").as_str()
     }
 
     /// What was wrong, if it has a name.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn field_name(&self) -> Option<&str> {
-        self.0.field.as_deref()
+        self.0.body.field.as_deref()
     }
 
     /// The status that it is answered with.
@@ -130,89 +116,74 @@ impl Problem {
         let detail = error.to_string();
         match error {
             SubmitError::KeyReused => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail).field("Idempotency-Key")
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::Bank(Rejection::IdempotencyKeyReused), detail)
+                    .field(headers::IDEMPOTENCY_KEY.name)
             }
-            SubmitError::Fenced => {
-                Self::new(StatusCode::CONFLICT, "idempotency_key_fenced", detail).field("Idempotency-Key")
-            }
+            SubmitError::Fenced => Self::new(StatusCode::CONFLICT, Code::Bank(Rejection::IdempotencyKeyFenced), detail)
+                .field(headers::IDEMPOTENCY_KEY.name),
             SubmitError::Overloaded => Self::overloaded(),
             SubmitError::NoLeader => Self::no_leader(detail),
-            SubmitError::Unknown => Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", detail)
+            SubmitError::Unknown => Self::new(StatusCode::GATEWAY_TIMEOUT, Code::OutcomeUnknown, detail)
                 .retryable()
                 .unknown()
-                .member("by_key_url", &by_key_url(key)),
+                .with(|problem| problem.by_key_url = Some(by_key_url(key).into())),
         }
     }
 
     /// A queue or a budget of this node is used up for now.
     pub(super) fn overloaded() -> Self {
         let mut problem =
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the node's queue is full").retryable();
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, "the node's queue is full").retryable();
         problem.0.retry_after = Some(RETRY_AFTER_SECONDS);
         problem
     }
 
     fn no_leader(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", detail).retryable()
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::NoLeader, detail).retryable()
     }
 
     /// A read that took longer than the caller would wait.
     pub(super) fn deadline_exceeded() -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "the read did not end within the deadline")
+        Self::new(StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded, "the read did not end within the deadline")
             .retryable()
     }
 
     /// The problem as an answer.
-    pub(super) fn into_answer(self) -> Answer {
-        let details = *self.0;
-        let mut body = Vec::with_capacity(256);
-        write_object(&mut body, |object| {
-            object.text("type", format_args!("urn:quorapay:problem:{}", details.code));
-            object.field("title", &title(details.code)).field("status", &details.status.as_u16());
-            object.field("detail", &details.detail).field("code", details.code);
-            object.field("retryable", &details.retryable).field("outcome", &details.outcome);
-            object.optional("field", details.field);
-            for (name, json) in &details.members {
-                object.raw(name, json);
-            }
-        });
-        Answer::problem(details.status, body, details.mark, details.retry_after)
+    pub(super) fn into_answer(self) -> HttpAnswer {
+        let Details { status, body, retry_after, as_of } = *self.0;
+        HttpAnswer::problem(status, to_json(&body, TYPICAL_PROBLEM_BYTES), as_of, retry_after)
     }
-}
 
-impl Problem {
+    /// The answer to a refusal with the payment that it is about, which takes about so many bytes.
+    pub(super) fn answer_with_payment(self, payment: ProblemPayment<'_>, payment_bytes: usize) -> HttpAnswer {
+        let Details { status, body, retry_after, as_of } = *self.0;
+        let body = quorapay_api::Problem { payment: Some(Box::new(payment)), ..body };
+        HttpAnswer::problem(status, to_json(&body, TYPICAL_PROBLEM_BYTES + payment_bytes), as_of, retry_after)
+    }
+
+    /// The answer to a refused batch with its results, which are JSON already.
+    pub(super) fn answer_with_results(mut self, results: &[u8]) -> HttpAnswer {
+        self.0.body.results = Some(Vec::new());
+        let Details { status, body, retry_after, as_of } = *self.0;
+        let mut json = Vec::with_capacity(TYPICAL_PROBLEM_BYTES + 8 * body.failed.len() + results.len());
+        open_last_list(&mut json, &body);
+        json.extend_from_slice(results);
+        close_last_list(&mut json);
+        HttpAnswer::problem(status, json, as_of, retry_after)
+    }
+
     /// The problem in the shape of the earlier systems: `{error}`, and what helps a caller to go on.
-    pub(super) fn into_plain_answer(self) -> Answer {
-        let details = *self.0;
-        let mut body = Vec::with_capacity(128);
-        write_object(&mut body, |object| {
-            object.field("error", &details.detail);
-            for (name, json) in &details.members {
-                object.raw(name, json);
-            }
-        });
-        Answer::plain_error(details.status, body, details.mark, details.retry_after)
+    pub(super) fn into_plain_answer(self) -> HttpAnswer {
+        let Details { status, body, retry_after, as_of } = *self.0;
+        let quorapay_api::Problem { detail, by_key_url, wanted_index, applied_index, .. } = body;
+        let error = PlainError { error: detail.unwrap_or_default(), by_key_url, wanted_index, applied_index };
+        HttpAnswer::plain_error(status, to_json(&error, TYPICAL_PROBLEM_BYTES), as_of, retry_after)
     }
-}
-
-/// One title per code, and the code says it all.
-fn title(code: &str) -> String {
-    let mut title = code.replace('_', " ");
-    title[..1].make_ascii_uppercase();
-    title
 }
 
 /// Where a caller learns what became of a key.
 fn by_key_url(key: &IdempotencyKey) -> String {
-    use std::fmt::Write;
-    let mut url = String::from("/v1/payments/by-key/");
-    for byte in key.as_str().bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => url.push(char::from(byte)),
-            _ => write!(url, "%{byte:02X}").expect("writing to a string does not fail"),
-        }
-    }
-    url
+    format!("/v1/payments/by-key/{}", utf8_percent_encode(key.as_str(), KEY_SEGMENT))
 }
 
 impl From<ReadError> for Problem {
@@ -221,19 +192,20 @@ impl From<ReadError> for Problem {
         match error {
             ReadError::NoLeader => Self::no_leader(detail),
             ReadError::NotApplied { wanted, reached } => {
-                Self::new(StatusCode::GATEWAY_TIMEOUT, "index_not_applied", detail)
+                Self::new(StatusCode::GATEWAY_TIMEOUT, Code::IndexNotApplied, detail)
                     .retryable()
-                    .member("wanted_index", &wanted)
-                    .member("applied_index", &reached)
+                    .with(|problem| (problem.wanted_index, problem.applied_index) = (Some(wanted), Some(reached)))
             }
-            ReadError::Quarantined => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "quarantined", "this node's ledger is damaged; ask another")
-                    .retryable()
-            }
+            ReadError::Quarantined => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code::Quarantined,
+                "this node's ledger is damaged; ask another",
+            )
+            .retryable(),
             ReadError::Overloaded => Self::overloaded(),
             ReadError::Storage => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "storage_error",
+                Code::StorageError,
                 "this node could not read its ledger; ask another",
             )
             .retryable(),
@@ -246,12 +218,12 @@ impl From<TransferError> for Problem {
         let detail = error.to_string();
         match error {
             TransferError::NoLeader => Self::no_leader(detail),
-            TransferError::NoSuchSuccessor(_) => Self::bad_request("no_such_successor", detail).field("to"),
+            TransferError::NoSuchSuccessor(_) => Self::bad_request(Code::NoSuchSuccessor, detail).field("to"),
             TransferError::NoSuccessor => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_successor", detail).retryable()
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::NoSuccessor, detail).retryable()
             }
             TransferError::TimedOut => {
-                Self::new(StatusCode::GATEWAY_TIMEOUT, "transfer_timed_out", detail).retryable().unknown()
+                Self::new(StatusCode::GATEWAY_TIMEOUT, Code::TransferTimedOut, detail).retryable().unknown()
             }
         }
     }
@@ -274,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_problem_has_every_member_that_callers_rely_on() {
-        let problem = Problem::bad_request("invalid_amount", "too \"small\"").field("amount");
+        let problem = Problem::bad_request(Code::InvalidAmount, "too \"small\"").field("amount");
         let expected = json!({
             "type": "urn:quorapay:problem:invalid_amount", "title": "Invalid amount", "status": 400,
             "detail": "too \"small\"", "code": "invalid_amount", "retryable": false, "outcome": "not_applied",
@@ -285,9 +257,9 @@ mod tests {
 
     #[test]
     fn a_problem_with_a_payment_of_a_batch_names_its_position() {
-        let with_field = body(Problem::bad_request("invalid_amount", "x").field("amount").in_item(17));
+        let with_field = body(Problem::bad_request(Code::InvalidAmount, "x").field("amount").in_item(17));
         assert_eq!((&with_field["field"], &with_field["item"]), (&json!("payments[17].amount"), &json!(17)));
-        let without = body(Problem::bad_request("invalid_json", "x").in_item(0));
+        let without = body(Problem::bad_request(Code::InvalidJson, "x").in_item(0));
         assert_eq!((&without["field"], &without["item"]), (&json!("payments[0]"), &json!(0)));
     }
 

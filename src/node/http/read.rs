@@ -3,14 +3,19 @@
 use std::time::Instant;
 
 use axum::http::{HeaderMap, StatusCode};
+use serde::Serialize;
 
 use crate::runtime::{Consistency, Cursor, NodeHandle, ReadPoint};
+use quorapay_api::{Code, query};
 use quorapay_core::domain::LogIndex;
 
-use super::answer::{Answer, Mark};
-use super::json::{ObjectWriter, write_object};
+use super::answer::{AsOf, HttpAnswer};
 use super::problem::Problem;
 use super::request::{self, Query};
+use super::write_json::to_json;
+
+/// Room for an answer with a few items.
+const TYPICAL_ANSWER_BYTES: usize = 512;
 
 /// A read that may be answered: everything up to its point is applied here.
 pub(super) struct Read<'a> {
@@ -30,12 +35,12 @@ impl Freshness {
     /// Takes `consistency` and `min_index` out of a query.
     pub(super) fn take(query: &mut Query<'_>) -> Result<Self, Problem> {
         let wanted = "\"linearizable\" or \"local\"";
-        let consistency = query.parse("consistency", "invalid_consistency", wanted, |text| match text {
-            "linearizable" => Some(Consistency::Linearizable),
-            "local" => Some(Consistency::Local),
-            _ => None,
-        })?;
-        let min_index = query.index("min_index")?.map(LogIndex);
+        let parse = |text: &str| match query::Consistency::parse(text)? {
+            query::Consistency::Linearizable => Some(Consistency::Linearizable),
+            query::Consistency::Local => Some(Consistency::Local),
+        };
+        let consistency = query.parse(query::CONSISTENCY, Code::InvalidConsistency, wanted, parse)?;
+        let min_index = query.index(query::MIN_INDEX)?.map(LogIndex);
         Ok(Self { consistency: consistency.unwrap_or_default(), min_index })
     }
 }
@@ -70,26 +75,24 @@ impl<'a> Read<'a> {
         }
     }
 
-    /// The answer, one object.
-    pub(super) fn answer(&self, write: impl FnOnce(&mut ObjectWriter<'_>)) -> Answer {
-        let mut body = Vec::with_capacity(512);
-        write_object(&mut body, write);
-        self.answer_json(body)
+    /// The answer.
+    pub(super) fn answer(&self, answer: &impl Serialize) -> HttpAnswer {
+        self.answer_sized(answer, TYPICAL_ANSWER_BYTES)
     }
 
-    /// The answer, JSON already.
-    pub(super) fn answer_json(&self, body: Vec<u8>) -> Answer {
-        Answer::json(StatusCode::OK, body, self.mark())
+    /// The answer, which takes about so many bytes.
+    pub(super) fn answer_sized(&self, answer: &impl Serialize, capacity: usize) -> HttpAnswer {
+        HttpAnswer::json(StatusCode::OK, to_json(answer, capacity), self.as_of())
     }
 
     /// As of where the read is answered.
-    pub(super) fn mark(&self) -> Mark {
-        Mark::of_read(&self.point, self.node.status().leader.clone())
+    pub(super) fn as_of(&self) -> AsOf {
+        AsOf::of_read(&self.point, self.node.status().leader.clone())
     }
 
     /// The answer that there is no such thing, as of the read's point.
-    pub(super) fn not_found(&self, code: &'static str, detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::NOT_FOUND, code, detail).mark(self.mark())
+    pub(super) fn not_found(&self, code: Code, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, code, detail).as_of(self.as_of())
     }
 }
 
@@ -115,13 +118,7 @@ impl List {
 
     /// The cursor for a list that goes on at `place`.
     pub(super) fn cursor(self, place: &str) -> String {
-        use std::fmt::Write;
-        let mut cursor = String::with_capacity(1 + 2 * place.len());
-        cursor.push(self.tag());
-        for byte in place.bytes() {
-            write!(cursor, "{byte:02x}").expect("writing to a string does not fail");
-        }
-        cursor
+        format!("{}{}", self.tag(), hex::encode(place))
     }
 
     /// Takes the cursor out of a query and reads the place in it.
@@ -131,7 +128,7 @@ impl List {
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
         let wanted = "the next_cursor of an earlier page of this list";
-        query.parse("cursor", "invalid_cursor", wanted, |text| parse(&self.place(text)?))
+        query.parse(query::CURSOR, Code::InvalidCursor, wanted, |text| parse(&self.place(text)?))
     }
 
     /// The cursor for a list that goes down the ledger.
@@ -148,12 +145,7 @@ impl List {
     }
 
     fn place(self, cursor: &str) -> Option<String> {
-        let hex = cursor.strip_prefix(self.tag())?;
-        if hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok());
-        String::from_utf8(bytes.collect::<Option<_>>()?).ok()
+        String::from_utf8(hex::decode(cursor.strip_prefix(self.tag())?).ok()?).ok()
     }
 }
 

@@ -10,59 +10,47 @@ use futures_util::StreamExt;
 use http_body_util::LengthLimitError;
 use url::form_urlencoded;
 
+use quorapay_api::limits::{DEFAULT_DEADLINE_MS, DEFAULT_PAGE_ITEMS, MAX_BODY_BYTES, MAX_DEADLINE_MS, MAX_PAGE_ITEMS};
+use quorapay_api::{Code, headers, query};
 use quorapay_core::domain::IdempotencyKey;
 
 use super::problem::Problem;
 
-/// Longest body that is read, in bytes.
-pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
-/// Longest body of a batch, in bytes.
-pub(super) const MAX_BATCH_BYTES: usize = 16 << 20;
-/// How long a caller waits unless it says otherwise, in milliseconds.
-pub(super) const DEFAULT_DEADLINE_MS: u64 = 5_000;
-/// Longest wait that a caller may ask for, in milliseconds.
-pub(super) const MAX_DEADLINE_MS: u64 = 60_000;
-/// Items on a page unless the caller says otherwise.
-pub(super) const DEFAULT_LIMIT: usize = 50;
-/// Most items on a page.
-pub(super) const MAX_LIMIT: usize = 1_000;
-
-/// Most bytes of a body that are parsed at a stretch.
+/// Most bytes of a body that are parsed without a yield to other tasks on the thread.
 const PIECE_BYTES: usize = 64 << 10;
 
-const DEADLINE_HEADER: &str = "Quorapay-Deadline-Ms";
-const KEY_HEADER: &str = "Idempotency-Key";
-
 /// When the caller stops waiting.
-pub(super) fn deadline(headers: &HeaderMap) -> Result<Instant, Problem> {
-    patience(headers).map(|patience| Instant::now() + patience)
+pub(super) fn deadline(given: &HeaderMap) -> Result<Instant, Problem> {
+    timeout(given).map(|timeout| Instant::now() + timeout)
 }
 
 /// How long the caller waits.
-pub(super) fn patience(headers: &HeaderMap) -> Result<Duration, Problem> {
-    let Some(value) = headers.get("quorapay-deadline-ms") else {
+pub(super) fn timeout(given: &HeaderMap) -> Result<Duration, Problem> {
+    let Some(value) = given.get(headers::DEADLINE_MS.lower) else {
         return Ok(Duration::from_millis(DEFAULT_DEADLINE_MS));
     };
     let milliseconds = value.to_str().ok().and_then(whole_number);
     match milliseconds {
         Some(ms @ 1..=MAX_DEADLINE_MS) => Ok(Duration::from_millis(ms)),
         _ => {
-            let detail = format!("{DEADLINE_HEADER} is a number of milliseconds from 1 to {MAX_DEADLINE_MS}");
-            Err(Problem::bad_request("invalid_deadline", detail).field(DEADLINE_HEADER))
+            let name = headers::DEADLINE_MS.name;
+            let detail = format!("{name} is a number of milliseconds from 1 to {MAX_DEADLINE_MS}");
+            Err(Problem::bad_request(Code::InvalidDeadline, detail).field(name))
         }
     }
 }
 
 /// The caller's name for the write.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
-    let mut values = headers.get_all("idempotency-key").iter();
+pub(super) fn idempotency_key(given: &HeaderMap) -> Result<IdempotencyKey, Problem> {
+    let name = headers::IDEMPOTENCY_KEY.name;
+    let mut values = given.get_all(headers::IDEMPOTENCY_KEY.lower).iter();
     let Some(value) = values.next() else {
-        let detail = format!("every write needs an {KEY_HEADER} header, so that it can be repeated without harm");
-        return Err(Problem::bad_request("idempotency_key_required", detail).field(KEY_HEADER));
+        let detail = format!("every write needs an {name} header, so that it can be repeated without harm");
+        return Err(Problem::bad_request(Code::IdempotencyKeyRequired, detail).field(name));
     };
-    let invalid = |detail: String| Problem::bad_request("invalid_idempotency_key", detail).field(KEY_HEADER);
+    let invalid = |detail: String| Problem::bad_request(Code::InvalidIdempotencyKey, detail).field(name);
     if values.next().is_some() {
-        return Err(invalid(format!("a write has one {KEY_HEADER} header")));
+        return Err(invalid(format!("a write has one {name} header")));
     }
     let text = value.to_str().unwrap_or_default();
     IdempotencyKey::parse(text).map_err(|error| invalid(error.to_string()))
@@ -101,7 +89,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
 /// The refusal of a body that is said to be something else.
 pub(super) fn unsupported_media_type(wanted: &str) -> Problem {
     let detail = format!("the body must be sent with content-type {wanted}");
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).field("Content-Type")
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::UnsupportedMediaType, detail).field("Content-Type")
 }
 
 /// Reads the body, in bounded memory and time.
@@ -141,7 +129,7 @@ pub(super) async fn body_in_pieces(
         for piece in bytes.chunks(PIECE_BYTES) {
             if taken.is_ok() {
                 taken = take(piece);
-                // Everybody else on this thread has a turn between two pieces.
+                // Other tasks on this thread run between two pieces.
                 tokio::task::yield_now().await;
             }
         }
@@ -155,12 +143,12 @@ fn check_announced(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
 }
 
 fn incomplete() -> Problem {
-    Problem::bad_request("incomplete_body", "the body ended before it was complete").retryable()
+    Problem::bad_request(Code::IncompleteBody, "the body ended before it was complete").retryable()
 }
 
 fn too_slow() -> Problem {
     let detail = "the body did not arrive within the deadline";
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).retryable()
+    Problem::new(StatusCode::REQUEST_TIMEOUT, Code::BodyTimeout, detail).retryable()
 }
 
 fn is_too_long(error: &axum::Error) -> bool {
@@ -169,7 +157,7 @@ fn is_too_long(error: &axum::Error) -> bool {
 
 fn too_large(limit: usize) -> Problem {
     let detail = format!("the body is longer than {limit} bytes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::BodyTooLarge, detail)
 }
 
 fn whole_number(text: &str) -> Option<u64> {
@@ -195,7 +183,7 @@ impl<'a> Query<'a> {
         let (_, value) = self.0.swap_remove(at);
         if self.0.iter().any(|(given, _)| given == name) {
             let detail = format!("the parameter {name} is given twice");
-            return Err(Problem::bad_request("duplicate_field", detail).field(name));
+            return Err(Problem::bad_request(Code::DuplicateField, detail).field(name));
         }
         Ok(Some(value))
     }
@@ -204,7 +192,7 @@ impl<'a> Query<'a> {
     pub(super) fn parse<T>(
         &mut self,
         name: &'static str,
-        code: &'static str,
+        code: Code,
         wanted: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
@@ -219,14 +207,19 @@ impl<'a> Query<'a> {
     pub(super) fn index(&mut self, name: &'static str) -> Result<Option<u64>, Problem> {
         // SQLite's integers end at 2^63 - 1, and so do indexes.
         let parse = |text: &str| whole_number(text).filter(|index| i64::try_from(*index).is_ok());
-        self.parse(name, "invalid_index", "a whole number up to 9223372036854775807", parse)
+        self.parse(name, Code::InvalidIndex, "a whole number up to 9223372036854775807", parse)
     }
 
     /// Takes the page's size out.
     pub(super) fn limit(&mut self) -> Result<usize, Problem> {
-        let wanted = format!("a whole number from 1 to {MAX_LIMIT}");
-        let parse = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-        Ok(self.parse("limit", "invalid_limit", &wanted, parse)?.unwrap_or(DEFAULT_LIMIT))
+        self.limit_or(DEFAULT_PAGE_ITEMS)
+    }
+
+    /// Takes the page's size out, of a list with a default of its own.
+    pub(super) fn limit_or(&mut self, default: usize) -> Result<usize, Problem> {
+        let wanted = format!("a whole number from 1 to {MAX_PAGE_ITEMS}");
+        let parse = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_PAGE_ITEMS).contains(limit));
+        Ok(self.parse(query::LIMIT, Code::InvalidLimit, &wanted, parse)?.unwrap_or(default))
     }
 
     /// Refuses whatever was not taken out.
@@ -235,7 +228,7 @@ impl<'a> Query<'a> {
             None => Ok(()),
             Some((name, _)) => {
                 let name: String = name.chars().take(64).collect();
-                Err(Problem::bad_request("unknown_field", format!("unknown parameter `{name}`")).field(name))
+                Err(Problem::bad_request(Code::UnknownField, format!("unknown parameter `{name}`")).field(name))
             }
         }
     }
@@ -334,10 +327,10 @@ mod tests {
         let refuse_second = |piece: &[u8]| {
             assert_eq!(piece, b"piece");
             pieces += 1;
-            if pieces == 2 { Err(Problem::bad_request("bad", "bad")) } else { Ok(()) }
+            if pieces == 2 { Err(Problem::bad_request(Code::InvalidField, "bad")) } else { Ok(()) }
         };
         let refused = body_in_pieces(&HeaderMap::new(), body, 100, soon, refuse_second).await;
-        assert_eq!(refused.expect_err("refused").code(), "bad");
+        assert_eq!(refused.expect_err("refused").code(), "invalid_field");
         assert_eq!((pieces, read.load(std::sync::atomic::Ordering::Relaxed)), (2, 4));
     }
 
@@ -355,7 +348,7 @@ mod tests {
     #[test]
     fn a_limit_is_1_to_1000_and_50_by_default() {
         let limit = |query: &str| Query::new(Some(query)).limit();
-        assert_eq!(limit("").expect("default"), DEFAULT_LIMIT);
+        assert_eq!(limit("").expect("default"), DEFAULT_PAGE_ITEMS);
         assert_eq!(limit("limit=1000").expect("allowed"), 1_000);
         for bad in ["limit=0", "limit=1001", "limit=", "limit=-1", "limit=x"] {
             let problem = limit(bad).expect_err(bad);

@@ -21,11 +21,9 @@ pub(super) fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::parse(text).expect("valid")
 }
 
-/// What a writer writes, read back.
-pub(super) fn rendered(write: impl FnOnce(&mut Vec<u8>)) -> serde_json::Value {
-    let mut out = Vec::new();
-    write(&mut out);
-    serde_json::from_slice(&out).expect("JSON")
+/// A value as it is written, read back.
+pub(super) fn shown(value: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::from_slice(&super::write_json::to_json(value, 0)).expect("JSON")
 }
 
 /// An entry at index 7 of epoch 2.

@@ -1,22 +1,26 @@
 //! `/v1/accounts/{id}/statement`: what moved an account's money, with a running balance, by pages or as a whole.
 
+use std::borrow::Cow;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::runtime::StatementFilter;
+use crate::runtime::{Page, StatementFilter, StatementLine};
+use quorapay_api::{ExportFormat, Statement, query, schema};
+use quorapay_core::domain::AccountId;
 
 use super::accounts::{account_id, not_found};
-use super::answer::ExportFormat;
 use super::export::{self, Export};
 use super::metrics::Route;
 use super::payments::{take_currency, take_moment};
 use super::problem::Problem;
 use super::read::{List, Read};
 use super::request::Query;
-use super::{Api, openapi, render, request};
+use super::state::Api;
+use super::{openapi, render, request};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(statement))
@@ -28,12 +32,12 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[utoipa::path(
     get, path = "/v1/accounts/{id}/statement", tag = "Accounts", operation_id = "getStatement",
     params(
-        ("id" = inline(openapi::AccountIdText), Path), openapi::StatementFilter, openapi::Page, openapi::Freshness,
-        openapi::Deadline,
+        ("id" = inline(schema::AccountIdText), Path), query::StatementFilter, query::StatementExport, query::Page, query::Freshness,
+        query::Deadline,
     ),
     responses(
         (status = 200, description = "A page of the statement, or all of it.", content(
-            (openapi::Statement = "application/json", example = json!(openapi::example("statement"))),
+            (Statement = "application/json", example = json!(openapi::example("statement"))),
             (String = "text/csv"),
             (String = "application/x-ndjson"),
         )),
@@ -47,17 +51,17 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
         let mut query = Query::new(parts.uri.query());
         let filter = take_filter(&mut query)?;
         if let Some(format) = export::take_format(&mut query)? {
-            let patience = request::patience(&parts.headers)?;
+            let timeout = request::timeout(&parts.headers)?;
             let read = Read::begin(&api.node, &parts.headers, query).await?;
             if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
                 return Err(not_found(&read, &id));
             }
             let pages = api.node.queries().export_statement(id, filter, read.applied_index());
-            let export = Export { format, columns: &render::STATEMENT_COLUMNS, as_of: read.applied_index(), patience };
-            return Ok(export.answer(read.mark(), pages, move |out, line| {
+            let export = Export { format, columns: &render::STATEMENT_COLUMNS, as_of: read.applied_index(), timeout };
+            return Ok(export.answer(read.as_of(), pages, move |out, line| {
                 match format {
                     ExportFormat::Csv => render::statement_row(out, line),
-                    ExportFormat::Ndjson => export::json_row(out, |out| render::statement_line(out, line)),
+                    ExportFormat::Ndjson => export::json_row(out, &render::statement_entry(line)),
                 }
                 1
             }));
@@ -69,19 +73,21 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
             return Err(not_found(&read, &id));
         }
         let page = read.fetch(api.node.queries().statement(&id, filter, read.applied_index(), before, limit)).await?;
-        Ok(read.answer(|object| {
-            object.text("account", &id);
-            object.array("entries", &page.found, render::statement_line);
-            object.field("next_cursor", &page.next_before.map(|place| List::Statement.cursor_before(place)));
-        }))
+        Ok(read.answer(&statement_page(&id, &page)))
     })
     .await
+}
+
+pub(super) fn statement_page<'a>(account: &'a AccountId, page: &'a Page<StatementLine>) -> Statement<'a> {
+    let next_cursor = page.next_before.map(|cursor| List::Statement.cursor_before(cursor));
+    let entries = page.found.iter().map(render::statement_entry).collect();
+    Statement { account: Cow::Borrowed(account), entries, next_cursor }
 }
 
 pub(super) fn take_filter(query: &mut Query<'_>) -> Result<StatementFilter, Problem> {
     Ok(StatementFilter {
         currency: take_currency(query)?,
-        from_time: take_moment(query, "from_time")?,
-        to_time: take_moment(query, "to_time")?,
+        from_time: take_moment(query, query::FROM_TIME)?,
+        to_time: take_moment(query, query::TO_TIME)?,
     })
 }

@@ -7,11 +7,13 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 
 use crate::runtime::CommittedWrite;
+use quorapay_api::Code;
 use quorapay_core::domain::{IdempotencyKey, OperationRequest, Proposal, Rejection};
 
-use super::answer::Mark;
+use super::answer::AsOf;
 use super::problem::Problem;
-use super::{Api, render, request};
+use super::request;
+use super::state::Api;
 
 /// A write whose body is still to be read.
 pub(super) struct Write {
@@ -61,7 +63,7 @@ pub(super) fn refused(committed: &CommittedWrite, rejection: Rejection) -> Probl
         Rejection::PaymentNotFound => StatusCode::NOT_FOUND,
         _ => StatusCode::CONFLICT,
     };
-    Problem::new(status, rejection.code(), render::reason(rejection)).mark(Mark::of_write(committed))
+    Problem::new(status, Code::Bank(rejection), quorapay_api::reason(rejection)).as_of(AsOf::of_write(committed))
 }
 
 #[cfg(test)]

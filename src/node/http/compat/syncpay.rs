@@ -1,62 +1,87 @@
-//! SyncPay's payments and its list of them, and what it says of its nodes (in `nodes`).
+//! SyncPay's payments and its list of them.
 
-mod nodes;
-
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::{get, post};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::runtime::{CommittedWrite, Consistency, PaymentFilter, PaymentRecord};
-use quorapay_core::domain::Epoch;
-use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, PaymentRequest, PaymentStatus};
+use crate::runtime::{CommittedWrite, Consistency, Page, PaymentFilter, PaymentRecord};
+use quorapay_api::compatible::{
+    DecimalNumber, SyncPayPayment, SyncPayReceipt, SyncPayTransaction, SyncPayTransactions,
+};
+use quorapay_api::limits::MAX_PAGE_ITEMS;
+use quorapay_api::{Code, headers, query};
+use quorapay_core::domain::{Currency, Epoch, IdempotencyKey, MinorUnits, PaymentRequest, PaymentStatus};
 use quorapay_core::replication::NodeId;
 
-use super::super::answer::{Answer, Mark};
-use super::super::json::{ObjectWriter, RequestBody, read_object, write_object};
+use super::super::answer::{AsOf, HttpAnswer};
 use super::super::metrics::Route;
 use super::super::problem::Problem;
 use super::super::read::{List, Read};
-use super::super::render::ShownPayment;
-use super::super::request::{self, MAX_LIMIT, Query};
-use super::{Compatible, Seconds, amount, body, number, payment_of, refuse_same};
+use super::super::read_json::{RequestBody, read_object};
+use super::super::request::{self, Query};
+use super::super::write_json::to_json;
+use super::super::{openapi, render};
+use super::shared::{Compatible, amount, body, payment_of, refuse_same};
 
-/// What else a caller sends is its own business, as it was.
-#[derive(Deserialize)]
-struct PaymentBody {
-    amount: Box<RawValue>,
-    sender: AccountId,
-    receiver: AccountId,
-    transaction_id: Option<IdempotencyKey>,
-    currency: Option<Currency>,
-}
+const RECEIPT_BYTES: usize = 256;
 
-impl RequestBody for PaymentBody {
-    fn code_of(_: &str) -> &'static str {
-        "invalid_field"
+impl RequestBody for SyncPayPayment {
+    fn code_of(_: &str) -> Code {
+        Code::InvalidField
     }
 }
 
-pub(super) fn router() -> Router<Compatible> {
-    Router::new()
-        .route("/payment", post(pay))
-        .route("/pay", post(pay))
-        .route("/transactions", get(list))
-        .route("/get_ledger", get(list))
-        .merge(nodes::router())
+pub(super) fn router() -> OpenApiRouter<Compatible> {
+    OpenApiRouter::new()
+        .routes(routes!(payment))
+        .routes(routes!(pay))
+        .routes(routes!(transactions))
+        .routes(routes!(get_ledger))
 }
 
-async fn pay(State(compatible): State<Compatible>, request: Request) -> Response {
+/// Pay
+///
+/// A payment from `sender` to `receiver`. Its key is `transaction_id` or the `Idempotency-Key`; given both, they must be
+/// the same. Accounts are opened with unlimited overdraft when they are first used.
+#[utoipa::path(
+    post, path = "/payment", tag = "SyncPay", operation_id = "syncPayPayment", params(query::OptionalKeyHeaders),
+    request_body(content = SyncPayPayment, example = json!(openapi::example("syncpay_payment"))),
+    responses(
+        (status = 200, description = "Made, now or earlier.", body = SyncPayReceipt,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("syncpay_receipt"))),
+        openapi::SyncPayPaymentErrors,
+    ),
+)]
+async fn payment(State(compatible): State<Compatible>, request: Request) -> Response {
     compatible.answer(Route::CompatiblePayment, make_payment(&compatible, request)).await
 }
 
-async fn make_payment(compatible: &Compatible, request: Request) -> Result<Answer, Problem> {
+/// Pay, by another name
+///
+/// The same as `/payment`.
+#[utoipa::path(
+    post, path = "/pay", tag = "SyncPay", operation_id = "syncPayPay", params(query::OptionalKeyHeaders),
+    request_body(content = SyncPayPayment, example = json!(openapi::example("syncpay_payment"))),
+    responses(
+        (status = 200, description = "Made, now or earlier.", body = SyncPayReceipt,
+         headers(("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier.")),
+         example = json!(openapi::example("syncpay_receipt"))),
+        openapi::SyncPayPaymentErrors,
+    ),
+)]
+async fn pay(state: State<Compatible>, request: Request) -> Response {
+    payment(state, request).await
+}
+
+async fn make_payment(compatible: &Compatible, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, request_body) = request.into_parts();
     let deadline = request::deadline(&parts.headers)?;
     let body = body(&parts, request_body, deadline).await?;
@@ -64,26 +89,27 @@ async fn make_payment(compatible: &Compatible, request: Request) -> Result<Answe
     let key = key(&parts.headers, transaction_id)?;
     let committed = compatible.pay(key.clone(), request, deadline).await?;
     let processed_by = processed_by(compatible, &committed, deadline).await;
-    let json = made(&committed, &key, &processed_by);
-    Ok(Answer::json(StatusCode::OK, json, Mark::of_write(&committed)))
+    let body = to_json(&receipt(&committed, &key, &processed_by), RECEIPT_BYTES);
+    Ok(HttpAnswer::json(StatusCode::OK, body, AsOf::of_write(&committed)))
 }
 
 pub(super) fn parse(body: &[u8]) -> Result<(Option<IdempotencyKey>, PaymentRequest), Problem> {
-    let PaymentBody { amount: raw, sender, receiver, transaction_id, currency } = read_object(body)?;
+    let SyncPayPayment { amount: number, sender, receiver, transaction_id, currency } = read_object(body)?;
     refuse_same(&sender, &receiver, "sender", "receiver")?;
-    let (amount, currency) = amount(&raw, currency)?;
+    let (amount, currency) = amount(&number, currency)?;
     let request = PaymentRequest { opens_accounts: true, ..PaymentRequest::plain(sender, receiver, amount, currency) };
     Ok((transaction_id, request))
 }
 
 /// The payment's key: its `transaction_id`, or the header, or a fresh one. Given twice it must be the same both times,
 /// because a repeat of either alone must find the payment.
-fn key(headers: &HeaderMap, transaction_id: Option<IdempotencyKey>) -> Result<IdempotencyKey, Problem> {
-    let header = headers.contains_key("idempotency-key").then(|| request::idempotency_key(headers)).transpose()?;
+fn key(given: &HeaderMap, transaction_id: Option<IdempotencyKey>) -> Result<IdempotencyKey, Problem> {
+    let is_given = given.contains_key(headers::IDEMPOTENCY_KEY.lower);
+    let header = is_given.then(|| request::idempotency_key(given)).transpose()?;
     match (transaction_id, header) {
         (Some(id), Some(header)) if id != header => {
             let detail = "transaction_id and Idempotency-Key name the same thing here: give one, or both alike";
-            Err(Problem::bad_request("invalid_idempotency_key", detail))
+            Err(Problem::bad_request(Code::InvalidIdempotencyKey, detail))
         }
         (Some(key), _) | (None, Some(key)) => Ok(key),
         (None, None) => {
@@ -108,68 +134,107 @@ async fn processed_by(compatible: &Compatible, committed: &CommittedWrite, deadl
     leader.unwrap_or_else(|| committed.leader.clone())
 }
 
-fn made(committed: &CommittedWrite, key: &IdempotencyKey, processed_by: &NodeId) -> Vec<u8> {
+pub(super) fn receipt<'a>(
+    committed: &'a CommittedWrite,
+    key: &'a IdempotencyKey,
+    processed_by: &'a NodeId,
+) -> SyncPayReceipt<'a> {
     let request = payment_of(committed, key).request;
-    let mut body = Vec::with_capacity(256);
-    write_object(&mut body, |object| {
-        object.field("status", "success").field("transaction_id", key);
-        number(object, "timestamp", Seconds::of(committed.entry.timestamp));
-        movement(object, request);
-        object.text("processed_by", processed_by);
-    });
-    body
+    SyncPayReceipt {
+        status: "success",
+        transaction_id: Cow::Borrowed(key),
+        timestamp: committed.entry.timestamp.into(),
+        amount: decimal(request.amount, request.currency),
+        sender: Cow::Borrowed(&request.from),
+        receiver: Cow::Borrowed(&request.to),
+        processed_by: Cow::Borrowed(processed_by),
+    }
 }
 
-fn movement(object: &mut ObjectWriter<'_>, request: &PaymentRequest) {
-    number(object, "amount", request.currency.format(request.amount));
-    object.text("sender", &request.from).text("receiver", &request.to);
+fn decimal(amount: MinorUnits, currency: Currency) -> DecimalNumber {
+    DecimalNumber::of(currency.format(amount))
 }
 
-async fn list(State(compatible): State<Compatible>, request: Request) -> Response {
-    compatible
-        .answer(Route::CompatibleTransactions, async {
-            let node = &compatible.api.node;
-            let (parts, _) = request.into_parts();
-            let mut query = Query::new(parts.uri.query());
-            let before = List::Payments.take_before(&mut query)?;
-            let limit = take_limit(&mut query)?;
-            let read = Read::begin(node, &parts.headers, query).await?;
-            let at = read.applied_index();
-            let page = read.fetch(node.queries().list_payments(&PaymentFilter::default(), at, before, limit)).await?;
-            let total = read.fetch(node.queries().payment_count(at)).await?;
-            let epochs = || page.found.iter().map(|view| view.entry.epoch);
-            let (first, last) = (epochs().min().unwrap_or(Epoch(0)), epochs().max().unwrap_or(Epoch(0)));
-            let leaders = read.fetch(node.queries().leaders(first, last)).await?;
-            let shown = page.found.iter().filter_map(|view| Some((view, ShownPayment::now(view)?)));
-            Ok(read.answer(|object| {
-                object.array("transactions", shown, |out, (view, shown)| {
-                    transaction(out, view, &shown, leaders.get(&view.entry.epoch));
-                });
-                object.field("total_count", &total).text("node_id", node.node_id());
-                object.optional("next_cursor", page.next_before.map(|place| List::Payments.cursor_before(place)));
-            }))
-        })
-        .await
+/// List payments
+///
+/// All payments, newest first: the newest 1,000 unless `limit` says otherwise. Where there are more, `next_cursor` is
+/// given.
+#[utoipa::path(
+    get, path = "/transactions", tag = "SyncPay", operation_id = "syncPayTransactions",
+    params(query::LongPage, query::Freshness, query::Deadline),
+    responses(
+        (status = 200, description = "Payments.", body = SyncPayTransactions,
+         example = json!(openapi::example("syncpay_transactions"))),
+        openapi::SyncPayListErrors,
+    ),
+)]
+async fn transactions(State(compatible): State<Compatible>, request: Request) -> Response {
+    compatible.answer(Route::CompatibleTransactions, list(&compatible, request)).await
 }
 
-/// As many as there may be, unless the caller says otherwise: clients of the earlier system expect the whole list.
-fn take_limit(query: &mut Query<'_>) -> Result<usize, Problem> {
-    let wanted = format!("a whole number from 1 to {MAX_LIMIT}");
-    let parse = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    Ok(query.parse("limit", "invalid_limit", &wanted, parse)?.unwrap_or(MAX_LIMIT))
+/// List payments, by another name
+///
+/// The same as `/transactions`.
+#[utoipa::path(
+    get, path = "/get_ledger", tag = "SyncPay", operation_id = "syncPayGetLedger",
+    params(query::LongPage, query::Freshness, query::Deadline),
+    responses(
+        (status = 200, description = "Payments.", body = SyncPayTransactions,
+         example = json!(openapi::example("syncpay_transactions"))),
+        openapi::SyncPayListErrors,
+    ),
+)]
+async fn get_ledger(state: State<Compatible>, request: Request) -> Response {
+    transactions(state, request).await
 }
 
-fn transaction(out: &mut Vec<u8>, view: &PaymentRecord, shown: &ShownPayment<'_>, leader: Option<&NodeId>) {
-    write_object(out, |object| {
-        match shown.payment().key {
-            Some(key) => object.field("id", key),
+async fn list(compatible: &Compatible, request: Request) -> Result<HttpAnswer, Problem> {
+    let node = &compatible.api.node;
+    let (parts, _) = request.into_parts();
+    let mut query = Query::new(parts.uri.query());
+    let before = List::Payments.take_before(&mut query)?;
+    // Clients of the earlier system expect the whole list.
+    let limit = query.limit_or(MAX_PAGE_ITEMS)?;
+    let read = Read::begin(node, &parts.headers, query).await?;
+    let at = read.applied_index();
+    let page = read.fetch(node.queries().list_payments(&PaymentFilter::default(), at, before, limit)).await?;
+    let total = read.fetch(node.queries().payment_count(at)).await?;
+    let epochs = || page.found.iter().map(|record| record.entry.epoch);
+    let (first, last) = (epochs().min().unwrap_or(Epoch(0)), epochs().max().unwrap_or(Epoch(0)));
+    let leaders = read.fetch(node.queries().leaders(first, last)).await?;
+    Ok(read.answer(&transaction_page(&page, &leaders, total, node.node_id())))
+}
+
+pub(super) fn transaction_page<'a>(
+    page: &'a Page<PaymentRecord>,
+    leaders: &'a BTreeMap<Epoch, NodeId>,
+    total_count: u64,
+    node: &'a NodeId,
+) -> SyncPayTransactions<'a> {
+    let shown = page.found.iter().filter_map(|record| transaction(record, leaders.get(&record.entry.epoch)));
+    SyncPayTransactions {
+        transactions: shown.collect(),
+        total_count,
+        node_id: Cow::Borrowed(node),
+        next_cursor: page.next_before.map(|cursor| List::Payments.cursor_before(cursor)),
+    }
+}
+
+pub(super) fn transaction<'a>(record: &'a PaymentRecord, leader: Option<&'a NodeId>) -> Option<SyncPayTransaction<'a>> {
+    let (decided, payment) = render::payment_now(record)?;
+    Some(SyncPayTransaction {
+        id: match decided.key {
+            Some(key) => Cow::Borrowed(key.as_str()),
             // A payment of a batch may have no key of its own.
-            None => object.text("id", shown.id()),
-        };
-        movement(object, shown.payment().request);
-        number(object, "timestamp", Seconds::of(view.entry.timestamp));
-        object.field("status", status_word(view.state.status())).field("processed_by", &leader);
-    });
+            None => Cow::Owned(payment.id.to_string()),
+        },
+        amount: decimal(payment.amount, payment.currency),
+        sender: payment.from,
+        receiver: payment.to,
+        timestamp: record.entry.timestamp.into(),
+        status: status_word(record.state.status()),
+        processed_by: leader.map(Cow::Borrowed),
+    })
 }
 
 /// The earlier system knew success alone. Whatever else became of a payment keeps its word of version 1.
@@ -251,9 +316,8 @@ mod tests {
     fn listed(outcome: PaymentOutcome) -> Value {
         let entry = Arc::new(samples::payment_entry(samples::request(), outcome));
         let state = PaymentState::decided(&samples::request(), outcome).expect("no repeat");
-        let view = PaymentRecord { entry, item: 0, state, history: Vec::new() };
-        let shown = ShownPayment::now(&view).expect("a payment");
-        samples::rendered(|out| transaction(out, &view, &shown, Some(&samples::node("node1"))))
+        let record = PaymentRecord { entry, item: 0, state, history: Vec::new() };
+        samples::shown(&transaction(&record, Some(&samples::node("node1"))))
     }
 
     #[test]
@@ -275,9 +339,9 @@ mod tests {
             batch.items[0].key = None;
         }
         let state = PaymentState::decided(&samples::request(), samples::succeeded()).expect("no repeat");
-        let view = PaymentRecord { entry: Arc::new(entry), item: 0, state, history: Vec::new() };
-        let shown = ShownPayment::now(&view).expect("a payment");
-        let listed = samples::rendered(|out| transaction(out, &view, &shown, None));
-        assert_eq!((&listed["id"], &listed["processed_by"]), (&json!(shown.id().to_string()), &Value::Null));
+        let record = PaymentRecord { entry: Arc::new(entry), item: 0, state, history: Vec::new() };
+        let (_, payment) = render::payment_now(&record).expect("a payment");
+        let listed = samples::shown(&transaction(&record, None));
+        assert_eq!((&listed["id"], &listed["processed_by"]), (&json!(payment.id.to_string()), &Value::Null));
     }
 }

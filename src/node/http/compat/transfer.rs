@@ -1,88 +1,97 @@
 //! The fault-tolerant payment ledger's `POST /transfer`.
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::post;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::runtime::CommittedWrite;
-use quorapay_core::domain::{AccountId, Currency, PaymentRequest};
+use quorapay_api::compatible::{DecimalNumber, Transfer, TransferReceipt};
+use quorapay_api::{Code, headers, query};
+use quorapay_core::domain::{AccountId, PaymentRequest};
 
-use super::super::answer::{Answer, Mark};
-use super::super::json::{RequestBody, read_object, write_object};
+use super::super::answer::{AsOf, HttpAnswer};
 use super::super::metrics::Route;
+use super::super::openapi;
 use super::super::problem::Problem;
+use super::super::read_json::{RequestBody, read_object};
+use super::super::write_json::to_json;
 use super::super::writes::Write;
-use super::{Compatible, amount, body, number, payment_of, refuse_same};
+use super::shared::{Compatible, amount, body, payment_of, refuse_same};
 
-const DB_HIT: HeaderName = HeaderName::from_static("x-db-hit");
+const DB_HIT: HeaderName = HeaderName::from_static(headers::DB_HIT.lower);
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
-/// Accounts are numbers here. What else a caller sends is its own business, as it was.
-#[derive(Deserialize)]
-struct TransferBody {
-    from_id: u64,
-    to_id: u64,
-    amount: Box<RawValue>,
-    currency: Option<Currency>,
-}
+const RECEIPT_BYTES: usize = 96;
 
-impl RequestBody for TransferBody {
-    fn code_of(_: &str) -> &'static str {
-        "invalid_field"
+impl RequestBody for Transfer {
+    fn code_of(_: &str) -> Code {
+        Code::InvalidField
     }
 }
 
-pub(super) fn router() -> Router<Compatible> {
-    Router::new().route("/transfer", post(transfer))
+pub(super) fn router() -> OpenApiRouter<Compatible> {
+    OpenApiRouter::new().routes(routes!(transfer))
 }
 
+/// Transfer
+///
+/// A payment between two accounts that are named by numbers. They must exist: a payment of version 1 opens them.
+#[utoipa::path(
+    post, path = "/transfer", tag = "Fault-tolerant ledger", operation_id = "transfer",
+    params(query::WriteHeaders, query::SimulateChaos),
+    request_body(content = Transfer, example = json!(openapi::example("transfer"))),
+    responses(
+        (status = 200, description = "Made, now or earlier.", body = TransferReceipt,
+         headers(
+             ("Idempotent-Replayed" = bool, description = "There, and `true`, if it was decided earlier."),
+             ("X-Db-Hit" = bool, description = "There, and `true`, if it was decided earlier."),
+         ),
+         example = json!(openapi::example("transfer_receipt"))),
+        openapi::LedgerTransferErrors,
+    ),
+)]
 async fn transfer(State(compatible): State<Compatible>, request: Request) -> Response {
     let mut response = compatible.answer(Route::CompatibleTransfer, make_transfer(&compatible, request)).await;
     // A refusal that is repeated was found in the ledger too.
-    if response.headers().contains_key("idempotent-replayed") {
+    if response.headers().contains_key(headers::REPLAYED.lower) {
         response.headers_mut().insert(DB_HIT, TRUE);
     }
     response
 }
 
-async fn make_transfer(compatible: &Compatible, request: Request) -> Result<Answer, Problem> {
+async fn make_transfer(compatible: &Compatible, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, request_body) = request.into_parts();
     let Write { deadline, key } = Write::of(&parts)?;
     let body = body(&parts, request_body, deadline).await?;
     let request = parse(&body)?;
     let committed = compatible.pay(key.clone(), request, deadline).await?;
-    if compatible.own.chaos_mode && !committed.replayed && wants_chaos(&parts.headers) {
-        return Ok(Answer::dropped(Mark::of_write(&committed)));
+    if compatible.state.chaos_mode && !committed.replayed && wants_chaos(&parts.headers) {
+        return Ok(HttpAnswer::dropped(AsOf::of_write(&committed)));
     }
     let payment = payment_of(&committed, &key).request;
-    Ok(Answer::json(StatusCode::OK, complete(&committed, payment), Mark::of_write(&committed)))
+    let body = to_json(&receipt(&committed, payment), RECEIPT_BYTES);
+    Ok(HttpAnswer::json(StatusCode::OK, body, AsOf::of_write(&committed)))
 }
 
 pub(super) fn parse(body: &[u8]) -> Result<PaymentRequest, Problem> {
-    let TransferBody { from_id, to_id, amount: raw, currency } = read_object(body)?;
+    let Transfer { from_id, to_id, amount: number, currency } = read_object(body)?;
     refuse_same(&from_id, &to_id, "from_id", "to_id")?;
-    let (amount, currency) = amount(&raw, currency)?;
+    let (amount, currency) = amount(&number, currency)?;
     let account = |id: u64| AccountId::parse(&id.to_string()).expect("digits are an account id");
     Ok(PaymentRequest::plain(account(from_id), account(to_id), amount, currency))
 }
 
-fn complete(committed: &CommittedWrite, payment: &PaymentRequest) -> Vec<u8> {
+pub(super) fn receipt(committed: &CommittedWrite, payment: &PaymentRequest) -> TransferReceipt {
     let message = if committed.replayed { "Transfer Complete (Recovered)" } else { "Transfer Complete" };
-    let mut body = Vec::with_capacity(96);
-    write_object(&mut body, |object| {
-        object.field("status", "success").field("message", message);
-        number(object, "amount", payment.currency.format(payment.amount));
-    });
-    body
+    let amount = DecimalNumber::of(payment.currency.format(payment.amount));
+    TransferReceipt { status: "success", message, amount }
 }
 
 /// Whether the caller wants to see what it does when the connection is gone after the commit.
-fn wants_chaos(headers: &HeaderMap) -> bool {
-    headers.get("x-simulate-chaos").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+fn wants_chaos(given: &HeaderMap) -> bool {
+    given.get(headers::SIMULATE_CHAOS.lower).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 #[cfg(test)]

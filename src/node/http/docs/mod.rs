@@ -1,8 +1,5 @@
 //! `/openapi.json` and `/docs`: the API's description, and a page that shows it without anything from elsewhere.
 
-use std::sync::LazyLock;
-
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
@@ -11,12 +8,9 @@ use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::Answer;
+use super::answer::HttpAnswer;
 use super::metrics::Route;
-use super::{Api, openapi};
-
-/// The description of all routes, made when it is first asked for.
-pub(super) static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| openapi::finish(super::routes().into_openapi()));
+use super::state::Api;
 
 /// The page may load its own style and script and read the description; nothing else, and nobody may frame it.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -46,7 +40,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
     responses((status = 200, description = "The description.", body = Object)),
 )]
 async fn description(State(api): State<Api>) -> Response {
-    api.answer(Route::Description, async { Ok(Answer::fixed(JSON, DESCRIPTION.to_vec())) }).await
+    api.answer(Route::Description, async { Ok(HttpAnswer::fixed(JSON, api.description.to_vec())) }).await
 }
 
 /// Reference
@@ -69,7 +63,8 @@ async fn script(State(api): State<Api>) -> Response {
 }
 
 async fn file(api: &Api, content_type: HeaderValue, content: &'static [u8]) -> Response {
-    let mut response = api.answer(Route::Reference, async { Ok(Answer::fixed(content_type, content.to_vec())) }).await;
+    let mut response =
+        api.answer(Route::Reference, async { Ok(HttpAnswer::fixed(content_type, content.to_vec())) }).await;
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);

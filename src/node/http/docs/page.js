@@ -81,16 +81,29 @@ function properties(given) {
   const schema = resolved(given);
   const own = Object.entries(schema.properties || {});
   const required = new Set(schema.required || []);
-  const inherited = (schema.allOf || []).flatMap(properties);
+  const inherited = (schema.allOf || []).flatMap((part) => [...properties(part), ...alternatives(part)]);
   return [...inherited, ...own.map(([name, value]) => ({ name, schema: value, required: required.has(name) }))];
+}
+
+/** The properties of a schema that has one of several forms, each property once. Only those of every form are required. */
+function alternatives(given) {
+  const forms = (resolved(given).oneOf || []).map(properties).filter((form) => form.length);
+  const named = new Map();
+  for (const property of forms.flat()) {
+    const known = named.get(property.name) || property;
+    const values = known === property ? [] : [...(known.schema.enum || []), ...(property.schema.enum || [])];
+    const schema = values.length ? { ...known.schema, enum: values } : known.schema;
+    const required = forms.every((form) => form.some((each) => each.name === property.name && each.required));
+    named.set(property.name, { ...known, schema, required });
+  }
+  return [...named.values()];
 }
 
 function nested(given, depth) {
   const schema = resolved(given);
-  const parts = [schema, resolved(schema.items), ...(schema.oneOf || []).map(resolved)];
-  const inner = parts.find((part) => properties(part).length);
+  const inner = [properties(schema), properties(schema.items), alternatives(schema)].find((list) => list.length);
   if (!inner || depth > 3) return null;
-  return make("details", {}, make("summary", {}, "fields"), fields(properties(inner), depth + 1));
+  return make("details", {}, make("summary", {}, "fields"), fields(inner, depth + 1));
 }
 
 function field({ name, schema, required, description, where }, depth) {

@@ -2,39 +2,14 @@
 //!
 //! Percentiles come from the histograms' buckets, read as if a bucket's requests were spread evenly over it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
-
 use crate::runtime::{BankSummary, NodeStatus};
+use quorapay_api::{Numbers, Timer};
 
 use super::{ApiMetrics, BUCKETS_US, ROUTES, RouteCounts, STATUSES, gauges, seconds, whole};
-
-/// How metrics are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(in crate::http) enum MetricsFormat {
-    /// The text format.
-    #[default]
-    Prometheus,
-    /// Counters, gauges and timers, by route.
-    Json,
-    /// The same over all routes.
-    Summary,
-}
-
-impl MetricsFormat {
-    /// Reads a format's name.
-    pub(in crate::http) fn parse(name: &str) -> Option<Self> {
-        match name {
-            "prometheus" => Some(Self::Prometheus),
-            "json" => Some(Self::Json),
-            "summary" => Some(Self::Summary),
-            _ => None,
-        }
-    }
-}
 
 /// A copy of one or more routes' counts.
 #[derive(Clone, Debug)]
@@ -61,18 +36,18 @@ impl Counted {
     }
 
     /// Requests by status, under `prefix` and the status.
-    fn counters(&self, prefix: &str, counters: &mut Map<String, Value>) {
+    fn counters(&self, prefix: &str, counters: &mut BTreeMap<String, u64>) {
         for (count, status) in self.by_status.iter().zip(STATUSES).filter(|(count, _)| **count > 0) {
             let status = if status == 0 { "other".to_owned() } else { status.to_string() };
-            counters.insert(format!("{prefix}.{status}"), json!(count));
+            counters.insert(format!("{prefix}.{status}"), *count);
         }
     }
 
     /// How long they took, in seconds.
-    fn timer(&self) -> Value {
+    fn timer(&self) -> Timer {
         let mean = seconds(self.total_us) / whole(self.requests().max(1));
         let [p50, p95, p99] = [0.50, 0.95, 0.99].map(|share| self.quantile(share));
-        json!({"count": self.requests(), "mean": mean, "p50": p50, "p95": p95, "p99": p99})
+        Timer { count: self.requests(), mean, p50, p95, p99 }
     }
 
     /// The time within which a share of the requests was answered.
@@ -94,42 +69,41 @@ impl Counted {
 }
 
 impl ApiMetrics {
-    /// Counters, gauges and timers by route, as one JSON object.
-    pub(in crate::http) fn json(&self, status: &NodeStatus, figures: &BankSummary) -> Vec<u8> {
-        let (mut counters, mut timers) = (Map::new(), Map::new());
+    /// Counters, gauges and timers by route.
+    pub(in crate::http) fn by_route(&self, status: &NodeStatus, bank: &BankSummary) -> Numbers<'static> {
+        let (mut counters, mut timers) = (BTreeMap::new(), BTreeMap::new());
         for (counts, (_, route)) in self.requests.0.iter().zip(ROUTES) {
             let mut counted = Counted::NOTHING;
             counted.add(counts);
             if counted.requests() > 0 {
                 counted.counters(route, &mut counters);
-                timers.insert(route.to_owned(), counted.timer());
+                timers.insert(Cow::Borrowed(route), counted.timer());
             }
         }
-        shown(status, figures, counters, &timers)
+        numbers(status, bank, counters, timers)
     }
 
     /// The same over all routes.
-    pub(in crate::http) fn summary(&self, status: &NodeStatus, figures: &BankSummary) -> Vec<u8> {
-        let (mut counters, mut all) = (Map::new(), Counted::NOTHING);
+    pub(in crate::http) fn over_all_routes(&self, status: &NodeStatus, bank: &BankSummary) -> Numbers<'static> {
+        let (mut counters, mut all) = (BTreeMap::new(), Counted::NOTHING);
         self.requests.0.iter().for_each(|counts| all.add(counts));
         all.counters("requests", &mut counters);
-        counters.insert("requests".to_owned(), json!(all.requests()));
-        shown(status, figures, counters, &Map::from_iter([("requests".to_owned(), all.timer())]))
+        counters.insert("requests".to_owned(), all.requests());
+        numbers(status, bank, counters, BTreeMap::from([(Cow::Borrowed("requests"), all.timer())]))
     }
 }
 
-fn shown(
+fn numbers(
     status: &NodeStatus,
-    figures: &BankSummary,
-    mut counters: Map<String, Value>,
-    timers: &Map<String, Value>,
-) -> Vec<u8> {
-    counters.insert("elections_won".to_owned(), json!(status.elections_won));
-    let mut numbers: Map<String, Value> =
-        gauges(status).into_iter().map(|(name, _, value)| (name.to_owned(), json!(value))).collect();
-    numbers.insert("open_holds".to_owned(), json!(figures.open_holds));
-    let metrics = json!({"node_id": status.node_id, "counters": counters, "gauges": numbers, "timers": timers});
-    serde_json::to_vec(&metrics).expect("numbers under names are JSON")
+    bank: &BankSummary,
+    mut counters: BTreeMap<String, u64>,
+    timers: BTreeMap<Cow<'static, str>, Timer>,
+) -> Numbers<'static> {
+    counters.insert("elections_won".to_owned(), status.elections_won);
+    let mut gauges: BTreeMap<_, _> =
+        gauges(status).into_iter().map(|(name, _, value)| (Cow::Borrowed(name), value)).collect();
+    gauges.insert(Cow::Borrowed("open_holds"), bank.open_holds as u64);
+    Numbers { counters, gauges, node_id: Cow::Owned(status.node_id.clone()), timers }
 }
 
 #[cfg(test)]
@@ -173,11 +147,11 @@ mod tests {
     #[test]
     fn counters_carry_the_status_and_timers_what_they_are_made_of() {
         let counted = counted([700, 700]);
-        let mut counters = Map::new();
+        let mut counters = BTreeMap::new();
         counted.counters("payment_create", &mut counters);
-        assert_eq!(Value::Object(counters), json!({"payment_create.201": 2}));
+        assert_eq!(counters, BTreeMap::from([("payment_create.201".to_owned(), 2)]));
         let timer = counted.timer();
-        assert_eq!(timer["count"], 2);
-        assert_near(timer["mean"].as_f64().expect("a number"), 0.0007);
+        assert_eq!(timer.count, 2);
+        assert_near(timer.mean, 0.0007);
     }
 }

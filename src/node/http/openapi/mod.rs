@@ -1,19 +1,17 @@
-//! The API's own description: OpenAPI 3.1, put together from what stands at the handlers, and a page that shows it.
+//! The API's own description: OpenAPI 3.1, put together from what is declared at the handlers and derived from the types of
+//! the contract.
 //!
-//! The types here are described to callers and never made by the node: bodies are read and written elsewhere, by hand.
-//! Tests hold both to each other: what the handlers render must read back through these types without a rest.
+//! ```text
+//! mod.rs         the outline, and what holds for every answer
+//! problems       which problems each route answers with
+//! examples.json  requests and answers of a real cluster
+//! ```
 
-mod accounts;
-mod codes;
-mod ledger;
-mod node;
-mod parameters;
-mod payments;
 mod problems;
 #[cfg(test)]
 mod tests;
-mod words;
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use axum::body::Bytes;
@@ -21,22 +19,14 @@ use serde_json::{Value, json};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
-pub(super) use accounts::{AccountAtIndex, AccountPage, AccountPatch, ChangedAccount, KeyState, NewAccount, Statement};
-pub(super) use ledger::LedgerPage;
-pub(super) use node::{Alive, ClusterView, Numbers, Ready, TransferDone, TransferWish};
-pub(super) use parameters::{
-    BatchParams, Deadline, Freshness, LedgerRange, Page, PaymentFilter, StatementFilter, WriteHeaders,
-};
-pub(super) use payments::{
-    BatchBody, BatchLines, ChangedPayment, DecidedBatch, NewPayment, Nothing, Part, Payment, PaymentPage,
-    PaymentWithHistory,
-};
+use quorapay_api::headers::{self, Header};
+
 pub(super) use problems::{
     AccountChangeProblems, AccountListProblems, AccountOpenProblems, AccountReadProblems, BatchProblems,
-    ChangeProblems, ClusterProblems, FenceProblems, KeyProblems, LedgerProblems, MetricsProblems, PaymentListProblems,
-    PaymentProblems, PaymentReadProblems, ReadyProblems, StatementProblems, TransferProblems,
+    ChangeProblems, ClusterProblems, FenceProblems, HealthOrError, KeyProblems, LedgerProblems, LedgerTransferErrors,
+    MetricsProblems, PaymentListProblems, PaymentProblems, PaymentReadProblems, ReadyProblems, StatementProblems,
+    SyncPayHealthErrors, SyncPayListErrors, SyncPayPaymentErrors, TransferProblems,
 };
-pub(super) use words::{AccountIdText, Key, PaymentIdText};
 
 const DESCRIPTION: &str = "\
 A replicated payment ledger. Any node takes any call.\n\n\
@@ -56,13 +46,13 @@ pub(super) fn example(name: &str) -> &'static Value {
 }
 
 /// The headers of every answer, and when each is there.
-const HEADERS: [(&str, &str, Presence); 6] = [
-    ("Quorapay-Node", "The node that answered.", Presence::Always),
-    ("Quorapay-Leader", "The node that leads, if one is known.", Presence::Sometimes),
-    ("Quorapay-Index", "As of which index of the ledger; of a write, its entry's.", Presence::Always),
-    ("Quorapay-Epoch", "In which epoch it was answered.", Presence::Always),
-    ("Quorapay-Applied-Index", "Of a read: the highest index that this node has applied.", Presence::Sometimes),
-    ("Quorapay-Staleness-Ms", "Of a read: how old it may be, in milliseconds.", Presence::Sometimes),
+const HEADERS: [(Header, &str, Presence); 6] = [
+    (headers::NODE, "The node that answered.", Presence::Always),
+    (headers::LEADER, "The node that leads, if one is known.", Presence::Sometimes),
+    (headers::INDEX, "As of which index of the ledger; of a write, its entry's.", Presence::Always),
+    (headers::EPOCH, "In which epoch it was answered.", Presence::Always),
+    (headers::APPLIED_INDEX, "Of a read: the highest index that this node has applied.", Presence::Sometimes),
+    (headers::STALENESS_MS, "Of a read: how old it may be, in milliseconds.", Presence::Sometimes),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,27 +76,38 @@ pub(super) fn outline() -> OpenApi {
         ("Ledger", "The raw entries with their hashes."),
         ("Cluster", "The nodes, and handing the leadership over."),
         ("Node", "What a node says of itself."),
+        (
+            "SyncPay",
+            "For clients of SyncPay, which change nothing but the address. The same ledger in other shapes; amounts are \
+             decimal numbers, and errors are `{error}`.",
+        ),
+        (
+            "Fault-tolerant ledger",
+            "For clients of the fault-tolerant payment ledger, which change nothing but the address.",
+        ),
     ];
     let tag = |(name, description): (&str, &str)| TagBuilder::new().name(name).description(Some(description)).build();
     OpenApiBuilder::new().info(info).tags(Some(tags.map(tag))).build()
 }
 
-/// The finished document: every answer has the headers that every answer has.
+/// The finished document: every answer has the headers that every answer has, and no fields but its own.
 pub(super) fn finish(mut document: OpenApi) -> Bytes {
     problems::add_schemas(document.components.get_or_insert_with(Components::new));
     let mut document = serde_json::to_value(document).expect("a description is made of types that JSON can hold");
-    for (name, description, presence) in HEADERS {
-        let kind = if name.ends_with("Node") || name.ends_with("Leader") { "string" } else { "integer" };
-        document["components"]["headers"][name] = json!({
+    for (header, description, presence) in HEADERS {
+        let kind = if [headers::NODE, headers::LEADER].contains(&header) { "string" } else { "integer" };
+        document["components"]["headers"][header.name] = json!({
             "description": description, "required": presence == Presence::Always, "schema": { "type": kind },
         });
     }
     for response in responses_of(&mut document) {
-        for (name, ..) in HEADERS {
+        for (header, ..) in HEADERS {
+            let name = header.name;
             response["headers"][name] = json!({ "$ref": format!("#/components/headers/{name}") });
         }
     }
     bodies_of(&mut document).for_each(unwrap_optional);
+    close_answers(&mut document);
     let text = serde_json::to_string_pretty(&document).expect("it is JSON");
     Bytes::from(text + "\n")
 }
@@ -136,4 +137,64 @@ fn unwrap_optional(schema: &mut Value) {
     {
         *schema = body.clone();
     }
+}
+
+/// Readers of answers must tolerate fields that they do not know, so the types say nothing about them. The description
+/// does: an answer of this version has no fields but its own. An object that is a part of others is left open, and the
+/// whole is closed.
+fn close_answers(document: &mut Value) {
+    let mut answers = BTreeSet::new();
+    let responses: Vec<Value> = responses_of(document).map(|response| response.clone()).collect();
+    responses.iter().for_each(|response| add_references(response, document, &mut answers));
+    let mut parts = BTreeSet::new();
+    add_parts(document, &mut parts);
+    for name in answers.difference(&parts) {
+        let schema = &mut document["components"]["schemas"][name];
+        if schema.get("allOf").is_some() {
+            schema["unevaluatedProperties"] = json!(false);
+        }
+        close(schema);
+        schema["oneOf"].as_array_mut().into_iter().flatten().for_each(close);
+    }
+}
+
+/// Closes an object that does not say what other fields it may have.
+fn close(schema: &mut Value) {
+    if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
+        schema["additionalProperties"] = json!(false);
+    }
+}
+
+/// Adds the schemas that a value refers to, directly or through others.
+fn add_references(value: &Value, document: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(name) = schema_name(value)
+                && names.insert(name.to_owned())
+            {
+                add_references(&document["components"]["schemas"][name], document, names);
+            }
+            fields.values().for_each(|field| add_references(field, document, names));
+        }
+        Value::Array(items) => items.iter().for_each(|item| add_references(item, document, names)),
+        _ => {}
+    }
+}
+
+/// Adds the schemas that are parts of others, and the forms of these.
+fn add_parts(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            let parts = fields.get("allOf").and_then(Value::as_array);
+            names.extend(parts.into_iter().flatten().filter_map(schema_name).map(str::to_owned));
+            fields.values().for_each(|field| add_parts(field, names));
+        }
+        Value::Array(items) => items.iter().for_each(|item| add_parts(item, names)),
+        _ => {}
+    }
+}
+
+/// The schema that a reference names.
+fn schema_name(value: &Value) -> Option<&str> {
+    value.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")
 }

@@ -2,117 +2,98 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
-use super::codes::meaning;
-
-/// What went wrong, in the form of RFC 9457. Some problems have members of their own beside these.
-#[derive(Deserialize, Serialize, ToSchema)]
-pub(in crate::http) struct Problem {
-    /// `urn:quorapay:problem:` and the code.
-    pub(super) r#type: String,
-    pub(super) title: String,
-    #[schema(minimum = 400, maximum = 599)]
-    pub(super) status: u16,
-    /// What happened, for people.
-    pub(super) detail: String,
-    /// What happened, for programs. It never changes.
-    pub(super) code: String,
-    /// Whether the same request, with the same key, may succeed later or at another node.
-    pub(super) retryable: bool,
-    pub(super) outcome: OutcomeWord,
-    /// The field, parameter or header that was wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) field: Option<String>,
-}
-
-/// What became of the request.
-#[derive(Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::http) enum OutcomeWord {
-    /// Nothing moved, and nothing will.
-    NotApplied,
-    /// It may or may not have moved money: ask `by_key_url`, or send the same request with the same key again.
-    Unknown,
-}
+use quorapay_api::compatible::{PlainError, SyncPayHealth};
+use quorapay_api::{Code, Problem, ProblemPayment, ReportedOutcome};
+use quorapay_core::domain::Rejection;
 
 /// Codes under their status.
-type Codes = &'static [(u16, &'static [&'static str])];
+type Codes = &'static [(u16, &'static [Code])];
 
-const DEADLINE: Codes = &[(400, &["invalid_deadline"])];
-const QUERY: Codes = &[(400, &["unknown_field", "duplicate_field"])];
+const DEADLINE: Codes = &[(400, &[Code::InvalidDeadline])];
+const QUERY: Codes = &[(400, &[Code::UnknownField, Code::DuplicateField])];
 const READ: Codes = &[
-    (400, &["invalid_consistency", "invalid_index", "invalid_path"]),
-    (500, &["storage_error"]),
-    (503, &["no_leader", "overloaded", "quarantined"]),
-    (504, &["deadline_exceeded", "index_not_applied"]),
+    (400, &[Code::InvalidConsistency, Code::InvalidIndex, Code::InvalidPath]),
+    (500, &[Code::StorageError]),
+    (503, &[Code::NoLeader, Code::Overloaded, Code::Quarantined]),
+    (504, &[Code::DeadlineExceeded, Code::IndexNotApplied]),
 ];
-const LIST: Codes = &[(400, &["invalid_limit", "invalid_cursor"])];
-const TIMES: Codes = &[(400, &["invalid_currency", "invalid_time"])];
+const LIST: Codes = &[(400, &[Code::InvalidLimit, Code::InvalidCursor])];
+const TIMES: Codes = &[(400, &[Code::InvalidCurrency, Code::InvalidTime])];
 const BODY: Codes = &[
-    (400, &["invalid_json", "json_too_deep", "missing_field", "unknown_field", "duplicate_field", "incomplete_body"]),
-    (408, &["body_timeout"]),
-    (413, &["body_too_large"]),
-    (415, &["unsupported_media_type"]),
+    (
+        400,
+        &[
+            Code::InvalidJson,
+            Code::JsonTooDeep,
+            Code::MissingField,
+            Code::UnknownField,
+            Code::DuplicateField,
+            Code::IncompleteBody,
+        ],
+    ),
+    (408, &[Code::BodyTimeout]),
+    (413, &[Code::BodyTooLarge]),
+    (415, &[Code::UnsupportedMediaType]),
 ];
-const SUBMIT: Codes = &[(503, &["no_leader", "overloaded"]), (504, &["outcome_unknown"])];
+const SUBMIT: Codes = &[(503, &[Code::NoLeader, Code::Overloaded]), (504, &[Code::OutcomeUnknown])];
 const KEYED: Codes = &[
-    (400, &["idempotency_key_required", "invalid_idempotency_key"]),
-    (409, &["idempotency_key_fenced"]),
-    (422, &["idempotency_key_reused"]),
+    (400, &[Code::IdempotencyKeyRequired, Code::InvalidIdempotencyKey]),
+    (409, &[Code::Bank(Rejection::IdempotencyKeyFenced)]),
+    (422, &[Code::Bank(Rejection::IdempotencyKeyReused)]),
 ];
 const PAYMENT_FIELDS: Codes = &[(
     400,
     &[
-        "invalid_amount",
-        "invalid_currency",
-        "invalid_account_id",
-        "same_account",
-        "invalid_capture",
-        "invalid_expires_in",
-        "invalid_order",
-        "invalid_description",
-        "description_too_long",
-        "invalid_metadata",
-        "metadata_too_large",
+        Code::InvalidAmount,
+        Code::InvalidCurrency,
+        Code::InvalidAccountId,
+        Code::SameAccount,
+        Code::InvalidCapture,
+        Code::InvalidExpiresIn,
+        Code::InvalidOrder,
+        Code::InvalidDescription,
+        Code::DescriptionTooLong,
+        Code::InvalidMetadata,
+        Code::MetadataTooLarge,
     ],
 )];
 const PAYMENT_REFUSED: Codes = &[(
     409,
     &[
-        "insufficient_funds",
-        "account_not_found",
-        "account_frozen",
-        "account_closed",
-        "balance_overflow",
-        "order_total_exceeded",
-        "order_mismatch",
+        Code::Bank(Rejection::InsufficientFunds),
+        Code::Bank(Rejection::AccountNotFound),
+        Code::Bank(Rejection::AccountFrozen),
+        Code::Bank(Rejection::AccountClosed),
+        Code::Bank(Rejection::BalanceOverflow),
+        Code::Bank(Rejection::OrderTotalExceeded),
+        Code::Bank(Rejection::OrderMismatch),
     ],
 )];
 const CHANGE_REFUSED: Codes = &[
     (
         409,
         &[
-            "nothing_held",
-            "payment_voided",
-            "payment_expired",
-            "amount_exceeds_held",
-            "nothing_to_refund",
-            "amount_exceeds_refundable",
-            "too_many_changes",
-            "insufficient_funds",
-            "account_frozen",
-            "account_closed",
-            "balance_overflow",
-            "payment_rejected",
+            Code::Bank(Rejection::NothingHeld),
+            Code::Bank(Rejection::PaymentVoided),
+            Code::Bank(Rejection::PaymentExpired),
+            Code::Bank(Rejection::AmountExceedsHeld),
+            Code::Bank(Rejection::NothingToRefund),
+            Code::Bank(Rejection::AmountExceedsRefundable),
+            Code::Bank(Rejection::TooManyChanges),
+            Code::Bank(Rejection::InsufficientFunds),
+            Code::Bank(Rejection::AccountFrozen),
+            Code::Bank(Rejection::AccountClosed),
+            Code::Bank(Rejection::BalanceOverflow),
+            Code::Bank(Rejection::PaymentRejected),
         ],
     ),
-    (404, &["payment_not_found"]),
+    (404, &[Code::Bank(Rejection::PaymentNotFound)]),
 ];
 
 /// Declares what a route answers with when it does not succeed.
@@ -136,73 +117,78 @@ problems! {
     PaymentProblems: QUERY, DEADLINE, KEYED, BODY, PAYMENT_FIELDS, PAYMENT_REFUSED, SUBMIT;
     /// Of making a batch.
     BatchProblems: QUERY, DEADLINE, KEYED, BODY, PAYMENT_FIELDS, SUBMIT, &[
-        (400, &["empty_batch", "too_many_payments", "duplicate_idempotency_key", "invalid_atomic"]),
-        (409, &["batch_aborted"]),
+        (400, &[Code::EmptyBatch, Code::TooManyPayments, Code::DuplicateIdempotencyKey, Code::InvalidAtomic]),
+        (409, &[Code::Bank(Rejection::BatchAborted)]),
     ];
     /// Of a capture, a void or a refund.
     ChangeProblems: QUERY, DEADLINE, KEYED, BODY, CHANGE_REFUSED, SUBMIT, &[
-        (400, &["invalid_payment_id", "invalid_amount", "invalid_path"]),
+        (400, &[Code::InvalidPaymentId, Code::InvalidAmount, Code::InvalidPath]),
     ];
     /// Of fencing a key.
-    FenceProblems: QUERY, DEADLINE, SUBMIT, READ, &[(400, &["invalid_idempotency_key"])];
+    FenceProblems: QUERY, DEADLINE, SUBMIT, READ, &[(400, &[Code::InvalidIdempotencyKey])];
     /// Of looking a key up.
-    KeyProblems: QUERY, DEADLINE, READ, &[(400, &["invalid_idempotency_key"])];
+    KeyProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidIdempotencyKey])];
     /// Of reading a payment.
-    PaymentReadProblems: QUERY, DEADLINE, READ, &[(400, &["invalid_payment_id"]), (404, &["payment_not_found"])];
+    PaymentReadProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidPaymentId]), (404, &[Code::Bank(Rejection::PaymentNotFound)])];
     /// Of listing payments.
     PaymentListProblems: QUERY, DEADLINE, READ, LIST, TIMES, &[
-        (400, &["invalid_account_id", "invalid_status", "invalid_order"]),
+        (400, &[Code::InvalidAccountId, Code::InvalidStatus, Code::InvalidOrder]),
     ];
     /// Of opening an account.
     AccountOpenProblems: QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
-        (400, &["invalid_account_id", "invalid_overdraft"]),
-        (409, &["account_exists"]),
+        (400, &[Code::InvalidAccountId, Code::InvalidOverdraft]),
+        (409, &[Code::Bank(Rejection::AccountExists)]),
     ];
     /// Of changing an account.
     AccountChangeProblems: QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
-        (400, &["invalid_account_id", "invalid_overdraft", "invalid_status", "nothing_to_change", "invalid_path"]),
-        (409, &["account_not_found", "account_closed", "account_not_empty", "overdraft_in_use"]),
+        (400, &[Code::InvalidAccountId, Code::InvalidOverdraft, Code::InvalidStatus, Code::NothingToChange, Code::InvalidPath]),
+        (409, &[Code::Bank(Rejection::AccountNotFound), Code::Bank(Rejection::AccountClosed), Code::Bank(Rejection::AccountNotEmpty), Code::Bank(Rejection::OverdraftInUse)]),
     ];
     /// Of reading an account.
-    AccountReadProblems: QUERY, DEADLINE, READ, &[(400, &["invalid_account_id"]), (404, &["account_not_found"])];
+    AccountReadProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidAccountId]), (404, &[Code::Bank(Rejection::AccountNotFound)])];
     /// Of listing accounts.
     AccountListProblems: QUERY, DEADLINE, READ, LIST;
     /// Of a statement.
     StatementProblems: QUERY, DEADLINE, READ, LIST, TIMES, &[
-        (400, &["invalid_account_id", "invalid_format"]),
-        (404, &["account_not_found"]),
+        (400, &[Code::InvalidAccountId, Code::InvalidFormat]),
+        (404, &[Code::Bank(Rejection::AccountNotFound)]),
     ];
     /// Of the raw ledger.
-    LedgerProblems: QUERY, DEADLINE, READ, &[(400, &["invalid_limit", "invalid_format"])];
+    LedgerProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidLimit, Code::InvalidFormat])];
     /// Of showing the cluster.
     ClusterProblems: QUERY;
     /// Of handing the leadership over.
     TransferProblems: QUERY, DEADLINE, BODY, &[
-        (400, &["invalid_node_id", "no_such_successor"]),
-        (503, &["no_leader", "no_successor"]),
-        (504, &["transfer_timed_out"]),
+        (400, &[Code::InvalidNodeId, Code::NoSuchSuccessor]),
+        (503, &[Code::NoLeader, Code::NoSuccessor]),
+        (504, &[Code::TransferTimedOut]),
     ];
     /// Of the metrics.
-    MetricsProblems: &[(400, &["invalid_format", "duplicate_field"]), (503, &["overloaded"])];
+    MetricsProblems: &[(400, &[Code::InvalidFormat, Code::DuplicateField]), (503, &[Code::Overloaded])];
     /// Of asking whether a node can serve.
-    ReadyProblems: &[(503, &["not_ready"])];
+    ReadyProblems: &[(503, &[Code::NotReady])];
 }
 
 fn responses(groups: &[Codes]) -> BTreeMap<String, RefOr<Response>> {
-    let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    let by_status = by_status(groups).into_iter();
+    by_status.map(|(status, codes)| (status.to_string(), response(status, &codes).into())).collect()
+}
+
+fn by_status(groups: &[Codes]) -> BTreeMap<u16, Vec<Code>> {
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for (status, codes) in groups.iter().copied().flatten() {
         let known = by_status.entry(*status).or_default();
         known.extend(codes.iter().filter(|code| !known.contains(code)).collect::<Vec<_>>());
     }
-    by_status.into_iter().map(|(status, codes)| (status.to_string(), response(status, &codes).into())).collect()
+    by_status
 }
 
-fn response(status: u16, codes: &[&str]) -> Response {
+fn response(status: u16, codes: &[Code]) -> Response {
     let mut description = String::from(summary(status));
     for code in codes {
-        description.push_str(&format!("\n- `{code}`: {}", meaning(code)));
+        description.push_str(&format!("\n- `{code}`: {}", code.meaning()));
     }
-    let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes.iter().copied()));
+    let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes.iter().map(|code| code.as_str())));
     let schema =
         AllOfBuilder::new().item(Ref::from_schema_name("Problem")).item(ObjectBuilder::new().property("code", code));
     let content = ContentBuilder::new().schema(Some(schema)).example(Some(example(status, codes[0])));
@@ -227,22 +213,128 @@ fn summary(status: u16) -> &'static str {
 }
 
 /// A problem as it is answered.
-fn example(status: u16, code: &str) -> Value {
-    let outcome = if code == "outcome_unknown" || code == "transfer_timed_out" { "unknown" } else { "not_applied" };
-    let mut title = code.replace('_', " ");
-    title[..1].make_ascii_uppercase();
-    let mut problem = json!({
-        "type": format!("urn:quorapay:problem:{code}"), "title": title, "status": status, "detail": meaning(code),
-        "code": code, "retryable": matches!(status, 408 | 500 | 503 | 504), "outcome": outcome,
-    });
-    if let Some(field) = code.strip_prefix("invalid_").filter(|_| status == 400) {
-        problem["field"] = json!(field);
-    }
-    problem
+fn example(status: u16, code: Code) -> Value {
+    let outcome = match code {
+        Code::OutcomeUnknown | Code::TransferTimedOut => ReportedOutcome::Unknown,
+        _ => ReportedOutcome::NotApplied,
+    };
+    let problem = Problem {
+        retryable: matches!(status, 408 | 500 | 503 | 504),
+        outcome: Some(outcome),
+        field: code.as_str().strip_prefix("invalid_").filter(|_| status == 400).map(Into::into),
+        ..Problem::new(status, code, code.meaning())
+    };
+    json!(problem)
 }
 
-/// Adds the schema that every problem refers to.
+/// Declares what a route of the earlier systems answers with when it does not succeed.
+macro_rules! plain_errors {
+    ($($(#[$doc:meta])* $name:ident: $($codes:expr),+;)*) => {
+        $(
+            $(#[$doc])*
+            pub(in crate::http) struct $name;
+
+            impl IntoResponses for $name {
+                fn responses() -> BTreeMap<String, RefOr<Response>> {
+                    plain_responses(&[$($codes),+])
+                }
+            }
+        )*
+    };
+}
+
+const PLAIN_BODY: Codes = &[
+    (
+        400,
+        &[
+            Code::InvalidJson,
+            Code::JsonTooDeep,
+            Code::MissingField,
+            Code::DuplicateField,
+            Code::IncompleteBody,
+            Code::InvalidField,
+            Code::InvalidAmount,
+            Code::SameAccount,
+            Code::InvalidIdempotencyKey,
+        ],
+    ),
+    (408, &[Code::BodyTimeout]),
+    (413, &[Code::BodyTooLarge]),
+];
+const PLAIN_REFUSED: Codes = &[
+    (409, &[Code::Bank(Rejection::IdempotencyKeyFenced)]),
+    (
+        422,
+        &[
+            Code::Bank(Rejection::InsufficientFunds),
+            Code::Bank(Rejection::AccountFrozen),
+            Code::Bank(Rejection::AccountClosed),
+            Code::Bank(Rejection::BalanceOverflow),
+            Code::Bank(Rejection::IdempotencyKeyReused),
+        ],
+    ),
+];
+
+plain_errors! {
+    /// Of a payment of SyncPay.
+    SyncPayPaymentErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT;
+    /// Of a transfer of the fault-tolerant ledger.
+    LedgerTransferErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT, &[
+        (400, &[Code::IdempotencyKeyRequired]),
+        (422, &[Code::Bank(Rejection::AccountNotFound)]),
+    ];
+    /// Of the list of payments of SyncPay.
+    SyncPayListErrors: QUERY, DEADLINE, READ, LIST;
+    /// Of SyncPay's health check. A 503 may also be a node that is not healthy.
+    SyncPayHealthErrors: DEADLINE, &[(500, &[Code::StorageError]), (504, &[Code::DeadlineExceeded])];
+}
+
+/// The same without codes, in the shape of the earlier systems.
+fn plain_responses(groups: &[Codes]) -> BTreeMap<String, RefOr<Response>> {
+    let response = |status: u16, codes: &[Code]| {
+        let mut description = String::from(plain_summary(status));
+        for code in codes {
+            description.push_str(&format!("\n- {}", code.meaning()));
+        }
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("PlainError")))
+            .example(Some(json!({ "error": codes[0].meaning() })));
+        ResponseBuilder::new().description(description).content("application/json", content.build()).build()
+    };
+    let by_status = by_status(groups).into_iter();
+    by_status.map(|(status, codes)| (status.to_string(), response(status, &codes).into())).collect()
+}
+
+/// What a status says on the surfaces of the earlier systems.
+fn plain_summary(status: u16) -> &'static str {
+    match status {
+        409 => "The key cannot be used; nothing moved.",
+        422 => "Refused by the bank, for good, or the key was used for another request. Nothing moved.",
+        other => summary(other),
+    }
+}
+
+/// What a 503 of SyncPay's health check says.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "described, never made")]
+pub(in crate::http) enum HealthOrError {
+    /// The node's ledger is damaged.
+    Health(SyncPayHealth<'static>),
+    /// The node's queue is full.
+    Error(PlainError<'static>),
+}
+
+/// Adds the schemas that errors refer to.
 pub(super) fn add_schemas(components: &mut Components) {
-    components.schemas.insert("Problem".to_owned(), Problem::schema());
-    components.schemas.insert("OutcomeWord".to_owned(), OutcomeWord::schema());
+    let mut schemas = vec![
+        (Problem::name().into(), Problem::schema()),
+        (PlainError::name().into(), PlainError::schema()),
+        (ReportedOutcome::name().into(), ReportedOutcome::schema()),
+        (ProblemPayment::name().into(), ProblemPayment::schema()),
+    ];
+    Problem::schemas(&mut schemas);
+    for (name, schema) in schemas {
+        components.schemas.entry(name).or_insert(schema);
+    }
 }

@@ -1,63 +1,67 @@
-//! Accounts as JSON.
+//! Accounts, changes of them, and lines of statements.
 
-use crate::runtime::AccountSnapshot;
+use std::borrow::Cow;
+
+use crate::runtime::StatementLine;
+use quorapay_api::{Account, AccountBalance, ChangedAccount, Rfc3339, StatementEntry};
 use quorapay_core::domain::{
-    AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountState, Balance, MinorUnits, Overdraft,
+    AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountState, AccountStatus, Balance, Currency,
+    Overdraft,
 };
 use quorapay_core::replication::Entry;
-
-use super::super::json::{ObjectWriter, write_object};
 
 /// The policy that really applies: the outside world may always go negative, whatever was stored for it.
 pub(in crate::http) fn applied_overdraft(id: &AccountId, overdraft: Overdraft) -> Overdraft {
     if id.is_external() { Overdraft::Unlimited } else { overdraft }
 }
 
-/// Writes the fields of an account as of an index.
-pub(in crate::http) fn account_fields(object: &mut ObjectWriter<'_>, id: &AccountId, state: &AccountState) {
-    let overdraft = applied_overdraft(id, state.overdraft);
-    object.text("id", id).text("overdraft", overdraft).text("status", state.status);
-    object.array("balances", state.balances.iter(), |out, (currency, balance)| {
-        write_object(out, |object| {
-            object.text("currency", currency).field("posted", &balance.posted).field("held", &balance.held);
-            object.field("available", &available(balance, overdraft));
-        });
-    });
+/// An account where it stands.
+pub(in crate::http) fn account(id: AccountId, state: &AccountState) -> Account {
+    let overdraft = applied_overdraft(&id, state.overdraft);
+    let balances = state.balances.iter().map(|(currency, balance)| account_balance(currency, balance, overdraft));
+    Account { overdraft, status: state.status, balances: balances.collect(), id }
 }
 
-/// What may be paid; `None` where nothing limits it.
-fn available(balance: Balance, overdraft: Overdraft) -> Option<i128> {
-    let floor: MinorUnits = match overdraft {
-        Overdraft::Unlimited => return None,
-        Overdraft::None | Overdraft::Limit(_) => overdraft.floor(),
+fn account_balance(currency: Currency, balance: Balance, overdraft: Overdraft) -> AccountBalance {
+    let available = match overdraft {
+        Overdraft::Unlimited => None,
+        Overdraft::None | Overdraft::Limit(_) => Some(balance.available(overdraft.floor())),
     };
-    Some(balance.available(floor))
+    AccountBalance { currency, posted: balance.posted, held: balance.held, available }
 }
 
-/// Writes an account in a list.
-pub(in crate::http) fn account(out: &mut Vec<u8>, snapshot: &AccountSnapshot) {
-    write_object(out, |object| account_fields(object, &snapshot.id, &snapshot.state));
+/// A change of an account as its call is answered. The entry does not hold the balances, and a repeat must be answered
+/// with the same bytes: only an account that was just opened is known to have none.
+pub(in crate::http) fn changed_account(entry: &Entry, change: &AccountChange) -> ChangedAccount {
+    let (overdraft, status, balances) = match change.change {
+        AccountChangeKind::Open(overdraft) => (Some(overdraft), Some(AccountStatus::default()), Some(Vec::new())),
+        AccountChangeKind::Change { overdraft, status } => (overdraft, status, None),
+    };
+    ChangedAccount {
+        id: change.account.clone(),
+        overdraft: overdraft.map(|overdraft| applied_overdraft(&change.account, overdraft)),
+        status,
+        balances,
+        rejection: match change.outcome {
+            AccountOutcome::Applied => None,
+            AccountOutcome::Rejected(rejection) => Some(Cow::Borrowed(rejection.code())),
+        },
+        index: entry.index,
+    }
 }
 
-/// Writes a change of an account as its call is answered. The entry does not hold the balances, and a repeat
-/// must be answered with the same bytes: only an account that was just opened is known to have none.
-pub(in crate::http) fn account_change(out: &mut Vec<u8>, entry: &Entry, change: &AccountChange) {
-    write_object(out, |object| {
-        match change.change {
-            AccountChangeKind::Open(overdraft) => {
-                account_fields(object, &change.account, &AccountState { overdraft, ..AccountState::default() });
-            }
-            AccountChangeKind::Change { overdraft, status } => {
-                object.text("id", &change.account);
-                object.optional("overdraft", overdraft.map(|overdraft| applied_overdraft(&change.account, overdraft)));
-                object.optional("status", status);
-            }
-        }
-        if let AccountOutcome::Rejected(rejection) = change.outcome {
-            object.text("rejection", rejection.code());
-        }
-        object.field("index", &entry.index);
-    });
+/// A line of a statement.
+pub(in crate::http) fn statement_entry(line: &StatementLine) -> StatementEntry<'_> {
+    StatementEntry {
+        index: line.cursor.index,
+        payment_id: line.payment,
+        kind: line.kind.into(),
+        created_at: Rfc3339(line.timestamp),
+        amount: line.amount,
+        currency: line.currency,
+        balance: line.balance,
+        counterparty: Cow::Borrowed(&line.counterparty),
+    }
 }
 
 #[cfg(test)]
@@ -66,13 +70,13 @@ mod tests {
 
     use super::*;
     use crate::http::samples;
-    use quorapay_core::domain::{AccountStatus, Currency};
+    use quorapay_core::domain::MinorUnits;
 
     fn shown(id: &str, overdraft: Overdraft, posted: i64, held: i64) -> Value {
         let mut state = AccountState { overdraft, ..AccountState::default() };
         let balance = Balance { posted: MinorUnits::new(posted), held: MinorUnits::new(held) };
         state.balances.set(Currency::parse("USD").expect("valid"), balance);
-        samples::rendered(|out| account(out, &AccountSnapshot { id: samples::account(id), state }))
+        samples::shown(&account(samples::account(id), &state))
     }
 
     #[test]
@@ -85,8 +89,8 @@ mod tests {
 
     #[test]
     fn available_may_be_more_than_an_amount_can_be() {
-        let most = Overdraft::Limit(MinorUnits::new(i64::MAX));
-        let text = shown("shop", most, i64::MAX, 0)["balances"][0]["available"].to_string();
+        let widest = Overdraft::Limit(MinorUnits::new(i64::MAX));
+        let text = shown("shop", widest, i64::MAX, 0)["balances"][0]["available"].to_string();
         assert_eq!(text, "18446744073709551614");
     }
 
@@ -101,12 +105,12 @@ mod tests {
     fn a_change_of_an_account_shows_what_was_changed_and_nothing_else() {
         let change = |overdraft, status| {
             let entry = samples::account_entry("shop", AccountChangeKind::Change { overdraft, status });
-            samples::rendered(|out| account_change(out, &entry, samples::account_change_of(&entry)))
+            samples::shown(&changed_account(&entry, samples::account_change_of(&entry)))
         };
         assert_eq!(change(Some(Overdraft::None), None), json!({"id": "shop", "overdraft": "none", "index": 7}));
         assert_eq!(change(None, Some(AccountStatus::Frozen)), json!({"id": "shop", "status": "frozen", "index": 7}));
         let entry = samples::account_entry("shop", AccountChangeKind::Open(Overdraft::None));
-        let opened = samples::rendered(|out| account_change(out, &entry, samples::account_change_of(&entry)));
+        let opened = samples::shown(&changed_account(&entry, samples::account_change_of(&entry)));
         let expected = json!({"id": "shop", "overdraft": "none", "status": "active", "balances": [], "index": 7});
         assert_eq!(opened, expected);
     }

@@ -1,73 +1,79 @@
-//! Captures, voids, refunds and expiries as JSON.
+//! Captures, voids, refunds and expiries.
 
-use quorapay_core::domain::{MinorUnits, Operation, PaymentChange, PaymentChangeOutcome, PaymentId, PaymentState};
+use std::borrow::Cow;
+
+use quorapay_api::{
+    ChangeByKey, ChangeKind, ChangeOfNoPayment, ChangedPayment, HistoryStep, PaymentBalances, PaymentChange, Rfc3339,
+};
+use quorapay_core::domain::{self, MinorUnits, Operation, PaymentChangeOutcome, PaymentId, PaymentState, Rejection};
 use quorapay_core::replication::Entry;
 
-use super::super::json::{ObjectWriter, write_object};
-use super::Rfc3339;
-use super::payment::{balances, expiry_field};
+use super::payment::moment;
 
-/// Writes a change as its call is answered: the payment after it, and what was done or why nothing was.
-pub(in crate::http) fn change(out: &mut Vec<u8>, entry: &Entry, change: &PaymentChange) {
-    write_object(out, |object| {
-        match change.after(entry.stamp()) {
-            Some(after) => state_fields(object, change.payment, &after),
-            None => {
-                object.text("id", change.payment);
-            }
-        }
-        match change.outcome {
-            PaymentChangeOutcome::Applied { amount, from_balance, to_balance } => {
-                object.object("change", |object| done_fields(object, entry, change.change.name(), amount));
-                balances(object, from_balance, to_balance);
-            }
-            PaymentChangeOutcome::Rejected(rejection) => {
-                object.text("rejection", rejection.code());
-            }
-        }
-        object.field("index", &entry.index).field("epoch", &entry.epoch);
-    });
+/// A change as its call is answered: the payment after it, and what was done or why nothing was.
+pub(in crate::http) fn change_by_key(entry: &Entry, change: &domain::PaymentChange) -> ChangeByKey<'static> {
+    let rejection = match change.outcome {
+        PaymentChangeOutcome::Applied { .. } => None,
+        PaymentChangeOutcome::Rejected(rejection) => Some(Cow::Borrowed(rejection.code())),
+    };
+    let Some(after) = change.after(entry.stamp()) else {
+        let rejection = rejection.unwrap_or(Cow::Borrowed(Rejection::PaymentNotFound.code()));
+        let (index, epoch) = (entry.index, entry.epoch);
+        return ChangeByKey::NoPayment(ChangeOfNoPayment { id: change.payment, rejection, index, epoch });
+    };
+    let stands = unchanged(entry, change.payment, after);
+    ChangeByKey::Payment(match applied(entry, change) {
+        None => ChangedPayment { rejection, ..stands },
+        Some((done, balances)) => ChangedPayment { change: Some(done), balances: Some(balances), ..stands },
+    })
 }
 
-/// Writes a payment where it stands after a change, with nothing about the change.
-pub(in crate::http) fn payment_after(out: &mut Vec<u8>, entry: &Entry, id: PaymentId, after: &PaymentState) {
-    write_object(out, |object| {
-        state_fields(object, id, after);
-        object.field("index", &entry.index).field("epoch", &entry.epoch);
-    });
-}
-
-fn state_fields(object: &mut ObjectWriter<'_>, id: PaymentId, state: &PaymentState) {
-    object.text("id", id).text("status", state.status()).text("from", &state.from).text("to", &state.to);
-    object.field("amount", &state.amount).text("currency", state.currency);
-    object.field("captured", &state.captured).field("refunded", &state.refunded).field("held", &state.held);
-    expiry_field(object, state.expires_at_ms);
-    object.optional("order_id", state.order.as_ref());
-}
-
-fn done_fields(object: &mut ObjectWriter<'_>, entry: &Entry, kind: &'static str, amount: MinorUnits) {
-    object.text("type", kind).field("amount", &amount);
-    object.text("created_at", Rfc3339(entry.timestamp)).field("index", &entry.index);
-}
-
-/// Writes one step of a payment's history: an applied change or an expiry. An entry that holds neither writes nothing.
-pub(in crate::http) fn history_step(out: &mut Vec<u8>, entry: &Entry) {
-    match entry.operation() {
-        Some(Operation::PaymentChange(change)) => {
-            let PaymentChangeOutcome::Applied { amount, from_balance, to_balance } = change.outcome else { return };
-            let Some(after) = change.after(entry.stamp()) else { return };
-            write_object(out, |object| {
-                done_fields(object, entry, change.change.name(), amount);
-                object.text("status", after.status());
-                balances(object, from_balance, to_balance);
-            });
-        }
-        Some(Operation::Expiry(expiry)) => write_object(out, |object| {
-            done_fields(object, entry, "expiry", expiry.before.held);
-            object.text("status", expiry.after(entry.stamp()).status());
-        }),
-        _ => {}
+/// A payment where it stands, with nothing about a change.
+pub(in crate::http) fn unchanged(entry: &Entry, id: PaymentId, state: PaymentState) -> ChangedPayment<'static> {
+    ChangedPayment {
+        id,
+        status: state.status().into(),
+        from: Cow::Owned(state.from),
+        to: Cow::Owned(state.to),
+        amount: state.amount,
+        currency: state.currency,
+        captured: state.captured,
+        refunded: state.refunded,
+        held: state.held,
+        expires_at: moment(state.expires_at_ms),
+        order_id: state.order,
+        change: None,
+        balances: None,
+        rejection: None,
+        index: entry.index,
+        epoch: entry.epoch,
     }
+}
+
+fn applied(entry: &Entry, change: &domain::PaymentChange) -> Option<(PaymentChange, PaymentBalances)> {
+    let PaymentChangeOutcome::Applied { amount, from_balance, to_balance } = change.outcome else { return None };
+    let balances = PaymentBalances::Posted { from: from_balance, to: to_balance };
+    Some((done(entry, change.change.into(), amount), balances))
+}
+
+fn done(entry: &Entry, kind: ChangeKind, amount: MinorUnits) -> PaymentChange {
+    PaymentChange { kind, amount, created_at: Rfc3339(entry.timestamp), index: entry.index }
+}
+
+/// One step of a payment's history: an applied change or an expiry. `None` for any other entry.
+pub(in crate::http) fn history_step(entry: &Entry) -> Option<HistoryStep> {
+    let (done, after, balances) = match entry.operation()? {
+        Operation::PaymentChange(change) => {
+            let (done, balances) = applied(entry, change)?;
+            (done, change.after(entry.stamp())?, Some(balances))
+        }
+        Operation::Expiry(expiry) => {
+            (done(entry, ChangeKind::Expiry, expiry.before.held), expiry.after(entry.stamp()), None)
+        }
+        _ => return None,
+    };
+    let PaymentChange { kind, amount, created_at, index } = done;
+    Some(HistoryStep { kind, amount, created_at, index, status: after.status().into(), balances })
 }
 
 #[cfg(test)]
@@ -76,13 +82,13 @@ mod tests {
 
     use super::*;
     use crate::http::samples;
-    use quorapay_core::domain::{PaymentChangeKind, Rejection};
+    use quorapay_core::domain::PaymentChangeKind;
 
     #[test]
     fn a_change_shows_the_payment_after_it_and_what_was_done() {
         let applied = samples::applied(1_000);
         let (entry, before) = samples::change_entry(PaymentChangeKind::Capture(Some(MinorUnits::new(1_000))), applied);
-        let shown = samples::rendered(|out| change(out, &entry, samples::payment_change_of(&entry)));
+        let shown = samples::shown(&change_by_key(&entry, samples::payment_change_of(&entry)));
         let expected = json!({
             "id": before.to_string(), "status": "partially_captured", "from": "external:card", "to": "shop",
             "amount": 1250, "currency": "EUR", "captured": 1000, "refunded": 0, "held": 250,
@@ -91,7 +97,7 @@ mod tests {
             "balances": {"from": -1000, "to": 1000}, "index": 7, "epoch": 2,
         });
         assert_eq!(shown, expected);
-        let step = samples::rendered(|out| history_step(out, &entry));
+        let step = samples::shown(&history_step(&entry));
         let expected = json!({
             "type": "capture", "amount": 1000, "created_at": "2023-11-14T22:13:20.005Z", "index": 7,
             "status": "partially_captured", "balances": {"from": -1000, "to": 1000},
@@ -101,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_expiry_is_a_step_of_the_history_too() {
-        let shown = samples::rendered(|out| history_step(out, &samples::expiry_entry()));
+        let shown = samples::shown(&history_step(&samples::expiry_entry()));
         assert_eq!(
             (&shown["type"], &shown["amount"], &shown["status"]),
             (&json!("expiry"), &json!(1250), &json!("expired"))
@@ -112,8 +118,6 @@ mod tests {
     fn a_refused_change_is_no_step_of_the_history() {
         let refused = PaymentChangeOutcome::Rejected(Rejection::AmountExceedsHeld);
         let (entry, _) = samples::change_entry(PaymentChangeKind::Capture(Some(MinorUnits::new(5_000))), refused);
-        let mut out = Vec::new();
-        history_step(&mut out, &entry);
-        assert!(out.is_empty());
+        assert_eq!(history_step(&entry), None);
     }
 }

@@ -4,15 +4,14 @@ use std::fmt::Display;
 use std::io::Write;
 
 use crate::runtime::StatementLine;
-use quorapay_core::domain::LogIndex;
+use quorapay_api::{ChangeKind, ChangeWord, Decision, ExportTrailer, Rfc3339, StatementEntryKind};
 use quorapay_core::domain::{
     AccountChangeKind, Capture, DecidedPayment, Expiry, IdempotencyKey, MinorUnits, Operation, PaymentChange,
     PaymentChangeOutcome, PaymentId, Rejection,
 };
 use quorapay_core::replication::{Entry, EntryBody};
 
-use super::Rfc3339;
-use super::entry::{account_outcome_word, change_outcome_word, kind, outcome_word};
+use super::entry::kind;
 
 /// The columns of an exported ledger.
 pub(in crate::http) const LEDGER_COLUMNS: [&str; 17] = [
@@ -56,8 +55,8 @@ pub(in crate::http) fn row<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item
 
 /// Writes the last row of an export, which says that nothing is missing: `complete`, the number of rows before it, the
 /// index as of which it was made. As wide as the others.
-pub(in crate::http) fn complete_row(out: &mut Vec<u8>, columns: usize, rows: u64, as_of: LogIndex) {
-    let (rows, as_of) = (rows.to_string(), as_of.to_string());
+pub(in crate::http) fn complete_row(out: &mut Vec<u8>, columns: usize, trailer: &ExportTrailer) {
+    let (rows, as_of) = (trailer.rows.to_string(), trailer.as_of_index.to_string());
     row(out, ["complete", &rows, &as_of].into_iter().chain(std::iter::repeat("")).take(columns));
 }
 
@@ -66,7 +65,7 @@ pub(in crate::http) fn statement_row(out: &mut Vec<u8>, line: &StatementLine) {
     let fields = [
         line.cursor.index.to_string(),
         line.payment.to_string(),
-        line.kind.as_str().to_owned(),
+        StatementEntryKind::from(line.kind).to_string(),
         Rfc3339(line.timestamp).to_string(),
         line.amount.to_string(),
         line.currency.to_string(),
@@ -139,7 +138,7 @@ fn write_ledger_row(out: &mut Vec<u8>, entry: &Entry, given: &LedgerRow<'_>) {
 fn payment_row<'entry>(entry: &Entry, payment: &DecidedPayment<'entry>) -> LedgerRow<'entry> {
     LedgerRow {
         item: Some(payment.item),
-        status: outcome_word(payment.outcome),
+        status: Decision::from(payment.outcome).as_str(),
         rejection: payment.outcome.rejection(),
         payment: Some(PaymentId::derive(entry.stamp(), payment.item)),
         from: payment.request.from.as_str(),
@@ -160,11 +159,11 @@ fn other_row(operation: &Operation) -> LedgerRow<'_> {
     let (key, rejection) = (operation.key(), operation.rejection());
     let row = match operation {
         Operation::Account(change) => LedgerRow {
-            status: account_outcome_word(change.outcome),
+            status: Decision::from(change.outcome).as_str(),
             account: change.account.as_str(),
             type_: match change.change {
-                AccountChangeKind::Open(_) => "open",
-                AccountChangeKind::Change { .. } => "change",
+                AccountChangeKind::Open(_) => ChangeWord::Open.as_str(),
+                AccountChangeKind::Change { .. } => ChangeWord::Change.as_str(),
             },
             ..LedgerRow::default()
         },
@@ -183,7 +182,7 @@ fn change_row(change: &PaymentChange) -> LedgerRow<'_> {
         (from, to) = (posting.from.as_str(), posting.to.as_str());
     }
     LedgerRow {
-        status: change_outcome_word(change.outcome),
+        status: Decision::from(change.outcome).as_str(),
         payment: Some(change.payment),
         from,
         to,
@@ -192,7 +191,7 @@ fn change_row(change: &PaymentChange) -> LedgerRow<'_> {
             PaymentChangeOutcome::Rejected(_) => change.change.named_amount(),
         },
         currency: before.map_or("", |before| before.currency.code()),
-        type_: change.change.name(),
+        type_: ChangeWord::from(change.change).as_str(),
         ..LedgerRow::default()
     }
 }
@@ -204,7 +203,7 @@ fn expiry_row(expiry: &Expiry) -> LedgerRow<'_> {
         to: expiry.before.to.as_str(),
         amount: Some(expiry.before.held),
         currency: expiry.before.currency.code(),
-        type_: "expiry",
+        type_: ChangeKind::Expiry.as_str(),
         ..LedgerRow::default()
     }
 }
@@ -213,7 +212,7 @@ fn expiry_row(expiry: &Expiry) -> LedgerRow<'_> {
 mod tests {
     use super::*;
     use crate::http::samples;
-    use quorapay_core::domain::{PaymentChangeKind, PaymentOutcome};
+    use quorapay_core::domain::{LogIndex, PaymentChangeKind, PaymentOutcome};
 
     fn rows(entry: &Entry) -> Vec<String> {
         let mut out = Vec::new();
@@ -254,7 +253,8 @@ mod tests {
     #[test]
     fn every_row_is_as_wide_as_the_header_and_the_last_one_says_that_nothing_is_missing() {
         let mut out = Vec::new();
-        complete_row(&mut out, STATEMENT_COLUMNS.len(), 12, LogIndex(345));
+        let trailer = ExportTrailer { complete: true, rows: 12, as_of_index: LogIndex(345) };
+        complete_row(&mut out, STATEMENT_COLUMNS.len(), &trailer);
         assert_eq!(String::from_utf8(out).expect("text"), "complete,12,345,,,,,\n");
         let commas = rows(&samples::start_entry())[0].matches(',').count();
         assert_eq!(commas + 1, LEDGER_COLUMNS.len());

@@ -1,34 +1,142 @@
-//! Raw entries of the ledger as JSON, whatever they hold.
+//! Raw entries, whatever they hold.
 
+use std::borrow::Cow;
+
+use quorapay_api::{BatchedPayment, ChangeWord, EntryContent, EntryPayment, LedgerEntry, LedgerVoter};
 use quorapay_core::domain::{
-    AccountChange, AccountChangeKind, AccountOutcome, Batch, BatchOutcome, DecidedPayment, Expiry, Operation,
-    PaymentChange, PaymentChangeOutcome, PaymentId, PaymentOutcome, Rejection,
+    AccountChange, AccountChangeKind, Batch, DecidedPayment, Expiry, Operation, PaymentChange, PaymentChangeOutcome,
+    PaymentId, PaymentOutcome, Rejection,
 };
 use quorapay_core::replication::{Configuration, Entry, EntryBody};
 
-use super::super::json::{ObjectWriter, write_object};
-use super::Hex;
-use super::payment::{expiry_field, free_text_fields, request_fields};
+use super::payment::{metadata, moment};
 
-/// Writes a raw entry. Its timestamp is the number that the hash covers, in milliseconds.
-pub(in crate::http) fn ledger_entry(out: &mut Vec<u8>, entry: &Entry) {
-    write_object(out, |object| {
-        object.field("index", &entry.index).field("epoch", &entry.epoch).field("timestamp", &entry.timestamp);
-        match &entry.body {
-            EntryBody::EpochStart { leader } => {
-                object.text("kind", kind(entry)).text("leader", leader);
-            }
-            EntryBody::Configuration(configuration) => configuration_fields(object, entry, configuration),
-            EntryBody::Operation(operation) => {
-                object.text("kind", kind(entry));
-                operation_fields(object, entry, operation);
-            }
-        }
-        object.text("hash", entry.hash);
-    });
+/// A raw entry. Its timestamp is the number that the hash covers, in milliseconds.
+pub(in crate::http) fn ledger_entry(entry: &Entry) -> LedgerEntry<'_> {
+    let operation = entry.operation();
+    LedgerEntry {
+        index: entry.index,
+        epoch: entry.epoch,
+        timestamp: entry.timestamp,
+        content: Some(match &entry.body {
+            EntryBody::EpochStart { leader } => EntryContent::EpochStart { leader: Cow::Borrowed(leader) },
+            EntryBody::Configuration(configuration) => configuration_content(configuration),
+            EntryBody::Operation(operation) => operation_content(entry, operation),
+        }),
+        rejection: operation.and_then(Operation::rejection).map(Rejection::code).map(Cow::Borrowed),
+        idempotency_key: operation.and_then(Operation::key).map(Cow::Borrowed),
+        fingerprint: operation.and_then(Operation::fingerprint).map(|fingerprint| hex::encode(fingerprint.0)),
+        hash: entry.hash.to_string(),
+    }
 }
 
-/// The word for what an entry holds.
+fn configuration_content(configuration: &Configuration) -> EntryContent<'_> {
+    let voters = configuration.voters.iter().map(|(node_id, voter)| LedgerVoter {
+        node_id: Cow::Borrowed(node_id),
+        store_id: voter.store_id,
+        peer_url: Cow::Borrowed(&voter.peer_url),
+    });
+    EntryContent::Configuration { voters: voters.collect() }
+}
+
+fn operation_content<'entry>(entry: &Entry, operation: &'entry Operation) -> EntryContent<'entry> {
+    match operation {
+        Operation::Payment(payment) => {
+            let (item, key, request, outcome) = (0, Some(&payment.key), &payment.request, payment.outcome);
+            EntryContent::Payment(entry_payment(entry, &DecidedPayment { item, key, request, outcome }))
+        }
+        Operation::Account(change) => account_content(change),
+        Operation::PaymentChange(change) => change_content(change),
+        Operation::Expiry(expiry) => expiry_content(expiry),
+        Operation::Batch(batch) => batch_content(entry, batch, operation),
+        Operation::KeyFence(_) => EntryContent::Fence,
+    }
+}
+
+fn entry_payment<'entry>(entry: &Entry, decided: &DecidedPayment<'entry>) -> EntryPayment<'entry> {
+    let DecidedPayment { item, request, outcome, .. } = *decided;
+    let payment = EntryPayment {
+        payment_id: PaymentId::derive(entry.stamp(), item),
+        status: outcome.into(),
+        from: Cow::Borrowed(&request.from),
+        to: Cow::Borrowed(&request.to),
+        amount: request.amount,
+        currency: request.currency,
+        capture: request.capture.into(),
+        order: request.order.as_deref().map(Into::into),
+        description: request.description.as_deref().map(Cow::Borrowed),
+        metadata: metadata(request),
+        from_balance: None,
+        to_balance: None,
+        from_held: None,
+        expires_at: None,
+        repeats_index: None,
+    };
+    match outcome {
+        PaymentOutcome::Succeeded { from_balance, to_balance } => {
+            EntryPayment { from_balance: Some(from_balance), to_balance: Some(to_balance), ..payment }
+        }
+        PaymentOutcome::Authorized { from_held, expires_at_ms } => {
+            EntryPayment { from_held: Some(from_held), expires_at: moment(Some(expires_at_ms)), ..payment }
+        }
+        PaymentOutcome::Repeated { index } => EntryPayment { repeats_index: Some(index), ..payment },
+        PaymentOutcome::Rejected(_) => payment,
+    }
+}
+
+fn account_content(change: &AccountChange) -> EntryContent<'_> {
+    let (asked, overdraft, account_status) = match change.change {
+        AccountChangeKind::Open(overdraft) => (ChangeWord::Open, Some(overdraft), None),
+        AccountChangeKind::Change { overdraft, status } => (ChangeWord::Change, overdraft, status),
+    };
+    let (status, account) = (change.outcome.into(), Cow::Borrowed(&change.account));
+    EntryContent::Account { status, account, change: asked, overdraft, account_status }
+}
+
+fn change_content(change: &PaymentChange) -> EntryContent<'_> {
+    let (amount, from_balance, to_balance) = match change.outcome {
+        PaymentChangeOutcome::Applied { amount, from_balance, to_balance } => {
+            (Some(amount), Some(from_balance), Some(to_balance))
+        }
+        PaymentChangeOutcome::Rejected(_) => (None, None, None),
+    };
+    let before = change.before.as_deref();
+    EntryContent::PaymentChange {
+        payment_id: change.payment,
+        status: change.outcome.into(),
+        change: change.change.into(),
+        named_amount: change.change.named_amount(),
+        amount,
+        from_balance,
+        to_balance,
+        from: before.map(|before| Cow::Borrowed(&before.from)),
+        to: before.map(|before| Cow::Borrowed(&before.to)),
+        currency: before.map(|before| before.currency),
+    }
+}
+
+fn expiry_content(expiry: &Expiry) -> EntryContent<'_> {
+    let Expiry { payment, before } = expiry;
+    EntryContent::Expiry {
+        payment_id: *payment,
+        amount: before.held,
+        from: Cow::Borrowed(&before.from),
+        to: Cow::Borrowed(&before.to),
+        currency: before.currency,
+    }
+}
+
+fn batch_content<'entry>(entry: &Entry, batch: &Batch, operation: &'entry Operation) -> EntryContent<'entry> {
+    let payment = |decided: DecidedPayment<'entry>| BatchedPayment {
+        payment: entry_payment(entry, &decided),
+        rejection: decided.outcome.rejection().map(Rejection::code).map(Cow::Borrowed),
+        idempotency_key: decided.key.map(Cow::Borrowed),
+    };
+    let payments = operation.payments().map(payment).collect();
+    EntryContent::Batch { status: batch.outcome().into(), atomic: batch.atomic, payments }
+}
+
+/// The word for what an entry holds, as `kind` has it.
 pub(super) const fn kind(entry: &Entry) -> &'static str {
     match &entry.body {
         EntryBody::EpochStart { .. } => "epoch_start",
@@ -42,124 +150,6 @@ pub(super) const fn kind(entry: &Entry) -> &'static str {
     }
 }
 
-fn configuration_fields(object: &mut ObjectWriter<'_>, entry: &Entry, configuration: &Configuration) {
-    object.text("kind", kind(entry));
-    object.array("voters", &configuration.voters, |out, (node, voter)| {
-        write_object(out, |object| {
-            object.text("node_id", node).text("store_id", voter.store_id).field("peer_url", &voter.peer_url);
-        });
-    });
-}
-
-fn operation_fields(object: &mut ObjectWriter<'_>, entry: &Entry, operation: &Operation) {
-    match operation {
-        Operation::Payment(_) => {
-            for payment in operation.payments() {
-                payment_fields(object, entry, &payment);
-            }
-        }
-        Operation::Account(change) => account_fields(object, change),
-        Operation::PaymentChange(change) => change_fields(object, change),
-        Operation::Expiry(expiry) => expiry_fields(object, expiry),
-        Operation::Batch(batch) => batch_fields(object, entry, batch, operation),
-        Operation::KeyFence(_) => {}
-    }
-    object.optional("rejection", operation.rejection().map(Rejection::code));
-    object.optional("idempotency_key", operation.key());
-    if let Some(fingerprint) = operation.fingerprint() {
-        object.text("fingerprint", Hex(&fingerprint.0));
-    }
-}
-
-fn payment_fields(object: &mut ObjectWriter<'_>, entry: &Entry, payment: &DecidedPayment<'_>) {
-    let id = PaymentId::derive(entry.stamp(), payment.item);
-    object.text("payment_id", id).text("status", outcome_word(payment.outcome));
-    request_fields(object, payment);
-    free_text_fields(object, payment);
-    match payment.outcome {
-        PaymentOutcome::Succeeded { from_balance, to_balance } => {
-            object.field("from_balance", &from_balance).field("to_balance", &to_balance);
-        }
-        PaymentOutcome::Authorized { from_held, expires_at_ms } => {
-            object.field("from_held", &from_held);
-            expiry_field(object, Some(expires_at_ms));
-        }
-        PaymentOutcome::Repeated { index } => {
-            object.field("repeats_index", &index);
-        }
-        PaymentOutcome::Rejected(_) => {}
-    }
-}
-
-/// The word for a payment's outcome.
-pub(super) const fn outcome_word(outcome: PaymentOutcome) -> &'static str {
-    match outcome {
-        PaymentOutcome::Succeeded { .. } => "succeeded",
-        PaymentOutcome::Authorized { .. } => "authorized",
-        PaymentOutcome::Rejected(_) => "rejected",
-        PaymentOutcome::Repeated { .. } => "repeated",
-    }
-}
-
-fn account_fields(object: &mut ObjectWriter<'_>, change: &AccountChange) {
-    object.text("status", account_outcome_word(change.outcome)).text("account", &change.account);
-    match change.change {
-        AccountChangeKind::Open(overdraft) => {
-            object.field("change", "open").text("overdraft", overdraft);
-        }
-        AccountChangeKind::Change { overdraft, status } => {
-            object.field("change", "change").optional("overdraft", overdraft).optional("account_status", status);
-        }
-    }
-}
-
-/// The word for whether an account was changed.
-pub(super) const fn account_outcome_word(outcome: AccountOutcome) -> &'static str {
-    match outcome {
-        AccountOutcome::Applied => "applied",
-        AccountOutcome::Rejected(_) => "rejected",
-    }
-}
-
-fn change_fields(object: &mut ObjectWriter<'_>, change: &PaymentChange) {
-    object.text("payment_id", change.payment).text("status", change_outcome_word(change.outcome));
-    object.text("change", change.change.name()).optional("named_amount", change.change.named_amount());
-    if let PaymentChangeOutcome::Applied { amount, from_balance, to_balance } = change.outcome {
-        object.field("amount", &amount).field("from_balance", &from_balance).field("to_balance", &to_balance);
-    }
-    if let Some(before) = &change.before {
-        object.text("from", &before.from).text("to", &before.to).text("currency", before.currency);
-    }
-}
-
-/// The word for whether a payment was changed.
-pub(super) const fn change_outcome_word(outcome: PaymentChangeOutcome) -> &'static str {
-    match outcome {
-        PaymentChangeOutcome::Applied { .. } => "applied",
-        PaymentChangeOutcome::Rejected(_) => "rejected",
-    }
-}
-
-fn expiry_fields(object: &mut ObjectWriter<'_>, expiry: &Expiry) {
-    object.text("payment_id", expiry.payment).field("amount", &expiry.before.held);
-    object.text("from", &expiry.before.from).text("to", &expiry.before.to).text("currency", expiry.before.currency);
-}
-
-fn batch_fields(object: &mut ObjectWriter<'_>, entry: &Entry, batch: &Batch, operation: &Operation) {
-    let status = match batch.outcome() {
-        BatchOutcome::Decided => "decided",
-        BatchOutcome::Aborted => "aborted",
-    };
-    object.field("status", status).field("atomic", &batch.atomic);
-    object.array("payments", operation.payments(), |out, payment| {
-        write_object(out, |object| {
-            payment_fields(object, entry, &payment);
-            object.optional("rejection", payment.outcome.rejection().map(Rejection::code));
-            object.optional("idempotency_key", payment.key);
-        });
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -170,10 +160,11 @@ mod tests {
     use quorapay_core::domain::{MinorUnits, Overdraft, PaymentChangeKind};
 
     fn shown(entry: &Entry) -> Value {
-        let value = samples::rendered(|out| ledger_entry(out, entry));
+        let value = samples::shown(&ledger_entry(entry));
         assert_eq!((&value["index"], &value["epoch"]), (&json!(7), &json!(2)));
         assert_eq!(value["timestamp"], 1_700_000_000_005_u64);
         assert_eq!(value["hash"], entry.hash.to_string());
+        assert_eq!(value["kind"], kind(entry));
         value
     }
 

@@ -1,104 +1,77 @@
-//! Payments as JSON.
+//! Payments as they were decided and where they stand.
+
+use std::borrow::Cow;
 
 use crate::runtime::PaymentRecord;
-use quorapay_core::domain::Timestamp;
+use quorapay_api::{Metadata, Payment, PaymentBalances, Rfc3339};
 use quorapay_core::domain::{
-    Batch, Capture, DecidedPayment, IdempotencyKey, MinorUnits, Operation, PaymentId, PaymentOutcome, PaymentState,
-    PaymentStatus, Rejection,
+    Batch, DecidedPayment, IdempotencyKey, Operation, PaymentId, PaymentOutcome, PaymentRequest, PaymentState,
+    PaymentStatus, Rejection, Timestamp,
 };
 use quorapay_core::replication::Entry;
 
-use super::super::json::{ObjectWriter, write_object};
-use super::Rfc3339;
-
 /// Room for a payment without free text, so that an answer is allocated once.
-const USUAL_PAYMENT_BYTES: usize = 448;
+const TYPICAL_PAYMENT_BYTES: usize = 448;
 
-/// A payment as it is shown: as it was decided, or where it stands now.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct ShownPayment<'entry> {
-    entry: &'entry Entry,
-    payment: DecidedPayment<'entry>,
-    standing: Standing,
+/// About how many bytes a payment takes as JSON.
+pub(in crate::http) fn estimated_bytes(request: &PaymentRequest) -> usize {
+    TYPICAL_PAYMENT_BYTES + request.text_bytes()
 }
 
-/// How far a payment is captured and refunded.
-#[derive(Clone, Copy, Debug)]
-struct Standing {
-    status: PaymentStatus,
-    captured: MinorUnits,
-    refunded: MinorUnits,
-    held: MinorUnits,
-    expires_at_ms: Option<u64>,
+/// About how many bytes a payment takes as JSON where it stands.
+pub(in crate::http) fn estimated_bytes_of(record: &PaymentRecord) -> usize {
+    payment_at(&record.entry, record.item).map_or(0, |decided| estimated_bytes(decided.request))
 }
 
-impl<'entry> ShownPayment<'entry> {
-    /// A payment as it was decided. `None` for a repeated one of a batch, which is shown as its original.
-    pub(in crate::http) fn decided(entry: &'entry Entry, payment: DecidedPayment<'entry>) -> Option<Self> {
-        let nothing = MinorUnits::ZERO;
-        let amount = payment.request.amount;
-        let (status, captured, held, expires_at_ms) = match payment.outcome {
-            PaymentOutcome::Succeeded { .. } => (PaymentStatus::Succeeded, amount, nothing, None),
-            PaymentOutcome::Authorized { expires_at_ms, .. } => {
-                (PaymentStatus::Authorized, nothing, amount, Some(expires_at_ms))
-            }
-            PaymentOutcome::Rejected(_) => (PaymentStatus::Rejected, nothing, nothing, None),
-            PaymentOutcome::Repeated { .. } => return None,
-        };
-        let standing = Standing { status, captured, refunded: nothing, held, expires_at_ms };
-        Some(Self { entry, payment, standing })
-    }
+/// A payment as it was decided. `None` for a repeated one of a batch, which is shown as its original.
+pub(in crate::http) fn decided_payment<'entry>(
+    entry: &Entry,
+    decided: &DecidedPayment<'entry>,
+) -> Option<Payment<'entry>> {
+    let DecidedPayment { item, request, outcome, .. } = *decided;
+    let (status, expires_at_ms, balances) = match outcome {
+        PaymentOutcome::Succeeded { from_balance, to_balance } => {
+            (PaymentStatus::Succeeded, None, Some(PaymentBalances::Posted { from: from_balance, to: to_balance }))
+        }
+        PaymentOutcome::Authorized { from_held, expires_at_ms } => {
+            (PaymentStatus::Authorized, Some(expires_at_ms), Some(PaymentBalances::Held { from_held }))
+        }
+        PaymentOutcome::Rejected(_) => (PaymentStatus::Rejected, None, None),
+        PaymentOutcome::Repeated { .. } => return None,
+    };
+    let amount_if = |is: bool| if is { request.amount } else { Default::default() };
+    Some(Payment {
+        id: PaymentId::derive(entry.stamp(), item),
+        status: status.into(),
+        rejection: outcome.rejection().map(Rejection::code).map(Cow::Borrowed),
+        from: Cow::Borrowed(&request.from),
+        to: Cow::Borrowed(&request.to),
+        amount: request.amount,
+        currency: request.currency,
+        capture: request.capture.into(),
+        captured: amount_if(status == PaymentStatus::Succeeded),
+        refunded: Default::default(),
+        held: amount_if(status == PaymentStatus::Authorized),
+        expires_at: moment(expires_at_ms),
+        order: request.order.as_deref().map(Into::into),
+        description: request.description.as_deref().map(Cow::Borrowed),
+        metadata: metadata(request),
+        created_at: Rfc3339(entry.timestamp),
+        index: entry.index,
+        epoch: entry.epoch,
+        balances,
+    })
+}
 
-    /// A payment by its number within its entry, as it was decided. `None` if the entry has none there.
-    pub(in crate::http) fn decided_at(entry: &'entry Entry, item: u16) -> Option<Self> {
-        let payment = match entry.operation()? {
-            Operation::Batch(batch) => batch_item(batch, item)?,
-            operation => operation.payments().find(|payment| payment.item == item)?,
-        };
-        Self::decided(entry, payment)
-    }
+/// A payment by its number within its entry, as it was decided. `None` if the entry has none there.
+pub(in crate::http) fn decided_at(entry: &Entry, item: u16) -> Option<Payment<'_>> {
+    decided_payment(entry, &payment_at(entry, item)?)
+}
 
-    /// The payment that an entry holds under a key, as it was decided: its own, or one of a batch.
-    pub(in crate::http) fn decided_under(entry: &'entry Entry, key: &IdempotencyKey) -> Option<Self> {
-        let payment = entry.operation()?.payments().find(|payment| payment.key == Some(key))?;
-        Self::decided(entry, payment)
-    }
-
-    /// Why the bank refused it, if it did.
-    pub(in crate::http) fn rejection(&self) -> Option<Rejection> {
-        self.payment.outcome.rejection()
-    }
-
-    /// What was asked for and decided.
-    pub(in crate::http) const fn payment(&self) -> &DecidedPayment<'entry> {
-        &self.payment
-    }
-
-    /// A payment where it stands now.
-    pub(in crate::http) fn now(view: &'entry PaymentRecord) -> Option<Self> {
-        Self::decided_at(&view.entry, view.item).map(|shown| shown.standing_at(&view.state))
-    }
-
-    /// The same payment where it stands now.
-    fn standing_at(mut self, state: &PaymentState) -> Self {
-        self.standing = Standing {
-            status: state.status(),
-            captured: state.captured,
-            refunded: state.refunded,
-            held: state.held,
-            expires_at_ms: state.expires_at_ms,
-        };
-        self
-    }
-
-    /// Its id.
-    pub(in crate::http) fn id(&self) -> PaymentId {
-        PaymentId::derive(self.entry.stamp(), self.payment.item)
-    }
-
-    /// About how many bytes it takes as JSON.
-    pub(in crate::http) fn estimated_bytes(&self) -> usize {
-        USUAL_PAYMENT_BYTES + self.payment.request.text_bytes()
+fn payment_at(entry: &Entry, item: u16) -> Option<DecidedPayment<'_>> {
+    match entry.operation()? {
+        Operation::Batch(batch) => batch_item(batch, item),
+        operation => operation.payments().find(|payment| payment.item == item),
     }
 }
 
@@ -109,78 +82,40 @@ fn batch_item(batch: &Batch, item: u16) -> Option<DecidedPayment<'_>> {
     Some(DecidedPayment { item, key, request: &decided.request, outcome: decided.outcome })
 }
 
-/// Writes a payment.
-pub(in crate::http) fn payment(out: &mut Vec<u8>, view: &ShownPayment<'_>) {
-    write_object(out, |object| payment_fields(object, view));
+/// The payment that an entry holds under a key: its own, or one of a batch.
+pub(in crate::http) fn decided_under<'entry>(
+    entry: &'entry Entry,
+    key: &IdempotencyKey,
+) -> Option<DecidedPayment<'entry>> {
+    entry.operation()?.payments().find(|payment| payment.key == Some(key))
 }
 
-/// Writes the fields of a payment.
-pub(in crate::http) fn payment_fields(object: &mut ObjectWriter<'_>, view: &ShownPayment<'_>) {
-    let ShownPayment { entry, payment, standing } = view;
-    object.text("id", view.id()).text("status", standing.status);
-    if let PaymentOutcome::Rejected(rejection) = payment.outcome {
-        object.text("rejection", rejection.code());
-    }
-    request_fields(object, payment);
-    object.field("captured", &standing.captured).field("refunded", &standing.refunded);
-    object.field("held", &standing.held);
-    expiry_field(object, standing.expires_at_ms);
-    free_text_fields(object, payment);
-    object.text("created_at", Rfc3339(entry.timestamp)).field("index", &entry.index).field("epoch", &entry.epoch);
-    match payment.outcome {
-        PaymentOutcome::Succeeded { from_balance, to_balance } => {
-            balances(object, from_balance, to_balance);
-        }
-        PaymentOutcome::Authorized { from_held, .. } => {
-            object.object("balances", |balances| {
-                balances.field("from_held", &from_held);
-            });
-        }
-        PaymentOutcome::Rejected(_) | PaymentOutcome::Repeated { .. } => {}
+/// A payment where it stands now, and what was asked for.
+pub(in crate::http) fn payment_now(record: &PaymentRecord) -> Option<(DecidedPayment<'_>, Payment<'_>)> {
+    let decided = payment_at(&record.entry, record.item)?;
+    let payment = decided_payment(&record.entry, &decided)?;
+    Some((decided, standing_at(payment, &record.state)))
+}
+
+fn standing_at<'entry>(payment: Payment<'entry>, state: &PaymentState) -> Payment<'entry> {
+    Payment {
+        status: state.status().into(),
+        captured: state.captured,
+        refunded: state.refunded,
+        held: state.held,
+        expires_at: moment(state.expires_at_ms),
+        ..payment
     }
 }
 
-/// Writes who pays whom how much, and how.
-pub(super) fn request_fields(object: &mut ObjectWriter<'_>, payment: &DecidedPayment<'_>) {
-    let request = payment.request;
-    object.text("from", &request.from).text("to", &request.to);
-    object.field("amount", &request.amount).text("currency", request.currency);
-    object.text("capture", capture_word(request.capture));
+/// A moment in milliseconds since the Unix epoch.
+pub(super) fn moment(milliseconds: Option<u64>) -> Option<Rfc3339> {
+    milliseconds.map(|milliseconds| Rfc3339(Timestamp(milliseconds)))
 }
 
-/// Writes what the caller said about a payment.
-pub(super) fn free_text_fields(object: &mut ObjectWriter<'_>, payment: &DecidedPayment<'_>) {
-    let request = payment.request;
-    if let Some(order) = &request.order {
-        object.object("order", |object| {
-            object.field("id", &order.id).field("total", &order.total);
-        });
-    }
-    object.optional("description", request.description.as_deref());
-    if let Some(metadata) = &request.metadata {
-        object.raw("metadata", metadata.as_bytes());
-    }
-}
-
-/// Writes when a hold expires.
-pub(super) fn expiry_field(object: &mut ObjectWriter<'_>, expires_at_ms: Option<u64>) {
-    if let Some(expires_at_ms) = expires_at_ms {
-        object.text("expires_at", Rfc3339(Timestamp(expires_at_ms)));
-    }
-}
-
-/// Writes the posted balances of both sides.
-pub(super) fn balances(object: &mut ObjectWriter<'_>, from: MinorUnits, to: MinorUnits) {
-    object.object("balances", |balances| {
-        balances.field("from", &from).field("to", &to);
-    });
-}
-
-const fn capture_word(capture: Capture) -> &'static str {
-    match capture {
-        Capture::Automatic => "automatic",
-        Capture::Manual { .. } => "manual",
-    }
+/// The metadata of a payment, as the ledger holds them.
+pub(super) fn metadata(request: &PaymentRequest) -> Option<Metadata<'_>> {
+    request.metadata.as_deref().map(Metadata::Json)
 }
 
 #[cfg(test)]
@@ -189,13 +124,15 @@ mod tests {
 
     use super::*;
     use crate::http::samples;
-    use quorapay_core::domain::LogIndex;
+    use quorapay_core::domain::{LogIndex, MinorUnits};
 
     fn shown(entry: &Entry, state: Option<&PaymentState>) -> serde_json::Value {
-        let decided = entry.operation().and_then(|operation| operation.payments().next()).expect("a payment");
-        let view = ShownPayment::decided(entry, decided).expect("no repeat");
-        let view = state.map_or(view, |state| view.standing_at(state));
-        samples::rendered(|out| payment(out, &view))
+        let payment = decided_at(entry, 0).expect("no repeat");
+        let payment = match state {
+            Some(state) => standing_at(payment, state),
+            None => payment,
+        };
+        samples::shown(&payment)
     }
 
     #[test]
@@ -240,12 +177,12 @@ mod tests {
     #[test]
     fn a_payment_is_found_by_its_key_alone_or_in_a_batch() {
         let alone = samples::payment_entry(samples::request(), samples::succeeded());
-        assert!(ShownPayment::decided_under(&alone, &samples::key("order \"42\"")).is_some());
+        assert!(decided_under(&alone, &samples::key("order \"42\"")).is_some());
         let refused = PaymentOutcome::Rejected(Rejection::AccountFrozen);
         let batch = samples::batch_entry(false, &[samples::succeeded(), refused]);
-        let second = ShownPayment::decided_under(&batch, &samples::key("item 1")).expect("it is there");
-        assert_eq!((second.id().item(), second.rejection()), (1, Some(Rejection::AccountFrozen)));
-        assert!(ShownPayment::decided_under(&batch, &samples::key("batch")).is_none());
+        let second = decided_under(&batch, &samples::key("item 1")).expect("it is there");
+        assert_eq!((second.item, second.outcome.rejection()), (1, Some(Rejection::AccountFrozen)));
+        assert!(decided_under(&batch, &samples::key("batch")).is_none());
     }
 
     #[test]
@@ -257,6 +194,6 @@ mod tests {
             request: &request,
             outcome: PaymentOutcome::Repeated { index: LogIndex(3) },
         };
-        assert!(ShownPayment::decided(&samples::start_entry(), repeated).is_none());
+        assert!(decided_payment(&samples::start_entry(), &repeated).is_none());
     }
 }

@@ -1,22 +1,26 @@
-//! The words that requests and answers are made of.
+//! OpenAPI schemas of values that are not structs of this crate: the core's ids and amounts, and free JSON.
+//!
+//! The types here are only named in `value_type` attributes. What a value may be is decided where it is parsed, in
+//! `quorapay-core` and in `strict`.
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::openapi::schema::{
-    AdditionalProperties, AnyOfBuilder, Array, ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type,
+    AdditionalProperties, AnyOfBuilder, Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat,
+    SchemaType, Type,
 };
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use quorapay_core::domain::Currency;
+use crate::Rfc3339;
+use quorapay_core::domain::{AccountStatus, Currency};
 
-/// Declares a text or a number that stands for something: its type, what it is made of, an example.
-macro_rules! words {
-    ($($(#[doc = $doc:literal])+ $name:ident($inner:ty): $schema:expr, $example:expr;)*) => {
+/// Declares the schema of a text or a number: its name, what it is made of, an example.
+macro_rules! scalars {
+    ($($(#[doc = $doc:literal])+ $name:ident: $schema:expr, $example:expr;)*) => {
         $(
             $(#[doc = $doc])+
-            #[derive(Deserialize, Serialize)]
-            pub(in crate::http) struct $name($inner);
+            #[derive(Debug)]
+            pub struct $name;
 
             impl PartialSchema for $name {
                 fn schema() -> RefOr<Schema> {
@@ -30,28 +34,42 @@ macro_rules! words {
     };
 }
 
-words! {
+scalars! {
     /// Names an account. Ids under `external:` are the outside world: they need not exist to pay and may always go
     /// negative.
-    AccountIdText(String): pattern("^[A-Za-z0-9_.:-]{1,64}$"), "shop:42";
+    AccountIdText: pattern("^[A-Za-z0-9_.:-]{1,64}$"), "shop:42";
     /// Minor units: 15075 is 150.75 USD.
-    Amount(i64): integer().minimum(Some(1)).maximum(Some(i64::MAX)), 1250;
+    Amount: integer().minimum(Some(1)).maximum(Some(i64::MAX)), 1250;
     /// Minor units, negative where more was paid than received.
-    Balance(i64): integer(), 1250;
-    /// A moment in RFC 3339; answers give it in UTC with milliseconds.
-    Moment(String): text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))), "2026-01-31T12:00:00.000Z";
+    Balance: integer(), 1250;
     /// A caller's name for one intent, permanent once used: 1 to 255 printable ASCII characters.
-    Key(String): pattern("^[ -~]{1,255}$"), "order-1001-payment";
+    Key: pattern("^[ -~]{1,255}$"), "order-1001-payment";
     /// An order of the caller's: 1 to 64 printable ASCII characters.
-    OrderIdText(String): pattern("^[ -~]{1,64}$"), "1001";
+    OrderIdText: pattern("^[ -~]{1,64}$"), "1001";
     /// A payment's id: a UUID of version 7, so that ids sort by the time of the payment.
-    PaymentIdText(String): pattern(
+    PaymentIdText: pattern(
         "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-7[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
     ), "019a9c1e-7a1c-7001-8000-00000000002a";
     /// How far below zero an account may go, in each of its currencies: `none`, `limit:N` minor units, or `unlimited`.
-    OverdraftText(String): pattern("^(none|unlimited|limit:[1-9][0-9]{0,17})$"), "limit:10000";
+    OverdraftText: pattern("^(none|unlimited|limit:[1-9][0-9]{0,17})$"), "limit:10000";
     /// Names a node.
-    NodeIdText(String): pattern("^[A-Za-z0-9_-]{1,64}$"), "node1";
+    NodeIdText: pattern("^[A-Za-z0-9_-]{1,64}$"), "node1";
+}
+
+impl PartialSchema for Rfc3339 {
+    fn schema() -> RefOr<Schema> {
+        text()
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some("A moment in RFC 3339; answers give it in UTC with milliseconds."))
+            .examples(["2026-01-31T12:00:00.000Z"])
+            .into()
+    }
+}
+
+impl ToSchema for Rfc3339 {
+    fn name() -> std::borrow::Cow<'static, str> {
+        std::borrow::Cow::Borrowed("Moment")
+    }
 }
 
 fn text() -> ObjectBuilder {
@@ -67,28 +85,47 @@ fn integer() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).format(Some(format))
 }
 
+/// One of some texts.
+pub(crate) fn text_enum(description: &str, texts: &[&str]) -> RefOr<Schema> {
+    text().enum_values(Some(texts.iter().copied())).description(Some(description.trim())).into()
+}
+
+/// As wide as two amounts together, which is more than any integer format says.
+pub(crate) fn any_integer_or_null() -> Object {
+    let description = "What may still be paid, overdraft included; `null` where nothing limits it.";
+    let types = SchemaType::Array(vec![Type::Integer, Type::Null]);
+    ObjectBuilder::new().schema_type(types).description(Some(description)).build()
+}
+
 /// An active ISO 4217 code.
-#[derive(Deserialize, Serialize)]
-pub(in crate::http) struct CurrencyCode(String);
+#[derive(Debug)]
+pub struct CurrencyCode;
 
 impl PartialSchema for CurrencyCode {
     fn schema() -> RefOr<Schema> {
-        let codes = Currency::codes();
         let description = "An active ISO 4217 code. Amounts are in its minor unit: JPY has no decimals, KWD has three.";
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(codes))
-            .description(Some(description))
-            .examples(["EUR"])
-            .into()
+        text().enum_values(Some(Currency::codes())).description(Some(description)).examples(["EUR"]).into()
     }
 }
 
 impl ToSchema for CurrencyCode {}
 
-/// What a caller keeps with a payment: a JSON object.
-#[derive(Deserialize, Serialize)]
-pub(in crate::http) struct Metadata(serde_json::Map<String, serde_json::Value>);
+/// Whether an account may be used.
+#[derive(Debug)]
+pub struct AccountStatusWord;
+
+impl PartialSchema for AccountStatusWord {
+    fn schema() -> RefOr<Schema> {
+        let texts = [AccountStatus::Active, AccountStatus::Frozen, AccountStatus::Closed].map(AccountStatus::as_str);
+        text_enum("Whether an account may be used.", &texts)
+    }
+}
+
+impl ToSchema for AccountStatusWord {}
+
+/// The metadata of a request: a JSON object.
+#[derive(Debug)]
+pub struct Metadata;
 
 impl PartialSchema for Metadata {
     fn schema() -> RefOr<Schema> {

@@ -1,0 +1,134 @@
+//! What the handlers of these surfaces hold and share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use serde_json::{Map, Value};
+
+use crate::runtime::{CommittedWrite, PeerStatus};
+use quorapay_api::Code;
+use quorapay_api::compatible::DecimalNumber;
+use quorapay_core::domain::{
+    Currency, DecidedPayment, IdempotencyKey, MinorUnits, OperationRequest, PaymentRequest, Timestamp,
+};
+use quorapay_core::replication::NodeId;
+
+use super::super::answer::{AsOf, HttpAnswer};
+use super::super::metrics::Route;
+use super::super::problem::Problem;
+use super::super::state::Api;
+use super::super::writes::Write;
+use super::super::{render, request};
+use super::amount::{self, AmountError};
+
+/// What the handlers of these surfaces hold.
+#[derive(Clone)]
+pub(super) struct Compatible {
+    pub(super) api: Api,
+    pub(super) state: Arc<CompatibleState>,
+}
+
+/// What only these surfaces need.
+pub(super) struct CompatibleState {
+    pub(super) settings: Map<String, Value>,
+    pub(super) chaos_mode: bool,
+    /// When each other node last answered this one's question for its status.
+    last_seen: Mutex<BTreeMap<NodeId, Timestamp>>,
+}
+
+impl CompatibleState {
+    pub(super) fn new(settings: Map<String, Value>, chaos_mode: bool) -> Self {
+        Self { settings, chaos_mode, last_seen: Mutex::default() }
+    }
+
+    /// Notes who answered just now; says when each node last did.
+    pub(super) fn see(&self, peers: &[PeerStatus], now: Timestamp) -> BTreeMap<NodeId, Timestamp> {
+        let mut last_seen = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = peers.iter().filter(|peer| peer.status.is_some());
+        last_seen.extend(present.map(|peer| (peer.node_id.clone(), now)));
+        last_seen.clone()
+    }
+}
+
+impl Compatible {
+    pub(super) fn new(api: Api, settings: Map<String, Value>, chaos_mode: bool) -> Self {
+        Self { api, state: Arc::new(CompatibleState::new(settings, chaos_mode)) }
+    }
+
+    /// Turns what a handler comes to into a response, errors in the shape of these surfaces.
+    pub(super) async fn answer(
+        &self,
+        route: Route,
+        handler: impl Future<Output = Result<HttpAnswer, Problem>>,
+    ) -> Response {
+        self.api.answer(route, async { Ok(handler.await.unwrap_or_else(Problem::into_plain_answer)) }).await
+    }
+
+    /// Makes a payment and waits for its entry. A refusal by the bank is a 422.
+    pub(super) async fn pay(
+        &self,
+        key: IdempotencyKey,
+        request: PaymentRequest,
+        deadline: Instant,
+    ) -> Result<CommittedWrite, Problem> {
+        let write = Write { deadline, key: key.clone() };
+        let committed = write.submit(&self.api, OperationRequest::Payment(request)).await?;
+        match payment_of(&committed, &key).outcome.rejection() {
+            None => Ok(committed),
+            Some(rejection) => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                let refused = Problem::new(status, Code::Bank(rejection), quorapay_api::reason(rejection));
+                Err(refused.as_of(AsOf::of_write(&committed)))
+            }
+        }
+    }
+}
+
+/// The payment that was decided under a key.
+pub(super) fn payment_of<'entry>(committed: &'entry CommittedWrite, key: &IdempotencyKey) -> DecidedPayment<'entry> {
+    render::decided_under(&committed.entry, key).expect("a payment's key and fingerprint lead to that payment's entry")
+}
+
+/// Reads the body of a write, which must be said to be JSON: a page in a browser can send anything else unasked.
+pub(super) async fn body(parts: &Parts, body: Body, deadline: Instant) -> Result<Bytes, Problem> {
+    request::require_json(&parts.headers).map_err(|_| {
+        Problem::bad_request(Code::InvalidJson, "the body must be JSON with content-type application/json")
+    })?;
+    request::body(&parts.headers, body, deadline).await
+}
+
+/// Reads the amount of a payment in its currency, US dollars unless the caller says otherwise.
+pub(super) fn amount(number: &DecimalNumber, currency: Option<Currency>) -> Result<(MinorUnits, Currency), Problem> {
+    let currency =
+        currency.unwrap_or_else(|| Currency::parse("USD").expect("the dollar is a currency with minor units"));
+    let invalid = |error: AmountError| Problem::bad_request(Code::InvalidAmount, error.to_string()).field("amount");
+    amount::read(number.json(), currency).map(|amount| (amount, currency)).map_err(invalid)
+}
+
+/// Refuses a payment from an account to itself.
+pub(super) fn refuse_same<T: PartialEq>(from: &T, to: &T, from_name: &str, to_name: &str) -> Result<(), Problem> {
+    if from != to {
+        return Ok(());
+    }
+    Err(Problem::bad_request(Code::SameAccount, format!("{from_name} and {to_name} are the same account")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_in_dollars_unless_another_currency_is_named() {
+        let number = DecimalNumber::of("150.75");
+        let (amount_read, currency) = amount(&number, None).expect("valid");
+        assert_eq!((amount_read, currency.code()), (MinorUnits::new(15_075), "USD"));
+        let yen = Currency::parse("JPY").expect("known");
+        let problem = amount(&number, Some(yen)).expect_err("yen have no decimals");
+        assert_eq!((problem.code(), problem.field_name()), ("invalid_amount", Some("amount")));
+    }
+}

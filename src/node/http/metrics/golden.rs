@@ -1,0 +1,29 @@
+//! The metrics as JSON, byte for byte.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use prometheus_client::registry::Registry;
+
+use super::super::samples;
+use super::super::write_json::to_json;
+use super::{ApiMetrics, Bank, Batches, Requests, Route};
+use crate::runtime::BankSummary;
+
+pub(in crate::http) fn numbers(shapes: &mut Vec<(String, Vec<u8>)>) {
+    let requests = Requests::default();
+    for took_us in [100, 700, 3_000, 90_000_000] {
+        requests.count(Route::PaymentCreate, StatusCode::CREATED, Duration::from_micros(took_us));
+    }
+    requests.count(Route::Livez, StatusCode::IM_A_TEAPOT, Duration::ZERO);
+    let metrics = ApiMetrics {
+        registry: Arc::new(Registry::default()),
+        requests: Arc::new(requests),
+        batches: Arc::new(Batches::default()),
+        bank: Arc::new(Bank::default()),
+    };
+    let summary = BankSummary { open_holds: 3, ..BankSummary::default() };
+    shapes.push(("metrics json".to_owned(), to_json(&metrics.by_route(&samples::status(), &summary), 0)));
+    shapes.push(("metrics summary".to_owned(), to_json(&metrics.over_all_routes(&samples::status(), &summary), 0)));
+}

@@ -1,0 +1,86 @@
+//! What every handler holds, and how what it comes to becomes a response.
+
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::response::Response;
+use tokio::sync::Semaphore;
+
+use crate::runtime::NodeHandle;
+use quorapay_api::Code;
+use quorapay_core::domain::{PaymentId, PaymentIdError};
+use quorapay_core::replication::NodeId;
+
+use super::answer::{AsOf, HttpAnswer, NodeName};
+use super::metrics::{ApiMetrics, Route};
+use super::problem::Problem;
+
+/// A batch may take some 16 MiB on its way in, as much again as payments, and once more in the ledger.
+const MAX_CONCURRENT_BATCHES: usize = 8;
+
+/// What every handler holds: one count to clone for each request.
+#[derive(Clone)]
+pub(super) struct Api(Arc<ApiState>);
+
+/// What handlers share.
+pub(super) struct ApiState {
+    pub(super) node: NodeHandle,
+    name: NodeName,
+    pub(super) metrics: ApiMetrics,
+    /// Batches that this node works on at the same time.
+    pub(super) batches: Semaphore,
+    /// The OpenAPI description, made when it is first asked for.
+    pub(super) description: &'static LazyLock<Bytes>,
+}
+
+impl Deref for Api {
+    type Target = ApiState;
+
+    fn deref(&self) -> &ApiState {
+        &self.0
+    }
+}
+
+impl Api {
+    /// The state of a router.
+    pub(super) fn new(
+        node: NodeHandle,
+        node_id: NodeId,
+        metrics: ApiMetrics,
+        description: &'static LazyLock<Bytes>,
+    ) -> Self {
+        let (name, batches) = (NodeName::new(node_id), Semaphore::new(MAX_CONCURRENT_BATCHES));
+        Self(Arc::new(ApiState { node, name, metrics, batches, description }))
+    }
+
+    /// Turns what a handler comes to into a response, with the headers of every answer, and counts it.
+    pub(super) async fn answer(
+        &self,
+        route: Route,
+        handler: impl Future<Output = Result<HttpAnswer, Problem>>,
+    ) -> Response {
+        let began = Instant::now();
+        let mut answer = handler.await.unwrap_or_else(Problem::into_answer);
+        if answer.lacks_as_of() {
+            answer = answer.with_as_of(AsOf::of_status(&self.node.status()));
+        }
+        self.metrics.count(route, answer.status(), began);
+        answer.into_response(&self.name)
+    }
+}
+
+/// A segment of the path, decoded.
+pub(super) fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    let invalid = |_| Problem::bad_request(Code::InvalidPath, "the path is no UTF-8 once decoded");
+    path.map(|Path(text)| text).map_err(invalid)
+}
+
+/// A payment's id from the path.
+pub(super) fn path_payment_id(path: Result<Path<String>, PathRejection>) -> Result<PaymentId, Problem> {
+    let invalid = |error: PaymentIdError| Problem::bad_request(Code::InvalidPaymentId, error.to_string()).field("id");
+    PaymentId::parse(&path_text(path)?).map_err(invalid)
+}
