@@ -273,8 +273,10 @@ pub struct SyncPayPing<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Transfer {
     /// The number of the account that pays: it is the account named by these digits, and must exist.
+    #[cfg_attr(feature = "openapi", schema(maximum = 18_446_744_073_709_551_615_u64))]
     pub from_id: u64,
     /// The number of the account that receives, another one than `from_id`. It must exist.
+    #[cfg_attr(feature = "openapi", schema(maximum = 18_446_744_073_709_551_615_u64))]
     pub to_id: u64,
     /// How much, in the currency's own decimals.
     pub amount: DecimalNumber,

@@ -154,7 +154,8 @@ fn close_answers(document: &mut Value) {
             schema["unevaluatedProperties"] = json!(false);
         }
         close(schema);
-        schema["oneOf"].as_array_mut().into_iter().flatten().for_each(close);
+        let forms = schema.get_mut("oneOf").and_then(Value::as_array_mut);
+        forms.into_iter().flatten().for_each(close);
     }
 }
 
