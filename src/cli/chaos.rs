@@ -1,4 +1,4 @@
-//! `quorapay chaos`: faults on a cluster of real processes, and a verdict.
+//! `quorapay chaos`: injects faults into a cluster of real processes and checks the result.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl Chaos {
         chaos::enter_private_namespaces(self.network.into())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|source| CliError::Io { what: "starting".to_owned(), source })?;
-        let report = runtime.block_on(self.until_a_signal(&plan))?;
+        let report = runtime.block_on(self.run_until_signal(&plan))?;
         print_line(&if self.json { to_json(&report) } else { report.describe(&plan.report) })?;
         if report.is_kept() { Ok(()) } else { Err(CliError::PromiseBroken(report.failures())) }
     }
@@ -135,18 +135,18 @@ impl Chaos {
         )
     }
 
-    /// A signal ends the run and everything that it started.
-    async fn until_a_signal(&self, plan: &ChaosPlan) -> Result<Report, CliError> {
+    /// Makes the run. A signal ends it and everything that it started.
+    async fn run_until_signal(&self, plan: &ChaosPlan) -> Result<Report, CliError> {
         let mut signals = Signals::listen()?;
         let result = tokio::select! {
-            result = chaos::run(plan, |news| self.tell(&news)) => result,
+            result = chaos::run(plan, |notice| self.print(&notice)) => result,
             () = signals.received() => Err(ChaosError::Interrupted),
         };
         result.map_err(|error| CliError::Failed(error.to_string()))
     }
 
-    fn tell(&self, news: &Notice<'_>) {
-        let line = match news {
+    fn print(&self, notice: &Notice<'_>) {
+        let line = match notice {
             Notice::Starting => format!("starting {} nodes and {} ZooKeeper servers", self.nodes, self.zookeepers),
             Notice::Skipping(skipped) => format!("skipping {}: {} ({})", skipped.kind, skipped.reason, skipped.remedy),
             Notice::Loading => "the cluster is whole; the clients begin".to_owned(),

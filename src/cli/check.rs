@@ -1,4 +1,4 @@
-//! `quorapay check`: histories of clients against the ledgers of a cluster.
+//! `quorapay check`: checks histories of clients against ledgers.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self) -> Result<(), CliError> {
-        // Several threads: the ledgers are verified beside each other.
+        // Several threads, because the ledgers are verified in parallel.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

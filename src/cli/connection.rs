@@ -1,4 +1,4 @@
-//! The options that every client command shares: which cluster, how long, for whom to write.
+//! Options and helpers of all client commands: which cluster, which deadline, text or JSON.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use super::CliError;
 use quorapay_client::{Client, Outcome};
 use quorapay_core::domain::{IdempotencyKey, IdempotencyKeyError};
 
-/// Where `quorapay dev` puts its first node.
+/// The first node of `quorapay dev`.
 const DEFAULT_URL: &str = "http://127.0.0.1:7101";
 
 const URL_VARIABLE: &str = "QUORAPAY_URL";
 
-/// The base URLs of the nodes to talk to.
+/// The base URLs of the nodes.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Urls {
     /// Base URL of a node; several (repeated, or separated by commas) are tried in turn
@@ -25,7 +25,7 @@ pub(super) struct Urls {
 }
 
 impl Urls {
-    /// The options win over the environment, which wins over the default.
+    /// The options have priority over the environment, which has priority over the default.
     pub(super) fn resolve(&self) -> Vec<String> {
         if !self.urls.is_empty() {
             return self.urls.clone();
@@ -54,14 +54,14 @@ impl Connection {
         Ok(Client::new(&self.urls.resolve(), Duration::from_millis(self.deadline_ms))?)
     }
 
-    /// Writes a result: as JSON for programs, else as `for_people` says it.
+    /// Writes a result: as JSON if asked for, else as formatted by `for_people`.
     pub(super) fn show<T: Serialize>(&self, value: &T, for_people: impl FnOnce(&T) -> String) -> Result<(), CliError> {
         let text = if self.json { to_json(value) } else { for_people(value) };
         print_line(&text)
     }
 
-    /// The key given, or a new one. A new one is shown before anything is sent, so that the write can be repeated
-    /// whatever becomes of this process.
+    /// The given key or a new one. A new one is shown before anything is sent, so that the write can be repeated even if
+    /// this process is killed.
     pub(super) fn announced_key(&self, given: Option<&IdempotencyKey>) -> Result<IdempotencyKey, CliError> {
         if let Some(key) = given {
             return Ok(key.clone());
@@ -69,7 +69,7 @@ impl Connection {
         let key = IdempotencyKey::parse(&uuid::Uuid::new_v4().to_string()).expect("a UUID is printable ASCII");
         let line = format!("idempotency key {key}");
         if self.json {
-            // Programs read stdout: there it would stand in the way of the result.
+            // Programs expect only the result on stdout.
             eprintln!("{line}");
         } else {
             print_line(&line)?;
@@ -78,12 +78,12 @@ impl Connection {
     }
 }
 
-/// Reads a key from the command line.
+/// Parses a key from the command line.
 pub(super) fn parse_key(text: &str) -> Result<IdempotencyKey, IdempotencyKeyError> {
     IdempotencyKey::parse(text)
 }
 
-/// The value of a committed write and whether it was a replay, or the error that tells why there is none.
+/// The value of a committed write and whether it was a replay, or an error for any other outcome.
 pub(super) fn committed<T>(outcome: Outcome<T>, key: &IdempotencyKey) -> Result<(T, bool), CliError> {
     match outcome {
         Outcome::Committed(done) => Ok((done.value, done.replayed)),
@@ -92,14 +92,14 @@ pub(super) fn committed<T>(outcome: Outcome<T>, key: &IdempotencyKey) -> Result<
     }
 }
 
-/// Runs a client's future on this thread: one request at a time needs no more.
+/// Runs a future on this thread: commands send one request at a time.
 pub(super) fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| CliError::Io { what: "starting the client".to_owned(), source })?;
     let output = runtime.block_on(future);
-    // A thread that waits for a line from the terminal would be waited for.
+    // An orderly shutdown would wait for a thread that reads from the terminal.
     runtime.shutdown_background();
     Ok(output)
 }
@@ -108,7 +108,7 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(value).expect("results are made of strings, numbers and maps with string keys")
 }
 
-/// Writes to stdout. A reader that has seen enough (`| head`) closes the pipe; that is no error of this command.
+/// Writes a line to stdout. A closed pipe (`| head`) is no error.
 pub(super) fn print_line(text: &str) -> Result<(), CliError> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

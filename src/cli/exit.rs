@@ -1,4 +1,4 @@
-//! How a command ends: the exit codes, and the errors behind them.
+//! Exit codes, and the errors that lead to them.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use quorapay_client::{ClientError, Problem};
 use quorapay_lab::dev::DevError;
 use quorapay_lab::local::LocalError;
 
-/// Stands at the end of every client command's help.
+/// The end of every client command's help.
 pub(super) const HELP: &str = "\
 Exit codes:
   0  done
@@ -16,10 +16,10 @@ Exit codes:
   4  no node could be reached; nothing moved
   5  the check found a broken promise";
 
-/// What the process tells its parent.
+/// The exit codes of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitCode {
-    /// Done.
+    /// Success.
     Ok = 0,
     /// Refused, or failed.
     Failed = 1,
@@ -46,10 +46,10 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked to. Its text is the one line that the user sees.
+/// Why a command failed. Its text is the one line that the user sees.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// An argument is wrong in a way that only shows together with others.
+    /// Arguments that are valid separately and not together.
     #[error("{0}")]
     Usage(String),
     /// The cluster refused.
@@ -58,7 +58,7 @@ pub(crate) enum CliError {
     /// A write may or may not have happened.
     #[error("the outcome is unknown: repeat the command with --key {key}{}", look_up(.by_key_url.as_deref()))]
     OutcomeUnknown {
-        /// The key that tells.
+        /// The key under which the write can be repeated.
         key: String,
         /// Where the outcome can be looked up.
         by_key_url: Option<String>,
@@ -74,13 +74,13 @@ pub(crate) enum CliError {
         /// Why it failed.
         source: io::Error,
     },
-    /// The command wrote its result, which says what went wrong in it; one line that sums it up.
+    /// The command wrote its result, which names the failures. This is a one-line summary.
     #[error("{0}")]
     Shown(String),
-    /// A long command stopped before its end, in a way that lets the same command go on.
+    /// A long command stopped before its end; the same command continues it.
     #[error("{detail}")]
     Stopped {
-        /// One line that says why, and what was done until then.
+        /// One line that says why.
         detail: String,
         /// What stopped it.
         code: ExitCode,
@@ -94,14 +94,14 @@ pub(crate) enum CliError {
     /// No node could be reached.
     #[error("{0}")]
     Unreachable(String),
-    /// A check found so many broken promises; its report says which.
+    /// A check found this many broken promises; its report names them.
     #[error("{0} broken promise(s)")]
     PromiseBroken(u64),
 }
 
 impl CliError {
-    /// The error as programs read it: a problem as the node told it, or the same members for what went wrong here.
-    /// `None` if the result that was written says it already.
+    /// The error as JSON: the node's problem, or the same members for an error of this command. `None` if the result that
+    /// was written has it already.
     #[must_use]
     pub(crate) fn for_programs(&self) -> Option<serde_json::Value> {
         let detail = self.to_string();
@@ -127,7 +127,7 @@ impl CliError {
         })
     }
 
-    /// The exit code that stands for this error.
+    /// The exit code for this error.
     #[must_use]
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {

@@ -1,4 +1,4 @@
-//! `quorapay export`: statements and the ledger as files.
+//! `quorapay export`: writes statements and the ledger to files.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -65,7 +65,7 @@ struct Ledger {
     target: Target,
 }
 
-/// How and where to write.
+/// Where and in which format to write.
 #[derive(Debug, Args)]
 struct Target {
     /// How rows are written
@@ -152,7 +152,7 @@ impl Target {
         match end {
             Ok(bytes) => {
                 file.sync_all().and_then(|()| std::fs::rename(&part, path)).map_err(failed)?;
-                self.say(path, bytes)
+                self.print_result(path, bytes)
             }
             Err(CliError::Client(error @ ClientError::Incomplete { .. })) => {
                 let detail = format!("INCOMPLETE: {error}; what came is in {}", part.display());
@@ -162,7 +162,7 @@ impl Target {
         }
     }
 
-    fn say(&self, path: &Path, bytes: u64) -> Result<(), CliError> {
+    fn print_result(&self, path: &Path, bytes: u64) -> Result<(), CliError> {
         if self.connection.json {
             let result = serde_json::json!({ "output": path, "bytes": bytes, "complete": true });
             return print_line(&super::connection::to_json(&result));
@@ -193,7 +193,7 @@ fn lines(piece: &[u8]) -> u64 {
     piece.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
-/// The index with which the last line in a piece begins, if one begins in it with an index.
+/// The index at the beginning of the last complete line of a piece, if there is one.
 fn last_index(piece: &[u8]) -> Option<u64> {
     let before_last = piece.iter().rposition(|byte| *byte == b'\n').map_or(piece, |end| &piece[..end]);
     let line = before_last.rsplit(|byte| *byte == b'\n').next()?;

@@ -1,4 +1,18 @@
-//! The command line: one file per command, thin; what a command does stands in the layers below.
+//! The command line: one file per command, which parses arguments, calls a library and prints the result.
+//!
+//! ```text
+//! node                           runs a node
+//! pay, payment, account          payments and accounts
+//! export, import                 files
+//! status, ready                  the state of a cluster and of a node
+//! verify, check                  ledgers alone, and histories against ledgers
+//! dev, demo                      a cluster on this machine
+//! bench, chaos                   measurements and faults
+//! connection                     the options of all client commands, and output
+//! exit                           exit codes and errors
+//! duration, signals              arguments and signals
+//! progress, table                output for people
+//! ```
 
 mod account;
 mod bench;
@@ -53,7 +67,7 @@ enum Command {
     Chaos(chaos::Chaos),
 }
 
-/// Does what the command line says. Errors are one line on stderr and an exit code.
+/// Runs a command. An error is one line on stderr and an exit code.
 #[must_use]
 pub(crate) fn run(cli: Cli) -> ExitCode {
     if !matches!(cli.command, Command::Node(_)) {
@@ -80,7 +94,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::Ok,
         Err(error) => {
             eprintln!("quorapay: {error}");
-            // Every command that has this option means the same by it: programs find the result on stdout.
+            // With --json, which means the same in every command that has it, the error is written to stdout too.
             let wanted = std::env::args().any(|argument| argument == "--json");
             if let Some(error) = error.for_programs().filter(|_| wanted) {
                 connection::print_line(&connection::to_json(&error)).unwrap_or_default();
@@ -101,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound_and_its_examples_can_be_read() {
+    fn the_command_line_is_valid_and_its_examples_are_accepted() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
         for line in [
@@ -132,8 +146,8 @@ mod tests {
             "chaos --network namespaces",
             "check history.jsonl node1 node2/ledger.db --complete --json",
         ] {
-            let words = std::iter::once("quorapay").chain(line.split(' '));
-            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+            let arguments = std::iter::once("quorapay").chain(line.split(' '));
+            assert!(Cli::try_parse_from(arguments).is_ok(), "{line}");
         }
         for line in [
             "payment show",
@@ -143,8 +157,8 @@ mod tests {
             "bench --retry --failover",
             "chaos --faults love",
         ] {
-            let words = std::iter::once("quorapay").chain(line.split(' '));
-            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+            let arguments = std::iter::once("quorapay").chain(line.split(' '));
+            assert!(Cli::try_parse_from(arguments).is_err(), "{line}");
         }
     }
 }

@@ -42,8 +42,8 @@ pub(super) struct Pay {
     #[arg(long, value_parser = parse_key)]
     key: Option<IdempotencyKey>,
     /// Take the money at once, or hold it until `payment capture`
-    #[arg(long, value_enum, default_value_t = CaptureWord::Automatic)]
-    capture: CaptureWord,
+    #[arg(long, value_enum, default_value_t = CaptureArgument::Automatic)]
+    capture: CaptureArgument,
     /// Seconds until a hold that nobody captured is given back [default: 7 days]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_HOLD_SECONDS)))]
     expires_in: Option<u32>,
@@ -63,9 +63,9 @@ pub(super) struct Pay {
     connection: Connection,
 }
 
-/// When the money is taken.
+/// When the money is captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum CaptureWord {
+enum CaptureArgument {
     Automatic,
     Manual,
 }
@@ -86,8 +86,8 @@ impl Pay {
 
     fn payment(&self) -> Result<NewPayment, CliError> {
         let capture = match self.capture {
-            CaptureWord::Automatic => Capture::Automatic,
-            CaptureWord::Manual => Capture::Manual,
+            CaptureArgument::Automatic => Capture::Automatic,
+            CaptureArgument::Manual => Capture::Manual,
         };
         if capture == Capture::Automatic && self.expires_in.is_some() {
             return Err(CliError::Usage("--expires-in is for --capture manual".to_owned()));

@@ -23,7 +23,7 @@ pub(super) struct Ready {
 
 impl Ready {
     pub(super) fn run(&self) -> Result<(), CliError> {
-        // A node that says why it is not ready refused nothing; its own words are the whole message.
+        // "Not ready" is no refusal of a request: the node's reason is the whole message.
         let readiness = block_on(self.connection.client()?.ready())?.map_err(|error| match error {
             ClientError::Refused(problem) => CliError::Failed(problem.to_string()),
             other => CliError::Client(other),

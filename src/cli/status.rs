@@ -1,4 +1,4 @@
-//! `quorapay status`: every node, its role and how far it is.
+//! `quorapay status`: all nodes with their roles and indexes.
 
 use clap::Args;
 
@@ -80,7 +80,7 @@ fn row(cluster: &ClusterView, node: &NodeView) -> [String; 9] {
     ]
 }
 
-/// How far the node is behind, as the leader knows it; the leader itself is behind nobody.
+/// How many entries a node is behind, as the leader knows it; zero for the leader.
 fn lag(cluster: &ClusterView, node: &NodeView) -> String {
     let Some(leader) = &cluster.leader else { return "-".to_owned() };
     if *leader == node.node_id {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_shows_what_nodes_say_of_themselves_and_how_far_the_leader_knows_them_to_be() {
+    fn the_table_shows_the_status_of_each_node_and_its_lag_behind_the_leader() {
         let answer = json!({
             "node_id": "node1", "leader": "node1", "epoch": 3,
             "nodes": [

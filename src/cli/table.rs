@@ -1,13 +1,13 @@
-//! Columns that line up.
+//! Tables with aligned columns.
 
-/// Which side a column's cells lean to: text to the left, numbers to the right.
+/// Alignment of a column: text to the left, numbers to the right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
     Left,
     Right,
 }
 
-/// Lays rows out under their headings, two spaces between columns, nothing after the last.
+/// Formats rows under their headings, with two spaces between columns and no trailing spaces.
 pub(super) fn table<const N: usize>(headings: [(&str, Align); N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_leans_left_and_numbers_lean_right() {
+    fn text_is_aligned_left_and_numbers_right() {
         let rows = [["shop:1".to_owned(), "5".to_owned()], ["s".to_owned(), "150.75".to_owned()]];
         let text = table([("account", Align::Left), ("amount", Align::Right)], &rows);
         assert_eq!(text, "account  amount\nshop:1        5\ns        150.75");

@@ -1,4 +1,4 @@
-//! `quorapay verify` and `quorapay rebuild-views`: what can be done with a data directory alone.
+//! `quorapay verify` and `quorapay rebuild-views`: commands on a data directory without a running node.
 
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 //! ```text
 //! chaos     injects faults into real processes under load and checks the result
 //! check     checks histories of clients against ledgers
-//! history   files of what clients asked and what they were answered
+//! history   files with the requests of clients and their answers
 //! bench     a load generator that measures
 //! import    sends payments from a file, each exactly once
 //! dev       a development cluster on this machine

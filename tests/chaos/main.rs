@@ -1,5 +1,5 @@
-//! `quorapay chaos` as a user runs it: a minute of the real program with every kind of fault that can be made here, drawn from
-//! `CHAOS_SEED`. It judges itself; here it is judged that it does, that its report is there, and that it leaves nothing behind.
+//! Runs `quorapay chaos` as a user does: a minute with every kind of fault that this machine allows, drawn from `CHAOS_SEED`.
+//! The program checks the cluster; these tests check its report and that it leaves nothing behind.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -14,10 +14,10 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Rounds run one after another: each is six processes and a load, and two cores may be all there are.
+/// Rounds run one after another: each has six processes and a load, which is enough for a machine with two cores.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Where a round works and where it reports. Everything that it starts has the first in its command line.
+/// The folders of a round. All processes that it starts have the first one in their command lines.
 struct Round {
     work: TempDir,
     report: TempDir,
@@ -37,8 +37,8 @@ impl Round {
         command.env("TMPDIR", self.work.path()).stdin(Stdio::null()).stdout(stdout).spawn().unwrap()
     }
 
-    /// A round that must keep every promise. Gives its report.
-    fn play(&self, seconds: u32) -> Value {
+    /// Runs a round that must keep every promise. Returns its report.
+    fn run(&self, seconds: u32) -> Value {
         let output = self.start(seconds, Stdio::piped()).wait_with_output().unwrap();
         let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{:#}", printed["findings"]);
@@ -62,7 +62,7 @@ impl Round {
     }
 }
 
-/// The command lines of the processes that work in a folder.
+/// The command lines of the processes that name a folder.
 fn processes_naming(folder: &Path) -> Vec<String> {
     let folder = folder.to_str().unwrap();
     let command_line = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).ok();
@@ -70,7 +70,7 @@ fn processes_naming(folder: &Path) -> Vec<String> {
     lines.filter(|line| line.contains(folder)).map(|line| line.replace('\0', " ")).collect()
 }
 
-/// The kinds of faults that were made.
+/// The kinds of faults that were injected.
 fn kinds(report: &Value) -> Vec<String> {
     let rows = report["faults"].as_array().unwrap();
     rows.iter().map(|row| row["kind"].as_str().unwrap().to_owned()).collect()
@@ -80,7 +80,7 @@ fn kinds(report: &Value) -> Vec<String> {
 fn a_minute_of_faults_of_every_kind_keeps_every_promise_and_reports() {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let round = Round::new();
-    let report = round.play(60);
+    let report = round.run(60);
     assert_eq!(report["verdict"], "kept");
     assert!(kinds(&report).len() >= 8, "{:#}", report["faults"]);
     for skipped in report["skipped"].as_array().unwrap() {
@@ -106,17 +106,17 @@ fn a_round_that_is_ended_by_a_signal_leaves_nothing_behind() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let round = Round::new();
         let mut chaos = round.start(60, Stdio::null());
-        let patience = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while processes_naming(round.work.path()).iter().filter(|line| line.contains(" node ")).count() < 3 {
-            assert!(Instant::now() < patience, "the nodes do not come up");
+            assert!(Instant::now() < deadline, "the nodes do not come up");
             thread::sleep(Duration::from_millis(50));
         }
         kill(Pid::from_raw(i32::try_from(chaos.id()).unwrap()), signal).unwrap();
         let status = chaos.wait().unwrap();
         assert_eq!(status.code(), (signal == Signal::SIGTERM).then_some(1));
-        // What cleans up after a program that was killed is not its child any more.
+        // The shell that cleans up after a killed program is no child of this process.
         while !processes_naming(round.work.path()).is_empty() {
-            assert!(Instant::now() < patience, "{:?}", processes_naming(round.work.path()));
+            assert!(Instant::now() < deadline, "{:?}", processes_naming(round.work.path()));
             thread::sleep(Duration::from_millis(50));
         }
         round.assert_nothing_is_left();

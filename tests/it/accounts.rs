@@ -1,9 +1,9 @@
-//! Accounts: policies, freezing, closing, and what is said of them.
+//! Accounts: policies, freezing, closing, balances.
 
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Node, totals};
-use crate::support::http::{Answer, Request};
+use crate::support::http::{Request, Response};
 use crate::support::shared::Shared;
 
 static SHARED: Shared = Shared::new();
@@ -13,7 +13,7 @@ fn open(node: &Node, id: &str, overdraft: &str) -> Value {
     node.send(&Request::post("/v1/accounts").key(&format!("open {id}")).json(body)).expect(201)
 }
 
-fn patch(node: &Node, key: &str, id: &str, body: &Value) -> Answer {
+fn patch(node: &Node, key: &str, id: &str, body: &Value) -> Response {
     node.send(&Request::new("PATCH", format!("/v1/accounts/{id}")).key(key).json(body.to_string()))
 }
 

@@ -1,11 +1,11 @@
-//! Whatever clients send, the answer names what is wrong, and nothing moves.
+//! Invalid requests: the answer names the error, and no money moves.
 
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Node};
-use crate::support::http::{Answer, Connection, Request};
+use crate::support::http::{Connection, Request, Response};
 
-/// A cluster of one node: what a request says is judged where it arrives. Says afterwards that nothing moved.
+/// A cluster of one node, because requests are validated where they arrive. Checks at the end that no money moved.
 struct Judge {
     cluster: Cluster,
 }
@@ -19,7 +19,7 @@ impl Judge {
         &self.cluster.nodes[0]
     }
 
-    fn payment(&self, body: impl Into<Vec<u8>>) -> Answer {
+    fn payment(&self, body: impl Into<Vec<u8>>) -> Response {
         self.node().send(&Request::post("/v1/payments").key("k").json(body))
     }
 
@@ -39,9 +39,9 @@ impl Judge {
     }
 }
 
-/// A problem has all its members and says that nothing moved.
+/// Checks that a problem has all its members and the outcome `not_applied`.
 #[track_caller]
-fn assert_problem(answer: &Answer, status: u16, code: &str, field: Option<&str>) {
+fn assert_problem(answer: &Response, status: u16, code: &str, field: Option<&str>) {
     let body = answer.expect(status);
     assert_eq!((&body["code"], &body["field"]), (&json!(code), &field.map_or(Value::Null, Value::from)), "{body}");
     assert_eq!((&body["outcome"], &body["status"]), (&json!("not_applied"), &json!(status)), "{body}");
@@ -449,7 +449,7 @@ fn what_is_not_there_is_said_to_be_not_there() {
 }
 
 #[test]
-fn what_is_no_http_harms_nobody() {
+fn invalid_http_does_not_affect_other_clients() {
     let judge = Judge::new();
     for noise in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
@@ -457,7 +457,7 @@ fn what_is_no_http_harms_nobody() {
         b"\0\0\0\0\r\n\r\n",
         b"PAY / HTTP/9.9\r\n\r\n",
     ] {
-        // Refused or closed: both are an end.
+        // An answer and a closed connection are both fine.
         if let Ok(answer) = Connection::to(judge.node().port).send_bytes(noise) {
             assert!((400..600).contains(&answer.status), "{answer:?}");
         }
@@ -529,7 +529,7 @@ fn a_bad_item_of_a_batch_names_its_position_and_the_field() {
 #[test]
 fn a_batch_of_ten_megabytes_is_read_and_one_over_sixteen_is_refused() {
     let judge = Judge::new();
-    // A thousand long payments and a bad one: all of it is read to say so.
+    // The invalid payment comes after a thousand long ones: all of the body is read.
     let long =
         with("description", &format!("\"{}\"", "x".repeat(500))).replace("\":", &format!("\":{}", " ".repeat(2_000)));
     let mut items = vec![long; 1_000];

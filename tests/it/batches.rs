@@ -1,9 +1,9 @@
-//! Batches: many payments in one call, each by itself or all or none, idempotent as a whole and one by one.
+//! Batches: many payments in one call, independent or atomic, idempotent as a whole and per payment.
 
 use serde_json::{Value, json};
 
 use crate::support::cluster::Node;
-use crate::support::http::{Answer, Request};
+use crate::support::http::{Request, Response};
 use crate::support::shared::Shared;
 
 static SHARED: Shared = Shared::new();
@@ -17,7 +17,7 @@ fn keyed(key: &str, mut payment: Value) -> Value {
     payment
 }
 
-fn send(node: &Node, key: &str, query: &str, payments: &[Value]) -> Answer {
+fn send(node: &Node, key: &str, query: &str, payments: &[Value]) -> Response {
     let body = Value::from(payments.to_vec()).to_string();
     node.send(&Request::post(format!("/v1/payments/batch{query}")).key(key).json(body))
 }
@@ -103,7 +103,7 @@ fn a_batch_is_idempotent_as_a_whole_and_payment_by_payment() {
     assert_eq!((&other["succeeded"], &other["replayed"]), (&json!(0), &json!(2)));
     assert_eq!(other["results"][1]["id"], batch["results"][1]["id"]);
     assert_eq!(cluster.nodes[1].balance("items"), 3);
-    // A payment by itself under an item's key gets that item's answer.
+    // A single payment under an item's key gets that item's answer.
     let alone = cluster.nodes[2].pay("item b", "external:items", "items", 2);
     assert_eq!((alone.status, &alone.expect(201)), (201, &batch["results"][1]));
     let reused =

@@ -1,4 +1,4 @@
-//! The command line against real nodes, as scripts and people use it.
+//! The command line against real nodes.
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -14,7 +14,7 @@ fn quorapay(arguments: &[&str], url: &str) -> Output {
     Command::new(program()).args(arguments).args(["--url", url]).output().unwrap()
 }
 
-/// Runs a command that must succeed; gives its result.
+/// Runs a command that must succeed. Returns its result.
 #[track_caller]
 fn done(arguments: &[&str], url: &str) -> Value {
     let output = quorapay(&[arguments, &["--json"]].concat(), url);
@@ -79,7 +79,7 @@ impl Drop for Dev {
 fn dev_command(directory: &Path, port: u16) -> Command {
     let mut command = Command::new(program());
     command.args(["dev", "--nodes", "1", "--no-input", "--port", &port.to_string(), "--data-dir"]).arg(directory);
-    // What the client commands read must not disturb the nodes.
+    // The variables of client commands must not affect the nodes.
     command.env("QUORAPAY_URL", "http://127.0.0.1:9").stdin(Stdio::null());
     command
 }

@@ -1,25 +1,25 @@
-//! The surfaces of the earlier systems, used as their clients do: with their words, and nothing of this system's.
+//! The HTTP interfaces of the earlier systems, used as their clients do.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Node, Options, wait_until};
-use crate::support::http::{Answer, Request};
+use crate::support::http::{Request, Response};
 use crate::support::shared::Shared;
 
 static SHARED: Shared = Shared::new();
 
-fn post(node: &Node, target: &str, body: impl Into<Vec<u8>>) -> Answer {
+fn post(node: &Node, target: &str, body: impl Into<Vec<u8>>) -> Response {
     node.send(&Request::post(target).json(body))
 }
 
-fn pay(node: &Node, id: &str, sender: &str, receiver: &str, amount: &str) -> Answer {
+fn pay(node: &Node, id: &str, sender: &str, receiver: &str, amount: &str) -> Response {
     let body = format!(r#"{{"amount":{amount},"sender":"{sender}","receiver":"{receiver}","transaction_id":"{id}"}}"#);
     post(node, "/payment", body)
 }
 
-fn transfer(node: &Node, key: &str, from: u64, to: u64, amount: &str) -> Answer {
+fn transfer(node: &Node, key: &str, from: u64, to: u64, amount: &str) -> Response {
     node.send(&transfer_request(key, from, to, amount))
 }
 
@@ -28,14 +28,14 @@ fn transfer_request(key: &str, from: u64, to: u64, amount: &str) -> Request {
     Request::post("/transfer").key(key).json(body)
 }
 
-/// Gives an account of the fault-tolerant ledger something to transfer.
+/// Gives a numbered account money to transfer.
 fn fund(node: &Node, account: u64, cents: i64) {
     node.pay_in("USD", &format!("fund {account}"), "external:bank", &account.to_string(), cents).expect(201);
 }
 
-/// An error has the earlier systems' shape and says something about `names`.
+/// Checks that an error has the earlier systems' shape and mentions `names`.
 #[track_caller]
-fn assert_error(answer: &Answer, status: u16, names: &str) {
+fn assert_error(answer: &Response, status: u16, names: &str) {
     let body = answer.expect(status);
     let error = body["error"].as_str().unwrap_or_else(|| panic!("no error in {body}"));
     assert!(error.contains(names), "{names:?} is not in {error:?}");
@@ -258,7 +258,7 @@ fn the_list_is_bounded_and_its_count_is_true_on_every_node() {
         }
         assert_eq!(paged, *rows);
         assert_error(&node.get("/transactions?limit=1001"), 400, "limit");
-        // What the views do not have yet is counted from the ledger; both give the same.
+        // Payments that are not in the views yet are counted from the ledger.
         wait_until("the views have it all", || {
             let status = node.status();
             status["projected_index"] == status["applied_index"]
@@ -301,7 +301,7 @@ fn metrics_are_shown_as_json_too_and_count_the_compatible_calls() {
     for number in 0..3 {
         pay(node, &format!("metrics-{number}"), "metrics-a", "metrics-b", "1").expect(200);
     }
-    // Gauges are those of the node's latest account of itself, at most a tenth of a second old.
+    // Gauges are those of the node's latest status, at most a tenth of a second old.
     let mut metrics = Value::Null;
     wait_until("the gauges show what was committed", || {
         metrics = node.get("/metrics?format=json").expect(200);

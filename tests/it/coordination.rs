@@ -16,14 +16,14 @@ use quorapay_lab::local::free_port;
 
 use crate::support::zookeeper::{ZooKeeperEnsemble, ZooKeeperServer};
 
-/// Most time that anything here may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of everything here.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One coordination with the port that its node would listen on, and what it has told so far.
+/// The coordination task of one node, with the port that the node would listen on and the state that it has reported.
 struct Member {
     coordination: Coordination,
     notices: mpsc::Receiver<CoordinationNotice>,
-    place: QueueRank,
+    rank: QueueRank,
     connected: bool,
     node: NodeId,
     _peer_port: Option<TcpListener>,
@@ -59,30 +59,30 @@ impl Member {
         let (sender, notices) = mpsc::channel(64);
         let node = config.node_id.clone();
         let coordination = coordination::start(config, sender);
-        Self { coordination, notices, place: QueueRank::Absent, connected: false, node, _peer_port: None }
+        Self { coordination, notices, rank: QueueRank::Absent, connected: false, node, _peer_port: None }
     }
 
     async fn next(&mut self) -> CoordinationNotice {
-        let notice = timeout(PATIENCE, self.notices.recv()).await;
+        let notice = timeout(TIMEOUT, self.notices.recv()).await;
         let notice = notice.unwrap_or_else(|_| panic!("{} has nothing to tell", self.node));
         let notice = notice.expect("the coordination ended without a word");
         match &notice {
-            CoordinationNotice::Event(CoordinationEvent::QueueRank(place)) => self.place = *place,
+            CoordinationNotice::Event(CoordinationEvent::QueueRank(rank)) => self.rank = *rank,
             CoordinationNotice::Connected(connected) => self.connected = *connected,
             CoordinationNotice::Event(_) | CoordinationNotice::Fatal(_) => {}
         }
         notice
     }
 
-    async fn until_place(&mut self, place: QueueRank) {
-        while self.place != place {
+    async fn until_rank(&mut self, rank: QueueRank) {
+        while self.rank != rank {
             let notice = self.next().await;
             assert!(!matches!(notice, CoordinationNotice::Fatal(_)), "{}: {notice:?}", self.node);
         }
     }
 
     async fn until_queued(&mut self) {
-        while self.place == QueueRank::Absent {
+        while self.rank == QueueRank::Absent {
             self.next().await;
         }
     }
@@ -117,16 +117,16 @@ impl Member {
     }
 
     async fn shutdown(self) {
-        self.coordination.shutdown(PATIENCE).await;
+        self.coordination.shutdown(TIMEOUT).await;
     }
 }
 
-/// Starts nodes one after the other, so that their order in the queue is known: 1 first.
+/// Starts nodes one after the other, so that their order in the queue is known: node 1 comes first.
 async fn line_up(servers: &str, cluster: &str, count: usize) -> Vec<Member> {
     let mut members = Vec::new();
     for number in 1..=count {
         let mut member = Member::start(servers, cluster, number);
-        member.until_place(if number == 1 { QueueRank::First } else { QueueRank::Behind }).await;
+        member.until_rank(if number == 1 { QueueRank::First } else { QueueRank::Behind }).await;
         members.push(member);
     }
     members
@@ -160,12 +160,12 @@ async fn one_of_three_is_first_and_the_next_moves_up_when_it_leaves() {
     let first = members.remove(0);
     let left = Instant::now();
     first.shutdown().await;
-    members[0].until_place(QueueRank::First).await;
+    members[0].until_rank(QueueRank::First).await;
     assert!(left.elapsed() < Duration::from_secs(1), "it took {:?}", left.elapsed());
     let observer = client(&servers).await;
     assert_eq!(queue_of(&observer, "leave").await, ["node2", "node3"]);
     assert_eq!(members[1].take_epoch(1).await, Some(Epoch(1)));
-    assert_eq!(members[1].place, QueueRank::Behind);
+    assert_eq!(members[1].rank, QueueRank::Behind);
     assert_eq!(observer.list_children("/quorapay/leave/live").await.unwrap().len(), 2);
 }
 
@@ -183,16 +183,16 @@ fn a_killed_process_loses_its_place_when_its_session_expires() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let victim = victim_runtime.block_on(async {
         let mut victim = start(1);
-        victim.until_place(QueueRank::First).await;
+        victim.until_rank(QueueRank::First).await;
         victim
     });
     runtime.block_on(async {
         let mut heir = start(2);
-        heir.until_place(QueueRank::Behind).await;
-        // Its sockets close without a word to ZooKeeper, as they do when a process is killed.
+        heir.until_rank(QueueRank::Behind).await;
+        // Its sockets close without closing the session, as when a process is killed.
         victim_runtime.shutdown_background();
         drop(victim);
-        heir.until_place(QueueRank::First).await;
+        heir.until_rank(QueueRank::First).await;
         heir.shutdown().await;
     });
 }
@@ -204,11 +204,11 @@ async fn a_removed_predecessor_goes_to_the_back_and_its_remover_is_first() {
     let epoch = members[0].take_epoch(1).await.unwrap();
     let asked = Instant::now();
     members[1].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch }).await;
-    members[1].until_place(QueueRank::First).await;
+    members[1].until_rank(QueueRank::First).await;
     let took = asked.elapsed();
     assert!(took < Duration::from_millis(250), "it took {took:?}");
-    members[0].until_place(QueueRank::Absent).await;
-    members[0].until_place(QueueRank::Behind).await;
+    members[0].until_rank(QueueRank::Absent).await;
+    members[0].until_rank(QueueRank::Behind).await;
     assert_eq!(queue_of(&client(&servers).await, "remove").await, ["node2", "node3", "node1"]);
 }
 
@@ -220,9 +220,9 @@ async fn a_removal_that_comes_after_a_newer_epoch_does_nothing() {
     let new = members[0].take_epoch(1).await.unwrap();
     assert!(new > old);
     members[1].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch: old }).await;
-    // Commands are carried out in order, so the answer to the next one shows that the removal is over.
+    // Commands are executed in order: the answer to the next one shows that the removal is done.
     members[1].take_epoch(1).await.unwrap();
-    assert_eq!(members[1].place, QueueRank::Behind);
+    assert_eq!(members[1].rank, QueueRank::Behind);
     assert_eq!(queue_of(&client(&servers).await, "late").await, ["node1", "node2"]);
 }
 
@@ -234,8 +234,8 @@ async fn only_the_predecessor_that_was_named_is_removed() {
     members[2].take_epoch(1).await.unwrap();
     assert_eq!(queue_of(&client(&servers).await, "named").await, ["node1", "node2", "node3"]);
     members[2].command(CoordinationCommand::RemovePredecessor { node: node_id(2), epoch: Epoch(100) }).await;
-    members[1].until_place(QueueRank::Absent).await;
-    members[1].until_place(QueueRank::Behind).await;
+    members[1].until_rank(QueueRank::Absent).await;
+    members[1].until_rank(QueueRank::Behind).await;
     assert_eq!(queue_of(&client(&servers).await, "named").await, ["node1", "node3", "node2"]);
 }
 
@@ -244,14 +244,14 @@ async fn going_to_the_back_lets_the_next_one_stand() {
     let servers = ZooKeeperServer::shared().address();
     let mut members = line_up(&servers, "back", 2).await;
     members[0].command(CoordinationCommand::GoToBack).await;
-    members[1].until_place(QueueRank::First).await;
-    members[0].until_place(QueueRank::Absent).await;
-    members[0].until_place(QueueRank::Behind).await;
+    members[1].until_rank(QueueRank::First).await;
+    members[0].until_rank(QueueRank::Absent).await;
+    members[0].until_rank(QueueRank::Behind).await;
     members.remove(1).shutdown().await;
-    members[0].until_place(QueueRank::First).await;
+    members[0].until_rank(QueueRank::First).await;
     members[0].command(CoordinationCommand::GoToBack).await;
-    members[0].until_place(QueueRank::Absent).await;
-    members[0].until_place(QueueRank::First).await;
+    members[0].until_rank(QueueRank::Absent).await;
+    members[0].until_rank(QueueRank::First).await;
 }
 
 #[tokio::test]
@@ -279,7 +279,7 @@ async fn epochs_taken_at_the_same_time_are_unique_and_above_what_was_asked() {
     assert_eq!(all.len(), count, "an epoch was given twice");
     let mut late = Member::start(&servers, "epochs", 4);
     late.until_connected(true).await;
-    late.until_place(QueueRank::First).await;
+    late.until_rank(QueueRank::First).await;
     assert_eq!(late.take_epoch(1_000).await, Some(Epoch(1_000)));
     assert_eq!(late.take_epoch(7).await, Some(Epoch(1_001)));
 }
@@ -300,31 +300,31 @@ async fn the_leader_znode_names_the_leader_of_the_newest_epoch() {
 async fn a_second_process_with_the_same_id_is_refused_while_the_first_one_answers() {
     let servers = ZooKeeperServer::shared().address();
     let mut first = Member::start(&servers, "twins", 1);
-    first.until_place(QueueRank::First).await;
+    first.until_rank(QueueRank::First).await;
     let mut second = Member::start(&servers, "twins", 1);
     let error = second.until_fatal().await;
     assert!(matches!(&error, CoordinationError::DuplicateNode { node, .. } if *node == node_id(1)), "{error}");
     assert!(error.to_string().contains("choose another node_id"), "{error}");
     assert_eq!(first.take_epoch(1).await, Some(Epoch(1)));
-    assert_eq!(first.place, QueueRank::First);
+    assert_eq!(first.rank, QueueRank::First);
 }
 
-/// Leaves what a process of node 1 would: its member znode and a place in the queue, of a session that lives on.
+/// Creates the member znode and the queue entry of a process of node 1, with a session that stays alive.
 async fn leave_behind(servers: &str, cluster: &str, peer_url: &str) -> Client {
     let mut maker = Member::start(servers, cluster, 9);
-    maker.until_place(QueueRank::First).await;
+    maker.until_rank(QueueRank::First).await;
     maker.shutdown().await;
     let ghost = client(servers).await;
     let live = serde_json::json!({
         "node": "node1", "instance": "00000000-0000-0000-0000-000000000001", "peer_url": peer_url, "pid": 1
     });
-    let place = serde_json::json!({"node": "node1", "store_id": format!("{:032x}", 1)});
+    let rank = serde_json::json!({"node": "node1", "store_id": format!("{:032x}", 1)});
     let open = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
     let path = format!("/quorapay/{cluster}/live/node1");
     ghost.create(&path, live.to_string().as_bytes(), &open).await.unwrap();
     let numbered = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
     let path = format!("/quorapay/{cluster}/election/n-");
-    ghost.create(&path, place.to_string().as_bytes(), &numbered).await.unwrap();
+    ghost.create(&path, rank.to_string().as_bytes(), &numbered).await.unwrap();
     ghost
 }
 
@@ -333,7 +333,7 @@ async fn a_process_takes_over_the_id_of_one_whose_address_refuses_connections() 
     let servers = ZooKeeperServer::shared().address();
     let ghost = leave_behind(&servers, "dead", &format!("http://127.0.0.1:{}", free_port().unwrap())).await;
     let mut heir = Member::start(&servers, "dead", 1);
-    heir.until_place(QueueRank::First).await;
+    heir.until_rank(QueueRank::First).await;
     assert_eq!(queue_of(&ghost, "dead").await, ["node1"]);
 }
 
@@ -343,9 +343,9 @@ async fn a_restarted_process_takes_its_own_address_back_and_a_displaced_one_yiel
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", port.local_addr().unwrap());
     let mut before = Member::with(config(&servers, "again", 1, &url));
-    before.until_place(QueueRank::First).await;
+    before.until_rank(QueueRank::First).await;
     let mut after = Member::with(config(&servers, "again", 1, &url));
-    after.until_place(QueueRank::First).await;
+    after.until_rank(QueueRank::First).await;
     assert!(matches!(before.until_fatal().await, CoordinationError::DuplicateNode { .. }));
     assert_eq!(queue_of(&client(&servers).await, "again").await, ["node1"]);
 }
@@ -370,7 +370,7 @@ async fn a_silent_process_loses_its_id_with_its_session() {
     let mut heir = Member::start(&servers, "expiring", 1);
     heir.until_connected(true).await;
     drop(ghost);
-    heir.until_place(QueueRank::First).await;
+    heir.until_rank(QueueRank::First).await;
 }
 
 #[tokio::test]
@@ -385,7 +385,7 @@ async fn znodes_that_somebody_deleted_are_made_again() {
         }
     }
     for member in &mut members {
-        member.until_place(QueueRank::Absent).await;
+        member.until_rank(QueueRank::Absent).await;
         member.until_queued().await;
     }
     let mut nodes = queue_of(&vandal, "deleted").await;
@@ -397,44 +397,44 @@ async fn znodes_that_somebody_deleted_are_made_again() {
 }
 
 #[tokio::test]
-async fn places_come_back_when_a_server_was_away() {
+async fn queue_ranks_are_restored_after_a_server_was_away() {
     let mut server = ZooKeeperServer::start();
     let mut members = line_up(&server.address(), "away", 2).await;
     server.stop();
     for member in &mut members {
         member.until_connected(false).await;
-        assert_eq!(member.place, QueueRank::Absent);
+        assert_eq!(member.rank, QueueRank::Absent);
         assert_eq!(member.take_epoch(1).await, None, "no epoch can be had without ZooKeeper");
     }
     server.restart();
     for member in &mut members {
         member.until_connected(true).await;
     }
-    members[0].until_place(QueueRank::First).await;
-    members[1].until_place(QueueRank::Behind).await;
+    members[0].until_rank(QueueRank::First).await;
+    members[1].until_rank(QueueRank::Behind).await;
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_is_noticed_and_found_again() {
     let server = ZooKeeperServer::start();
     let mut member = Member::start(&server.address(), "hangs", 1);
-    member.until_place(QueueRank::First).await;
+    member.until_rank(QueueRank::First).await;
     server.pause();
     member.until_connected(false).await;
-    assert_eq!(member.place, QueueRank::Absent);
+    assert_eq!(member.rank, QueueRank::Absent);
     server.resume();
-    member.until_place(QueueRank::First).await;
+    member.until_rank(QueueRank::First).await;
     assert!(member.connected);
 }
 
 #[tokio::test]
-async fn a_zookeeper_that_forgot_everything_is_filled_again() {
+async fn znodes_are_created_again_after_zookeeper_lost_its_data() {
     let mut server = ZooKeeperServer::start();
     let mut members = line_up(&server.address(), "wiped", 2).await;
     assert_eq!(members[0].take_epoch(41).await, Some(Epoch(41)));
     server.restart_empty();
     for member in &mut members {
-        member.until_place(QueueRank::Absent).await;
+        member.until_rank(QueueRank::Absent).await;
         member.until_queued().await;
     }
     assert_eq!(queue_of(&client(&server.address()).await, "wiped").await.len(), 2);
@@ -450,7 +450,7 @@ async fn a_node_that_starts_before_zookeeper_waits_for_it() {
     assert_eq!(member.next().await, CoordinationNotice::Connected(false));
     assert_eq!(member.take_epoch(1).await, None);
     server.restart();
-    member.until_place(QueueRank::First).await;
+    member.until_rank(QueueRank::First).await;
     member.shutdown().await;
 }
 
@@ -477,21 +477,21 @@ async fn an_ensemble_may_lose_its_leading_server() {
 }
 
 #[tokio::test]
-async fn a_stranger_may_read_but_not_change_what_a_credential_protects() {
-    // The folder above all clusters belongs to whoever made it, hence a server of its own.
+async fn without_the_credential_protected_znodes_can_be_read_but_not_changed() {
+    // The parent znode of all clusters belongs to its creator, so this test needs its own server.
     let server = ZooKeeperServer::start();
     let mut settings = config(&server.address(), "locked", 1, "http://127.0.0.1:1");
     settings.credential = Some(Credential { user: "quorapay".to_owned(), password: "s3cret".to_owned() });
     assert!(!format!("{settings:?}").contains("s3cret"));
     let mut member = Member::with(settings);
-    member.until_place(QueueRank::First).await;
+    member.until_rank(QueueRank::First).await;
     assert_eq!(member.take_epoch(1).await, Some(Epoch(1)));
 
     let stranger = client(&server.address()).await;
     assert_eq!(queue_of(&stranger, "locked").await, ["node1"]);
-    let place = stranger.list_children("/quorapay/locked/election").await.unwrap().remove(0);
-    let place = format!("/quorapay/locked/election/{place}");
-    assert_eq!(stranger.delete(&place, None).await, Err(Error::NoAuth));
+    let rank = stranger.list_children("/quorapay/locked/election").await.unwrap().remove(0);
+    let rank = format!("/quorapay/locked/election/{rank}");
+    assert_eq!(stranger.delete(&rank, None).await, Err(Error::NoAuth));
     assert_eq!(stranger.delete("/quorapay/locked/live/node1", None).await, Err(Error::NoAuth));
     assert_eq!(stranger.set_data("/quorapay/locked/epoch", b"{}", None).await, Err(Error::NoAuth));
 
@@ -501,7 +501,7 @@ async fn a_stranger_may_read_but_not_change_what_a_credential_protects() {
 }
 
 #[tokio::test]
-async fn a_wrong_list_of_servers_is_said_at_once() {
+async fn a_wrong_list_of_servers_is_reported_at_once() {
     let server = ZooKeeperServer::shared().address();
     let mut member = Member::with(config("zookeeper:port", "wrong", 1, "http://127.0.0.1:1"));
     assert!(matches!(member.until_fatal().await, CoordinationError::BadServers { .. }));

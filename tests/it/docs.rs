@@ -101,3 +101,26 @@ fn every_test_that_the_api_names_for_a_promise_exists() {
     }
     assert!(named > 40, "only {named} tests are named");
 }
+
+/// Every folder below `src` that holds code.
+fn code_folders(folder: &Path, found: &mut Vec<PathBuf>) {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        let holds_code = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().path().extension().is_some();
+        if fs::read_dir(&path).unwrap().any(holds_code) {
+            found.push(path.clone());
+        }
+        code_folders(&path, found);
+    }
+}
+
+#[test]
+fn the_architecture_lists_every_folder() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).unwrap();
+    let listed: Vec<&str> = names(&text).collect();
+    let mut folders = Vec::new();
+    code_folders(&root.join("src"), &mut folders);
+    let folders = folders.iter().map(|folder| folder.strip_prefix(root).unwrap().to_str().unwrap());
+    let missing: Vec<&str> = folders.filter(|folder| !listed.contains(folder)).collect();
+    assert!(missing.is_empty(), "docs/ARCHITECTURE.md does not list {missing:#?}");
+}

@@ -1,5 +1,5 @@
-//! The double charge: two hundred requests for one order at once, at every node, with the leader killed among them. The
-//! order is charged once, and every caller learns what became of its request.
+//! Double charges: two hundred concurrent requests for one order at all nodes, while the leader is killed. The order is
+//! charged once, and every caller learns the outcome of its request.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
@@ -8,18 +8,18 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, wait_until};
-use crate::support::http::{Answer, Connection, Request};
+use crate::support::http::{Connection, Request, Response};
 
-/// How many requests are made for the one order.
+/// How many requests are made for the order.
 const CALLERS: usize = 200;
-/// After so many answers the leader is killed.
+/// The number of answers after which the leader is killed.
 const ANSWERS_BEFORE_THE_KILL: usize = 10;
 
-/// What one caller came to know.
+/// What one caller was answered.
 struct Told {
     key: String,
-    /// The answer to its own request; `None` if its node died under it.
-    answer: Option<Answer>,
+    /// The answer to its own request; `None` if its node died before it answered.
+    answer: Option<Response>,
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn two_hundred_requests_with_one_key_charge_an_order_once_and_get_one_answer_tho
     assert_eq!(cluster.nodes[cluster.leader()].balance("shop"), 100);
 }
 
-/// Sends all requests at once, round the nodes, and kills the leader when some are answered.
+/// Sends all requests at once, spread over the nodes, and kills the leader when some are answered.
 fn charge(cluster: &mut Cluster, key: impl Fn(usize) -> String) -> Vec<Told> {
     let (start, answered, told) = (Barrier::new(CALLERS + 1), AtomicUsize::new(0), Mutex::new(Vec::new()));
     let ports: Vec<u16> = cluster.nodes.iter().map(|node| node.port).collect();
@@ -82,13 +82,13 @@ fn request(key: &str) -> Request {
     Request::post("/v1/payments").key(key).json(body.to_string())
 }
 
-/// What became of a caller's request, as the caller finds it out: by its own answer, else by its key.
+/// The outcome of a caller's request, from its own answer or by its key.
 fn settle(cluster: &Cluster, told: &Told) -> &'static str {
     let definite = told.answer.as_ref().filter(|answer| matches!(answer.status, 201 | 409));
     if let Some(answer) = definite {
         return outcome_of(answer.status, &answer.json());
     }
-    // Whatever is not definite says how to settle it, and the same request under the same key does.
+    // An answer without a definite outcome is settled by the same request under the same key.
     if let Some(answer) = &told.answer {
         assert!(matches!(answer.status, 503 | 504), "{}", answer.text());
     }

@@ -1,5 +1,5 @@
-//! Measures what a failure costs, on real processes. Asserts nothing about time: figures belong to the machine that they
-//! were measured on. `make drill` runs these in a release build, one after another, on an otherwise quiet machine.
+//! Measures the effect of failures on real processes. Nothing is asserted about times, because they depend on the machine.
+//! `make drill` runs these tests in a release build, one after another, on an otherwise idle machine.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,13 +24,13 @@ fn drill_a_paused_leader() {
     drill_the_leader("leader stopped with SIGSTOP, to the next committed payment", Cluster::pause, Cluster::resume);
 }
 
-/// Hurts the leader, pays at once through a follower, measures, heals; round after round.
-fn drill_the_leader(what: &str, hurt: fn(&mut Cluster, usize), heal: fn(&mut Cluster, usize)) {
+/// In each round: makes the leader fail, pays through a follower at once, measures, heals.
+fn drill_the_leader(what: &str, fail: fn(&mut Cluster, usize), heal: fn(&mut Cluster, usize)) {
     let mut cluster = Cluster::start(3);
     let times = (0..ROUNDS).map(|round| {
         let leader = cluster.leader();
         let follower = cluster.followers()[round % 2];
-        hurt(&mut cluster, leader);
+        fail(&mut cluster, leader);
         let began = Instant::now();
         cluster.nodes[follower].pay(&format!("round-{round}"), "external:bank", "shop", 1).expect(201);
         let took = began.elapsed();
@@ -79,7 +79,7 @@ fn drill_all_of_zookeeper_gone_for_a_minute() {
     let history = payers.stop();
     history.assert_no_error();
     report("ZooKeeper gone for 60 s under load, slowest payment", vec![history.slowest()]);
-    history.assert_kept_by(&cluster);
+    history.assert_consistent_with(&cluster);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Exports: the whole of a statement or of the ledger, and visibly the whole.
+//! Exports: a complete statement or ledger, with a last row that says so.
 
 use serde_json::{Value, json};
 

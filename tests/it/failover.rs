@@ -1,4 +1,4 @@
-//! Payments go on when a node dies, hangs or leaves, and none is lost or doubled.
+//! Payments continue when a node dies, hangs or leaves, and none is lost or doubled.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::http::Request;
 use crate::support::payers::Payers;
 use crate::support::zookeeper::ZooKeeperServer;
 
-/// How many payments make a test sure that payments go on.
+/// How many payments show that payments continue.
 const SOME: usize = 60;
 
 #[test]
@@ -28,7 +28,7 @@ fn a_killed_leader_costs_no_error_no_loss_and_no_double_twice_in_a_row() {
         history.assert_no_error();
         cluster.wait_ready();
         cluster.wait_caught_up(leader, others[0]);
-        history.assert_kept_by(&cluster);
+        history.assert_consistent_with(&cluster);
         assert!(history.slowest() < Duration::from_secs(4), "the slowest answer took {:?}", history.slowest());
     }
 }
@@ -45,7 +45,7 @@ fn every_node_killed_and_restarted_at_once_forgets_nothing() {
     }
     payers.wait_for_more(SOME);
     let history = payers.stop();
-    history.assert_kept_by(&cluster);
+    history.assert_consistent_with(&cluster);
 }
 
 #[test]
@@ -64,12 +64,12 @@ fn a_leader_that_hangs_is_replaced_and_follows_when_it_wakes() {
     let history = payers.stop();
     history.assert_no_error();
     cluster.wait_caught_up(leader, others[0]);
-    history.assert_kept_by(&cluster);
+    history.assert_consistent_with(&cluster);
     assert!(history.slowest() < Duration::from_secs(4), "the slowest answer took {:?}", history.slowest());
 }
 
 #[test]
-fn a_deposed_leader_that_wakes_answers_no_read_from_its_past() {
+fn a_deposed_leader_that_wakes_answers_no_stale_read() {
     let mut cluster = Cluster::start(3);
     let old = cluster.leader();
     let others = cluster.followers();
@@ -77,7 +77,7 @@ fn a_deposed_leader_that_wakes_answers_no_read_from_its_past() {
     cluster.pause(old);
     cluster.nodes[others[0]].pay("after", "external:bank", "shop", 11).expect(201);
     cluster.resume(old);
-    // It has not been told of its fall when it gets this question.
+    // It does not know about the new leader yet when this request arrives.
     assert_eq!(cluster.nodes[old].balance("shop"), 111);
 }
 
@@ -93,14 +93,14 @@ fn five_nodes_survive_two_deaths_at_once() {
     payers.wait_for_more(SOME);
     let history = payers.stop();
     history.assert_no_error();
-    history.assert_kept_by(&cluster);
+    history.assert_consistent_with(&cluster);
 }
 
 #[test]
 fn handing_over_under_load_fails_no_request() {
     let cluster = Cluster::start(3);
     let payers = Payers::start(&cluster, &[0, 1, 2]);
-    // One right after the other: who let a successor pass just now is the successor next.
+    // Without a pause: the node that has just handed over is the next successor.
     for through_the_leader in [true, false, true, false] {
         payers.wait_for_more(SOME / 4);
         let leader = cluster.leader();
@@ -112,7 +112,7 @@ fn handing_over_under_load_fails_no_request() {
     payers.wait_for_more(SOME);
     let history = payers.stop();
     history.assert_no_error();
-    history.assert_kept_by(&cluster);
+    history.assert_consistent_with(&cluster);
     assert!(history.slowest() < Duration::from_millis(600), "the slowest answer took {:?}", history.slowest());
 }
 
@@ -143,7 +143,7 @@ fn a_leader_asked_to_end_hands_over_and_ends_in_order_while_clients_pay() {
         cluster.restart(leader);
         cluster.wait_ready();
         cluster.wait_caught_up(leader, others[1]);
-        history.assert_kept_by(&cluster);
+        history.assert_consistent_with(&cluster);
     }
 }
 
@@ -165,7 +165,7 @@ fn payments_go_on_while_zookeeper_is_away_and_when_it_comes_back() {
     payers.wait_for_more(SOME);
     let history = payers.stop();
     history.assert_no_error();
-    history.assert_kept_by(&cluster);
+    history.assert_consistent_with(&cluster);
 
     let leader = cluster.leader();
     cluster.kill(leader);
@@ -174,7 +174,7 @@ fn payments_go_on_while_zookeeper_is_away_and_when_it_comes_back() {
 }
 
 #[test]
-fn a_zookeeper_that_forgot_everything_stops_no_payment_and_no_election() {
+fn a_zookeeper_that_lost_its_data_stops_no_payment_and_no_election() {
     let mut zookeeper = ZooKeeperServer::start();
     let mut cluster = Cluster::start_with(3, &Options { zookeeper: Some(zookeeper.address()), ..Options::default() });
     let leader = cluster.leader();
@@ -191,7 +191,7 @@ fn a_zookeeper_that_forgot_everything_stops_no_payment_and_no_election() {
     payers.wait_for_more(SOME);
     let history = payers.stop();
     history.assert_no_error();
-    history.assert_kept_by(&cluster);
+    history.assert_consistent_with(&cluster);
     let successor = cluster.leader();
     assert!(cluster.nodes[successor].status()["epoch"].as_u64().unwrap() > epoch, "epochs only grow");
 }
@@ -201,7 +201,7 @@ fn nodes_asked_to_end_one_after_the_other_all_end_in_order() {
     let mut cluster = Cluster::start(3);
     let made = cluster.nodes[0].pay("k", "external:bank", "shop", 1);
     for _ in 0..2 {
-        // Two of three still lead themselves.
+        // Two of three nodes can still elect a leader.
         let leader = cluster.leader();
         cluster.terminate(leader);
     }
@@ -212,7 +212,7 @@ fn nodes_asked_to_end_one_after_the_other_all_end_in_order() {
     assert_eq!(cluster.nodes[1].pay("k", "external:bank", "shop", 1).body, made.body);
 }
 
-/// Whether a node is ready and sees ZooKeeper so.
+/// Whether a node is ready and reports this state of ZooKeeper.
 fn readiness(cluster: &Cluster, id: &str, zookeeper: &str) -> bool {
     let answer = cluster.nodes[cluster.position(id)].get("/readyz");
     answer.status == 200 && answer.json()["zookeeper"] == zookeeper

@@ -1,14 +1,14 @@
-//! Keys: what became of each, and how to see to it that nothing ever applies under one.
+//! Keys: looking one up, and fencing it so that nothing can be applied under it.
 
 use serde_json::{Value, json};
 
 use crate::support::cluster::Node;
-use crate::support::http::{Answer, Request};
+use crate::support::http::{Request, Response};
 use crate::support::shared::Shared;
 
 static SHARED: Shared = Shared::new();
 
-fn fence(node: &Node, key: &str) -> Answer {
+fn fence(node: &Node, key: &str) -> Response {
     node.send(&Request::post(format!("/v1/payments/by-key/{key}/fence")))
 }
 

@@ -1,4 +1,4 @@
-//! Clients that record what they were told, on real nodes that fail meanwhile, and the checker's word on it.
+//! Clients record their histories on real nodes that fail meanwhile, and the checker checks them.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use quorapay_lab::chaos::clients::{Load, LoadPlan, LoadSummary, RunningLoad, Tar
 use quorapay_lab::check::{Report, Subjects, Verdict, check};
 use quorapay_lab::history::{Event, FaultEvent, FaultPhase, Header, Recorder};
 
-use crate::support::cluster::{Cluster, PATIENCE, wait_until};
+use crate::support::cluster::{Cluster, TIMEOUT, wait_until};
 
-/// How long everything may take to be read when the faults are over.
+/// Timeout of the final reads after the faults.
 const FINAL_READS: Duration = Duration::from_secs(20);
 
 struct Run {
@@ -59,7 +59,7 @@ impl Run {
 }
 
 #[test]
-fn a_cluster_whose_leaders_are_killed_and_paused_keeps_every_promise_to_clients_that_record_it() {
+fn a_cluster_whose_leaders_are_killed_and_paused_keeps_every_promise_in_the_recorded_history() {
     let mut cluster = Cluster::start(3);
     let run = Run::start(&cluster, LoadPlan { rate: 150, deadline: Duration::from_secs(3), ..LoadPlan::standard(1) });
     run.wait_for_more(100);
@@ -87,7 +87,7 @@ fn a_cluster_whose_leaders_are_killed_and_paused_keeps_every_promise_to_clients_
     eprintln!("{report}");
     assert_eq!(report.verdict, Verdict::Kept, "{report}");
     assert_eq!((summary.unsettled, summary.unread), (vec![], vec![]), "after the faults everything is answered");
-    assert!(PATIENCE > FINAL_READS);
+    assert!(TIMEOUT > FINAL_READS);
     assert_eq!(report.counts.operations, summary.progress.sent);
     assert_eq!(report.counts.faults, 2);
     for (what, count) in [

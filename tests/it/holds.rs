@@ -1,15 +1,15 @@
-//! Holds: money set aside, captured in parts, released, expired and given back, each capped by what is left.
+//! Holds: authorized, captured in parts, voided, expired and refunded, within the remaining amounts.
 
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Node, wait_until};
-use crate::support::http::{Answer, Request};
+use crate::support::http::{Request, Response};
 use crate::support::shared::Shared;
 
 static SHARED: Shared = Shared::new();
 
-/// Sets money aside for a shop, from outside.
-fn hold(node: &Node, key: &str, amount: i64, more: &Value) -> Answer {
+/// Holds money of an external account for a shop.
+fn hold(node: &Node, key: &str, amount: i64, more: &Value) -> Response {
     let party = key.replace(' ', "-");
     let mut body = json!({
         "from": format!("external:{party}"), "to": format!("shop:{party}"), "amount": amount, "currency": "EUR",
@@ -19,7 +19,7 @@ fn hold(node: &Node, key: &str, amount: i64, more: &Value) -> Answer {
     node.send(&Request::post("/v1/payments").key(key).json(body.to_string()))
 }
 
-fn change(node: &Node, key: &str, payment: &Value, call: &str, body: &str) -> Answer {
+fn change(node: &Node, key: &str, payment: &Value, call: &str, body: &str) -> Response {
     let target = format!("/v1/payments/{}/{call}", payment["id"].as_str().unwrap());
     let request = Request::post(target).key(key);
     node.send(&if body.is_empty() { request } else { request.json(body) })
@@ -29,7 +29,7 @@ fn read(node: &Node, payment: &Value) -> Value {
     node.get(&format!("/v1/payments/{}", payment["id"].as_str().unwrap())).expect(200)
 }
 
-/// What an account holds in euros.
+/// The euros held on an account.
 fn balance(cluster: &Cluster, account: &str) -> Value {
     cluster.nodes[1].get(&format!("/v1/accounts/{account}")).expect(200)["balances"][0].clone()
 }

@@ -1,4 +1,4 @@
-//! Import and export on the command line, against real nodes, interrupted and damaged.
+//! Import and export on the command line against real nodes, also interrupted.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn quorapay(cluster: &Cluster, arguments: &[&str]) -> Output {
     Command::new(program()).args(arguments).args(["--url", &url(cluster)]).output().unwrap()
 }
 
-/// Runs an import; gives its exit code and its summary.
+/// Runs an import. Returns its exit code and its summary.
 fn import(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, Value) {
     let output = quorapay(cluster, &[&["import", "--json"], arguments].concat());
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -30,7 +30,7 @@ fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Payments of 1.00 to as many shops as there are rows.
+/// Payments of 1.00, each to a different shop.
 fn rows(count: usize) -> String {
     let mut text = "from,to,amount,currency,description\n".to_owned();
     for row in 0..count {
@@ -45,7 +45,7 @@ fn paid(cluster: &Cluster) -> i64 {
 }
 
 #[test]
-fn an_import_that_is_killed_goes_on_where_it_was_and_pays_every_row_once() {
+fn an_import_that_is_killed_continues_where_it_was_and_pays_every_row_once() {
     let cluster = Cluster::start(3);
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), "payments.csv", &rows(3_000));
@@ -74,7 +74,7 @@ fn an_import_that_is_killed_goes_on_where_it_was_and_pays_every_row_once() {
 }
 
 #[test]
-fn a_file_that_changed_since_the_interruption_is_not_gone_on_with() {
+fn an_import_of_a_file_that_changed_since_the_interruption_is_refused() {
     let cluster = Cluster::start(1);
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), "payments.csv", &rows(10));

@@ -1,4 +1,4 @@
-//! The examples of `docs/INTEGRATION.md` run as they stand, twice each: what they promise holds for repetitions too.
+//! Runs the examples of `docs/INTEGRATION.md` unchanged, twice each, because they must be safe to repeat.
 
 #![allow(clippy::duplicate_mod)]
 
@@ -15,7 +15,7 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// The guide's blocks in a language, in their order.
+/// The guide's code blocks in a language, in order.
 fn blocks(language: &str) -> Vec<String> {
     let guide = file("docs/INTEGRATION.md");
     let opening = format!("\n```{language}\n");
@@ -29,7 +29,7 @@ fn urls(cluster: &Cluster) -> Vec<String> {
     cluster.nodes.iter().map(|node| format!("http://127.0.0.1:{}", node.port)).collect()
 }
 
-/// Runs a block twice with its interpreter; says what the second run wrote. `None` if there is no such interpreter here.
+/// Runs a block twice with its interpreter. Returns the output of the second run; `None` without the interpreter.
 fn run(interpreter: &[&str], block: &str, url: &str) -> Option<String> {
     let there = Command::new(interpreter[0]).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if there.is_err() {
@@ -56,7 +56,7 @@ fn every_shell_example_runs_and_repeats_without_harm() {
             return;
         }
     }
-    // 150.75 charged, 60 captured, 15 of it returned; each once.
+    // 150.75 charged, 60 captured, 15 of it refunded, each once.
     assert_eq!(posted(&cluster, "shop:42", "USD"), 15_075 + 6_000 - 1_500);
     assert_eq!(posted(&cluster, "seller:2", "EUR"), 7_500);
 }

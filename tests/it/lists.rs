@@ -1,4 +1,4 @@
-//! Lists and statements of whatever happens to payments: filtered, in order, page by page.
+//! Lists and statements with every kind of change of a payment: filtered, in order, page by page.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The product's promises, one by one, against real ZooKeeper servers, real files and real sockets.
+//! Integration tests with real nodes, ZooKeeper servers, files and sockets.
 #![allow(clippy::unwrap_used)]
 
 mod accounts;

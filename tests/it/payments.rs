@@ -1,4 +1,4 @@
-//! Payments through any node: once per key, whatever happens in between.
+//! Payments through any node: once per key, whatever fails.
 
 use std::sync::Barrier;
 use std::thread;
@@ -6,16 +6,16 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, posted, totals, wait_until};
-use crate::support::http::{Answer, Request};
+use crate::support::http::{Request, Response};
 
 /// Opens an account.
-fn open(cluster: &Cluster, id: &str, overdraft: &str) -> Answer {
+fn open(cluster: &Cluster, id: &str, overdraft: &str) -> Response {
     let body = json!({"id": id, "overdraft": overdraft}).to_string();
     cluster.nodes[0].send(&Request::post("/v1/accounts").key(&format!("open {id}")).json(body))
 }
 
 /// Changes an account's policy.
-fn change(cluster: &Cluster, key: &str, id: &str, overdraft: &str) -> Answer {
+fn change(cluster: &Cluster, key: &str, id: &str, overdraft: &str) -> Response {
     let body = json!({"overdraft": overdraft}).to_string();
     cluster.nodes[0].send(&Request::new("PATCH", format!("/v1/accounts/{id}")).key(key).json(body))
 }
@@ -64,7 +64,7 @@ fn a_repeated_request_gets_the_identical_answer_from_any_node_and_moves_nothing(
     let first = cluster.nodes[0].pay("order-1", "external:card", "shop", 100);
     assert_eq!((first.status, first.header("Idempotent-Replayed")), (201, None));
     cluster.nodes[1].pay("order-2", "external:card", "shop", 900).expect(201);
-    // The request is compared as it was understood, not as it was written.
+    // Requests are compared by meaning, not by their bytes.
     let rewritten =
         r#" { "currency":"EUR", "amount" : 100, "to":"shop", "from": "external:card", "capture":"automatic" } "#;
     for node in &cluster.nodes {
@@ -123,7 +123,7 @@ fn many_requests_at_once_under_one_key_move_the_money_once() {
         start.wait();
         cluster.nodes[caller % 3].pay("one", "external:card", "shop", 100)
     };
-    let answers: Vec<Answer> = thread::scope(|scope| {
+    let answers: Vec<Response> = thread::scope(|scope| {
         let callers: Vec<_> = (0..64).map(|caller| scope.spawn(move || pay(caller))).collect();
         callers.into_iter().map(|caller| caller.join().unwrap()).collect()
     });
@@ -236,7 +236,7 @@ fn a_balance_that_would_overflow_is_refused_and_stays() {
     let all = i64::MAX;
     assert_eq!(node.pay("1", "external:a", "rich", all).expect(201)["balances"], json!({"from": -all, "to": all}));
     assert_eq!(node.pay("2", "external:b", "rich", 1).expect(409)["code"], "balance_overflow");
-    // The lowest 64-bit number is still a balance; below it there is none.
+    // The lowest 64-bit number is a valid balance.
     assert_eq!(node.pay("3", "external:a", "other", 1).expect(201)["balances"]["from"], i64::MIN);
     assert_eq!(node.pay("4", "external:a", "other", 1).expect(409)["code"], "balance_overflow");
     assert_eq!(node.balance("rich"), all);

@@ -1,4 +1,4 @@
-//! The peers' port talks to peers only.
+//! The peers' port accepts peers only.
 
 use crate::support::cluster::{Cluster, Options};
 use crate::support::http::{Connection, Request};
@@ -38,7 +38,7 @@ fn without_the_secret_everything_on_the_peers_port_is_refused() {
 }
 
 #[test]
-fn a_strangers_body_is_not_even_read() {
+fn the_body_of_an_unauthenticated_request_is_not_read() {
     let cluster = cluster(1);
     let mut head = Request::post("/peer/rpc").head();
     head.extend(b"content-length: 1000000000\r\n\r\n");
@@ -47,7 +47,7 @@ fn a_strangers_body_is_not_even_read() {
 }
 
 #[test]
-fn clients_have_no_business_on_the_peers_port_and_peers_none_on_theirs() {
+fn the_peers_port_refuses_clients_and_the_clients_port_refuses_peers() {
     let cluster = cluster(1);
     let node = &cluster.nodes[0];
     for path in ["/v1/payments", "/v1/cluster", "/metrics", "/livez", "/"] {
@@ -78,7 +78,7 @@ fn a_node_with_another_secret_is_kept_out_and_its_log_says_why() {
     let config = &cluster.nodes[2].config;
     let other = std::fs::read_to_string(config).unwrap().replace(SECRET, "quite-another-secret");
     std::fs::write(config, other).unwrap();
-    // The first voters are found together, so all are needed once.
+    // All nodes are needed once, to found the cluster.
     (0..3).for_each(|node| cluster.restart(node));
     crate::support::cluster::wait_until("the stranger's log says what is wrong", || {
         cluster.nodes[2].log().contains("secret") || cluster.nodes[0].log().contains("secret")

@@ -1,4 +1,4 @@
-//! Reads: fresh by default, as fresh as asked for otherwise, and lists that stay in order while payments go on.
+//! Reads: linearizable by default or local, and lists that stay in order while payments continue.
 
 use std::collections::BTreeSet;
 use std::thread;

@@ -1,4 +1,4 @@
-//! Nodes that come back without what they had, or with what nobody else has.
+//! Nodes that come back without their data, or with entries that no other node has.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::support::cluster::{Cluster, wait_until};
 use crate::support::http::Request;
 use crate::support::payers::Payers;
 
-/// How many payments make a test sure that payments go on.
+/// How many payments show that payments continue.
 const SOME: usize = 60;
 
 #[test]
@@ -26,10 +26,10 @@ fn a_wiped_follower_comes_back_as_a_learner_and_is_admitted_again() {
     let history = payers.stop();
     history.assert_no_error();
     cluster.wait_caught_up(wiped, leader);
-    history.assert_kept_by(&cluster);
+    history.assert_consistent_with(&cluster);
 }
 
-/// Waits until a node that lost its store votes again, with the new one.
+/// Waits until a node that lost its store votes again with its new store.
 pub(crate) fn wait_until_admitted(cluster: &Cluster, leader: usize, node: usize, old_store: &Value) {
     let id = &cluster.nodes[node].id;
     wait_until("the node votes with its new store", || {
@@ -62,7 +62,7 @@ fn a_follower_that_was_away_catches_up_while_payments_go_on() {
     cluster.wait_caught_up(paused, leader);
     let history = payers.stop();
     history.assert_no_error();
-    history.assert_kept_by(&cluster);
+    history.assert_consistent_with(&cluster);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_node_wiped_while_all_were_down_takes_its_history_from_the_others() {
 }
 
 #[test]
-fn a_majority_without_memory_does_not_begin_a_new_cluster() {
+fn a_majority_that_lost_its_data_does_not_found_a_new_cluster() {
     let mut cluster = Cluster::start(3);
     let index = cluster.nodes[0].pay("k", "external:bank", "shop", 100).expect(201)["index"].as_u64().unwrap();
     cluster.wait_caught_up(2, 0);
@@ -94,7 +94,7 @@ fn a_majority_without_memory_does_not_begin_a_new_cluster() {
     (0..3).for_each(|node| cluster.restart(node));
     for node in &cluster.nodes {
         wait_until("the node answers", || node.try_get("/livez").is_some());
-        // Long enough for many elections, if there could be one.
+        // Long enough for many elections.
         let read = Request::get("/v1/accounts").header("Quorapay-Deadline-Ms", "1500");
         assert_eq!(node.send(&read).expect(503)["code"], "no_leader", "at {}", node.id);
         assert_eq!(node.get("/readyz").status, 503, "{} would take a payment", node.id);
@@ -103,7 +103,7 @@ fn a_majority_without_memory_does_not_begin_a_new_cluster() {
 }
 
 #[test]
-fn what_only_a_dead_leader_had_is_taken_back_when_it_returns() {
+fn uncommitted_entries_of_a_dead_leader_are_removed_when_it_returns() {
     let mut cluster = Cluster::start(3);
     let old = cluster.leader();
     let others = cluster.followers();
@@ -116,7 +116,7 @@ fn what_only_a_dead_leader_had_is_taken_back_when_it_returns() {
     let tail = cluster.nodes[old].status()["last_index"].clone();
     assert!(tail.as_u64() > before.as_u64(), "the entry is in the leader's ledger");
     cluster.kill(old);
-    // What was on its way to the paused nodes died with the connection only if they never got it: both are possible.
+    // The paused nodes may or may not have received what was in flight to them.
     others.iter().for_each(|node| cluster.resume(*node));
     cluster.wait_ready();
     for number in 0..5 {

@@ -1,4 +1,4 @@
-//! A node that cannot start says why in one line; a node that can, in spite of trouble, does.
+//! A node that cannot start says why in one line; a node that can start in spite of damage does.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,10 +7,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::recovery::{store_in_force, wait_until_admitted};
-use crate::support::cluster::{Cluster, Options, listening_port, wait_until};
+use crate::support::cluster::{Cluster, Options, wait_until};
+use crate::support::ports::listening_port;
 use crate::support::zookeeper::ZooKeeperServer;
 
-/// Starts a node that must refuse, and gives the one line in which it does.
+/// Starts a node that must refuse to start. Returns the line that says why.
 #[track_caller]
 fn refusal(cluster: &mut Cluster, node: usize) -> String {
     cluster.restart(node);
@@ -30,7 +31,7 @@ fn edit(config: &Path, from: &str, to: &str) {
     fs::write(config, text.replace(from, to)).unwrap();
 }
 
-/// A node that refuses its settings.
+/// Starts a node that must refuse its settings. Returns the line that says why.
 #[track_caller]
 fn refused_setting(settings: &str) -> String {
     let mut cluster = Cluster::prepare(1, &Options { settings: settings.to_owned(), ..Options::default() });
@@ -113,7 +114,7 @@ fn without_zookeeper_a_node_waits_and_says_so_and_is_ready_when_it_comes() {
 fn a_second_process_with_the_same_id_is_refused() {
     let mut cluster = Cluster::start(3);
     let second = cluster.nodes.len() - 1;
-    // The third node is told to be the first, elsewhere.
+    // The third node is configured as another instance of the first.
     cluster.kill(second);
     cluster.wipe(second);
     let (first_url, second_url) = (url(&cluster, 0), url(&cluster, second));
@@ -190,7 +191,7 @@ fn comes_back_after(damage: impl Fn(&Path)) {
     assert_eq!(payments, 21);
 }
 
-/// Flips one bit of each place where a file holds a text. Says how many.
+/// Flips one bit of each occurrence of a text in a file. Returns their number.
 fn flip(file: &Path, text: &str) -> usize {
     let Ok(mut bytes) = fs::read(file) else { return 0 };
     let found: Vec<usize> = bytes
@@ -216,7 +217,7 @@ fn a_node_whose_ledger_has_a_flipped_bit_comes_back_as_a_learner() {
 fn a_node_whose_ledger_is_no_database_comes_back_as_a_learner() {
     comes_back_after(|data_dir| {
         fs::write(data_dir.join("ledger.db"), "not a database at all").unwrap();
-        // With a log that holds every page, SQLite would make it whole again.
+        // SQLite would restore the file from a WAL that has every page.
         let _ = fs::remove_file(data_dir.join("ledger.db-wal"));
     });
 }

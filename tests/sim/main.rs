@@ -20,6 +20,7 @@
 //! scenarios      named hazards, driven step by step
 //! runs           runs and sweeps
 //! planted        proof that the sweep finds each planted bug
+//! layers         the order among the files of the protocol
 //! ```
 
 mod clients;
@@ -29,6 +30,7 @@ mod disk_faults;
 mod faults;
 mod invariants;
 mod knobs;
+mod layers;
 mod network;
 mod node;
 #[cfg(feature = "planted-bugs")]

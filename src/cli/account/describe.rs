@@ -4,7 +4,7 @@ use crate::cli::payment::next_page;
 use crate::cli::table::{Align, table};
 use quorapay_client::{Account, AccountPage, ChangedAccount, Statement};
 
-/// What was changed.
+/// A change of an account.
 pub(super) fn describe_change(changed: &ChangedAccount) -> String {
     let overdraft = changed.overdraft.map(|overdraft| format!(" may now overdraw: {overdraft}"));
     let status = changed.status.map(|status| format!(" is now {status}"));
@@ -16,7 +16,7 @@ pub(super) fn describe(account: &Account) -> String {
     describe_accounts(std::slice::from_ref(account))
 }
 
-/// One row per account and currency; an account without money is one row of its own.
+/// One row per account and currency; an account without balances has one row.
 pub(super) fn describe_page(page: &AccountPage) -> String {
     format!("{}{}", describe_accounts(&page.accounts), next_page(page.next_cursor.as_deref()))
 }

@@ -81,7 +81,7 @@ impl Change {
         })
     }
 
-    /// Reads an amount in the payment's currency, which only the payment tells.
+    /// Parses an amount in the payment's currency, which has to be fetched.
     fn units(&self, client: &Client, text: &str) -> Result<MinorUnits, CliError> {
         let payment = block_on(client.payment(&self.id))??;
         payment.currency.parse_amount(text).map_err(|error| CliError::Usage(error.to_string()))

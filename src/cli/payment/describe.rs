@@ -6,7 +6,7 @@ use quorapay_client::{
 };
 use quorapay_core::domain::{Currency, MinorUnits};
 
-/// A payment where it stands.
+/// A payment in its current state.
 pub(in crate::cli) fn describe(payment: &Payment) -> String {
     let Payment { id, status, from, to, currency, created_at, index, epoch, .. } = payment;
     let (of_from, of_to) = balances(payment.balances.as_ref(), *currency);
@@ -53,7 +53,7 @@ pub(super) fn describe_change(changed: &ChangedPayment) -> String {
     lines.join("\n")
 }
 
-/// How far a payment is taken and sent back. Nothing for one that is simply paid.
+/// Captured, refunded and held amounts. `None` for a payment that was captured at once and not refunded.
 fn parts(
     currency: Currency,
     captured: MinorUnits,
@@ -69,7 +69,7 @@ fn parts(
     Some(format!("parts       captured {captured}, refunded {refunded}, held {of_hold}{}", until.unwrap_or_default()))
 }
 
-/// What to write behind the paying and the receiving account.
+/// The balances to write after the paying and the receiving account.
 fn balances(balances: Option<&PaymentBalances>, currency: Currency) -> (String, String) {
     match balances {
         Some(PaymentBalances::Posted { from, to }) => {
@@ -83,7 +83,7 @@ fn balances(balances: Option<&PaymentBalances>, currency: Currency) -> (String, 
     }
 }
 
-/// What is known of a key.
+/// The state of a key.
 pub(super) fn describe_lookup(lookup: &KeyLookup) -> String {
     let as_of = lookup.as_of_index.or(lookup.index).map(|index| format!(" as of index {index}")).unwrap_or_default();
     match lookup.state {

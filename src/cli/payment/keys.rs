@@ -1,4 +1,4 @@
-//! `payment by-key` and `fence`: what became of an idempotency key.
+//! `payment by-key` and `fence`: look an idempotency key up, or close it.
 
 use clap::Args;
 

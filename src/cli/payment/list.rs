@@ -1,4 +1,4 @@
-//! `payment list`, and what listings share.
+//! `payment list`, and the arguments of all listings.
 
 use clap::Args;
 
@@ -32,7 +32,7 @@ pub(super) struct List {
     connection: Connection,
 }
 
-/// Between which moments.
+/// A time range.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct TimeArguments {
     /// Not before this moment (RFC 3339)
@@ -43,7 +43,7 @@ pub(in crate::cli) struct TimeArguments {
     pub(in crate::cli) to_time: Option<String>,
 }
 
-/// Which part of a listing.
+/// A page of a listing.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct PageArguments {
     /// Where to go on: the cursor that the page before ended with
@@ -60,7 +60,7 @@ impl PageArguments {
     }
 }
 
-/// The line under a page that tells how to get the next.
+/// The line under a page that names the cursor of the next.
 pub(in crate::cli) fn next_page(cursor: Option<&str>) -> String {
     cursor.map(|cursor| format!("\nmore with --cursor {cursor}")).unwrap_or_default()
 }

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::plan::{BatchForm, BatchPlan, Plan};
 use crate::random::mix;
+use quorapay_api::headers;
 
 /// How much of a body is kept: more than any answer to a single payment, and more than a batch's answer has before its
 /// results. The rest is read and discarded.
@@ -22,8 +23,8 @@ const MAX_KEPT_BODY_BYTES: usize = 64 * 1024;
 /// Digits of a key's number: enough for any `u64`, so that all requests have the same length.
 const NUMBER_DIGITS: usize = 20;
 
-static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-static DEADLINE: HeaderName = HeaderName::from_static("quorapay-deadline-ms");
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(headers::IDEMPOTENCY_KEY.lower);
+static DEADLINE_MS: HeaderName = HeaderName::from_static(headers::DEADLINE_MS.lower);
 
 /// A node to send to.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ impl Target {
         headers.insert(HOST, host);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         let deadline_ms = u64::try_from(plan.attempt_timeout().as_millis()).unwrap_or(u64::MAX);
-        headers.insert(&DEADLINE, HeaderValue::from(deadline_ms));
+        headers.insert(&DEADLINE_MS, HeaderValue::from(deadline_ms));
         Ok(Self { address, uri, headers })
     }
 }

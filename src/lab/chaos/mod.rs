@@ -1,4 +1,4 @@
-//! Injects faults into a cluster of real processes while clients load it, then checks what the clients were told.
+//! Injects faults into a cluster of real processes while clients load it, then checks the answers that the clients got.
 //!
 //! A cluster of real nodes and a real ZooKeeper ensemble is started; clients load it and write a history; a nemesis draws
 //! faults from the seed. In the end every fault is healed, and the checker compares the history with the ledgers. The nodes
@@ -7,7 +7,7 @@
 //! ```text
 //! run           one run from start to report
 //! plan          its parameters
-//! notice        what it reports while it goes on
+//! notice        its progress
 //! nemesis       draws faults from the seed (pure)
 //! action        what a drawn fault does to which process or link (pure)
 //! fault         injects an action and heals it

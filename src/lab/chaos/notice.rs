@@ -1,4 +1,4 @@
-//! What a run reports while it goes on.
+//! The progress of a run.
 
 use std::time::Duration;
 

@@ -209,7 +209,7 @@ impl<N: FnMut(Notice<'_>)> RunState<'_, N> {
         Ok(true)
     }
 
-    /// Injects a fault. `None` if a tool failed: that says nothing about the cluster, and the run continues.
+    /// Injects a fault. `None` if a tool failed, which is no failure of the cluster: the run continues.
     async fn begin(
         &mut self,
         cluster: &mut TestCluster,

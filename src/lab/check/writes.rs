@@ -62,7 +62,7 @@ impl Judge<'_> {
         }
     }
 
-    /// If a client is told that a key is used for something else or fenced, the ledger must show that.
+    /// If a write is refused because its key is used for something else or fenced, the ledger must show that.
     fn key_refusal(&mut self, key: &IdempotencyKey, request: &OperationRequest, code: &str, by: OperationRef) {
         let index = self.truth.index_of(key);
         let held = self.truth.content_of(key);
@@ -114,7 +114,7 @@ impl Judge<'_> {
         self.check_replay(decision);
     }
 
-    /// How what a client was told differs from the entry that it names.
+    /// How a decision differs from the entry that it names.
     fn compare(&self, decision: &Decision<'_>, index: LogIndex) -> Option<(Breach, String)> {
         let Proposal { key, request } = decision.proposal;
         let committed = self.truth.index_of(key);

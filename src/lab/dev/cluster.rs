@@ -13,7 +13,8 @@ use quorapay_client::Client;
 
 /// Timeout of the start, until the cluster accepts payments.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(50);
+/// Interval between two polls of the nodes' readiness.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A running cluster. Dropping it kills its processes.
 pub struct DevCluster {
@@ -127,7 +128,7 @@ impl DevCluster {
                 return Err(DevError::NotReady { seconds: START_TIMEOUT.as_secs(), logs: self.data_dir.clone() });
             }
             // Readiness is the state of another process: it has to be polled.
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

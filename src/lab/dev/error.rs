@@ -20,7 +20,7 @@ pub enum DevError {
     /// A payment may or may not have been made.
     #[error("the outcome is unknown: {by_key_url}")]
     OutcomeUnknown {
-        /// Where it can be looked up; empty if nobody told.
+        /// Where it can be looked up; empty if unknown.
         by_key_url: String,
     },
     /// Another development cluster has its files in the same directory.

@@ -3,14 +3,9 @@
 use serde::Deserialize;
 
 use super::records::{Record, fields};
+use quorapay_api::limits::{MAX_DESCRIPTION_CHARS, MAX_HOLD_SECONDS, MAX_METADATA_BYTES};
 use quorapay_client::{BatchItem, Capture, NewPayment, Order};
-use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, MAX_HOLD_SECONDS, MinorUnits, OrderId};
-
-/// Maximum length of a description, in characters.
-const MAX_DESCRIPTION_CHARS: usize = 500;
-
-/// Maximum size of metadata in compact form, in bytes.
-const MAX_METADATA_BYTES: usize = 4 << 10;
+use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, MinorUnits, OrderId};
 
 /// Why a row is not a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -131,7 +131,7 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
         let limit = query.limit()?;
         let read = Read::begin(&api.node, &parts.headers, query).await?;
         let page = read.fetch(api.node.queries().list_payments(&filter, read.applied_index(), before, limit)).await?;
-        let bytes: usize = page.found.iter().map(|record| render::estimated_bytes_of(record)).sum();
+        let bytes: usize = page.found.iter().map(render::estimated_bytes_of).sum();
         Ok(read.answer_sized(&payment_page(&page), bytes))
     })
     .await

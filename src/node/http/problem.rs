@@ -89,7 +89,7 @@ impl Problem {
     }
 
     /// Says as of where it was decided.
-    pub(super) fn as_of(mut self, as_of: AsOf) -> Self {
+    pub(super) fn seen_as_of(mut self, as_of: AsOf) -> Self {
         self.0.as_of = Some(as_of);
         self
     }

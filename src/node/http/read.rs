@@ -92,7 +92,7 @@ impl<'a> Read<'a> {
 
     /// A 404 as of the read point.
     pub(super) fn not_found(&self, code: Code, detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::NOT_FOUND, code, detail).as_of(self.as_of())
+        Problem::new(StatusCode::NOT_FOUND, code, detail).seen_as_of(self.as_of())
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn refused(committed: &CommittedWrite, rejection: Rejection) -> Probl
         Rejection::PaymentNotFound => StatusCode::NOT_FOUND,
         _ => StatusCode::CONFLICT,
     };
-    Problem::new(status, Code::Bank(rejection), quorapay_api::reason(rejection)).as_of(AsOf::of_write(committed))
+    Problem::new(status, Code::Bank(rejection), quorapay_api::reason(rejection)).seen_as_of(AsOf::of_write(committed))
 }
 
 #[cfg(test)]

@@ -127,7 +127,7 @@ impl<'a> PaymentDetail<'a> {
             (None, Some((from_held, expires_at_ms)), None, (None, None)) => {
                 PaymentOutcome::Authorized { from_held, expires_at_ms }
             }
-            (None, None, Some(index), (None, None)) => PaymentOutcome::Repeated { index: index },
+            (None, None, Some(index), (None, None)) => PaymentOutcome::Repeated { index },
             _ => return Err(LedgerError::Damaged("its outcome contradicts itself".to_owned())),
         };
         let capture = self.expires_in_s.map_or(Capture::Automatic, |expires_in_s| Capture::Manual { expires_in_s });

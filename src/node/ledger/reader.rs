@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::error::LedgerError;
 use super::row::{
-    COLUMNS, LIGHT_COLUMNS, column, from_sql, index_of, is_heavy, is_left_out, parsed, read_entry, to_sql,
+    COLUMNS, LIGHT_COLUMNS, column, from_sql, index_of, is_large, is_left_out, parsed, read_entry, to_sql,
 };
 use quorapay_core::domain::PaymentId;
 use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
@@ -102,7 +102,7 @@ impl LedgerReader {
         let sql = format!("SELECT {COLUMNS} FROM entries WHERE log_index = ?");
         let row = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(index.0)?).fetch_optional(&self.pool).await;
         let Some(row) = row.map_err(LedgerError::from_read)? else { return Ok(None) };
-        let entry = if is_heavy(&row)? {
+        let entry = if is_large(&row)? {
             // Thousands of payments take longer to decode than the event loop, which may run on this thread, may wait.
             let read = tokio::task::spawn_blocking(move || read_entry(&row)).await;
             read.expect("reading a row never panics, and nobody aborts it")

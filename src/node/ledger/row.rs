@@ -258,7 +258,7 @@ pub(super) fn is_left_out(row: &SqliteRow) -> Result<bool, LedgerError> {
 }
 
 /// Whether a row of [`COLUMNS`] takes so long to decode that it needs its own thread.
-pub(super) fn is_heavy(row: &SqliteRow) -> Result<bool, LedgerError> {
+pub(super) fn is_large(row: &SqliteRow) -> Result<bool, LedgerError> {
     Ok(column::<Option<&str>>(row, 13)?.is_some_and(|detail| detail.len() > LIGHT_BYTES))
 }
 

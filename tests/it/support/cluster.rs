@@ -1,5 +1,4 @@
-//! Clusters of real processes: the program as it is shipped, on free ports of loopback, with its logs kept and shown
-//! when a test fails.
+//! Clusters of real nodes on free ports of loopback. Their logs are printed when a test fails.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -8,42 +7,42 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use quorapay_lab::local::Ports;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::http::{Answer, Connection, Request};
+use super::http::{Connection, Request, Response};
+use super::ports::listening_port;
 use super::reaper::{folder, reaper};
 use super::zookeeper::ZooKeeperServer;
 
-/// Most time that a cluster may take for what a test waits for. It takes a fraction of a second on an idle machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of everything that a test waits for. It takes a fraction of a second on an idle machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Pause between two looks at another process: nothing announces how it is, it has to be asked.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Interval between two polls of another process's state.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long a node may take to end in order after SIGTERM: a promise of the product.
-const ORDERLY_END: Duration = Duration::from_secs(5);
+/// How long a node may take to end after SIGTERM, as documented.
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Clusters that run at the same time. More would only take the processors from each other.
-const CLUSTERS_AT_A_TIME: usize = 3;
+/// Maximum number of concurrent clusters. More would only compete for CPU time.
+const MAX_CONCURRENT_CLUSTERS: usize = 3;
 
-/// What a cluster is made of, where a test cares.
+/// Options of a cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// Lines for every node's configuration file.
+    /// Additional lines of every node's configuration file.
     pub(crate) settings: String,
     /// Servers to use instead of the ones that all tests share.
     pub(crate) zookeeper: Option<String>,
 }
 
-/// One node: its place, and its process while it runs.
+/// One node, with its process while it runs.
 pub(crate) struct Node {
     pub(crate) id: String,
     pub(crate) port: u16,
@@ -64,12 +63,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts this many nodes and waits until each would take a payment.
+    /// Starts this many nodes and waits until each accepts payments.
     pub(crate) fn start(size: usize) -> Self {
         Self::start_with(size, &Options::default())
     }
 
-    /// The same with options.
+    /// Like [`Self::start`], with options.
     pub(crate) fn start_with(size: usize, options: &Options) -> Self {
         let mut cluster = Self::prepare(size, options);
         (0..size).for_each(|node| cluster.nodes[node].start());
@@ -105,7 +104,7 @@ impl Cluster {
         self.nodes.iter().filter(|node| node.process.is_some() && !node.paused)
     }
 
-    /// Waits until every running node would take a payment and all name the same leader, one that runs. Says which.
+    /// Waits until every running node accepts payments and all name the same running leader. Returns it.
     pub(crate) fn wait_ready(&self) -> usize {
         let mut leader = None;
         wait_until("every running node is ready and names the same leader", || {
@@ -119,12 +118,12 @@ impl Cluster {
         self.position(&leader.unwrap())
     }
 
-    /// The node that leads now.
+    /// The current leader.
     pub(crate) fn leader(&self) -> usize {
         self.wait_ready()
     }
 
-    /// The nodes that follow now.
+    /// The current followers.
     pub(crate) fn followers(&self) -> Vec<usize> {
         let leader = self.leader();
         (0..self.nodes.len()).filter(|node| *node != leader).collect()
@@ -135,7 +134,7 @@ impl Cluster {
         self.nodes.iter().position(|node| node.id == id).unwrap_or_else(|| panic!("there is no node {id}"))
     }
 
-    /// Ends a process as a power cut would.
+    /// Kills a process, as a power failure would.
     pub(crate) fn kill(&mut self, node: usize) {
         self.nodes[node].kill();
     }
@@ -145,34 +144,34 @@ impl Cluster {
         self.nodes[node].start();
     }
 
-    /// Stops a process in its tracks, as a long pause of its machine would.
+    /// Stops a process with SIGSTOP, as a long pause of its machine would.
     pub(crate) fn pause(&mut self, node: usize) {
         self.nodes[node].signal(Signal::SIGSTOP);
         self.nodes[node].paused = true;
     }
 
-    /// Lets it go on.
+    /// Continues it.
     pub(crate) fn resume(&mut self, node: usize) {
         self.nodes[node].signal(Signal::SIGCONT);
         self.nodes[node].paused = false;
     }
 
-    /// Asks a process to end and checks that it does so in order and in time.
+    /// Stops a process with SIGTERM and checks that it ends in time with exit code 0.
     pub(crate) fn terminate(&mut self, node: usize) {
         let began = Instant::now();
         self.nodes[node].signal(Signal::SIGTERM);
         let status = self.nodes[node].wait_for_end();
-        assert!(began.elapsed() <= ORDERLY_END, "{} took {:?} to end", self.nodes[node].id, began.elapsed());
+        assert!(began.elapsed() <= TERMINATE_TIMEOUT, "{} took {:?} to end", self.nodes[node].id, began.elapsed());
         assert_eq!(status.code(), Some(0), "{} was asked to end", self.nodes[node].id);
     }
 
-    /// Takes the disk of a node that does not run.
+    /// Deletes the files of a node that does not run.
     pub(crate) fn wipe(&self, node: usize) {
         assert!(self.nodes[node].process.is_none(), "a node that runs holds its files");
         fs::remove_dir_all(&self.nodes[node].data_dir).unwrap();
     }
 
-    /// Waits until a node has applied what another has committed by now, and compares the two ledgers' last hashes.
+    /// Waits until a node has applied what another has committed, and compares the last hashes of the two ledgers.
     pub(crate) fn wait_caught_up(&self, node: usize, with: usize) {
         let (index, hash) = self.nodes[with].last_entry();
         wait_until("the node has applied what the others have", || {
@@ -181,7 +180,7 @@ impl Cluster {
         assert_eq!(self.nodes[node].entry(index)["hash"], hash, "the ledgers differ at {index}");
     }
 
-    /// What every running node's ledger holds, which must be the same.
+    /// The entries of all running nodes' ledgers, which must be equal.
     pub(crate) fn ledger(&self) -> Vec<Value> {
         let mut ledgers = self.running().map(|node| (node.id.clone(), node.ledger()));
         let (first_id, first) = ledgers.next().expect("a node runs");
@@ -189,7 +188,7 @@ impl Cluster {
             let common = first.len().min(ledger.len());
             let differs = (0..common).find(|at| first[*at] != ledger[*at]);
             assert_eq!(differs, None, "the ledgers of {first_id} and {id} differ from there");
-            // Each was read as of a moment after all payments: an election may have added to one, nothing else may.
+            // Each was read after all payments: since then only an election may have added an entry.
             let rest = first[common..].iter().chain(&ledger[common..]);
             assert!(
                 rest.into_iter().all(|entry| entry["kind"] == "epoch_start"),
@@ -199,7 +198,7 @@ impl Cluster {
         first
     }
 
-    /// What all nodes have logged.
+    /// The logs of all nodes.
     pub(crate) fn logs(&self) -> String {
         let mut logs = String::new();
         for node in &self.nodes {
@@ -265,7 +264,7 @@ impl Node {
         kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
     }
 
-    /// Waits until its process ends by itself. Says how.
+    /// Waits until its process ends by itself. Returns its exit status.
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
         let mut process = self.process.take().unwrap_or_else(|| panic!("{} does not run", self.id));
         let mut status = None;
@@ -277,34 +276,34 @@ impl Node {
         status.unwrap()
     }
 
-    /// What it has logged.
+    /// Its log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Sends a request over a connection of its own.
-    pub(crate) fn send(&self, request: &Request) -> Answer {
+    /// Sends a request over a new connection.
+    pub(crate) fn send(&self, request: &Request) -> Response {
         self.try_send(request).unwrap_or_else(|error| panic!("{} did not answer {request:?}: {error}", self.id))
     }
 
-    pub(crate) fn try_send(&self, request: &Request) -> io::Result<Answer> {
+    pub(crate) fn try_send(&self, request: &Request) -> io::Result<Response> {
         Connection::to(self.port).send(request)
     }
 
-    pub(crate) fn get(&self, target: &str) -> Answer {
+    pub(crate) fn get(&self, target: &str) -> Response {
         self.send(&Request::get(target))
     }
 
-    pub(crate) fn try_get(&self, target: &str) -> Option<Answer> {
+    pub(crate) fn try_get(&self, target: &str) -> Option<Response> {
         self.try_send(&Request::get(target)).ok()
     }
 
     /// A payment in euros.
-    pub(crate) fn pay(&self, key: &str, from: &str, to: &str, amount: i64) -> Answer {
+    pub(crate) fn pay(&self, key: &str, from: &str, to: &str, amount: i64) -> Response {
         self.pay_in("EUR", key, from, to, amount)
     }
 
-    pub(crate) fn pay_in(&self, currency: &str, key: &str, from: &str, to: &str, amount: i64) -> Answer {
+    pub(crate) fn pay_in(&self, currency: &str, key: &str, from: &str, to: &str, amount: i64) -> Response {
         let body = json!({"from": from, "to": to, "amount": amount, "currency": currency});
         self.send(&Request::post("/v1/payments").key(key).json(body.to_string()))
     }
@@ -318,7 +317,7 @@ impl Node {
         posted(&answer.expect(200), "EUR")
     }
 
-    /// The leader that it names, if it is ready.
+    /// The leader that it reports, if it is ready.
     fn named_leader(&self) -> Option<String> {
         let answer = self.try_get("/readyz")?;
         if answer.status != 200 {
@@ -327,7 +326,7 @@ impl Node {
         answer.json()["leader"].as_str().map(str::to_owned)
     }
 
-    /// A node's account of itself, as this node shows it; null if it did not answer.
+    /// A node's status as this node reports it; null if that node did not answer.
     pub(crate) fn status_of(&self, id: &str) -> Value {
         let cluster = self.get("/v1/cluster").expect(200);
         let nodes = cluster["nodes"].as_array().unwrap();
@@ -335,7 +334,7 @@ impl Node {
             .clone()
     }
 
-    /// Its account of itself.
+    /// Its own status.
     pub(crate) fn status(&self) -> Value {
         self.status_of(&self.id)
     }
@@ -346,13 +345,13 @@ impl Node {
         page["entries"][0].clone()
     }
 
-    /// Index and hash of the newest entry as of now.
+    /// Index and hash of the newest entry.
     pub(crate) fn last_entry(&self) -> (u64, Value) {
         let newest = self.get("/v1/payments?limit=1").number("Quorapay-Index");
         (newest, self.entry(newest)["hash"].clone())
     }
 
-    /// All raw entries as of now.
+    /// All raw entries.
     pub(crate) fn ledger(&self) -> Vec<Value> {
         let mut entries: Vec<Value> = Vec::new();
         loop {
@@ -369,7 +368,7 @@ impl Node {
         }
     }
 
-    /// All accounts as of now, by id.
+    /// All accounts by id.
     pub(crate) fn accounts(&self) -> HashMap<String, Value> {
         let mut accounts = HashMap::new();
         let mut target = "/v1/accounts?limit=1000".to_owned();
@@ -386,19 +385,19 @@ impl Node {
     }
 }
 
-/// What an account holds in a currency.
+/// The posted balance of an account in a currency.
 pub(crate) fn posted(account: &Value, currency: &str) -> i64 {
     let balances = account["balances"].as_array().unwrap();
     let balance = balances.iter().find(|balance| balance["currency"] == currency);
     balance.map_or(0, |balance| balance["posted"].as_i64().unwrap())
 }
 
-/// The program under test: the one built with the tests, or another build of it, to be measured.
+/// The program under test: the one built with the tests, or another build that is to be measured.
 pub(crate) fn program() -> PathBuf {
     std::env::var_os("QUORAPAY_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_quorapay")), PathBuf::from)
 }
 
-/// The program, told to run one node, deaf to the settings of whoever runs the tests.
+/// A command that runs one node, without the `QUORAPAY_*` variables of this process.
 pub(crate) fn node_command(config: &Path) -> Command {
     let mut command = Command::new(program());
     let own = |name: &String| name.starts_with("QUORAPAY_");
@@ -409,23 +408,17 @@ pub(crate) fn node_command(config: &Path) -> Command {
     command
 }
 
-/// Waits until another process is as wanted.
+/// Polls until a condition holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !is_so() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        thread::sleep(LOOK_AGAIN);
+        assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}");
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// A port for a server that may be killed and restarted.
-pub(crate) fn listening_port() -> u16 {
-    static PORTS: LazyLock<Mutex<Ports>> = LazyLock::new(|| Mutex::new(Ports::of_this_process()));
-    PORTS.lock().unwrap_or_else(PoisonError::into_inner).deal().unwrap()
-}
-
-/// The right to run a cluster.
+/// Permission to run a cluster.
 struct Permit;
 
 static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
@@ -433,7 +426,7 @@ static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 impl Permit {
     fn take() -> Self {
         let running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |running: &mut usize| *running >= CLUSTERS_AT_A_TIME;
+        let full = |running: &mut usize| *running >= MAX_CONCURRENT_CLUSTERS;
         *RUNNING.1.wait_while(running, full).unwrap_or_else(PoisonError::into_inner) += 1;
         Self
     }

@@ -1,4 +1,4 @@
-//! What clients were told, held against what the ledgers say in the end.
+//! Compares what clients were answered with the ledgers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,70 +7,72 @@ use serde_json::Value;
 
 use super::cluster::{Cluster, posted, totals};
 
-/// What a client was told of a payment.
+/// The outcome of a payment as its client saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The money moved.
+pub(crate) enum ObservedOutcome {
+    /// The payment was made.
     Succeeded { index: u64, id: String },
-    /// The bank refused, for good.
+    /// The bank rejected it.
     Rejected { index: u64, code: String },
-    /// Nothing moved: nobody took it.
+    /// It was definitely not applied.
     Refused { status: u16, code: String },
-    /// Either.
+    /// It may or may not have been made.
     Unknown(String),
 }
 
 /// One payment of a client.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct PaymentRecord {
     pub(crate) key: String,
     pub(crate) amount: i64,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: ObservedOutcome,
     pub(crate) took: Duration,
 }
 
 /// All payments of some clients.
-pub(crate) struct History {
-    pub(crate) records: Vec<Record>,
+pub(crate) struct PaymentHistory {
+    pub(crate) records: Vec<PaymentRecord>,
 }
 
-impl History {
-    /// Every payment got a definite answer of the bank: a failover is a slow answer and not an error.
+impl PaymentHistory {
+    /// Checks that every payment was decided by the bank: a failover may delay an answer and must not cause an error.
     #[track_caller]
     pub(crate) fn assert_no_error(&self) {
-        let errors: Vec<&Record> = self.errors().collect();
+        let errors: Vec<&PaymentRecord> = self.errors().collect();
         assert!(errors.is_empty(), "{} of {} payments failed: {errors:#?}", errors.len(), self.records.len());
     }
 
-    fn errors(&self) -> impl Iterator<Item = &Record> {
-        let is_error = |record: &&Record| matches!(record.outcome, Outcome::Refused { .. } | Outcome::Unknown(_));
+    fn errors(&self) -> impl Iterator<Item = &PaymentRecord> {
+        let is_error = |record: &&PaymentRecord| {
+            matches!(record.outcome, ObservedOutcome::Refused { .. } | ObservedOutcome::Unknown(_))
+        };
         self.records.iter().filter(is_error)
     }
 
-    /// The longest that a client waited for an answer.
+    /// The longest time that a client waited for an answer.
     pub(crate) fn slowest(&self) -> Duration {
         self.records.iter().map(|record| record.took).max().unwrap_or_default()
     }
 
-    /// Nothing acknowledged is lost, nothing is doubled, nothing refused is there, and the balances are what the
-    /// entries add up to, on every running node.
+    /// Checks on every running node that no acknowledged payment is lost, none is doubled, no refused one is there, and
+    /// the balances are the sums of the entries.
     #[track_caller]
-    pub(crate) fn assert_kept_by(&self, cluster: &Cluster) {
+    pub(crate) fn assert_consistent_with(&self, cluster: &Cluster) {
         let ledger = cluster.ledger();
         let by_key = payments_by_key(&ledger);
         for record in &self.records {
             let entry = by_key.get(record.key.as_str());
             match (&record.outcome, entry) {
-                (Outcome::Succeeded { index, id }, Some(entry)) => {
+                (ObservedOutcome::Succeeded { index, id }, Some(entry)) => {
                     assert_eq!((&entry["status"], &entry["payment_id"]), (&"succeeded".into(), &id.as_str().into()));
                     assert_eq!((&entry["index"], &entry["amount"]), (&(*index).into(), &record.amount.into()));
                 }
-                (Outcome::Rejected { index, code }, Some(entry)) => {
+                (ObservedOutcome::Rejected { index, code }, Some(entry)) => {
                     assert_eq!((&entry["status"], &entry["rejection"]), (&"rejected".into(), &code.as_str().into()));
                     assert_eq!(entry["index"], *index);
                 }
-                (Outcome::Refused { .. }, None) | (Outcome::Unknown(_), _) => {}
-                (Outcome::Refused { .. }, Some(entry)) => panic!("{record:?} was refused and applied: {entry}"),
+                (ObservedOutcome::Refused { .. }, None) | (ObservedOutcome::Unknown(_), _) => {}
+                (ObservedOutcome::Refused { .. }, Some(entry)) => panic!("{record:?} was refused and applied: {entry}"),
                 (_, None) => panic!("{record:?} was acknowledged and is lost"),
             }
         }
@@ -78,7 +80,7 @@ impl History {
     }
 }
 
-/// The payments in a ledger; no key may be there twice.
+/// The payments of a ledger by key. No key may occur twice.
 fn payments_by_key(ledger: &[Value]) -> HashMap<&str, &Value> {
     let mut by_key = HashMap::new();
     for entry in ledger {

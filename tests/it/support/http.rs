@@ -1,4 +1,4 @@
-//! HTTP as a client writes it: plain sockets, so that a test can also send what no library would.
+//! HTTP over plain sockets, so that a test can also send invalid requests.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Most time that an answer may take. Longer than any deadline that a test gives to a node.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of an answer, longer than any deadline that a test gives to a node.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Request {
         self
     }
 
-    /// The request as it travels, with the body's true length.
+    /// The bytes of the request, with the body's true length.
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head();
         if !self.body.is_empty() || self.method != "GET" {
@@ -60,7 +60,7 @@ impl Request {
         bytes
     }
 
-    /// The request line and the headers, open for more.
+    /// The request line and the headers, without the empty line after them.
     pub(crate) fn head(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\nhost: test\r\n", self.method, self.target).into_bytes();
         for (name, value) in &self.headers {
@@ -75,13 +75,13 @@ impl Request {
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -108,7 +108,7 @@ impl Answer {
     }
 }
 
-/// A connection that is kept as long as both sides like. Nothing is sent twice.
+/// A kept-alive connection. Nothing is retried.
 pub(crate) struct Connection {
     address: SocketAddr,
     stream: Option<BufReader<TcpStream>>,
@@ -120,12 +120,12 @@ impl Connection {
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) fn send(&mut self, request: &Request) -> io::Result<Answer> {
+    pub(crate) fn send(&mut self, request: &Request) -> io::Result<Response> {
         self.send_bytes(&request.bytes())
     }
 
     /// Sends any bytes and waits for an answer.
-    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<Answer> {
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<Response> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => BufReader::new(connect(self.address)?),
@@ -140,14 +140,14 @@ impl Connection {
 }
 
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 
-fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Response> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let status_line = read_line(stream)?;
     let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -161,7 +161,7 @@ fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         let (name, value) = line.split_once(':').ok_or_else(|| invalid(&format!("no header: {line:?}")))?;
         headers.push((name.trim().to_owned(), value.trim().to_owned()));
     }
-    let mut answer = Answer { status, headers, body: Vec::new() };
+    let mut answer = Response { status, headers, body: Vec::new() };
     if answer.header("transfer-encoding") == Some("chunked") {
         answer.body = read_chunks(stream)?;
         return Ok(answer);
@@ -172,7 +172,7 @@ fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
     Ok(answer)
 }
 
-/// A body of chunks. One that breaks off is an error.
+/// A chunked body. An incomplete one is an error.
 fn read_chunks(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use quorapay_lab::local::Reaper;
 use tempfile::TempDir;
 
-/// Watches over the processes of all tests and the folder that theirs are in. Never dropped: it acts when the tests end.
+/// Cleans up after all tests. It is never dropped and acts when this process ends.
 pub(crate) fn reaper() -> &'static Reaper {
     static REAPER: OnceLock<Reaper> = OnceLock::new();
     REAPER.get_or_init(|| Reaper::with_folder("quorapay-it").unwrap())

@@ -1,11 +1,11 @@
-//! One cluster for the tests of a file: starting one takes longer than most of them.
+//! One cluster for all tests of a file, because starting one takes longer than most tests.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::cluster::Cluster;
 
-/// A cluster of three that lives while a test holds it. Tests that overlap share it, so each uses keys and accounts of
-/// its own and breaks nothing.
+/// A cluster of three nodes that lives while a test uses it. Concurrent tests share it, so each uses its own keys and
+/// accounts and makes nothing fail.
 pub(crate) struct Shared(Mutex<Weak<Cluster>>);
 
 impl Shared {
@@ -15,10 +15,10 @@ impl Shared {
 
     /// The cluster, started if no other test holds it.
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.upgrade().unwrap_or_else(|| {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        current.upgrade().unwrap_or_else(|| {
             let cluster = Arc::new(Cluster::start(3));
-            *held = Arc::downgrade(&cluster);
+            *current = Arc::downgrade(&cluster);
             cluster
         })
     }

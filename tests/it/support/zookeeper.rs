@@ -5,10 +5,11 @@ use std::process::Command;
 use std::sync::{LazyLock, OnceLock};
 use std::thread;
 
-use quorapay_lab::local::{self, Ensemble, LocalError, Member, Signal, free_port};
+use quorapay_lab::local::{self, Ensemble, LocalError, Member, Signal};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use super::ports::listening_port;
 use super::reaper::{folder, reaper};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/zk/zookeeper.sh");
@@ -23,11 +24,11 @@ impl ZooKeeperServer {
     /// Starts a server and waits until it serves.
     pub(crate) fn start() -> Self {
         require_zookeeper();
-        // Another process may take the free port before the server does.
+        // Another process may take the port before the server does.
         let mut failures = Vec::new();
         for _ in 0..3 {
             let folder = folder("zookeeper-");
-            let server = local::ZooKeeperServer::alone(folder.path(), free_port().unwrap()).unwrap();
+            let server = local::ZooKeeperServer::alone(folder.path(), listening_port()).unwrap();
             let mut server = Self { server, _folder: folder };
             match server.launch().and_then(|()| server.wait_until_serving()) {
                 Ok(()) => return server,
@@ -102,9 +103,9 @@ impl ZooKeeperEnsemble {
         require_zookeeper();
         let member = |_| Member {
             address: Ipv4Addr::LOCALHOST.into(),
-            client_port: free_port().unwrap(),
-            peer_port: free_port().unwrap(),
-            election_port: free_port().unwrap(),
+            client_port: listening_port(),
+            peer_port: listening_port(),
+            election_port: listening_port(),
         };
         let ensemble = Ensemble((0..size).map(member).collect());
         let server = |number| {

@@ -10,6 +10,7 @@ use super::request::HttpRequest;
 use crate::history::{
     Answered, Event, Invoke, Micros, OperationId, Recorder, Refused, Request, Response, ResponseBody, Unknown,
 };
+use quorapay_api::headers;
 use quorapay_client::{Problem, ReportedOutcome};
 use quorapay_core::domain::Rejection;
 use quorapay_core::domain::{Epoch, LogIndex};
@@ -101,9 +102,9 @@ impl Exchange {
         let deadline_ms = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
         let timeout = self.deadline + self.deadline / 4;
         let mut builder = self.http.request(http.method, url).timeout(timeout);
-        builder = builder.header("Quorapay-Deadline-Ms", deadline_ms);
+        builder = builder.header(headers::DEADLINE_MS.name, deadline_ms);
         if let Some(key) = http.key {
-            builder = builder.header("Idempotency-Key", key);
+            builder = builder.header(headers::IDEMPOTENCY_KEY.name, key);
         }
         if let Some(body) = http.body {
             builder = builder.header(CONTENT_TYPE, "application/json").body(body);
@@ -177,12 +178,12 @@ fn response_of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Response
     let number = |name: &str| text(name).and_then(|text| text.parse().ok());
     Response {
         status: status.as_u16(),
-        node: text("Quorapay-Node").map(str::to_owned),
-        index: number("Quorapay-Index").map(LogIndex),
-        epoch: number("Quorapay-Epoch").map(Epoch),
-        applied_index: number("Quorapay-Applied-Index").map(LogIndex),
-        staleness_ms: number("Quorapay-Staleness-Ms"),
-        replayed: text("Idempotent-Replayed") == Some("true"),
+        node: text(headers::NODE.name).map(str::to_owned),
+        index: number(headers::INDEX.name).map(LogIndex),
+        epoch: number(headers::EPOCH.name).map(Epoch),
+        applied_index: number(headers::APPLIED_INDEX.name).map(LogIndex),
+        staleness_ms: number(headers::STALENESS_MS.name),
+        replayed: text(headers::REPLAYED.name) == Some("true"),
         body: ResponseBody::of(body),
     }
 }

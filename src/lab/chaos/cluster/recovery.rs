@@ -28,7 +28,7 @@ pub(in crate::chaos) struct Tolerated {
 type Incomplete = String;
 
 impl TestCluster {
-    /// The node that says of itself that it leads. Waits for one; `None` after the timeout.
+    /// The node that reports itself as leader. Waits for one; `None` after the timeout.
     pub(in crate::chaos) async fn leader(&self) -> Option<usize> {
         let deadline = Instant::now() + RECOVERY_TIMEOUT;
         loop {

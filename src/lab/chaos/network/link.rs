@@ -67,7 +67,7 @@ impl LinkProxy {
         }
     }
 
-    /// False during a cut, when nobody can know whether the target is alive.
+    /// False during a cut, when the target's state must stay hidden.
     async fn target_refuses(&self) -> bool {
         let is_cut = |state: &watch::Receiver<LinkState>| *state.borrow() == LinkState::Cut;
         !is_cut(&self.to_target) && !is_cut(&self.from_target) && refuses(self.target).await

@@ -88,7 +88,7 @@ impl Measurements {
         }
         match &operation.ending {
             Ending::Ok { at, .. } => {
-                self.paid.push(CommittedPayment { intended: operation.invoke.intended, ended: *at })
+                self.paid.push(CommittedPayment { intended: operation.invoke.intended, ended: *at });
             }
             // 409 is a decision of the bank: it is in the ledger like any other.
             Ending::Refused { response: Some(response), .. } if response.status == 409 => {}

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::Report;
+use super::results::Report;
 use crate::check::Verdict;
 
 /// The whole report. The verdict comes last, where it stays visible in a terminal.

@@ -5,8 +5,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::Report;
 use super::measure::Measurements;
+use super::results::Report;
 use crate::chaos::fault_record::FaultRecord;
 use crate::chaos::kind::FaultKind;
 use crate::history::Micros;

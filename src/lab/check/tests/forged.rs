@@ -1,4 +1,4 @@
-//! One forged history for every lie. Each breaks exactly one promise, and the operation that shows it is named.
+//! Forged histories. Each breaks exactly one promise, and the checker names the operation that shows it.
 
 use serde_json::json;
 
@@ -44,7 +44,7 @@ fn a_write_that_was_acknowledged_and_is_in_no_ledger_is_lost() {
 }
 
 #[test]
-fn a_write_whose_entry_is_another_ones_is_lost() {
+fn a_write_whose_answer_names_the_entry_of_another_key_is_lost() {
     let mut world = World::new();
     let index = world.write("mine", payment("external:card", "a", 100));
     let operation = world.ask("yours", payment("external:card", "a", 100));
@@ -113,7 +113,7 @@ fn a_success_that_was_refused_and_a_refusal_for_another_reason_are_found() {
 }
 
 #[test]
-fn a_write_that_stands_before_one_that_was_answered_before_it_was_asked_is_reordered() {
+fn a_write_before_one_that_was_acknowledged_before_its_request_is_reordered() {
     let mut world = World::new();
     let early = world.apply("late", payment("external:card", "a", 1));
     world.write("first", payment("external:card", "a", 2));
@@ -126,7 +126,7 @@ fn a_write_that_stands_before_one_that_was_answered_before_it_was_asked_is_reord
 }
 
 #[test]
-fn an_entry_that_was_read_before_it_was_asked_for_is_from_the_future() {
+fn an_entry_that_was_read_before_its_request_is_reordered() {
     let mut world = World::new();
     let index = world.apply("k", payment("external:card", "a", 1));
     world.read_account("a", index, 1);
@@ -154,7 +154,7 @@ fn a_linearizable_read_that_misses_an_answered_write_is_stale_and_a_local_one_is
 }
 
 #[test]
-fn a_balance_that_is_not_the_ledgers_is_found_in_local_reads_too() {
+fn a_balance_that_differs_from_the_ledger_is_found_in_local_reads_too() {
     for consistency in [Consistency::Linearizable, Consistency::Local] {
         let mut world = World::new();
         let index = world.write("k", payment("external:card", "a", 100));
@@ -167,7 +167,7 @@ fn a_balance_that_is_not_the_ledgers_is_found_in_local_reads_too() {
 }
 
 #[test]
-fn an_account_that_is_there_and_is_not_shown_is_found_and_the_other_way_round() {
+fn an_existing_account_that_is_not_shown_and_a_missing_one_that_is_are_found() {
     let mut world = World::new();
     let index = world.write("k", opening("a", Overdraft::None));
     world.read(Subject::Account(account("a")), index, 404, &json!({}));
@@ -178,7 +178,7 @@ fn an_account_that_is_there_and_is_not_shown_is_found_and_the_other_way_round() 
 }
 
 #[test]
-fn a_read_of_an_index_that_was_never_reached_or_below_the_one_asked_for_is_found() {
+fn a_read_as_of_an_index_beyond_the_ledger_or_below_the_requested_one_is_found() {
     let mut world = World::new();
     world.write("k", payment("external:card", "a", 100));
     world.read_account("a", 9, 100);
@@ -193,7 +193,7 @@ fn a_read_of_an_index_that_was_never_reached_or_below_the_one_asked_for_is_found
 }
 
 #[test]
-fn a_write_that_was_refused_for_good_and_is_in_the_ledger_is_found() {
+fn a_write_that_was_definitely_refused_and_is_in_the_ledger_is_found() {
     let mut world = World::new();
     let operation = world.ask("k", payment("external:card", "a", 100));
     world.refused(operation, "no_leader", Some(answer(503, 1, None, &json!({}))));
@@ -202,7 +202,7 @@ fn a_write_that_was_refused_for_good_and_is_in_the_ledger_is_found() {
 }
 
 #[test]
-fn a_key_that_is_said_to_be_unknown_where_it_stands_is_both_and_that_is_found() {
+fn a_key_that_is_reported_as_unknown_as_of_its_own_index_is_found() {
     for state in ["unknown", "in_flight"] {
         let mut world = World::new();
         let operation = world.ask("k", payment("external:card", "a", 100));
@@ -218,7 +218,7 @@ fn a_key_that_is_said_to_be_unknown_where_it_stands_is_both_and_that_is_found() 
 }
 
 #[test]
-fn a_key_that_is_said_to_be_committed_and_is_in_no_ledger_is_lost() {
+fn a_key_that_is_reported_as_committed_and_is_in_no_ledger_is_lost() {
     let mut world = World::new();
     world.write("other", payment("external:card", "a", 100));
     world.look_up("k", "committed", 2, Some(2));
@@ -241,7 +241,7 @@ fn another_request_under_a_key_is_found_whatever_the_answer_said() {
 }
 
 #[test]
-fn a_key_that_is_said_to_be_reused_and_is_not_is_found() {
+fn a_key_that_is_reported_as_reused_and_is_not_is_found() {
     let mut world = World::new();
     let operation = world.ask("k", payment("external:card", "a", 100));
     world.refused(operation, "idempotency_key_reused", Some(answer(422, 1, None, &json!({}))));
@@ -255,7 +255,7 @@ fn a_key_that_is_said_to_be_reused_and_is_not_is_found() {
 }
 
 #[test]
-fn a_decision_that_the_accounts_do_not_demand_is_found() {
+fn a_decision_that_does_not_follow_from_the_accounts_is_found() {
     let mut world = World::new();
     world.write("in", payment("external:card", "a", 100));
     let mut wrong = world.decided("poor", payment("a", "b", 500));
@@ -319,7 +319,7 @@ fn a_list_with_a_gap_or_an_early_end_is_found() {
 }
 
 #[test]
-fn violations_beyond_the_twentieth_of_a_kind_are_counted_and_not_told() {
+fn violations_beyond_the_twentieth_of_a_kind_are_only_counted() {
     let mut world = World::new();
     let index = world.write("k", payment("external:card", "a", 100));
     for _ in 0..30 {

@@ -7,7 +7,7 @@ use crate::check::{Report, Verdict};
 use crate::history::{Consistency, Subject};
 use quorapay_core::domain::{MinorUnits, Overdraft};
 
-/// A bit of everything, all of it honest.
+/// A correct history with every kind of operation.
 fn good() -> World {
     let mut world = World::new();
     world.write("open", opening("shop", Overdraft::Limit(MinorUnits::new(50))));
@@ -55,7 +55,7 @@ fn assert_kept(report: &Report) {
 }
 
 #[tokio::test]
-async fn an_honest_history_is_accepted_and_counted() {
+async fn a_correct_history_is_accepted_and_counted() {
     let report = good().check().await;
     assert_kept(&report);
     let counts = &report.counts;
@@ -85,7 +85,7 @@ async fn writes_that_overlap_may_come_in_either_order() {
 }
 
 #[tokio::test]
-async fn a_retry_may_find_that_its_first_attempt_was_applied_long_ago() {
+async fn a_retry_may_find_that_its_first_attempt_was_applied_long_before() {
     let mut world = World::new();
     let lost = world.ask("k", payment("external:card", "a", 1));
     let index = world.apply("k", payment("external:card", "a", 1));
@@ -99,7 +99,7 @@ async fn a_retry_may_find_that_its_first_attempt_was_applied_long_ago() {
 }
 
 #[tokio::test]
-async fn an_uncommitted_end_of_one_ledger_is_no_history() {
+async fn an_uncommitted_end_of_one_ledger_is_ignored() {
     let mut world = World::new();
     world.write("k", payment("external:card", "a", 1));
     let stored = world.stored().await;

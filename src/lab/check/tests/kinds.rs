@@ -1,4 +1,4 @@
-//! Holds, captures, refunds, expiries, orders, account states, batches and fences: honest, and forged.
+//! Holds, captures, refunds, expiries, orders, account states, batches and fences: correct and forged.
 
 use serde_json::json;
 
@@ -115,7 +115,7 @@ fn a_change_that_is_answered_wrongly_is_found_with_the_field() {
 }
 
 #[test]
-fn a_payment_that_is_shown_as_it_stood_before_is_found() {
+fn a_payment_that_is_shown_in_an_older_state_is_found() {
     let mut world = World::new();
     let paid = world.write("in", payment("external:card", "a", 1_000));
     world.write("back", change(&world, paid, PaymentChangeKind::Refund(None)));
@@ -194,7 +194,7 @@ fn a_fence_that_is_answered_for_a_key_that_was_used_is_found() {
 }
 
 #[test]
-fn a_fence_that_came_too_late_and_is_told_something_else_than_its_key_holds_is_found() {
+fn a_late_fence_that_is_answered_with_something_else_than_its_keys_content_is_found() {
     let mut world = World::new();
     world.write("k", payment("external:card", "a", 100));
     let operation = world.ask("k", OperationRequest::KeyFence);
@@ -206,7 +206,7 @@ fn a_fence_that_came_too_late_and_is_told_something_else_than_its_key_holds_is_f
 }
 
 #[test]
-fn a_key_that_is_said_to_be_fenced_and_is_not_is_found() {
+fn a_key_that_is_reported_as_fenced_and_is_not_is_found() {
     let mut world = World::new();
     world.write("k", payment("external:card", "a", 100));
     let operation = world.ask("k", payment("external:card", "a", 100));

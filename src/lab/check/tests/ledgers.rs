@@ -18,7 +18,7 @@ async fn broken(stored: &Stored) -> (Vec<Breach>, String) {
 }
 
 #[tokio::test]
-async fn a_tampered_ledger_is_found_whichever_it_is_and_the_others_are_judged_by() {
+async fn a_tampered_ledger_is_found_and_the_check_is_based_on_the_others() {
     for node in 1..=3 {
         let stored = world().stored().await;
         stored.tamper(node, "UPDATE entries SET amount = amount + 1 WHERE log_index = 7").await;
@@ -30,7 +30,7 @@ async fn a_tampered_ledger_is_found_whichever_it_is_and_the_others_are_judged_by
 }
 
 #[tokio::test]
-async fn a_hole_in_a_ledger_is_damage() {
+async fn a_missing_entry_is_damage() {
     let stored = world().stored().await;
     stored.tamper(2, "DELETE FROM entries WHERE log_index = 9").await;
     let (breaches, text) = broken(&stored).await;
@@ -38,7 +38,7 @@ async fn a_hole_in_a_ledger_is_damage() {
 }
 
 #[tokio::test]
-async fn two_committed_histories_are_told_apart_at_the_entry_where_they_part() {
+async fn two_different_committed_histories_are_found_at_their_first_different_entry() {
     let mut other = World::new();
     for number in 1..=20 {
         let amount = if number < 12 { number } else { number + 1 };

@@ -1,4 +1,4 @@
-//! The checker against histories and ledgers that were made for it: a good one, and one for every lie.
+//! The checker against constructed histories and ledgers: correct ones, and one for every kind of breach.
 
 #![allow(clippy::unwrap_used)]
 

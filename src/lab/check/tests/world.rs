@@ -1,5 +1,4 @@
-//! A cluster that a test makes up: honest entries in real ledger files, honest answers in a real history, and the means
-//! to forge either.
+//! A simulated cluster: correct entries in real ledger files, correct answers in a real history, and ways to forge both.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::replication::{Entry, EntryBody, NodeId, Persist, Position, StoreId, UnchainedEntry};
 use quorapay_node::ledger::{Identity, open};
 
-/// The ledger's time begins here, and goes on by a second with every entry.
+/// Timestamp before the first entry. Each entry is a second later than the one before.
 const FIRST_MS: u64 = 1_700_000_000_000;
 
 /// Time from one event to the next.
@@ -56,7 +55,7 @@ pub(super) fn payment(from: &str, to: &str, amount: i64) -> OperationRequest {
     OperationRequest::Payment(plain(from, to, amount))
 }
 
-/// A payment in euros that is set aside for so many seconds; the ledger's time goes on by one with every entry.
+/// A hold in euros that expires after this many seconds, and thus after as many entries.
 pub(super) fn hold(from: &str, to: &str, amount: i64, expires_in_s: u32) -> OperationRequest {
     OperationRequest::Payment(PaymentRequest { capture: Capture::Manual { expires_in_s }, ..plain(from, to, amount) })
 }
@@ -66,7 +65,7 @@ pub(super) fn opening(id: &str, overdraft: Overdraft) -> OperationRequest {
 }
 
 impl World {
-    /// A ledger with the first entry of its first epoch, and nobody has asked for anything.
+    /// A ledger with the first entry of its first epoch, and an empty history.
     pub(super) fn new() -> Self {
         let (entries, events) = (Vec::new(), Vec::new());
         let last = Position { epoch: Epoch(1), ..Position::default() };
@@ -149,7 +148,7 @@ impl World {
         self.append(EntryBody::Operation(operation))
     }
 
-    /// Appends what the bank decides, and nobody is told.
+    /// Appends the bank's decision on a request without an answer.
     pub(super) fn apply(&mut self, under: &str, request: OperationRequest) -> u64 {
         let proposal = Proposal { key: key(under), request };
         let mut bank = std::mem::take(&mut self.bank);
@@ -164,7 +163,7 @@ impl World {
         Micros(self.now)
     }
 
-    /// Process 1 asks; gives the operation's number.
+    /// Records a request of process 1. Returns the operation's number.
     pub(super) fn invoke(&mut self, request: Request) -> u64 {
         self.operations += 1;
         let (at, operation) = (self.tick(), self.operations);
@@ -198,7 +197,7 @@ impl World {
         }));
     }
 
-    /// A write that is asked for, applied and answered, all of it honest. Gives its index.
+    /// A write that is requested, applied and answered correctly. Returns its index.
     pub(super) fn write(&mut self, under: &str, request: OperationRequest) -> u64 {
         let operation = self.ask(under, request.clone());
         let index = self.apply(under, request);
@@ -206,7 +205,7 @@ impl World {
         index
     }
 
-    /// Ends a write with the honest answer: the entry at `index`.
+    /// Ends a write with the correct answer: the entry at `index`.
     pub(super) fn tell(&mut self, operation: u64, index: u64) {
         let response = self.response(index);
         match self.rejection(index) {
@@ -222,7 +221,7 @@ impl World {
         }
     }
 
-    /// The honest answer to whoever asked for the entry at `index`.
+    /// The correct answer to the request of the entry at `index`.
     pub(super) fn response(&self, index: u64) -> Response {
         let entry = self.entry(index);
         let rejection = self.rejection(index).map(Rejection::code);
@@ -279,7 +278,7 @@ impl World {
         decided_json(self.entry(index), 0)
     }
 
-    /// The payment at an index, where it stands now.
+    /// The payment at an index in its current state.
     pub(super) fn current(&self, index: u64) -> Value {
         let mut body = self.shown(index);
         let state = self.bank.payment(self.id(index)).unwrap();
@@ -303,7 +302,7 @@ impl World {
         self.stored().await.check().await
     }
 
-    /// Checks, and expects this one breach and no other, told with these words.
+    /// Checks that exactly this breach is found and that the report contains these texts.
     #[track_caller]
     pub(super) fn assert_broken(&self, breach: Breach, words: &[&str]) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

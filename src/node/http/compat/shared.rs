@@ -83,7 +83,7 @@ impl Compatible {
             Some(rejection) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 let refused = Problem::new(status, Code::Bank(rejection), quorapay_api::reason(rejection));
-                Err(refused.as_of(AsOf::of_write(&committed)))
+                Err(refused.seen_as_of(AsOf::of_write(&committed)))
             }
         }
     }

@@ -176,11 +176,11 @@ fn payments(shapes: &mut Shapes) {
     for (name, entry) in payment_entries() {
         let committed = committed(entry);
         let answer = super::payments::created(&committed, &samples::key("order \"42\""));
-        answered(shapes, format!("made {name}"), Ok(answer));
+        answered(shapes, &format!("made {name}"), Ok(answer));
     }
 }
 
-fn answered(shapes: &mut Shapes, name: String, answer: Result<super::answer::HttpAnswer, Problem>) {
+fn answered(shapes: &mut Shapes, name: &str, answer: Result<super::answer::HttpAnswer, Problem>) {
     let answer = answer.unwrap_or_else(Problem::into_answer);
     shapes.push((format!("{name} {}", answer.status().as_u16()), answer.body().to_vec()));
 }
@@ -190,7 +190,7 @@ fn changes_of_payments(shapes: &mut Shapes) {
         let committed = committed(entry);
         let change = samples::payment_change_of(&committed.entry);
         show(shapes, format!("change {name}"), &render::change_by_key(&committed.entry, change));
-        answered(shapes, format!("changed {name}"), Ok(changes::changed(&committed, change)));
+        answered(shapes, &format!("changed {name}"), Ok(changes::changed(&committed, change)));
     }
 }
 
@@ -226,7 +226,7 @@ fn accounts(shapes: &mut Shapes) {
         let committed = committed(entry);
         let change = samples::account_change_of(&committed.entry);
         show(shapes, format!("account change {name}"), &render::changed_account(&committed.entry, change));
-        answered(shapes, format!("account changed {name}"), super::accounts::changed(StatusCode::CREATED, &committed));
+        answered(shapes, &format!("account changed {name}"), super::accounts::changed(StatusCode::CREATED, &committed));
     }
 }
 
@@ -292,7 +292,7 @@ async fn batches_of_payments(shapes: &mut Shapes) {
             "aborted" => batches::aborted(&committed, batch, &originals).await,
             _ => batches::decided(&committed, batch, &originals).await,
         };
-        answered(shapes, format!("batch {name}"), Ok(answer));
+        answered(shapes, &format!("batch {name}"), Ok(answer));
     }
 }
 
@@ -359,7 +359,7 @@ fn nodes(shapes: &mut Shapes) {
             PeerStatus { node_id: samples::node("node2"), peer_url: "http://\"b".to_owned(), status: None },
         ];
         show(shapes, format!("cluster {name}"), &cluster::cluster_view(&status, peers.to_vec()));
-        answered(shapes, format!("ready {name}"), health::readiness(&status));
+        answered(shapes, &format!("ready {name}"), health::readiness(&status));
         compat::golden::nodes(shapes, name, &status, &peers);
     }
     show(shapes, "alive", &Alive { status: "alive".into(), node_id: samples::node("node1") });
@@ -394,7 +394,7 @@ fn problems(shapes: &mut Shapes) {
         ("no such method", super::no_such_method(&axum::http::Method::DELETE, "/v1/payments")),
     ];
     for (name, problem) in all {
-        answered(shapes, format!("problem {name}"), Err(problem));
+        answered(shapes, &format!("problem {name}"), Err(problem));
     }
     for (name, problem) in [
         ("field", Problem::bad_request(Code::InvalidAmount, "too \"small\"").field("amount")),
@@ -406,7 +406,7 @@ fn problems(shapes: &mut Shapes) {
     }
     for rejection in Rejection::all() {
         let committed = committed(samples::fence_entry("k"));
-        answered(shapes, format!("refused {}", rejection.code()), Err(super::writes::refused(&committed, rejection)));
+        answered(shapes, &format!("refused {}", rejection.code()), Err(super::writes::refused(&committed, rejection)));
     }
 }
 
