@@ -21,7 +21,7 @@ if [ "$(cat "$environment/installed" 2>/dev/null)" != "$wanted" ]; then
 fi
 
 binary=${BINARY:-target/debug/quorapay}
-[ -n "${BINARY:-}" ] || cargo build --bin quorapay
+[ -n "${BINARY:-}" ] || cargo build --workspace --bin quorapay
 
 port=$("$environment/bin/python" tests/http/free_port.py)
 data=$(mktemp -d)
