@@ -1,5 +1,5 @@
-//! The surfaces of two earlier systems: `SyncPay` and a fault-tolerant payment ledger. `docs/COMPATIBILITY.md` maps their
-//! words to this system's. Amounts and times are decimal numbers there, written from digits and read as digits.
+//! The surfaces of two earlier systems: `SyncPay` and a fault-tolerant payment ledger. `docs/COMPATIBILITY.md` maps
+//! their words to this system's. Amounts and times are decimal numbers there, written from digits and read as digits.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

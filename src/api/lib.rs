@@ -20,12 +20,13 @@
 //! limits           how long and how many
 //! time             RFC 3339
 //! wire_enum        enums that read unknown values
+//! parameters       OpenAPI descriptions of headers and parameters (feature `openapi`)
 //! schema           OpenAPI schemas of the core's types (feature `openapi`)
 //! ```
 //!
-//! Types that are written on hot paths borrow: `Payment<'entry>` is made from an entry of the ledger without copying it, and
-//! `Payment<'static>` is what a client reads. Readers ignore fields that they do not know and keep an unknown value of an
-//! enum as `Other`, so that an older client can talk to a newer node.
+//! Types that are written on hot paths borrow: `Payment<'entry>` is made from an entry of the ledger without copying
+//! it, and `Payment<'static>` is what a client reads. Readers ignore fields that they do not know and keep an unknown
+//! value of an enum as `Other`, so that an older client can talk to a newer node.
 //!
 //! It knows no server, no client and no runtime.
 
@@ -42,6 +43,8 @@ mod export;
 mod key;
 mod ledger;
 mod metrics;
+#[cfg(feature = "openapi")]
+mod parameters;
 mod payment;
 mod payment_request;
 mod problem;

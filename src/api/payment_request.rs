@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 #[cfg(feature = "openapi")]
-use crate::schema::{self, AccountIdText, Amount, CurrencyCode, Key};
+use crate::schema::{AccountIdText, Amount, CurrencyCode, Key, RequestMetadata};
 use crate::{Capture, Order, strict};
 
 /// A payment to make.
-// `Key` is what the body has in place of an idempotency key: nothing if the payment comes by itself, because its key is in
-// a header.
+// `Key` is what the body has in place of an idempotency key: nothing if the payment comes by itself, because its key is
+// in a header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = NewPayment, bound = ""))]
@@ -46,7 +46,7 @@ pub struct NewPayment<Key = KeyInHeader> {
     pub description: Option<String>,
     /// At most 4 KiB as compact JSON.
     #[serde(default, deserialize_with = "strict::metadata", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<schema::Metadata>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<RequestMetadata>))]
     pub metadata: Option<serde_json::Map<String, Value>>,
     /// The payment's own key, in a batch.
     #[serde(default, skip_serializing)]

@@ -125,9 +125,9 @@ impl ToSchema for AccountStatusWord {}
 
 /// The metadata of a request: a JSON object.
 #[derive(Debug)]
-pub struct Metadata;
+pub struct RequestMetadata;
 
-impl PartialSchema for Metadata {
+impl PartialSchema for RequestMetadata {
     fn schema() -> RefOr<Schema> {
         let values = AdditionalProperties::RefOr(RefOr::Ref(Ref::from_schema_name("MetadataValue")));
         ObjectBuilder::new()
@@ -138,7 +138,11 @@ impl PartialSchema for Metadata {
     }
 }
 
-impl ToSchema for Metadata {
+impl ToSchema for RequestMetadata {
+    fn name() -> std::borrow::Cow<'static, str> {
+        std::borrow::Cow::Borrowed("Metadata")
+    }
+
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         schemas.push(("MetadataValue".to_owned(), metadata_value()));
     }

@@ -1,4 +1,5 @@
-//! Enums of the contract: each variant is one text on the wire, and a text from a newer node is [`Other`](crate::PaymentStatus::Other).
+//! Enums of the contract: each variant is one text on the wire, and a text from a newer node is
+//! [`Other`](crate::PaymentStatus::Other).
 
 /// Declares an enum by its variants and their texts, and `Other` for every text that is not among them.
 macro_rules! wire_enum {

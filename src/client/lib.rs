@@ -1,8 +1,8 @@
 //! A client of a cluster: several base URLs, and one outcome per idempotency key.
 //!
 //! A write is repeated under the *same* idempotency key at the next URL until its outcome is known or the deadline has
-//! passed. If the outcome is still open then, it is looked up by its key before the client returns [`Outcome::Unknown`]; it
-//! is never guessed. [`ClientError`] means that nothing changed.
+//! passed. If the outcome is still open then, it is looked up by its key before the client returns
+//! [`Outcome::Unknown`]; it is never guessed. [`ClientError`] means that nothing changed.
 //!
 //! It knows only the contract, whose types it returns: nothing of a node's runtime or handlers.
 //!

@@ -34,8 +34,8 @@ impl Budget {
         if left.is_zero() { None } else { Some((left / 2).max(MIN_ATTEMPT_TIMEOUT).min(left)) }
     }
 
-    /// Waits between two rounds over the URLs. Each pause is twice as long as the one before, and half of it is random, so
-    /// that callers that failed at the same time do not retry at the same time.
+    /// Waits between two rounds over the URLs. Each pause is twice as long as the one before, and half of it is random,
+    /// so that callers that failed at the same time do not retry at the same time.
     pub(super) async fn pause(&mut self) {
         let half = self.pause / 2;
         let jittered = half + rand::random_range(Duration::ZERO..=half);

@@ -1,5 +1,5 @@
-//! The body of `POST /v1/payments/batch`, parsed while it arrives: every payment is parsed when its last byte arrives, so
-//! that memory holds the parsed payments and one incomplete one, never the whole body.
+//! The body of `POST /v1/payments/batch`, parsed while it arrives: every payment is parsed when its last byte arrives,
+//! so that memory holds the parsed payments and one incomplete one, never the whole body.
 
 use std::collections::HashSet;
 
@@ -129,8 +129,8 @@ impl BatchReader {
         Ok(BatchRequest { atomic: self.atomic.unwrap_or(false), items: self.items })
     }
 
-    /// Handles a byte that is not whitespace and not part of a token. Returns whether it was consumed; the first byte of a
-    /// token is not.
+    /// Handles a byte that is not whitespace and not part of a token. Returns whether it was consumed; the first byte
+    /// of a token is not.
     fn begin(&mut self, byte: u8) -> Result<bool, Problem> {
         let token = |token: Token| Some((self.expects, Some(token)));
         let next = |expects: Expects| Some((expects, None));

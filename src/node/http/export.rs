@@ -1,7 +1,7 @@
 //! Exports: all rows of a list, streamed, so that memory holds only some of them.
 //!
-//! The status is sent before the rows. So an export that fails closes the connection, and the last row of a complete export
-//! says that it is complete.
+//! The status is sent before the rows. So an export that fails closes the connection, and the last row of a complete
+//! export says that it is complete.
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -16,8 +16,8 @@ use quorapay_api::limits::MAX_JSON_DEPTH;
 use quorapay_core::domain::{AccountId, BatchRequest, Capture, IdempotencyKey, OperationRequest, PaymentRequest};
 use quorapay_core::replication::Entry;
 
-/// The body of `POST /v1/payments`: the request equals the JSON, and a request that is written again is read as the same
-/// request.
+/// The body of `POST /v1/payments`: the request equals the JSON, and a request that is written again is read as the
+/// same request.
 pub(crate) fn payment_body(bytes: &[u8]) {
     let request = match payment_body::parse(bytes) {
         Ok(request) => request,
@@ -68,8 +68,8 @@ fn depth(value: &Value) -> usize {
     1 + inner.unwrap_or_default()
 }
 
-/// The body of `POST /v1/payments/batch`. The first byte is the size of the pieces in which it arrives, the second its form:
-/// the pieces make no difference, and lines are read as the same batch as an array.
+/// The body of `POST /v1/payments/batch`. The first byte is the size of the pieces in which it arrives, the second its
+/// form: the pieces make no difference, and lines are read as the same batch as an array.
 pub(crate) fn batch_body(bytes: &[u8]) {
     let [piece, form, body @ ..] = bytes else { return };
     let form = if form % 2 == 0 { BatchForm::Json } else { BatchForm::Lines };

@@ -56,8 +56,8 @@ async fn readyz(State(api): State<Api>, _request: Request) -> Response {
     api.answer(Route::Readyz, async { readiness(&api.node.status()) }).await
 }
 
-/// Whether a write or a linearizable read sent to this node now would be answered. A lost ZooKeeper session is shown but
-/// does not matter: without ZooKeeper elections stop, payments do not.
+/// Whether a write or a linearizable read sent to this node now would be answered. A lost ZooKeeper session is shown
+/// but does not matter: without ZooKeeper elections stop, payments do not.
 pub(super) fn readiness(status: &NodeStatus) -> Result<HttpAnswer, Problem> {
     let zookeeper = if status.zookeeper_connected { "connected" } else { "disconnected" };
     let reasons = obstacles(status);

@@ -19,8 +19,8 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 /// Capacity for a problem without a payment.
 const TYPICAL_PROBLEM_BYTES: usize = 256;
 
-/// The characters that are percent-encoded in a key that becomes a path segment. A dot is one of them, because a segment
-/// must not be `.` or `..`.
+/// The characters that are percent-encoded in a key that becomes a path segment. A dot is one of them, because a
+/// segment must not be `.` or `..`.
 const KEY_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 /// An error for a caller. Boxed, because every handler's result has room for one and few requests make one.

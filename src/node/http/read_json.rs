@@ -9,8 +9,8 @@ use quorapay_api::limits::MAX_JSON_DEPTH;
 
 /// A body of a request, one JSON object.
 pub(super) trait RequestBody: DeserializeOwned {
-    /// The code for a field whose value has the wrong type or is out of range. For a nested field this is called with the
-    /// outermost one.
+    /// The code for a field whose value has the wrong type or is out of range. For a nested field this is called with
+    /// the outermost one.
     fn code_of(field: &str) -> Code;
 }
 

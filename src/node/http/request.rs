@@ -103,8 +103,8 @@ pub(super) async fn body(headers: &HeaderMap, body: Body, deadline: Instant) -> 
     }
 }
 
-/// Passes the body on piece by piece, in bounded time and only up to `limit` bytes. After a piece is refused the rest is
-/// read and dropped, because a caller that is still sending would not see the answer.
+/// Passes the body on piece by piece, in bounded time and only up to `limit` bytes. After a piece is refused the rest
+/// is read and dropped, because a caller that is still sending would not see the answer.
 pub(super) async fn body_in_pieces(
     headers: &HeaderMap,
     body: Body,

@@ -25,8 +25,8 @@ pub(super) enum AmountError {
     },
 }
 
-/// Reads an amount from a JSON value as it was written. Zeros after the last decimal of the currency change nothing, and
-/// exponents are evaluated: `150.750` and `1.5075e2` are both 150.75.
+/// Reads an amount from a JSON value as it was written. Zeros after the last decimal of the currency change nothing,
+/// and exponents are evaluated: `150.750` and `1.5075e2` are both 150.75.
 pub(super) fn read(json: &str, currency: Currency) -> Result<MinorUnits, AmountError> {
     let (mantissa, exponent) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
     let (sign, unsigned) = mantissa.strip_prefix('-').map_or(("", mantissa), |unsigned| ("-", unsigned));

@@ -7,8 +7,8 @@ use super::super::problem::Problem;
 use super::{syncpay, transfer};
 use quorapay_core::domain::PaymentRequest;
 
-/// The bodies of `POST /payment` and `POST /transfer`: the amount equals its digits, and a request that is written again
-/// is read as the same request.
+/// The bodies of `POST /payment` and `POST /transfer`: the amount equals its digits, and a request that is written
+/// again is read as the same request.
 pub(in crate::http) fn bodies(bytes: &[u8]) {
     match syncpay::parse(bytes) {
         Err(problem) => refused(problem),

@@ -9,8 +9,8 @@
 //! amount    amounts as decimal numbers
 //! ```
 //!
-//! They show the same ledger in other shapes. Nothing is decided here: requests become payments of version 1, and answers
-//! are rendered from the same entries. Errors have the shape of those systems, `{error}`.
+//! They show the same ledger in other shapes. Nothing is decided here: requests become payments of version 1, and
+//! answers are rendered from the same entries. Errors have the shape of those systems, `{error}`.
 
 mod amount;
 #[cfg(any(test, feature = "fuzzing"))]

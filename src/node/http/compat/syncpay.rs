@@ -48,8 +48,8 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
 
 /// Pay
 ///
-/// A payment from `sender` to `receiver`. Its key is `transaction_id` or the `Idempotency-Key`; given both, they must be
-/// the same. Accounts are opened with unlimited overdraft when they are first used.
+/// A payment from `sender` to `receiver`. Its key is `transaction_id` or the `Idempotency-Key`; given both, they must
+/// be the same. Accounts are opened with unlimited overdraft when they are first used.
 #[utoipa::path(
     post, path = "/payment", tag = "SyncPay", operation_id = "syncPayPayment", params(query::OptionalKeyHeaders),
     request_body(content = SyncPayPayment, example = json!(openapi::example("syncpay_payment"))),
@@ -101,8 +101,8 @@ pub(super) fn parse(body: &[u8]) -> Result<(Option<IdempotencyKey>, PaymentReque
     Ok((transaction_id, request))
 }
 
-/// The payment's key: its `transaction_id`, or the header, or a new one. If both are given they must be equal, because a
-/// repeat with only one of them must find the payment.
+/// The payment's key: its `transaction_id`, or the header, or a new one. If both are given they must be equal, because
+/// a repeat with only one of them must find the payment.
 fn key(given: &HeaderMap, transaction_id: Option<IdempotencyKey>) -> Result<IdempotencyKey, Problem> {
     let is_given = given.contains_key(headers::IDEMPOTENCY_KEY.lower);
     let header = is_given.then(|| request::idempotency_key(given)).transpose()?;

@@ -1,5 +1,5 @@
-//! The API's own description: OpenAPI 3.1, put together from what is declared at the handlers and derived from the types of
-//! the contract.
+//! The API's own description: OpenAPI 3.1, put together from what is declared at the handlers and derived from the
+//! types of the contract.
 //!
 //! ```text
 //! mod.rs         the outline, and what holds for every answer
@@ -139,8 +139,9 @@ fn unwrap_optional(schema: &mut Value) {
     }
 }
 
-/// Forbids undescribed fields in answers. The types cannot do that, because they are also for readers, which must ignore
-/// fields that they do not know. An object that is a part of another in an `allOf` stays open; the whole is closed.
+/// Forbids undescribed fields in answers. The types cannot do that, because they are also for readers, which must
+/// ignore fields that they do not know. An object that is a part of another in an `allOf` stays open; the whole is
+/// closed.
 fn close_answers(document: &mut Value) {
     let mut answers = BTreeSet::new();
     let responses: Vec<Value> = responses_of(document).map(|response| response.clone()).collect();

@@ -1,4 +1,5 @@
-//! Tests of the description: it is the one that is checked in, examples and answers fit its types, and it has every code.
+//! Tests of the description: it is the one that is checked in, examples and answers fit its types, and it has every
+//! code.
 
 use std::path::Path;
 

@@ -30,8 +30,8 @@ fn account_balance(currency: Currency, balance: Balance, overdraft: Overdraft) -
     AccountBalance { currency, posted: balance.posted, held: balance.held, available }
 }
 
-/// The answer to a change of an account. It has no balances, because they are not in the entry and a repeat must get the same
-/// bytes; only an account that was just opened is known to have none.
+/// The answer to a change of an account. It has no balances, because they are not in the entry and a repeat must get
+/// the same bytes; only an account that was just opened is known to have none.
 pub(in crate::http) fn changed_account(entry: &Entry, change: &AccountChange) -> ChangedAccount {
     let (overdraft, status, balances) = match change.change {
         AccountChangeKind::Open(overdraft) => (Some(overdraft), Some(AccountStatus::default()), Some(Vec::new())),

@@ -38,8 +38,8 @@ pub(in crate::http) const LEDGER_COLUMNS: [&str; 17] = [
 pub(in crate::http) const STATEMENT_COLUMNS: [&str; 8] =
     ["index", "payment_id", "type", "created_at", "amount", "currency", "balance", "counterparty"];
 
-/// Writes one row. By hand, because a writer of the `csv` crate owns its output, and rows of an export are written one by
-/// one into the buffer of the next chunk.
+/// Writes one row. By hand, because a writer of the `csv` crate owns its output, and rows of an export are written one
+/// by one into the buffer of the next chunk.
 pub(in crate::http) fn row<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = &'a str>) {
     for (at, field) in fields.into_iter().enumerate() {
         if at > 0 {

@@ -10,8 +10,8 @@
 //! csv       raw entries and lines of statements as rows
 //! ```
 //!
-//! What a write is answered with is made from its entry alone, so that a repeat gets the same bytes from any node at any
-//! later time. The types borrow from the entries.
+//! What a write is answered with is made from its entry alone, so that a repeat gets the same bytes from any node at
+//! any later time. The types borrow from the entries.
 
 mod account;
 mod change;
