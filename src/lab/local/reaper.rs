@@ -11,12 +11,19 @@ use super::error::LocalError;
 
 /// Reads process ids to remember, or to forget if they begin with a minus. At the end of its input it kills the remembered
 /// processes, removes faketime's shared memory, unmounts what is mounted in the folder, and removes the folder.
+///
+/// Processes whose command line names a file in the folder are killed too: this program may have been killed after it
+/// started one and before it could say so. The pattern comes through a pipe, so that `grep` does not find itself.
 const SCRIPT: &str = r#"pids=' '
 while read -r pid; do
     case $pid in
     -*) pids=${pids/ ${pid#-} / } ;;
     *) pids="$pids$pid " ;;
     esac
+done
+for found in $(grep -lF -f <(printf '%s/' "$1") /proc/[0-9]*/cmdline 2>/dev/null); do
+    found=${found#/proc/}
+    pids="$pids${found%/cmdline} "
 done
 [ "$pids" = ' ' ] || kill -9 $pids 2>/dev/null
 for pid in $pids; do rm -f "/dev/shm/faketime_shm_$pid" "/dev/shm/sem.faketime_sem_$pid"; done
@@ -98,6 +105,16 @@ impl Drop for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_was_never_watched_but_names_a_file_of_the_folder_is_killed() {
+        let reaper = Reaper::with_folder("quorapay-reaper-test").expect("a reaper");
+        let file = reaper.folder().join("file");
+        std::fs::write(&file, "x").expect("the folder is there");
+        let mut unknown = Command::new("tail").arg("-f").arg(&file).stdout(Stdio::null()).spawn().expect("tail");
+        drop(reaper);
+        assert!(!unknown.wait().expect("it ended").success(), "it was killed");
+    }
 
     #[test]
     fn watched_processes_are_killed_and_the_folder_is_removed_with_the_reaper() {
