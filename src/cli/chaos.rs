@@ -138,8 +138,9 @@ impl Chaos {
     /// Makes the run. A signal ends it and everything that it started.
     async fn run_until_signal(&self, plan: &ChaosPlan) -> Result<Report, CliError> {
         let mut signals = Signals::listen()?;
+        let mut notify = |notice: Notice<'_>| self.print(&notice);
         let result = tokio::select! {
-            result = chaos::run(plan, |notice| self.print(&notice)) => result,
+            result = chaos::run(plan, &mut notify) => result,
             () = signals.received() => Err(ChaosError::Interrupted),
         };
         result.map_err(|error| CliError::Failed(error.to_string()))

@@ -32,7 +32,7 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(&self) -> Result<(), CliError> {
         let bar = counting_bar("entries checked");
-        let report = block_on(verify::verify(&self.data_dir, |done, total| show(&bar, done, total)))?;
+        let report = block_on(verify::verify(&self.data_dir, &mut |done, total| show(&bar, done, total)))?;
         bar.finish_and_clear();
         let report = report.map_err(|error| CliError::Failed(error.to_string()))?;
         print_line(&if self.json { to_json(&report) } else { describe(&report) })?;
@@ -67,7 +67,7 @@ pub(super) struct RebuildViews {
 impl RebuildViews {
     pub(super) fn run(&self) -> Result<(), CliError> {
         let bar = counting_bar("entries projected");
-        let projected = block_on(verify::rebuild_views(&self.data_dir, |done, total| show(&bar, done, total)))?;
+        let projected = block_on(verify::rebuild_views(&self.data_dir, &mut |done, total| show(&bar, done, total)))?;
         bar.finish_and_clear();
         let projected = projected.map_err(|error| CliError::Failed(error.to_string()))?;
         print_line(&format!("the views are rebuilt up to index {}", projected.index))

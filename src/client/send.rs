@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use reqwest::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -191,8 +192,13 @@ impl Client {
         }
     }
 
-    /// Sends a call to one URL after another until it gets a final answer or its time is over.
-    async fn run(&self, call: &Call, time: Duration) -> Result<CallResult, ClientError> {
+    /// Sends a call to one URL after another until it gets a final answer or its time is over. The boxed future is
+    /// compiled here once, and not in each program that uses a call.
+    fn run<'a>(&'a self, call: &'a Call, time: Duration) -> BoxFuture<'a, Result<CallResult, ClientError>> {
+        Box::pin(self.run_attempts(call, time))
+    }
+
+    async fn run_attempts(&self, call: &Call, time: Duration) -> Result<CallResult, ClientError> {
         let mut budget = Budget::new(time);
         let (mut open, mut by_key_url, mut last) =
             (false, None, "the deadline is too short for one attempt".to_owned());

@@ -26,7 +26,8 @@ pub(super) async fn flip(data_dir: &Path, seed: u64) -> Result<bool, LocalError>
         file.read_exact_at(&mut byte, at).map_err(failed())?;
         let flipped = byte[0] ^ (1 << random.between(0, 7));
         file.write_all_at(&[flipped], at).map_err(failed())?;
-        let detected = verify::verify(data_dir, |_, _| {}).await.map_or(true, |report| !report.findings.is_empty());
+        let detected =
+            verify::verify(data_dir, &mut |_, _| {}).await.map_or(true, |report| !report.findings.is_empty());
         if detected {
             return file.sync_all().map_err(failed()).map(|()| true);
         }

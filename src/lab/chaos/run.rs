@@ -4,6 +4,8 @@ use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::LocalBoxFuture;
+
 use super::action::{FaultAction, Topology};
 use super::bit_flip::count_damaged_ledgers;
 use super::clients::{Load, LoadPlan, LoadSummary, RunningLoad, Target};
@@ -33,7 +35,15 @@ const FINAL_READS_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// [`ChaosError`] if the run could not be made or checked. A broken promise is no error: see the report's verdict.
-pub async fn run(plan: &ChaosPlan, mut notify: impl FnMut(Notice<'_>)) -> Result<Report, ChaosError> {
+pub fn run<'a>(
+    plan: &'a ChaosPlan,
+    notify: &'a mut dyn FnMut(Notice<'_>),
+) -> LocalBoxFuture<'a, Result<Report, ChaosError>> {
+    // Boxed, so that it is compiled here and not again in the program that awaits it.
+    Box::pin(run_plan(plan, notify))
+}
+
+async fn run_plan(plan: &ChaosPlan, notify: &mut dyn FnMut(Notice<'_>)) -> Result<Report, ChaosError> {
     let tools = Tools::detect(&plan.faults).await;
     let (kinds, skipped) = tools.possible(&plan.faults, plan.network);
     skipped.iter().for_each(|skipped| notify(Notice::Skipping(skipped)));
@@ -57,7 +67,7 @@ pub async fn run(plan: &ChaosPlan, mut notify: impl FnMut(Notice<'_>)) -> Result
         last_number: 0,
         findings: Vec::new(),
         notes: Vec::new(),
-        notify: &mut notify,
+        notify: &mut *notify,
     };
     state.inject_faults(&mut cluster, Nemesis::new(plan.seed, kinds)).await?;
     let summary = state.end(&mut cluster, load).await?;
@@ -130,7 +140,7 @@ fn keep_evidence(cluster: &TestCluster, report: &Path) -> Result<(), LocalError>
 }
 
 /// The state of a run while the clients load the cluster.
-struct RunState<'a, N: FnMut(Notice<'_>)> {
+struct RunState<'a> {
     plan: &'a ChaosPlan,
     own_disks: bool,
     recorder: Recorder,
@@ -139,10 +149,10 @@ struct RunState<'a, N: FnMut(Notice<'_>)> {
     last_number: u64,
     findings: Vec<String>,
     notes: Vec<String>,
-    notify: &'a mut N,
+    notify: &'a mut dyn FnMut(Notice<'_>),
 }
 
-impl<N: FnMut(Notice<'_>)> RunState<'_, N> {
+impl RunState<'_> {
     /// Injects faults for the plan's duration.
     async fn inject_faults(&mut self, cluster: &mut TestCluster, mut nemesis: Nemesis) -> Result<(), ChaosError> {
         let end = Instant::now() + self.plan.duration;

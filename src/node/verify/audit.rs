@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::LocalBoxFuture;
+
 use super::finding::Finding;
 use super::orders::check_orders;
 use super::report::{AuditError, AuditReport};
@@ -52,7 +54,14 @@ struct Audit {
 ///
 /// # Errors
 /// [`AuditError`] if there is no ledger or the disk fails. Damage of a ledger is a finding and not an error.
-pub async fn verify(data_dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<AuditReport, AuditError> {
+pub fn verify<'a>(
+    data_dir: &'a Path,
+    progress: &'a mut dyn FnMut(u64, u64),
+) -> LocalBoxFuture<'a, Result<AuditReport, AuditError>> {
+    Box::pin(audit(data_dir, progress))
+}
+
+async fn audit(data_dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<AuditReport, AuditError> {
     let ledger = inspect(data_dir).await?;
     // Held to the end, so that no node starts and changes the files during the audit.
     let lock = match DirectoryLock::take(data_dir) {

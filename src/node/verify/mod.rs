@@ -3,6 +3,9 @@
 //!
 //! An audit changes nothing and needs no running node; if one runs, it audits what is committed. This module knows the
 //! files of a data directory and nothing of the event loop.
+//!
+//! [`verify`] and [`rebuild_views`] return boxed futures, so that they are compiled here and not again in each crate that
+//! awaits them.
 
 mod audit;
 mod finding;

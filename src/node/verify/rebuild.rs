@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use futures_util::future::LocalBoxFuture;
+
 use super::finding::Finding;
 use super::report::AuditError;
 use crate::ledger::{DirectoryLock, inspect};
@@ -18,7 +20,14 @@ const REBUILD_ENTRIES: usize = 65_536;
 /// # Errors
 /// [`AuditError::Ledger`] with [`Locked`](crate::ledger::LedgerError::Locked) if a node runs;
 /// [`AuditError::Unverified`] if the ledger does not verify; otherwise if the disk fails.
-pub async fn rebuild_views(data_dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Position, AuditError> {
+pub fn rebuild_views<'a>(
+    data_dir: &'a Path,
+    progress: &'a mut dyn FnMut(u64, u64),
+) -> LocalBoxFuture<'a, Result<Position, AuditError>> {
+    Box::pin(rebuild(data_dir, progress))
+}
+
+async fn rebuild(data_dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Position, AuditError> {
     let _lock = DirectoryLock::take(data_dir)?;
     let ledger = inspect(data_dir).await?;
     let mut opened = views::open(data_dir, &ledger.cluster_id, ledger.store_id).await?;

@@ -30,7 +30,7 @@ fn chain() -> Chain {
 }
 
 async fn findings(dir: &TempDir) -> Vec<Finding> {
-    verify(dir.path(), |_, _| {}).await.unwrap().findings
+    verify(dir.path(), &mut |_, _| {}).await.unwrap().findings
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn an_intact_ledger_verifies_to_its_end_and_reports_progress() {
     let chain = chain();
     let dir = stored(&chain, 5_000).await;
     let mut steps = Vec::new();
-    let report = verify(dir.path(), |done, total| steps.push((done, total))).await.unwrap();
+    let report = verify(dir.path(), &mut |done, total| steps.push((done, total))).await.unwrap();
     assert_eq!(report.findings, []);
     assert_eq!(report.verified, chain.last());
     assert_eq!(report.projected, Some(LogIndex(5_000)));
@@ -52,9 +52,9 @@ async fn a_running_node_is_audited_up_to_its_commit_index() {
     let chain = chain();
     let dir = stored(&chain, chain.entries.len()).await;
     let running = opened(&dir, StoreId(1)).await;
-    let report = verify(dir.path(), |_, _| {}).await.unwrap();
+    let report = verify(dir.path(), &mut |_, _| {}).await.unwrap();
     assert_eq!((report.findings, report.verified), (Vec::new(), chain.last()));
-    let error = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
+    let error = rebuild_views(dir.path(), &mut |_, _| {}).await.unwrap_err();
     assert!(matches!(error, AuditError::Ledger(LedgerError::Locked(_))), "{error}");
     drop(running);
 }
@@ -65,7 +65,7 @@ async fn a_changed_amount_far_below_the_tail_is_found() {
     tamper(&dir, "ledger.db", "UPDATE entries SET amount = amount | 1024 WHERE log_index = 3000").await;
     assert_eq!(opened(&dir, StoreId(1)).await.damaged, None);
     assert_eq!(findings(&dir).await, [Finding::ChainBroken { index: LogIndex(3_000) }]);
-    let error = rebuild_views(dir.path(), |_, _| {}).await.unwrap_err();
+    let error = rebuild_views(dir.path(), &mut |_, _| {}).await.unwrap_err();
     assert!(matches!(error, AuditError::Unverified(Finding::ChainBroken { index: LogIndex(3_000) })), "{error}");
 }
 
@@ -94,17 +94,17 @@ async fn views_that_differ_from_the_ledger_are_found() {
     tamper(&dir, "views.db", "UPDATE balances SET posted = posted + 1 WHERE account = 2").await;
     let found = findings(&dir).await;
     assert!(matches!(&found[..], [Finding::ViewsBalances { index: LogIndex(5_000), .. }]), "{found:?}");
-    rebuild_views(dir.path(), |_, _| {}).await.unwrap();
+    rebuild_views(dir.path(), &mut |_, _| {}).await.unwrap();
 
     tamper(&dir, "views.db", "DELETE FROM keys WHERE log_index = 77").await;
     let found = findings(&dir).await;
     assert!(found.contains(&Finding::ViewsLack { index: LogIndex(77) }), "{found:?}");
     assert!(found.iter().any(|finding| matches!(finding, Finding::ViewsCount { .. })), "{found:?}");
-    rebuild_views(dir.path(), |_, _| {}).await.unwrap();
+    rebuild_views(dir.path(), &mut |_, _| {}).await.unwrap();
 
     tamper(&dir, "views.db", "UPDATE account_entries SET log_index = 99999 WHERE log_index = 78").await;
     assert_eq!(findings(&dir).await, [Finding::ViewsLack { index: LogIndex(78) }]);
-    rebuild_views(dir.path(), |_, _| {}).await.unwrap();
+    rebuild_views(dir.path(), &mut |_, _| {}).await.unwrap();
 
     tamper(&dir, "views.db", "UPDATE meta SET projected_hash = zeroblob(32)").await;
     let found = findings(&dir).await;
@@ -134,7 +134,7 @@ async fn views_that_differ_in_changes_of_payments_are_found() {
         tamper(&dir, "views.db", sql).await;
         let found = findings(&dir).await;
         assert!(found.iter().any(expected), "{sql}: {found:?}");
-        assert_eq!(rebuild_views(dir.path(), |_, _| {}).await.unwrap().index, index);
+        assert_eq!(rebuild_views(dir.path(), &mut |_, _| {}).await.unwrap().index, index);
         assert_eq!(findings(&dir).await, []);
     }
 }
@@ -212,7 +212,7 @@ async fn damaged_views_are_rebuilt_equal() {
     for spoil in spoil {
         spoil(&dir.path().join("views.db"));
         let mut last = (0, 0);
-        let projected = rebuild_views(dir.path(), |done, total| last = (done, total)).await.unwrap();
+        let projected = rebuild_views(dir.path(), &mut |done, total| last = (done, total)).await.unwrap();
         assert_eq!(projected, chain.last());
         assert_eq!(last, (chain.last().index.0, chain.last().index.0));
         let reader = views::open_read_only(dir.path()).unwrap();
@@ -227,6 +227,6 @@ async fn damaged_views_are_rebuilt_equal() {
 #[tokio::test]
 async fn a_directory_without_a_ledger_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let error = verify(dir.path(), |_, _| {}).await.unwrap_err().to_string();
+    let error = verify(dir.path(), &mut |_, _| {}).await.unwrap_err().to_string();
     assert!(error.contains("ledger.db"), "{error}");
 }
