@@ -6,6 +6,7 @@
 //! export, import                 files
 //! status, ready                  the state of a cluster and of a node
 //! verify, check                  ledgers alone, and histories against ledgers
+//! recover                        a new cluster from a surviving ledger
 //! dev, demo                      a cluster on this machine
 //! bench, chaos                   measurements and faults
 //! connection                     the options of all client commands, and output
@@ -30,6 +31,7 @@ mod pay;
 mod payment;
 mod progress;
 mod ready;
+mod recover;
 mod signals;
 mod status;
 mod table;
@@ -63,6 +65,7 @@ enum Command {
     Verify(verify::Verify),
     Check(check::Check),
     RebuildViews(verify::RebuildViews),
+    Recover(recover::Recover),
     Bench(bench::Bench),
     Chaos(chaos::Chaos),
 }
@@ -87,6 +90,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Verify(verify) => verify.run(),
         Command::Check(check) => check.run(),
         Command::RebuildViews(rebuild) => rebuild.run(),
+        Command::Recover(recover) => recover.run(),
         Command::Bench(bench) => bench.run(),
         Command::Chaos(chaos) => chaos.run(),
     };

@@ -1,7 +1,7 @@
 //! `quorapay node`: runs one node.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tracing_subscriber::EnvFilter;
@@ -31,10 +31,7 @@ pub(super) struct NodeArguments {
 
 impl NodeArguments {
     pub(super) fn run(&self) -> Result<(), CliError> {
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        let settings = Settings::load(self.config.as_deref(), &environment).map_err(failed)?;
+        let settings = load_settings(self.config.as_deref())?;
         start_tracing(&settings)?;
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
@@ -46,6 +43,14 @@ impl NodeArguments {
             serve(settings, signals.received()).await.map_err(failed)
         })?
     }
+}
+
+/// The settings of a node, from a file and this program's environment.
+pub(super) fn load_settings(config: Option<&Path>) -> Result<Settings, CliError> {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Settings::load(config, &environment).map_err(failed)
 }
 
 fn start_tracing(settings: &Settings) -> Result<(), CliError> {

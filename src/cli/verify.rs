@@ -74,7 +74,7 @@ impl RebuildViews {
     }
 }
 
-fn show(bar: &ProgressBar, done: u64, total: u64) {
+pub(super) fn show(bar: &ProgressBar, done: u64, total: u64) {
     bar.set_length(total);
     bar.set_position(done);
 }

@@ -5,6 +5,7 @@
 //! http                                             HTTP for clients: parse, wait, answer
 //! runtime                                          the event loop: effects become I/O
 //! query, verify                                    reads of the past and for decisions; the offline audit of a ledger
+//! recover                                          a new cluster from one surviving ledger
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
 //! sqlite, schema, port                             what two of the modules above share
@@ -20,6 +21,7 @@ pub mod http;
 pub mod ledger;
 mod port;
 pub mod query;
+pub mod recover;
 pub mod runtime;
 mod schema;
 pub mod serve;

@@ -30,6 +30,7 @@ const ROOMS: &[(&str, Layers)] = &[
             ("query", &["ledger", "views"]),
             ("runtime", &["query", "ledger", "views", "transport", "coordination", "clock"]),
             ("verify", &["ledger", "views", "query"]),
+            ("recover", &["ledger", "verify", "settings"]),
             ("http", &["runtime", "query"]),
             ("serve", &["http", "runtime", "settings", "coordination"]),
             ("fuzzing", &["ledger", "transport", "settings", "http"]),

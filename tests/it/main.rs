@@ -17,6 +17,7 @@ mod histories;
 mod holds;
 mod import_export;
 mod integration_guide;
+mod last_resort;
 mod layers;
 mod lists;
 mod payments;

@@ -192,7 +192,7 @@ fn comes_back_after(damage: impl Fn(&Path)) {
 }
 
 /// Flips one bit of each occurrence of a text in a file. Returns their number.
-fn flip(file: &Path, text: &str) -> usize {
+pub(crate) fn flip(file: &Path, text: &str) -> usize {
     let Ok(mut bytes) = fs::read(file) else { return 0 };
     let found: Vec<usize> = bytes
         .windows(text.len())

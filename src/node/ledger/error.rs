@@ -39,6 +39,9 @@ pub enum LedgerError {
         /// What differs.
         reason: String,
     },
+    /// A directory for a new ledger holds one already.
+    #[error("{} already holds a ledger; name an empty data directory", .0.display())]
+    NotEmpty(PathBuf),
     /// A file could not be created, read, moved or written.
     #[error("{}: {source}", .path.display())]
     File {

@@ -61,9 +61,14 @@ pub(super) fn checkpoint_options(path: &Path) -> SqliteConnectOptions {
     writer_options(path).create_if_missing(false).thread_name(|_| "ledger-wal".to_owned())
 }
 
+/// How the file is opened for reading.
+pub(super) fn reader_options(path: &Path) -> SqliteConnectOptions {
+    sqlite::reader_options(path, "ledger-reader").row_buffer_size(ROWS_AHEAD)
+}
+
 /// Connections that can only read.
 pub(super) fn reader_pool(path: &Path) -> SqlitePool {
-    sqlite::reader_pool(sqlite::reader_options(path, "ledger-reader").row_buffer_size(ROWS_AHEAD))
+    sqlite::reader_pool(reader_options(path))
 }
 
 /// Renames a damaged ledger and its watermark, with the Unix time of the last write to any of them. They are kept for
@@ -92,7 +97,7 @@ pub fn condemn(data_dir: &Path, reason: &str) -> Result<(), LedgerError> {
 }
 
 /// Why the ledger was condemned, if it was.
-pub(super) fn condemned(data_dir: &Path) -> Result<Option<String>, LedgerError> {
+pub(crate) fn condemned(data_dir: &Path) -> Result<Option<String>, LedgerError> {
     let path = data_dir.join(CONDEMNED);
     match fs::read_to_string(&path) {
         Ok(reason) => Ok(Some(reason)),

@@ -13,6 +13,7 @@
 //! | `watermark.rs` | the file that reveals a ledger that lost its end |
 //! | `writer.rs`, `statements.rs` | writes batches; the SQL texts for that |
 //! | `reader.rs`, `scan.rs`, `chain.rs` | reads entries: by index, newest first by a filter, with their chain checked |
+//! | `recover.rs` | makes the first ledger of a new cluster from a surviving one |
 //! | `row.rs`, `detail.rs` | entries as rows and as JSON in a row |
 //! | `error.rs` | errors |
 
@@ -24,6 +25,7 @@ mod files;
 pub(crate) mod fuzzing;
 mod open;
 mod reader;
+mod recover;
 mod row;
 mod scan;
 mod start;
@@ -34,9 +36,11 @@ mod watermark;
 mod writer;
 
 pub use error::LedgerError;
+pub(crate) use files::condemned;
 pub use files::{DirectoryLock, condemn};
 pub use open::{Identity, InspectedLedger, OpenLedger, inspect, open};
 pub use reader::LedgerReader;
+pub use recover::{FirstVoter, recover};
 pub use scan::{EntryPage, ScanFilter, ScanFor};
 pub use watermark::Watermark;
 pub use writer::LedgerWriter;

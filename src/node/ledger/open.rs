@@ -142,7 +142,7 @@ pub async fn inspect(data_dir: &Path) -> Result<InspectedLedger, LedgerError> {
     Ok(InspectedLedger { cluster_id, store_id, commit_index, last_index, reader })
 }
 
-async fn migrate(connection: &mut SqliteConnection, data_dir: &Path) -> Result<(), LedgerError> {
+pub(super) async fn migrate(connection: &mut SqliteConnection, data_dir: &Path) -> Result<(), LedgerError> {
     schema::LEDGER.run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::Execute(inner) | MigrateError::ExecuteMigration(inner, _) => LedgerError::from_read(inner),
         other => LedgerError::OtherVersion { data_dir: data_dir.to_owned(), reason: other.to_string() },

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
@@ -116,6 +116,24 @@ impl Cluster {
             leader.is_some()
         });
         self.position(&leader.unwrap())
+    }
+
+    /// Gives all nodes a new cluster's id and new data directories, in their configuration files. None may run. Returns the
+    /// data directories of before.
+    pub(crate) fn become_new_cluster(&mut self) -> Vec<PathBuf> {
+        let (old_id, new_id) = (self.id.clone(), format!("{}-new", self.id));
+        self.id.clone_from(&new_id);
+        let move_node = |node: &mut Node| {
+            assert!(node.process.is_none(), "{} runs", node.id);
+            let new_dir = node.data_dir.with_extension("new");
+            let settings = fs::read_to_string(&node.config).unwrap();
+            let settings = settings
+                .replace(&format!("cluster_id = \"{old_id}\""), &format!("cluster_id = \"{new_id}\""))
+                .replace(&format!("\"{}\"", node.data_dir.display()), &format!("\"{}\"", new_dir.display()));
+            fs::write(&node.config, settings).unwrap();
+            std::mem::replace(&mut node.data_dir, new_dir)
+        };
+        self.nodes.iter_mut().map(move_node).collect()
     }
 
     /// The current leader.
@@ -399,13 +417,22 @@ pub(crate) fn program() -> PathBuf {
 
 /// A command that runs one node, without the `QUORAPAY_*` variables of this process.
 pub(crate) fn node_command(config: &Path) -> Command {
-    let mut command = Command::new(program());
+    let mut command = without_own_variables(Command::new(program()));
+    command.arg("node").arg("--config").arg(config).stdin(Stdio::null());
+    command
+}
+
+fn without_own_variables(mut command: Command) -> Command {
     let own = |name: &String| name.starts_with("QUORAPAY_");
     for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(own) {
         command.env_remove(name);
     }
-    command.arg("node").arg("--config").arg(config).stdin(Stdio::null());
     command
+}
+
+/// Runs this program to its end, without the `QUORAPAY_*` variables of this process.
+pub(crate) fn run_program(arguments: &[&str]) -> Output {
+    without_own_variables(Command::new(program())).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Polls until a condition holds.

@@ -1,0 +1,136 @@
+//! Makes the first ledger of a new cluster from a surviving ledger of a lost one.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{ConnectOptions, Connection};
+
+use super::error::LedgerError;
+use super::files::{DirectoryLock, ledger_path, reader_options, writer_options};
+use super::open::{Identity, migrate};
+use super::start::{load, read_meta};
+use super::watermark::Watermark;
+use super::writer::LedgerWriter;
+use crate::sqlite::{FILE_SUFFIXES, suffixed};
+use quorapay_core::domain::{Epoch, Timestamp};
+use quorapay_core::replication::{
+    Configuration, Entry, EntryBody, NodeId, Persist, PersistId, Position, Promise, ReplicaStart, StoreId,
+    UnchainedEntry, Voter,
+};
+
+/// The first node of the new cluster, which is its only voter until it admits the others.
+#[derive(Clone, Debug)]
+pub struct FirstVoter {
+    /// The new cluster's id and the node's.
+    pub identity: Identity,
+    /// The node's URL for peers.
+    pub peer_url: String,
+    /// The random id of the new ledger.
+    pub store_id: StoreId,
+}
+
+/// Copies the ledger in `source` to the empty directory `target`, as the ledger of `first` in a new cluster, and
+/// appends an epoch whose configuration names `first` alone. All entries are kept, and from now on they are committed.
+/// Returns the position of the new last entry.
+///
+/// The file appears under its name only when it is complete and synced. The source is not changed.
+///
+/// # Errors
+/// [`LedgerError::Locked`] if a node uses one of the directories, [`LedgerError::NotEmpty`] if the target holds a ledger,
+/// [`LedgerError::Damaged`] if the source cannot be loaded; otherwise if a disk fails.
+pub async fn recover(source: &Path, target: &Path, first: &FirstVoter) -> Result<Position, LedgerError> {
+    let source_path = ledger_path(source);
+    fs::metadata(&source_path).map_err(LedgerError::file(&source_path))?;
+    let _source_lock = DirectoryLock::take(source)?;
+    let _target_lock = DirectoryLock::take(target)?;
+    let path = ledger_path(target);
+    if path.exists() || Watermark::in_directory(target).path().exists() {
+        return Err(LedgerError::NotEmpty(target.to_owned()));
+    }
+    let unfinished = suffixed(&path, ".unfinished");
+    remove(&unfinished)?;
+    copy(&source_path, &unfinished).await?;
+    let last = found(target, &unfinished, first).await?;
+    File::open(&unfinished).and_then(|file| file.sync_all()).map_err(LedgerError::file(&unfinished))?;
+    fs::rename(&unfinished, &path).map_err(LedgerError::file(&path))?;
+    File::open(target).and_then(|directory| directory.sync_all()).map_err(LedgerError::file(target))?;
+    Ok(last)
+}
+
+/// Removes what an earlier attempt that was interrupted left behind.
+fn remove(path: &Path) -> Result<(), LedgerError> {
+    for file in FILE_SUFFIXES.map(|suffix| suffixed(path, suffix)) {
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(LedgerError::file(file)(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Copies a database with what its WAL holds, without writing to it.
+async fn copy(source: &Path, target: &Path) -> Result<(), LedgerError> {
+    // `query_only` forbids writing to every file, the copy too; the source is opened read-only all the same.
+    let options = reader_options(source).pragma("query_only", "off");
+    let mut connection = options.connect().await.map_err(LedgerError::from_read)?;
+    let copied = sqlx::query("VACUUM INTO ?").bind(target.to_string_lossy()).execute(&mut connection).await;
+    copied.map_err(LedgerError::from_read)?;
+    connection.close().await.map_err(LedgerError::from_read)
+}
+
+/// Makes the copy the ledger of the new cluster's first node.
+async fn found(data_dir: &Path, path: &Path, first: &FirstVoter) -> Result<Position, LedgerError> {
+    let mut connection = writer_options(path).connect().await.map_err(LedgerError::from_read)?;
+    migrate(&mut connection, data_dir).await?;
+    rename_owner(&mut connection, first).await?;
+    let meta = read_meta(&mut connection).await?;
+    let meta = meta.ok_or_else(|| LedgerError::Damaged("it does not say whose it is".to_owned()))?;
+    let start = load(&mut connection, meta, None).await?;
+    let write = first_epoch(&start, first);
+    let last = write.entries.last().map_or(start.last, |entry| entry.position());
+    let mut writer = LedgerWriter::new(connection, path, &start);
+    writer.persist(&[write]).await?;
+    writer.close().await?;
+    Ok(last)
+}
+
+async fn rename_owner(connection: &mut SqliteConnection, first: &FirstVoter) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE meta SET cluster_id = ?, node_id = ?, store_id = ?")
+        .bind(&first.identity.cluster_id)
+        .bind(first.identity.node_id.as_str())
+        .bind(first.store_id.to_string())
+        .execute(connection)
+        .await
+        .map_err(LedgerError::OutcomeUnknown)?;
+    Ok(())
+}
+
+/// An epoch above everything that the source has stored or promised. Its configuration has one voter, so a quorum holds
+/// every entry.
+fn first_epoch(start: &ReplicaStart, first: &FirstVoter) -> Persist {
+    let promised = start.promise.as_ref().map_or(Epoch::default(), |promise| promise.epoch);
+    let epoch = Epoch(start.last.epoch.max(promised).0 + 1);
+    let timestamp = start.tail.last().map_or(Timestamp::default(), |entry| entry.timestamp);
+    let leader: NodeId = first.identity.node_id.clone();
+    let voter = Voter { store_id: first.store_id, peer_url: first.peer_url.clone() };
+    let configuration = Configuration { voters: [(leader.clone(), voter)].into() };
+    let mut before = start.last;
+    let bodies = [EntryBody::EpochStart { leader: leader.clone() }, EntryBody::Configuration(configuration)];
+    let entries: Vec<Arc<Entry>> = bodies
+        .into_iter()
+        .map(|body| {
+            let entry = UnchainedEntry { index: before.index.next(), epoch, timestamp, body }.chain(&before.hash);
+            before = entry.position();
+            Arc::new(entry)
+        })
+        .collect();
+    Persist {
+        id: PersistId(1),
+        promise: Some(Promise { epoch, leader }),
+        truncate_after: None,
+        entries,
+        commit_index: before.index,
+    }
+}
