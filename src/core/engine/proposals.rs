@@ -13,9 +13,6 @@ use super::lookups::{LookedUp, PendingLookup};
 use super::message::{CallerId, Effect, LookupId, LookupRequest, LookupResult, ProposalOutcome};
 use super::state::{Engine, Waiter};
 
-/// Proposals that may wait for lookups. With more, the disk is too slow for another one to be answered in time.
-const MAX_PENDING_LOOKUPS: usize = 16_384;
-
 /// Whether an idempotency key is used.
 enum KeyUse {
     UsedAt(LogIndex),
@@ -44,7 +41,7 @@ impl Engine {
             }
             KeyUse::Unused => {}
         }
-        if self.replica.tail_is_full() || self.pending_lookups.len() >= MAX_PENDING_LOOKUPS {
+        if self.replica.tail_is_full() || self.pending_lookups.is_full() {
             self.answer(caller, ProposalOutcome::Overloaded);
             return;
         }
@@ -186,7 +183,7 @@ impl Engine {
     }
 
     pub(super) fn on_lookup_done(&mut self, now: Now, id: LookupId, result: Option<LookupResult>) {
-        let Some(pending) = self.pending_lookups.remove(&id) else { return };
+        let Some(pending) = self.pending_lookups.remove(id) else { return };
         let PendingLookup { projected, caller, proposal, request, mut looked_up } = pending;
         match result {
             // Nothing was decided or appended, so the caller may safely try again.

@@ -9,7 +9,7 @@ use crate::replication::{Entry, LogChange, Replica, ReplicaConfig, ReplicaStart}
 
 use super::bloom_filter::BloomFilter;
 use super::keys::Keys;
-use super::lookups::PendingLookup;
+use super::lookups::PendingLookups;
 use super::message::{CallerId, Effect, LookupId, ProposalOutcome};
 
 /// What a node's disk holds when its process starts.
@@ -43,7 +43,7 @@ pub struct Engine {
     /// Callers by the entry that they wait for.
     pub(super) waiting: BTreeMap<LogIndex, Vec<Waiter>>,
     /// Proposals that wait for a lookup on disk.
-    pub(super) pending_lookups: BTreeMap<LookupId, PendingLookup>,
+    pub(super) pending_lookups: PendingLookups,
     pub(super) last_lookup: LookupId,
     pub(super) effects: Vec<Effect>,
 }
@@ -75,7 +75,7 @@ impl Engine {
             keys,
             orders: BloomFilter::default(),
             waiting: BTreeMap::new(),
-            pending_lookups: BTreeMap::new(),
+            pending_lookups: PendingLookups::default(),
             last_lookup: LookupId(0),
             effects: Vec::new(),
         };
