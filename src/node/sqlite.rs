@@ -18,6 +18,13 @@ const TEMP_STORE: &str = "memory";
 /// SQLite's primary result codes for a file that SQLite did not write.
 const SQLITE_CORRUPT: i32 = 11;
 const SQLITE_NOTADB: i32 = 26;
+/// SQLite's primary result code for a lock that somebody else has.
+const SQLITE_BUSY: i32 = 5;
+/// SQLite's extended result codes for a failed write and a failed sync, of a file or its directory. A full disk has
+/// another code, `SQLITE_FULL`.
+const SQLITE_IOERR_WRITE: i32 = 778;
+const SQLITE_IOERR_FSYNC: i32 = 1_034;
+const SQLITE_IOERR_DIR_FSYNC: i32 = 1_290;
 
 /// What a database file and the files of its write-ahead log append to its name.
 pub(crate) const FILE_SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
@@ -59,11 +66,26 @@ pub(crate) fn reader_pool(options: SqliteConnectOptions) -> SqlitePool {
 /// Whether an error means that the file is damaged, and not that it cannot be read right now.
 pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(inner) => {
-            let extended: Option<i32> = inner.code().and_then(|code| code.parse().ok());
-            extended.is_some_and(|code| matches!(code & 0xff, SQLITE_CORRUPT | SQLITE_NOTADB))
+        sqlx::Error::Database(_) => {
+            extended_code(error).is_some_and(|code| matches!(code & 0xff, SQLITE_CORRUPT | SQLITE_NOTADB))
         }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => true,
         _ => false,
     }
+}
+
+/// Whether an error means that somebody else has a lock that the statement needs.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    extended_code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
+
+/// Whether the disk failed to write or to sync. The kernel may have dropped what it could not write, and a later sync
+/// may succeed without it.
+pub(crate) fn is_failed_write(error: &sqlx::Error) -> bool {
+    let failed = [SQLITE_IOERR_WRITE, SQLITE_IOERR_FSYNC, SQLITE_IOERR_DIR_FSYNC];
+    extended_code(error).is_some_and(|code| failed.contains(&code))
+}
+
+fn extended_code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }

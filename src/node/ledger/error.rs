@@ -11,6 +11,17 @@ pub enum LedgerError {
     /// Another process uses the ledger; two would destroy it.
     #[error("another process uses the data directory {}", .0.display())]
     Locked(PathBuf),
+    /// Another program keeps the database file open, so what is in it cannot be made durable.
+    #[error(
+        "{} is open in {holders}: close it there and start this node again. A node that starts makes durable what it \
+         finds, and needs the file for itself to do so", .path.display()
+    )]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// The programs, as far as the system names them.
+        holders: String,
+    },
     /// The data directory was used in another cluster.
     #[error("the ledger in {} belongs to cluster {found:?}, but this node is configured for cluster {expected:?}", .data_dir.display())]
     OtherCluster {

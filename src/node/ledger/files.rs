@@ -1,15 +1,16 @@
 //! The ledger's files: their names, how SQLite opens them, the lock over them, and moving damaged ones aside.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePool, SqliteSynchronous};
 
 use super::error::LedgerError;
 use super::statements::CACHED_STATEMENTS;
 use super::watermark::Watermark;
-use crate::sqlite::{self, FILE_SUFFIXES, suffixed};
+use crate::sqlite::{self, FILE_SUFFIXES, is_failed_write, suffixed};
 
 const LEDGER_FILE: &str = "ledger.db";
 const LOCK_FILE: &str = "ledger.lock";
@@ -17,6 +18,9 @@ const CONDEMNED: &str = "ledger.condemned";
 
 /// Rows that SQLite's thread may read ahead: fewer wake-ups in long reads.
 const ROWS_AHEAD: usize = 512;
+
+/// Bytes of the WAL's file that are kept for its next use: 64 MiB, more than it holds if no reader holds it up.
+const WAL_KEPT_BYTES: &str = "67108864";
 
 /// The lock of a data directory. It is released when the process ends, however it ends.
 #[derive(Debug)]
@@ -52,13 +56,25 @@ pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
     sqlite::writer_options(path, "ledger-writer")
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", "0")
+        // The file shrinks to this when the WAL begins anew after it had grown.
+        .pragma("journal_size_limit", WAL_KEPT_BYTES)
         .pragma("cell_size_check", "on")
         .statement_cache_capacity(CACHED_STATEMENTS)
 }
 
+/// How the file is opened to make durable what is in it: without company, or not at all.
+pub(super) fn exclusive_options(path: &Path) -> SqliteConnectOptions {
+    writer_options(path)
+        .create_if_missing(false)
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .busy_timeout(Duration::ZERO)
+        .thread_name(|_| "ledger-sync".to_owned())
+}
+
 /// How the file is opened to write the WAL back while the writer continues.
 pub(super) fn checkpoint_options(path: &Path) -> SqliteConnectOptions {
-    writer_options(path).create_if_missing(false).thread_name(|_| "ledger-wal".to_owned())
+    let options = writer_options(path).create_if_missing(false).busy_timeout(Duration::ZERO);
+    options.thread_name(|_| "ledger-wal".to_owned())
 }
 
 /// How the file is opened for reading.
@@ -83,17 +99,44 @@ pub(super) fn move_aside(path: &Path, watermark: &Watermark) -> Result<(), Ledge
     for (file, suffix) in files {
         rename_if_there(&file, &suffixed(path, &format!(".damaged-{name}{suffix}")))?;
     }
-    rename_if_there(watermark.path(), &suffixed(watermark.path(), &format!(".damaged-{name}")))
+    rename_if_there(watermark.path(), &suffixed(watermark.path(), &format!(".damaged-{name}")))?;
+    // The mark of a condemned ledger is removed next. It must not be gone after a power cut while the ledger is back.
+    sync_directory(path.parent().unwrap_or(path))
 }
 
-/// Marks the ledger as damaged for the next start, even if it could be opened: its chain differs from the cluster's, or
-/// the scrubber found it broken. The next start moves it aside.
+/// Marks the ledger as damaged for the next start, even if it could be opened: its chain differs from the cluster's, the
+/// scrubber found it broken, or a write or a sync of it failed. The next start moves it aside. Blocks for two syncs.
 ///
 /// # Errors
-/// [`LedgerError::File`].
+/// [`LedgerError::File`]; the mark may be there all the same, but a power cut may take it away.
 pub fn condemn(data_dir: &Path, reason: &str) -> Result<(), LedgerError> {
     let path = data_dir.join(CONDEMNED);
-    fs::write(&path, reason).map_err(LedgerError::file(path))
+    let write = || {
+        let mut file = File::create(&path)?;
+        file.write_all(reason.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(LedgerError::file(&path))?;
+    sync_directory(data_dir)
+}
+
+/// Condemns the ledger if this error means that the disk failed to write or to sync it. Returns whether it does.
+pub(super) fn condemn_after(data_dir: &Path, error: &sqlx::Error) -> bool {
+    let failed = is_failed_write(error);
+    if failed {
+        let reason = format!("its disk failed to write or to sync it: {error}");
+        match condemn(data_dir, &reason) {
+            Ok(()) => tracing::error!(%reason, "the ledger is condemned: the next start begins anew as a learner"),
+            // The next opening makes durable what it finds.
+            Err(unmarked) => tracing::error!(%reason, %unmarked, "the ledger could not be condemned"),
+        }
+    }
+    failed
+}
+
+/// Makes the names in a directory durable.
+fn sync_directory(directory: &Path) -> Result<(), LedgerError> {
+    File::open(directory).and_then(|opened| opened.sync_all()).map_err(LedgerError::file(directory))
 }
 
 /// Why the ledger was condemned, if it was.

@@ -9,16 +9,20 @@
 //! | file | what |
 //! |---|---|
 //! | `open.rs`, `start.rs` | opens the file, and loads and verifies what a replica starts from |
+//! | `durable.rs` | makes durable what a ledger holds when it is opened |
 //! | `files.rs` | the files of a ledger, the lock over them, moving damaged ones aside |
 //! | `watermark.rs` | the file that reveals a ledger that lost its end |
 //! | `writer.rs`, `statements.rs` | writes batches; the SQL texts for that |
+//! | `checkpoint.rs` | writes the WAL back into the database file |
 //! | `reader.rs`, `scan.rs`, `chain.rs` | reads entries: by index, newest first by a filter, with their chain checked |
 //! | `recover.rs` | makes the first ledger of a new cluster from a surviving one |
 //! | `row.rs`, `detail.rs` | entries as rows and as JSON in a row |
 //! | `error.rs` | errors |
 
 mod chain;
+mod checkpoint;
 mod detail;
+mod durable;
 mod error;
 mod files;
 #[cfg(any(test, feature = "fuzzing"))]

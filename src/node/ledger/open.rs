@@ -6,8 +6,11 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection};
 
+use super::durable::{HELD_TIMEOUT, make_durable};
 use super::error::LedgerError;
-use super::files::{DirectoryLock, clear_condemned, condemned, ledger_path, move_aside, reader_pool, writer_options};
+use super::files::{
+    DirectoryLock, clear_condemned, condemn_after, condemned, ledger_path, move_aside, reader_pool, writer_options,
+};
 use super::reader::LedgerReader;
 use super::start::{Meta, last_index, load, read_meta};
 use super::watermark::Watermark;
@@ -42,11 +45,12 @@ pub struct OpenLedger {
     pub lock: DirectoryLock,
 }
 
-/// Opens the ledger in `data_dir`, which is created if it is missing. A damaged ledger is moved aside for operators to
-/// inspect, and a new one is created in its place. `new_store_id` returns the random id of a new ledger.
+/// Opens the ledger in `data_dir`, which is created if it is missing. What it returns is durable. A damaged ledger is
+/// moved aside for operators to inspect, and a new one is created in its place. `new_store_id` returns the random id of
+/// a new ledger.
 ///
 /// # Errors
-/// [`LedgerError::Locked`], [`LedgerError::OtherCluster`], [`LedgerError::OtherNode`] and [`LedgerError::OtherVersion`]
+/// [`LedgerError::Held`] if another program keeps the file open; [`LedgerError::Locked`], [`LedgerError::OtherCluster`], [`LedgerError::OtherNode`] and [`LedgerError::OtherVersion`]
 /// if this ledger is not for this process; [`LedgerError::File`] and [`LedgerError::Read`] if the disk fails.
 pub async fn open(
     data_dir: &Path,
@@ -65,7 +69,12 @@ pub async fn open(
             tracing::error!(%reason, "the ledger is damaged and was moved aside; this node begins again as a learner");
             (try_open(data_dir, identity, &watermark, &mut new_store_id).await?, Some(reason))
         }
-        Err(other) => return Err(other),
+        Err(other) => {
+            if let LedgerError::Read(error) = &other {
+                condemn_after(data_dir, error);
+            }
+            return Err(other);
+        }
     };
     let (start, connection) = opened;
     let writer = LedgerWriter::new(connection, &path, &start);
@@ -88,6 +97,9 @@ async fn try_open(
         && !path.exists()
     {
         return Err(LedgerError::Damaged(format!("it is gone; its watermark says that it held entry {}", mark.index)));
+    }
+    if path.exists() {
+        make_durable(&path, HELD_TIMEOUT).await?;
     }
     let mut connection = writer_options(&path).connect().await.map_err(LedgerError::from_read)?;
     let loaded = async {

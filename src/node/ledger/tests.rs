@@ -21,7 +21,9 @@ use quorapay_core::replication::{Entry, Hash, Persist, Position, Promise, StoreI
 mod any_entry;
 mod cost;
 mod damage;
+mod durability;
 mod reading;
+mod wal;
 
 fn identity() -> Identity {
     Identity { cluster_id: "test".to_owned(), node_id: node("node1") }
@@ -224,26 +226,4 @@ async fn a_write_that_is_abandoned_halfway_closes_the_writer() {
     let finished = futures_util::FutureExt::now_or_never(ledger.writer.persist(&write));
     assert!(finished.is_none());
     assert!(matches!(ledger.writer.persist(&write).await, Err(LedgerError::Closed)));
-}
-
-#[tokio::test]
-async fn the_wal_is_written_back_before_it_grows_without_end() {
-    let mut chain = Chain::begun();
-    let dir = tempfile::tempdir().unwrap();
-    let mut ledger = opened(dir.path()).await;
-    let metadata = format!("\"{}\"", "x".repeat(4_000));
-    let mut largest = 0;
-    for _ in 0..80 {
-        let after = ledger.writer.last_index();
-        for _ in 0..256 {
-            chain.request(payment("external:card", "a", 1, None, Some(&metadata)));
-        }
-        ledger.writer.persist(&[chain.persist_after(after)]).await.unwrap();
-        ledger.writer.checkpoint_if_due().await.unwrap();
-        largest = largest.max(fs::metadata(dir.path().join("ledger.db-wal")).unwrap().len());
-    }
-    // 20,000 entries of 4 KiB went through it.
-    assert!(largest < 48 << 20, "{largest} bytes");
-    drop(ledger);
-    assert_eq!(opened(dir.path()).await.start.last, chain.last());
 }

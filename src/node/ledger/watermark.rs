@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -17,27 +18,38 @@ const FILE_NAME: &str = "watermark";
 const HEADING: &str = "quorapay-watermark-1";
 
 /// The watermark file of a data directory. Written once a second and at shutdown, so it is a lower bound.
+///
+/// It may be written from several tasks: the one that advances it, and the one that stops the node. They take turns, and
+/// it never goes back.
 #[derive(Clone, Debug)]
 pub struct Watermark {
     path: PathBuf,
+    /// The index that was written last; held while the file is written.
+    written: Arc<Mutex<Option<LogIndex>>>,
 }
 
 impl Watermark {
     /// The watermark of the ledger in `data_dir`.
     #[must_use]
     pub fn in_directory(data_dir: &Path) -> Self {
-        Self { path: data_dir.join(FILE_NAME) }
+        Self { path: data_dir.join(FILE_NAME), written: Arc::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Replaces the watermark by `position`, which must be committed and durable in this ledger. Blocks for one fsync.
+    /// Advances the watermark to `position`, which must be committed and durable in this ledger. Does nothing if it is
+    /// there already or further. Blocks for other writers and for one fsync. The directory is not synced: after a power
+    /// cut the earlier watermark may be back, which is a lower bound too.
     ///
     /// # Errors
     /// [`LedgerError::File`]; the earlier watermark remains.
     pub fn write(&self, position: &Position) -> Result<(), LedgerError> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.is_some_and(|written| position.index <= written) {
+            return Ok(());
+        }
         let fresh = self.path.with_extension("new");
         let write = || {
             let mut file = fs::File::create(&fresh)?;
@@ -45,7 +57,9 @@ impl Watermark {
             file.sync_data()?;
             fs::rename(&fresh, &self.path)
         };
-        write().map_err(LedgerError::file(&self.path))
+        write().map_err(LedgerError::file(&self.path))?;
+        *written = Some(position.index);
+        Ok(())
     }
 
     /// The watermark, if there is a valid one: a file that fails its checksum is ignored.
@@ -113,6 +127,28 @@ mod tests {
         watermark.write(&Position::default()).unwrap();
         watermark.write(&position()).unwrap();
         assert_eq!(watermark.read().unwrap(), Some(position()));
+    }
+
+    #[test]
+    fn writers_take_turns_and_the_watermark_never_goes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let watermark = Watermark::in_directory(dir.path());
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let watermark = watermark.clone();
+                scope.spawn(move || {
+                    let mut seen = LogIndex(0);
+                    for round in 0..50 {
+                        let index = LogIndex(1 + round * 4 + writer);
+                        watermark.write(&Position { index, ..position() }).unwrap();
+                        let read = watermark.read().unwrap().expect("it is whole");
+                        assert!(read.index >= index && read.index >= seen, "{read:?} after {index} and {seen}");
+                        seen = read.index;
+                    }
+                });
+            }
+        });
+        assert_eq!(watermark.read().unwrap(), Some(Position { index: LogIndex(200), ..position() }));
     }
 
     #[test]

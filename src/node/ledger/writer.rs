@@ -2,29 +2,23 @@
 //!
 //! It belongs to one task that nothing cancels. After any failure it rejects further writes: SQLite cannot say whether
 //! a failed COMMIT is on the disk, and a connection that has failed once may report success for writes that it drops.
+//! If it was the disk that failed, the ledger is condemned before the failure is reported.
 
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments, ConnectOptions, Connection, Row};
-use tokio::task::JoinHandle;
+use sqlx::{Arguments, Connection};
 
+use super::checkpoint::{Checkpoint, Checkpoints, Due};
 use super::error::LedgerError;
-use super::files::checkpoint_options;
+use super::files::condemn_after;
 use super::row::{COLUMN_COUNT, bind_entry, to_sql};
 use super::statements::{MAX_ROWS, Shape, Statements};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{Entry, Persist, Promise, ReplicaStart};
 
 /// The size of SQLite's pages, and about what a page takes in the WAL.
-const PAGE_BYTES: u64 = 4096;
-
-/// The WAL is written back when it holds about this much: little disk space, and rarely.
-const CHECKPOINT_BYTES: u64 = 16 << 20;
-
-/// A WAL that readers kept from being written back until it reached this size is written back at once, while writes
-/// wait.
-const WAL_LIMIT_BYTES: u64 = 256 << 20;
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// See the module.
 pub struct LedgerWriter {
@@ -34,11 +28,8 @@ pub struct LedgerWriter {
     last_index: LogIndex,
     promise: Option<Promise>,
     commit_index: LogIndex,
-    /// About how many bytes of the WAL are not yet in the database file.
-    wal_bytes: u64,
-    path: PathBuf,
-    /// Writes the WAL back while this writer continues.
-    background: Option<JoinHandle<Result<(), sqlx::Error>>>,
+    checkpoints: Checkpoints,
+    data_dir: PathBuf,
 }
 
 /// The rows of one statement, bound.
@@ -66,9 +57,8 @@ impl LedgerWriter {
             last_index: start.last.index,
             promise: start.promise.clone(),
             commit_index: start.commit_index,
-            wal_bytes: 0,
-            path: path.to_owned(),
-            background: None,
+            checkpoints: Checkpoints::of(path),
+            data_dir: path.parent().unwrap_or(path).to_owned(),
         }
     }
 
@@ -90,15 +80,14 @@ impl LedgerWriter {
         let mut connection = self.connection.take().ok_or(LedgerError::Closed)?;
         if let Err(error) = Self::execute(&mut self.statements, &mut connection, plan.truncate_after, plan.steps).await
         {
-            // What the connection reports from now on means nothing.
-            let _ = connection.close_hard().await;
-            return Err(LedgerError::OutcomeUnknown(error));
+            self.connection = Some(connection);
+            return Err(self.fail(error).await);
         }
         self.connection = Some(connection);
         self.last_index = plan.last_index;
         self.promise = plan.promise;
         self.commit_index = plan.commit_index;
-        self.wal_bytes += plan.bytes;
+        self.checkpoints.written(plan.bytes);
         Ok(())
     }
 
@@ -181,44 +170,55 @@ impl LedgerWriter {
     }
 
     /// Writes the WAL back into the database file when it is large enough. Call it after the write was reported
-    /// durable, so that no caller waits for it. Readers are not disturbed and do not delay it for long.
-    ///
-    /// Writing 16 MiB back takes a tenth of a second, so another connection does it while this one continues to write.
-    /// What is written meanwhile is little; this connection writes it back itself, and then the WAL begins anew.
+    /// durable, so that no caller waits for it. It waits for nobody: what a reader keeps from being written back stays
+    /// in the WAL until later.
     ///
     /// # Errors
     /// [`LedgerError::OutcomeUnknown`] if SQLite fails to write or sync: the process must end, as after a failed write.
     pub async fn checkpoint_if_due(&mut self) -> Result<(), LedgerError> {
-        match self.background.take() {
-            None if self.wal_bytes < CHECKPOINT_BYTES => return Ok(()),
-            None => {
-                self.background = Some(tokio::spawn(write_back(self.path.clone())));
-                return Ok(());
-            }
-            Some(running) if !running.is_finished() => {
-                self.background = Some(running);
-                return Ok(());
-            }
-            Some(finished) => {
-                finished.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?;
-            }
+        match self.checkpoints.due().await {
+            Ok(Due::Nothing) => Ok(()),
+            Ok(Due::Rest) => self.checkpoint().await,
+            Err(error) => Err(self.fail(error).await),
         }
-        let (size, left) = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
-        self.wal_bytes = left;
-        if size > WAL_LIMIT_BYTES {
-            self.wal_bytes = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)").await?.1;
-        }
-        Ok(())
     }
 
-    /// Runs a checkpoint. Returns how many bytes the WAL holds and how many of them are not yet written back.
-    async fn checkpoint(&mut self, pragma: &'static str) -> Result<(u64, u64), LedgerError> {
+    /// The size of the WAL's file.
+    #[must_use]
+    pub fn wal_bytes(&self) -> u64 {
+        self.checkpoints.file_bytes()
+    }
+
+    /// Writes back over this connection what is left.
+    async fn checkpoint(&mut self) -> Result<(), LedgerError> {
+        // Taken out as for a write.
         let mut connection = self.connection.take().ok_or(LedgerError::Closed)?;
-        let row = sqlx::query(pragma).fetch_one(&mut connection).await.map_err(LedgerError::OutcomeUnknown)?;
+        let result = Checkpoint::run(&mut connection).await;
         self.connection = Some(connection);
-        let frames: (i64, i64) = (row.get(1), row.get(2));
-        let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * PAGE_BYTES;
-        Ok((bytes(frames.0), bytes(frames.0 - frames.1)))
+        match result {
+            Ok(checkpoint) => {
+                self.checkpoints.finished(checkpoint);
+                Ok(())
+            }
+            Err(error) => Err(self.fail(error).await),
+        }
+    }
+
+    /// Ends this writer after an error of SQLite.
+    async fn fail(&mut self, error: sqlx::Error) -> LedgerError {
+        let data_dir = self.data_dir.clone();
+        // The mark is synced, which must not hold up the event loop on this thread.
+        let condemning = move || (condemn_after(&data_dir, &error), error);
+        let (condemned, error) = tokio::task::spawn_blocking(condemning).await.expect("condemning does not panic");
+        match self.connection.take() {
+            // Its close could write the WAL back, with a sync that succeeds without what the failed one lost, and
+            // remove it. Without a close all frames stay, and the next opening finds them.
+            Some(connection) if condemned => std::mem::forget(connection),
+            // What the connection reports from now on means nothing.
+            Some(connection) => drop(connection.close_hard().await),
+            None => {}
+        }
+        LedgerError::OutcomeUnknown(error)
     }
 
     /// Makes SQLite report a full disk once the file has this many pages.
@@ -234,21 +234,17 @@ impl LedgerWriter {
     /// # Errors
     /// [`LedgerError::Closed`] after a failed write, [`LedgerError::OutcomeUnknown`] if closing fails.
     pub async fn close(mut self) -> Result<(), LedgerError> {
-        if let Some(running) = self.background.take() {
-            running.await.expect("writing back does not panic").map_err(LedgerError::OutcomeUnknown)?;
+        if let Err(error) = self.checkpoints.end().await {
+            return Err(self.fail(error).await);
         }
         // Readers may keep the WAL file from being removed; the database file is complete without it.
-        self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
+        self.checkpoint().await?;
         let connection = self.connection.take().ok_or(LedgerError::Closed)?;
-        connection.close().await.map_err(LedgerError::OutcomeUnknown)
+        match connection.close().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fail(error).await),
+        }
     }
-}
-
-/// Writes the WAL back over its own connection, without blocking readers or the writer.
-async fn write_back(path: PathBuf) -> Result<(), sqlx::Error> {
-    let mut connection = checkpoint_options(&path).connect().await?;
-    sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await?;
-    connection.close().await
 }
 
 fn bind_meta(

@@ -16,6 +16,7 @@ pub struct Metrics {
     waiting_callers: Gauge<i64>,
     queued_requests: Gauge<i64>,
     forwarded: Counter<u64, AtomicU64>,
+    ledger_wal_bytes: Gauge<i64>,
 }
 
 impl Default for Metrics {
@@ -26,6 +27,7 @@ impl Default for Metrics {
             waiting_callers: Gauge::default(),
             queued_requests: Gauge::default(),
             forwarded: Counter::default(),
+            ledger_wal_bytes: Gauge::default(),
         }
     }
 }
@@ -39,6 +41,9 @@ impl Metrics {
         registry.register("waiting_callers", "Callers that wait for a commit", self.waiting_callers.clone());
         registry.register("queued_requests", "Requests that wait for the event loop", self.queued_requests.clone());
         registry.register("forwarded_writes", "Writes handed to another node", self.forwarded.clone());
+        let wal =
+            "Size of the ledger's write-ahead log, which grows while some program reads an old state of the ledger";
+        registry.register("ledger_wal_bytes", wal, self.ledger_wal_bytes.clone());
     }
 
     pub(super) fn commit_latency(&self, latency: Duration) {
@@ -52,6 +57,10 @@ impl Metrics {
     pub(super) fn queues(&self, waiting_callers: usize, queued_requests: usize) {
         self.waiting_callers.set(i64::try_from(waiting_callers).unwrap_or(i64::MAX));
         self.queued_requests.set(i64::try_from(queued_requests).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn ledger_wal(&self, bytes: u64) {
+        self.ledger_wal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(super) fn forwarded(&self) {

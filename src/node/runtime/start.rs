@@ -62,7 +62,12 @@ impl Node {
 
         let Storage { engine, ledger, writer, watermark, lock, views, .. } = storage;
         let (writes, write_receiver) = mpsc::channel(WRITE_QUEUE);
-        let writer_task = tokio::spawn(write_ledger(writer, write_receiver, wiring.events.clone()));
+        let writer_task = tokio::spawn(write_ledger(
+            writer,
+            write_receiver,
+            wiring.events.clone(),
+            Arc::clone(&wiring.shared().metrics),
+        ));
         wiring.start_upkeep(views.writer, &ledger, &watermark);
         let executor = Executor {
             events: wiring.events.clone(),

@@ -1,5 +1,7 @@
 //! The writer task. It owns the ledger's writing connection, and nothing cancels it during a write.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
 use crate::ledger::{LedgerError, LedgerWriter};
@@ -7,21 +9,25 @@ use quorapay_core::engine::Input;
 use quorapay_core::replication::{Event, Persist};
 
 use super::message::{Message, send_input};
+use super::metrics::Metrics;
 
 /// Persists writes in their order and reports each, until all senders are dropped.
 ///
 /// # Errors
-/// The error of the first write that fails: its outcome is unknown and the node must stop.
+/// The error of the first write that fails: its outcome is unknown and the node must stop. If the disk failed, the
+/// ledger is condemned by then.
 pub(super) async fn write_ledger(
     mut writer: LedgerWriter,
     mut writes: mpsc::Receiver<Persist>,
     events: mpsc::Sender<Message>,
+    metrics: Arc<Metrics>,
 ) -> Result<(), LedgerError> {
     while let Some(write) = writes.recv().await {
         writer.persist(std::slice::from_ref(&write)).await?;
         send_input(&events, Input::Replication(Event::Persisted(write.id))).await;
         // After the report, so that no caller waits for the checkpoint.
         writer.checkpoint_if_due().await?;
+        metrics.ledger_wal(writer.wal_bytes());
     }
     writer.close().await
 }
