@@ -80,6 +80,8 @@ pub enum Bug {
     TornBatches,
     /// A fence does not use its key.
     FencesForgotten,
+    /// A leader whose disk hangs goes on leading, and what it cannot write does not count against its tail.
+    HungWriteIgnored,
 }
 
 /// Whether this bug is active.
@@ -153,5 +155,6 @@ mod selection {
         Bug::ChangesInMemoryOnly,
         Bug::TornBatches,
         Bug::FencesForgotten,
+        Bug::HungWriteIgnored,
     ];
 }

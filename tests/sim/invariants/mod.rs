@@ -10,6 +10,7 @@
 //! committed_history            one history for all nodes
 //! durable_before_acknowledged  nothing is acknowledged before it is durable
 //! equal_entries                same index and epoch, same entry and history
+//! hung_disks                   a leader whose disk hangs gives up, and does not collect what it cannot write
 //! justified_quarantine         only damaged ledgers are quarantined
 //! leader_completeness          a leader has everything that was committed before its epoch
 //! linearizable_reads           a read shows the history as of an index that is new enough
@@ -31,6 +32,7 @@ mod commit_index;
 mod committed_history;
 mod durable_before_acknowledged;
 mod equal_entries;
+mod hung_disks;
 mod justified_quarantine;
 mod leader_completeness;
 mod linearizable_reads;
@@ -50,6 +52,7 @@ use quorapay_core::replication::{Append, EntryBody, NodeId, ReadId, Response, St
 
 use super::clients::Intent;
 use super::disk::{Disk, row};
+use super::knobs::Knobs;
 use super::node::Node;
 use super::world::World;
 
@@ -58,6 +61,7 @@ use admitted_stores::AdmittedStores;
 use commit_index::DurableCopies;
 use committed_history::CommittedHistory;
 use equal_entries::EqualEntries;
+use hung_disks::Unpersisted;
 use linearizable_writes::LinearizableWrites;
 use money::Money;
 use one_leader_per_epoch::OneLeaderPerEpoch;
@@ -76,6 +80,7 @@ pub(crate) struct Oracle {
     admitted: AdmittedStores,
     writes: LinearizableWrites,
     refused: RefusedKeys,
+    unpersisted: Unpersisted,
     answered_up_to: LogIndex,
 }
 
@@ -92,6 +97,7 @@ impl Oracle {
             admitted: AdmittedStores::default(),
             writes: LinearizableWrites::default(),
             refused: RefusedKeys::default(),
+            unpersisted: Unpersisted::default(),
             answered_up_to: LogIndex(0),
         }
     }
@@ -227,6 +233,16 @@ impl Oracle {
     /// Whether this store votes, by the newest committed configuration.
     pub(crate) fn votes(&self, node: &NodeId, store: StoreId) -> bool {
         self.history.configuration().is_some_and(|configuration| configuration.binds(node, store))
+    }
+
+    /// A process has handled a tick.
+    pub(crate) fn ticked(&self, now: u64, node: &Node, knobs: &Knobs) {
+        hung_disks::check_leadership(node, now, knobs);
+    }
+
+    /// A core's effects were executed.
+    pub(crate) fn effects_taken(&mut self, node: &Node, knobs: &Knobs) {
+        self.unpersisted.check(node, knobs);
     }
 
     /// A node has quarantined itself.
