@@ -82,6 +82,8 @@ pub enum Bug {
     FencesForgotten,
     /// A leader whose disk hangs goes on leading, and what it cannot write does not count against its tail.
     HungWriteIgnored,
+    /// A leader goes on reading and sending batches for a follower that does not answer.
+    SilentFollowerFed,
 }
 
 /// Whether this bug is active.
@@ -156,5 +158,6 @@ mod selection {
         Bug::TornBatches,
         Bug::FencesForgotten,
         Bug::HungWriteIgnored,
+        Bug::SilentFollowerFed,
     ];
 }

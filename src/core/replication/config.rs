@@ -40,6 +40,10 @@ pub(super) const COMMIT_NOTICE_MS: u64 = 5;
 /// fault may lie between the two, and another leader may not have it.
 pub(super) const STALL_TIMEOUT_MS: u64 = 10_000;
 
+/// A follower that has left so many appends in a row unanswered is sent heartbeats only, until it answers. One message
+/// may be lost on a bad link; a follower that is down or refuses would cost a batch for each heartbeat.
+pub(super) const MAX_UNANSWERED_APPENDS: u32 = 2;
+
 /// A commit index that is ahead of the stored one for this long is written without waiting for entries.
 pub(super) const IDLE_COMMIT_MS: u64 = 200;
 

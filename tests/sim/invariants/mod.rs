@@ -20,6 +20,7 @@
 //! one_step_configurations      voters change one store at a time
 //! own_checks                   no replica halts
 //! refused_keys                 a refused key never applies
+//! silent_peers                 a follower that does not answer costs next to nothing
 //! timestamps                   they never decrease, and one wrong clock does not move them
 //! unique_keys                  a key is committed at most once
 //! ```
@@ -43,6 +44,7 @@ mod one_leader_per_epoch;
 mod one_step_configurations;
 mod own_checks;
 mod refused_keys;
+mod silent_peers;
 mod timestamps;
 mod unique_keys;
 
@@ -66,6 +68,7 @@ use linearizable_writes::LinearizableWrites;
 use money::Money;
 use one_leader_per_epoch::OneLeaderPerEpoch;
 use refused_keys::RefusedKeys;
+use silent_peers::SilentPeers;
 use unique_keys::UniqueKeys;
 
 /// All invariants of one run.
@@ -81,6 +84,7 @@ pub(crate) struct Oracle {
     writes: LinearizableWrites,
     refused: RefusedKeys,
     unpersisted: Unpersisted,
+    silent_peers: SilentPeers,
     answered_up_to: LogIndex,
 }
 
@@ -98,6 +102,7 @@ impl Oracle {
             writes: LinearizableWrites::default(),
             refused: RefusedKeys::default(),
             unpersisted: Unpersisted::default(),
+            silent_peers: SilentPeers::default(),
             answered_up_to: LogIndex(0),
         }
     }
@@ -115,6 +120,25 @@ impl Oracle {
         if let Some(hash) = append.commit_hash {
             self.history.claim(append.commit_index, hash);
         }
+    }
+
+    /// A leader sends entries to a follower.
+    pub(crate) fn batch_sent(&mut self, node: &Node, to: usize) {
+        if let Some(process) = &node.process {
+            self.silent_peers.batch_sent((process.life, process.engine.replica().promised_epoch(), to));
+        }
+    }
+
+    /// A leader has read entries for a follower.
+    pub(crate) fn batch_read(&mut self, node: &Node, peer: usize) {
+        if let Some(process) = &node.process {
+            self.silent_peers.batch_read((process.life, process.engine.replica().promised_epoch(), peer));
+        }
+    }
+
+    /// A response reaches the process that waits for it.
+    pub(crate) fn response_arrives(&mut self, life: u64, from: usize, response: &Response) {
+        self.silent_peers.answered(life, from, response);
     }
 
     /// A node responds to a request of this epoch.
