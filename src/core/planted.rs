@@ -80,6 +80,10 @@ pub enum Bug {
     TornBatches,
     /// A fence does not use its key.
     FencesForgotten,
+    /// A leader whose disk hangs goes on leading, and what it cannot write does not count against its tail.
+    HungWriteIgnored,
+    /// A leader goes on reading and sending batches for a follower that does not answer.
+    SilentFollowerFed,
 }
 
 /// Whether this bug is active.
@@ -153,5 +157,7 @@ mod selection {
         Bug::ChangesInMemoryOnly,
         Bug::TornBatches,
         Bug::FencesForgotten,
+        Bug::HungWriteIgnored,
+        Bug::SilentFollowerFed,
     ];
 }

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     BitRot,
     FullDisk,
     DiskFreed(usize),
+    HungDisk,
+    DiskResponds(usize),
 }
 
 impl World {
@@ -41,6 +43,7 @@ impl World {
             Fault::Twin,
             Fault::BitRot,
             Fault::FullDisk,
+            Fault::HungDisk,
         ];
         kinds.into_iter().for_each(|kind| self.schedule_next_fault(kind));
     }
@@ -58,7 +61,12 @@ impl World {
             Fault::Twin => self.knobs.twin_after,
             Fault::BitRot => self.knobs.bit_rot_every,
             Fault::FullDisk => self.knobs.full_disk_every,
-            Fault::Resume { .. } | Fault::Mend | Fault::ZooKeeperBack | Fault::DiskFreed(_) => 0,
+            Fault::HungDisk => self.knobs.hung_disk_every,
+            Fault::Resume { .. }
+            | Fault::Mend
+            | Fault::ZooKeeperBack
+            | Fault::DiskFreed(_)
+            | Fault::DiskResponds(_) => 0,
         };
         if every > 0 {
             let delay = self.random.between(every / 10, every * 2);
@@ -112,6 +120,8 @@ impl World {
             }
             Fault::FullDisk => self.fill_disk(),
             Fault::DiskFreed(node) => self.nodes[node].disk.full = false,
+            Fault::HungDisk => self.hang_some_disk(),
+            Fault::DiskResponds(node) => self.disk_responds(node),
         }
         self.schedule_next_fault(fault);
     }
@@ -159,7 +169,8 @@ impl World {
 
     pub(crate) fn restart(&mut self, node: usize) {
         let ended_twin = self.healed && node >= self.knobs.nodes;
-        if self.nodes[node].process.is_none() && !ended_twin {
+        let host = &self.nodes[node];
+        if host.process.is_none() && !host.disk_hangs && !ended_twin {
             self.start(node);
         }
     }
@@ -265,6 +276,7 @@ impl World {
         self.end_twin();
         for node in 0..self.knobs.nodes {
             self.nodes[node].disk.full = false;
+            self.disk_responds(node);
             self.restart(node);
             self.resume(node);
         }

@@ -51,6 +51,8 @@ pub(crate) struct Knobs {
     pub(crate) read_errors: u64,
     pub(crate) full_disk_every: u64,
     pub(crate) full_disk_length: u64,
+    pub(crate) hung_disk_every: u64,
+    pub(crate) hung_disk_length: u64,
     pub(crate) torn_ledgers: u64,
     pub(crate) bit_rot_every: u64,
     /// Entries at the end of the ledger that a start verifies.
@@ -119,6 +121,8 @@ impl Knobs {
             read_errors: 0,
             full_disk_every: 0,
             full_disk_length: SECOND,
+            hung_disk_every: 0,
+            hung_disk_length: SECOND,
             torn_ledgers: 0,
             bit_rot_every: 0,
             verified_at_start: 5,
@@ -215,6 +219,8 @@ impl Knobs {
             self.restored_epochs = 0;
             self.zookeeper_wipes = 0;
         }
+        self.hung_disk_every = random.pick(&[0, 0, 0, 1_000, 3_000]) * MILLI;
+        self.hung_disk_length = random.pick(&[2_000, 10_000, 60_000]) * MILLI;
     }
 
     fn draw_zookeeper(&mut self, random: &mut Random) {

@@ -13,6 +13,7 @@
 //! coordination   each node's ZooKeeper client
 //! faults         faults other than of disks, and their end
 //! disk_faults    faults of disks
+//! hung_disks     disks that hang
 //! twins          a second process with one node's id
 //! clients        clients, which propose, retry and read
 //! workload       what clients request
@@ -28,6 +29,7 @@ mod coordination;
 mod disk;
 mod disk_faults;
 mod faults;
+mod hung_disks;
 mod invariants;
 mod knobs;
 mod layers;
@@ -121,6 +123,7 @@ fn a_small_sweep_meets_every_kind_of_fault() {
         "failed sync",
         "false death",
         "full disk",
+        "hung disk",
         "message kept back",
         "one-way partition",
         "partition",

@@ -116,6 +116,9 @@ impl World {
             self.oracle.append_sent(self.now, node, append, &self.nodes);
         }
         let to = self.receiver_for(to);
+        if brings_entries(&request) {
+            self.oracle.batch_sent(&self.nodes[node], self.number_of(&self.nodes[to].id));
+        }
         assert_ne!(self.nodes[node].id, self.nodes[to].id, "a node asked itself: {request:?}");
         let Some(life) = self.life(node) else { return };
         let requester = Requester { node, life, id };
@@ -165,6 +168,7 @@ impl World {
     /// A response arrives. It is ignored if the request has already had a response or timed out.
     pub(crate) fn deliver_response(&mut self, requester: Requester, from: usize, response: Response) {
         if self.links.carries(from, requester.node) && self.close_request(requester) {
+            self.oracle.response_arrives(requester.life, self.number_of(&self.nodes[from].id), &response);
             let from = self.nodes[from].id.clone();
             self.feed(requester.node, Input::Replication(Event::Response { id: requester.id, from, response }));
         }
@@ -231,6 +235,9 @@ impl World {
         match job {
             ReadJob::Load { peer, .. } => {
                 let entries = read.map_or_else(Vec::new, |(_, entries)| entries);
+                if !entries.is_empty() {
+                    self.oracle.batch_read(&self.nodes[node], self.number_of(&peer));
+                }
                 self.feed(node, Input::Replication(Event::Loaded { peer, entries }));
             }
             ReadJob::Respond { rpc, .. } => {

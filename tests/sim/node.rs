@@ -77,6 +77,8 @@ pub(crate) struct Node {
     pub(crate) process: Option<Process>,
     /// Whether the whole machine is down, so that connections time out instead of being refused.
     pub(crate) host_down: bool,
+    /// Whether the disk hangs: no write ends.
+    pub(crate) disk_hangs: bool,
     /// How far the wall clock is ahead of `UNIX_START_MS`. The true time is one maximum skew ahead of it.
     clock_ahead_ms: u64,
     /// The maximum of that so far.
@@ -85,7 +87,15 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) const fn new(id: NodeId, disk: Disk, clock_ahead_ms: u64) -> Self {
-        Self { id, disk, process: None, host_down: false, clock_ahead_ms, max_clock_ahead_ms: clock_ahead_ms }
+        Self {
+            id,
+            disk,
+            process: None,
+            host_down: false,
+            disk_hangs: false,
+            clock_ahead_ms,
+            max_clock_ahead_ms: clock_ahead_ms,
+        }
     }
 
     pub(crate) fn set_clock(&mut self, ahead_ms: u64) {

@@ -320,6 +320,7 @@ impl World {
         let paused = self.nodes[node].process.as_ref().is_some_and(|process| process.paused);
         if !paused {
             self.feed(node, Input::Replication(Event::Tick));
+            self.oracle.ticked(self.now, &self.nodes[node], &self.knobs);
         }
         self.schedule(self.knobs.tick, WorldEvent::Tick { node, life });
     }
@@ -366,6 +367,7 @@ impl World {
             self.trace.show("effect", &effect);
             self.execute(number, effect);
         }
+        self.oracle.effects_taken(&self.nodes[number], &self.knobs);
         self.check_applied(number);
         self.answer_reads(number);
         self.check_quarantine(number);
@@ -435,6 +437,9 @@ impl World {
     }
 
     fn finish_write(&mut self, node: usize) {
+        if self.nodes[node].disk_hangs {
+            return;
+        }
         let Some(process) = &mut self.nodes[node].process else { return };
         let Some(write) = process.writes.pop_front() else { return };
         if self.write_fails(node, &write) {

@@ -7,7 +7,8 @@ use super::types::NodeId;
 /// Entries of one append, on the wire and in one transaction. A single entry may be larger and is sent alone.
 pub(super) const MAX_APPEND_BYTES: usize = 8 * 1024 * 1024;
 
-/// Entries above the commit index. A leader refuses proposals beyond that: a quorum is too slow or away.
+/// Entries that are not committed or not durable at the leader. It refuses proposals beyond that: a quorum is too slow
+/// or away, or its own disk is.
 pub(super) const MAX_TAIL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Committed entries kept in memory, however few they are.
@@ -39,6 +40,10 @@ pub(super) const COMMIT_NOTICE_MS: u64 = 5;
 /// fault may lie between the two, and another leader may not have it.
 pub(super) const STALL_TIMEOUT_MS: u64 = 10_000;
 
+/// A follower that has left so many appends in a row unanswered is sent heartbeats only, until it answers. One message
+/// may be lost on a bad link; a follower that is down or refuses would cost a batch for each heartbeat.
+pub(super) const MAX_UNANSWERED_APPENDS: u32 = 2;
+
 /// A commit index that is ahead of the stored one for this long is written without waiting for entries.
 pub(super) const IDLE_COMMIT_MS: u64 = 200;
 
@@ -65,6 +70,9 @@ pub struct Timing {
     pub heartbeat_timeout_ms: u64,
     /// A leader that no quorum has answered for this long steps down.
     pub step_down_ms: u64,
+    /// A disk whose write takes longer than this hangs: its node gives up its leadership, answers no leader and is no
+    /// candidate until the write is durable.
+    pub hung_write_ms: u64,
     /// A candidacy that takes longer is abandoned, once the piece of the best log that is in flight has arrived.
     pub candidacy_ms: u64,
     /// A node waits this long after a false alarm or a failed candidacy before it tries again.
@@ -73,7 +81,15 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { heartbeat_ms: 50, heartbeat_timeout_ms: 400, step_down_ms: 1_000, candidacy_ms: 2_000, backoff_ms: 100 }
+        Self {
+            heartbeat_ms: 50,
+            heartbeat_timeout_ms: 400,
+            step_down_ms: 1_000,
+            // The largest batch, 8 MiB, takes less on any disk that keeps up with payments.
+            hung_write_ms: 2_000,
+            candidacy_ms: 2_000,
+            backoff_ms: 100,
+        }
     }
 }
 
@@ -82,7 +98,7 @@ impl Default for Timing {
 pub struct Limits {
     /// Entries in one batch, on the wire and in one transaction.
     pub batch_entries: usize,
-    /// Entries above the commit index at which a leader refuses proposals.
+    /// Entries not committed, or not durable at the leader, at which it refuses proposals.
     pub tail_entries: usize,
     /// Committed entries kept in memory, for followers that are a little behind and for repeated requests.
     pub cached_entries: usize,

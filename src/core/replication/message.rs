@@ -134,7 +134,7 @@ pub enum Response {
     },
     /// To `Transfer`.
     Transferring,
-    /// The receiver cannot answer now: it does not lead, is quarantined or cannot read its ledger.
+    /// The receiver cannot answer now: it does not lead, is quarantined, cannot read its ledger, or its disk hangs.
     Unable,
 }
 

@@ -85,6 +85,19 @@ impl Replica {
         self.state.quarantine.as_deref()
     }
 
+    /// For how long the write in flight has been so, if that is longer than a working disk takes.
+    #[must_use]
+    pub fn hung_write_ms(&self, now: Now) -> Option<u64> {
+        self.state.disk_hangs_for_ms(now)?;
+        Some(self.state.storage.write_takes_ms(now.monotonic_ms))
+    }
+
+    /// How many entries at the end of the log are in memory only.
+    #[must_use]
+    pub fn unpersisted(&self) -> u64 {
+        self.state.log.last().index.0 - self.state.storage.durable_index().0
+    }
+
     /// The newest configuration in the log.
     #[must_use]
     pub fn configuration(&self) -> Option<&Configuration> {
@@ -125,7 +138,7 @@ impl Replica {
         matches!(&self.role, Role::Leader(leader) if leader.takes_proposals()) && self.state.quarantine.is_none()
     }
 
-    /// Whether so much waits for a quorum that a proposal must be refused for now.
+    /// Whether so much waits for a quorum, or for this node's own disk, that a proposal must be refused for now.
     #[must_use]
     pub fn tail_is_full(&self) -> bool {
         self.state.tail_is_full()

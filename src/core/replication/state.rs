@@ -144,6 +144,11 @@ impl State {
         self.highest_epoch = self.highest_epoch.max(epoch);
     }
 
+    /// For how long this node's disk has hung, beyond what a write may take.
+    pub(super) fn disk_hangs_for_ms(&self, now: Now) -> Option<u64> {
+        self.storage.write_takes_ms(now.monotonic_ms).checked_sub(self.config.timing.hung_write_ms)
+    }
+
     /// A write is durable: sends the responses that waited for it.
     pub(super) fn on_persisted(&mut self, id: PersistId) {
         if self.storage.on_persisted(id) {
@@ -220,10 +225,12 @@ impl State {
         self.commit_index = self.commit_index.max(index.min(self.log.last().index));
     }
 
-    /// Whether so much waits for a quorum that proposals must be refused.
+    /// Whether so much waits for a quorum, or for this node's own disk, that proposals must be refused.
     pub(super) fn tail_is_full(&self) -> bool {
-        self.log.last().index.0 - self.commit_index.0 >= self.config.limits.tail_entries as u64
-            || self.log.bytes_above(self.commit_index) >= MAX_TAIL_BYTES
+        let durable = if planted(Bug::HungWriteIgnored) { self.log.last().index } else { self.storage.durable_index() };
+        let settled = self.commit_index.min(durable);
+        self.log.last().index.0 - settled.0 >= self.config.limits.tail_entries as u64
+            || self.log.bytes_above(settled) >= MAX_TAIL_BYTES
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<LogChange> {

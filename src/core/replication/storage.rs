@@ -33,6 +33,7 @@ pub(super) struct Storage {
 #[derive(Debug)]
 struct InFlight {
     id: PersistId,
+    since_ms: u64,
     /// End of the log after the write, lowered by truncations since.
     end: LogIndex,
     promise: Option<Promise>,
@@ -115,8 +116,14 @@ impl Storage {
         write.commit_index = commit.min(self.written_index);
         self.written_commit = write.commit_index;
         self.commit_written_ms = now_ms;
-        self.in_flight = Some(InFlight { id: write.id, end: self.written_index, promise: write.promise.clone() });
+        let (id, end, promise) = (write.id, self.written_index, write.promise.clone());
+        self.in_flight = Some(InFlight { id, since_ms: now_ms, end, promise });
         Some(write)
+    }
+
+    /// For how long the write in flight has been so; zero if there is none.
+    pub(super) fn write_takes_ms(&self, now_ms: u64) -> u64 {
+        self.in_flight.as_ref().map_or(0, |in_flight| now_ms.saturating_sub(in_flight.since_ms))
     }
 
     /// A write is durable. False if it is not the one in flight.

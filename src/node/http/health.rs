@@ -1,5 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
+use std::borrow::Cow;
+
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -76,7 +78,7 @@ pub(super) fn readiness(status: &NodeStatus) -> Result<HttpAnswer, Problem> {
             let detail = format!("this node cannot serve: {}", reasons.join("; "));
             let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, detail).retryable();
             Err(problem.with(|problem| {
-                problem.reasons = reasons.into_iter().map(Into::into).collect();
+                problem.reasons = reasons;
                 problem.role = Some(render::node_role(status.role));
                 problem.zookeeper = Some(zookeeper.into());
             }))
@@ -84,15 +86,18 @@ pub(super) fn readiness(status: &NodeStatus) -> Result<HttpAnswer, Problem> {
     }
 }
 
-fn obstacles(status: &NodeStatus) -> Vec<&'static str> {
+fn obstacles(status: &NodeStatus) -> Vec<Cow<'static, str>> {
     let mut reasons = Vec::new();
     match status.role {
-        Role::Quarantined => reasons.push("the node is quarantined: its ledger is damaged"),
-        Role::Learner => reasons.push("the node is a learner: it has not yet caught up and does not vote"),
+        Role::Quarantined => reasons.push("the node is quarantined: its ledger is damaged".into()),
+        Role::Learner => reasons.push("the node is a learner: it has not yet caught up and does not vote".into()),
         Role::Leader | Role::Recovering | Role::Follower => {}
     }
+    if let Some(hung_ms) = status.hung_write_ms {
+        reasons.push(format!("the disk hangs: a write to the ledger has taken {} s so far", hung_ms / 1_000).into());
+    }
     if status.leader.is_none() {
-        reasons.push("no leader is known");
+        reasons.push("no leader is known".into());
     }
     reasons
 }
@@ -163,6 +168,7 @@ mod tests {
             (NodeStatus { leader: None, ..samples::status() }, "no leader"),
             (NodeStatus { role: Role::Learner, ..samples::status() }, "learner"),
             (NodeStatus { role: Role::Quarantined, ..samples::status() }, "quarantined"),
+            (NodeStatus { hung_write_ms: Some(5_300), ..samples::status() }, "the disk hangs"),
         ];
         for (status, why) in cases {
             let (code, body) = shown(readiness(&status));

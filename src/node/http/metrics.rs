@@ -239,7 +239,7 @@ impl Collector for Bank {
 }
 
 /// A node's gauges: name, help text and value.
-fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, u64); 10] {
+fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, u64); 11] {
     [
         ("epoch", "Epoch that this node leads or follows", status.epoch.0),
         ("promised_epoch", "Highest epoch that this node has promised", status.promised_epoch.0),
@@ -253,6 +253,11 @@ fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, u64); 10] {
             status.applied_index.0.saturating_sub(status.projected_index.0),
         ),
         ("staleness_milliseconds", "Time since a leader confirmed this node's commit index", status.staleness_ms),
+        (
+            "hung_write_milliseconds",
+            "How long the write to the ledger that hangs has taken; 0 while the disk works",
+            status.hung_write_ms.unwrap_or(0),
+        ),
         ("leader_known", "1 if a leader was heard in time", u64::from(status.leader.is_some())),
         ("zookeeper_connected", "1 if the session is connected", u64::from(status.zookeeper_connected)),
     ]

@@ -59,6 +59,9 @@ pub struct NodeStatus {
     pub elections_won: u64,
     /// Why the node quarantined itself, if it did.
     pub quarantine: Option<String>,
+    /// For how long the write to its ledger in flight has been so, if that is longer than a working disk takes.
+    #[serde(default)]
+    pub hung_write_ms: Option<u64>,
     /// At the leader: each peer's progress.
     pub followers: BTreeMap<NodeId, FollowerStatus>,
     /// Who votes, as this node's log says; `None` before the first configuration.
@@ -135,6 +138,7 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         zookeeper_connected: base.zookeeper_connected,
         elections_won: replica.elections_won(),
         quarantine: replica.quarantine().map(str::to_owned),
+        hung_write_ms: replica.hung_write_ms(now),
         followers: replica.followers(now).into_iter().map(follower).collect(),
         configuration: replica.configuration().cloned(),
         wall_clock: Timestamp(now.unix_ms),

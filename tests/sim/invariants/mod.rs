@@ -10,6 +10,7 @@
 //! committed_history            one history for all nodes
 //! durable_before_acknowledged  nothing is acknowledged before it is durable
 //! equal_entries                same index and epoch, same entry and history
+//! hung_disks                   a leader whose disk hangs gives up, and does not collect what it cannot write
 //! justified_quarantine         only damaged ledgers are quarantined
 //! leader_completeness          a leader has everything that was committed before its epoch
 //! linearizable_reads           a read shows the history as of an index that is new enough
@@ -19,6 +20,7 @@
 //! one_step_configurations      voters change one store at a time
 //! own_checks                   no replica halts
 //! refused_keys                 a refused key never applies
+//! silent_peers                 a follower that does not answer costs next to nothing
 //! timestamps                   they never decrease, and one wrong clock does not move them
 //! unique_keys                  a key is committed at most once
 //! ```
@@ -31,6 +33,7 @@ mod commit_index;
 mod committed_history;
 mod durable_before_acknowledged;
 mod equal_entries;
+mod hung_disks;
 mod justified_quarantine;
 mod leader_completeness;
 mod linearizable_reads;
@@ -41,6 +44,7 @@ mod one_leader_per_epoch;
 mod one_step_configurations;
 mod own_checks;
 mod refused_keys;
+mod silent_peers;
 mod timestamps;
 mod unique_keys;
 
@@ -50,6 +54,7 @@ use quorapay_core::replication::{Append, EntryBody, NodeId, ReadId, Response, St
 
 use super::clients::Intent;
 use super::disk::{Disk, row};
+use super::knobs::Knobs;
 use super::node::Node;
 use super::world::World;
 
@@ -58,10 +63,12 @@ use admitted_stores::AdmittedStores;
 use commit_index::DurableCopies;
 use committed_history::CommittedHistory;
 use equal_entries::EqualEntries;
+use hung_disks::Unpersisted;
 use linearizable_writes::LinearizableWrites;
 use money::Money;
 use one_leader_per_epoch::OneLeaderPerEpoch;
 use refused_keys::RefusedKeys;
+use silent_peers::SilentPeers;
 use unique_keys::UniqueKeys;
 
 /// All invariants of one run.
@@ -76,6 +83,8 @@ pub(crate) struct Oracle {
     admitted: AdmittedStores,
     writes: LinearizableWrites,
     refused: RefusedKeys,
+    unpersisted: Unpersisted,
+    silent_peers: SilentPeers,
     answered_up_to: LogIndex,
 }
 
@@ -92,6 +101,8 @@ impl Oracle {
             admitted: AdmittedStores::default(),
             writes: LinearizableWrites::default(),
             refused: RefusedKeys::default(),
+            unpersisted: Unpersisted::default(),
+            silent_peers: SilentPeers::default(),
             answered_up_to: LogIndex(0),
         }
     }
@@ -109,6 +120,25 @@ impl Oracle {
         if let Some(hash) = append.commit_hash {
             self.history.claim(append.commit_index, hash);
         }
+    }
+
+    /// A leader sends entries to a follower.
+    pub(crate) fn batch_sent(&mut self, node: &Node, to: usize) {
+        if let Some(process) = &node.process {
+            self.silent_peers.batch_sent((process.life, process.engine.replica().promised_epoch(), to));
+        }
+    }
+
+    /// A leader has read entries for a follower.
+    pub(crate) fn batch_read(&mut self, node: &Node, peer: usize) {
+        if let Some(process) = &node.process {
+            self.silent_peers.batch_read((process.life, process.engine.replica().promised_epoch(), peer));
+        }
+    }
+
+    /// A response reaches the process that waits for it.
+    pub(crate) fn response_arrives(&mut self, life: u64, from: usize, response: &Response) {
+        self.silent_peers.answered(life, from, response);
     }
 
     /// A node responds to a request of this epoch.
@@ -227,6 +257,16 @@ impl Oracle {
     /// Whether this store votes, by the newest committed configuration.
     pub(crate) fn votes(&self, node: &NodeId, store: StoreId) -> bool {
         self.history.configuration().is_some_and(|configuration| configuration.binds(node, store))
+    }
+
+    /// A process has handled a tick.
+    pub(crate) fn ticked(&self, now: u64, node: &Node, knobs: &Knobs) {
+        hung_disks::check_leadership(node, now, knobs);
+    }
+
+    /// A core's effects were executed.
+    pub(crate) fn effects_taken(&mut self, node: &Node, knobs: &Knobs) {
+        self.unpersisted.check(node, knobs);
     }
 
     /// A node has quarantined itself.

@@ -202,3 +202,75 @@ fn disks_that_take_longer_than_the_heartbeat_timeout_depose_nobody() {
         finish(world);
     }
 }
+
+/// Hangs the leader's disk for good and waits until another node leads.
+fn hang_the_leaders_disk(world: &mut World, leader: usize, within: u64) {
+    let began = world.now;
+    world.hang_disk(leader);
+    until(world, "it gives up its leadership", |world| !leads(world, leader));
+    assert!(world.now - began < within, "it led for another {} ms", (world.now - began) / MILLI);
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_gives_up_its_leadership_within_three_seconds() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        hang_the_leaders_disk(&mut world, leader, 3 * SECOND);
+        until(&mut world, "another one leads", |world| (0..3).any(|node| node != leader && leads(world, node)));
+        assert!(answered_during(&mut world, SECOND) > 5, "payments are answered while the disk hangs");
+        assert!(answered_during(&mut world, 30 * SECOND) > 500, "payments are answered while the disk hangs");
+        let next = leader_of(&world);
+        assert!(next != leader);
+        world.disk_responds(leader);
+        assert!(answered_during(&mut world, 3 * SECOND) > 30);
+        assert_eq!(leader_of(&world), next, "a disk that responds again deposes nobody");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_keeps_little_in_memory() {
+    for seed in 0..5 {
+        let mut knobs = busy_clients(seed);
+        knobs.limits.tail_entries = 32;
+        // Long enough for a tail to fill. The oracle bounds what is in memory only.
+        knobs.timing.hung_write_ms = 20_000;
+        let (mut world, leader) = at_work(knobs);
+        world.hang_disk(leader);
+        world.run_until(world.now + 10 * SECOND);
+        assert!(leads(&world, leader));
+        finish(world);
+    }
+}
+
+#[test]
+fn a_follower_whose_disk_hangs_keeps_nobody_waiting_and_stands_in_no_election() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        let (hung, other) = followers_of(leader);
+        world.hang_disk(hung);
+        assert!(answered_during(&mut world, 5 * SECOND) > 100, "two of three take payments");
+        world.crash(leader);
+        world.run_until(world.now + 5 * SECOND);
+        assert!(!leads(&world, hung) && !leads(&world, other), "one disk makes no quorum");
+        world.restart(leader);
+        assert!(answered_during(&mut world, 10 * SECOND) > 50, "two disks do");
+        world.disk_responds(hung);
+        finish(world);
+    }
+}
+
+#[test]
+fn a_leader_that_has_no_quorum_of_disks_steps_down() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        let (left, right) = followers_of(leader);
+        world.hang_disk(left);
+        world.hang_disk(right);
+        until(&mut world, "it steps down", |world| !leads(world, leader));
+        assert_eq!(answered_during(&mut world, 3 * SECOND), 0, "nothing can be stored");
+        world.disk_responds(left);
+        assert!(answered_during(&mut world, 8 * SECOND) > 20);
+        finish(world);
+    }
+}

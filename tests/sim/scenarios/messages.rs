@@ -57,3 +57,22 @@ fn a_leader_whose_batches_never_arrive_steps_down_though_its_heartbeats_do() {
         finish(world);
     }
 }
+
+#[test]
+fn a_follower_that_was_down_for_long_costs_heartbeats_only_and_then_catches_up_at_once() {
+    for seed in 0..5 {
+        let mut knobs = busy_clients(seed);
+        // What it misses is read from the leader's ledger, in batches. The oracle bounds how many while it is down.
+        (knobs.limits.cached_entries, knobs.limits.batch_entries) = (1, 16);
+        let (mut world, leader) = at_work(knobs);
+        let (down, _) = followers_of(leader);
+        world.crash(down);
+        assert!(answered_during(&mut world, 10 * SECOND) > 500, "two of three take payments");
+        let end = world.nodes[leader].disk.last_index();
+        world.restart(down);
+        world.run_until(world.now + SECOND);
+        let caught_up = world.nodes[down].disk.last_index();
+        assert!(caught_up >= end, "it ends at {caught_up} a second later; {end} was the end when it came back");
+        finish(world);
+    }
+}

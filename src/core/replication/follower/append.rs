@@ -20,6 +20,10 @@ enum Refused {
 impl FollowerHandler<'_> {
     /// An append of this follower's leader: the replica has accepted its epoch.
     pub(in crate::replication) fn on_append(&mut self, now: Now, rpc: RpcId, append: Append) {
+        if self.state.disk_hangs_for_ms(now).is_some() {
+            // A leader needs a quorum that can store, and what cannot be stored must not collect in memory.
+            return self.state.respond(rpc, Response::Unable);
+        }
         let brings_batch = append.log.is_some();
         if let Some(batch) = append.log {
             match self.store_batch(batch) {

@@ -21,7 +21,8 @@ impl FollowerHandler<'_> {
         if self.state.heard_leader(now) || too_early || self.state.queue_rank == QueueRank::Absent {
             return None;
         }
-        if !self.state.is_voter() || self.state.quarantine.is_some() {
+        let disk_hangs = self.state.disk_hangs_for_ms(now).is_some();
+        if !self.state.is_voter() || self.state.quarantine.is_some() || disk_hangs {
             self.leave_queue_head(now);
             return None;
         }

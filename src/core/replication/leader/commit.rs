@@ -30,7 +30,7 @@ impl LeaderHandler<'_> {
         }
     }
 
-    /// On every tick: steps down if no quorum answers; completes or cancels a transfer.
+    /// On every tick: steps down if no quorum answers or its disk hangs; completes or cancels a transfer.
     pub(in crate::replication) fn on_tick(&mut self, now: Now) -> Option<Transition> {
         let supported_ms = self.quorum_value(now.monotonic_ms, |progress| progress.supported_ms(now));
         if supported_ms > 0 {
@@ -41,6 +41,19 @@ impl LeaderHandler<'_> {
             return Some(Transition::StepDown);
         }
         self.cancel_late_transfer(now);
-        self.finish_transfer(now)
+        self.leave_hung_disk(now).or_else(|| self.finish_transfer(now))
+    }
+
+    /// A leader whose own disk hangs lets a follower lead that has everything, or else steps down: its quorum has lost
+    /// a member, its own reads cannot follow, and what it cannot write stays in memory.
+    fn leave_hung_disk(&mut self, now: Now) -> Option<Transition> {
+        let hangs_for_ms = self.state.disk_hangs_for_ms(now).filter(|_| !planted(Bug::HungWriteIgnored))?;
+        if hangs_for_ms > self.state.config.timing.step_down_ms {
+            Some(Transition::StepDown)
+        } else if self.leader.transfer.is_none() {
+            self.begin_transfer(now, None)
+        } else {
+            None
+        }
     }
 }

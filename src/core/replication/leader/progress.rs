@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::LogIndex;
-use crate::replication::config::STALL_TIMEOUT_MS;
+use crate::planted::{Bug, planted};
+use crate::replication::config::{MAX_UNANSWERED_APPENDS, STALL_TIMEOUT_MS};
 use crate::replication::effect::RequestId;
 use crate::replication::entry::Entry;
 use crate::replication::types::{Now, Position, StoreId};
@@ -30,6 +31,8 @@ pub(super) struct Progress {
     pub(super) sent_ms: Option<u64>,
     pub(super) sent_commit: LogIndex,
     pub(super) answered_ms: Option<u64>,
+    /// Appends that it has left unanswered since then.
+    pub(super) unanswered: u32,
     /// Since when batches are sent there and none is stored.
     pub(super) stalled_since_ms: Option<u64>,
     /// Whether its process was found gone since it last answered. Then it cannot be the successor.
@@ -61,6 +64,11 @@ impl Progress {
         !self.process_gone && self.answered_ms.is_some_and(|answered| now.monotonic_ms <= answered + within_ms)
     }
 
+    /// Whether it answers: only then batches are worth reading and sending.
+    pub(super) fn answers(&self) -> bool {
+        self.unanswered < MAX_UNANSWERED_APPENDS || planted(Bug::SilentFollowerFed)
+    }
+
     /// When it last answered; zero if never, or if it has stopped storing what it is sent.
     pub(super) fn supported_ms(&self, now: Now) -> u64 {
         let stalled = self.stalled_since_ms.is_some_and(|since| now.monotonic_ms > since + STALL_TIMEOUT_MS);
@@ -81,6 +89,9 @@ impl Progress {
     /// An append will have no response. Whether it arrived is unknown; its batch is sent again, which changes nothing
     /// if it did.
     pub(super) fn on_unanswered(&mut self, id: RequestId) {
+        if self.awaits(id) {
+            self.unanswered = self.unanswered.saturating_add(1);
+        }
         self.heartbeat_in_flight.take_if(|heartbeat| *heartbeat == id);
         if let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.id == id)
             && let Some(first) = in_flight.first

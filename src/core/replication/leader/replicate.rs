@@ -70,7 +70,7 @@ impl Stream<'_> {
     fn load_ahead(&mut self) {
         let (durable, limit) = (self.state.storage.durable_index(), self.state.config.limits.batch_entries as u64);
         let progress = &mut *self.progress;
-        if progress.loading || !progress.loaded.is_empty() || progress.store_id.is_none() {
+        if progress.loading || !progress.loaded.is_empty() || progress.store_id.is_none() || !progress.answers() {
             return;
         }
         if self.state.log.holds(progress.next) || progress.next > durable {
@@ -95,7 +95,7 @@ impl Stream<'_> {
         }
         let last_failed = progress.answered_ms < progress.sent_ms;
         if last_failed && since_sent_ms < heartbeat_ms {
-            // A dead follower costs one request for each heartbeat.
+            // A dead follower costs one heartbeat at a time.
             return;
         }
         let has_entries = progress.next <= self.state.log.last().index;
@@ -104,7 +104,8 @@ impl Stream<'_> {
             || (progress.sent_commit < self.state.commit_index && since_sent_ms >= COMMIT_NOTICE_MS);
         // A follower that reports less than it acknowledged before is sent the end of this log, with no entries.
         let is_unsure = is_due && progress.reported < progress.next.previous();
-        let batch = if has_entries || is_unsure { self.next_batch() } else { None };
+        let wants_batch = progress.answers() && (has_entries || is_unsure);
+        let batch = if wants_batch { self.next_batch() } else { None };
         if batch.is_some() || is_due {
             self.send(now, batch);
         }

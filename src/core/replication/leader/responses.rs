@@ -65,6 +65,7 @@ impl LeaderHandler<'_> {
             return None;
         }
         progress.answered_ms = Some(now.monotonic_ms);
+        progress.unanswered = 0;
         progress.process_gone = false;
         progress.confirmed_round = progress.confirmed_round.max(answered.round);
         if progress.store_id.replace(answered.store_id) != Some(answered.store_id) && !planted(Bug::WipedStoreCounts) {
