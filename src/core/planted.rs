@@ -30,6 +30,8 @@ pub enum Bug {
     UnboundPromisesCount,
     /// A candidate takes whatever epoch ZooKeeper gives, even one below its promise.
     EpochsFromZooKeeperAlone,
+    /// A dead candidate keeps its place in the queue if nobody has heard of the epoch that it took.
+    TakerNotConsidered,
     /// A new store is admitted before it holds what was committed when it was first seen.
     AdmissionWithoutCatchUp,
     /// A replaced store is removed and the new one added by the same configuration entry.
@@ -132,6 +134,7 @@ mod selection {
         Bug::WipedStoreCounts,
         Bug::UnboundPromisesCount,
         Bug::EpochsFromZooKeeperAlone,
+        Bug::TakerNotConsidered,
         Bug::AdmissionWithoutCatchUp,
         Bug::SwapInOneEntry,
         Bug::OverlappingChanges,

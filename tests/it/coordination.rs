@@ -213,13 +213,15 @@ async fn a_removed_predecessor_goes_to_the_back_and_its_remover_is_first() {
 }
 
 #[tokio::test]
-async fn a_removal_that_comes_after_a_newer_epoch_does_nothing() {
+async fn a_removal_that_comes_after_a_newer_epoch_only_reports_it() {
     let servers = ZooKeeperServer::shared().address();
     let mut members = line_up(&servers, "late", 2).await;
     let old = members[0].take_epoch(1).await.unwrap();
     let new = members[0].take_epoch(1).await.unwrap();
     assert!(new > old);
     members[1].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch: old }).await;
+    let kept = CoordinationEvent::NotRemoved { node: node_id(1), newest: new, taker: node_id(1) };
+    assert_eq!(members[1].next().await, CoordinationNotice::Event(kept), "it learns who took the newest epoch");
     // Commands are executed in order: the answer to the next one shows that the removal is done.
     members[1].take_epoch(1).await.unwrap();
     assert_eq!(members[1].rank, QueueRank::Behind);
@@ -282,6 +284,20 @@ async fn epochs_taken_at_the_same_time_are_unique_and_above_what_was_asked() {
     late.until_rank(QueueRank::First).await;
     assert_eq!(late.take_epoch(1_000).await, Some(Epoch(1_000)));
     assert_eq!(late.take_epoch(7).await, Some(Epoch(1_001)));
+}
+
+#[tokio::test]
+async fn a_forged_epoch_counter_is_replaced() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "forged", 2).await;
+    assert_eq!(members[0].take_epoch(1).await, Some(Epoch(1)));
+    let forger = client(&servers).await;
+    for forged in [u64::MAX, i64::MAX as u64, 1 << 50] {
+        let record = format!(r#"{{"epoch":{forged},"node":"node9","nonce":"00000000-0000-0000-0000-000000000009"}}"#);
+        forger.set_data("/quorapay/forged/epoch", record.as_bytes(), None).await.unwrap();
+        assert_eq!(members[0].take_epoch(2).await, Some(Epoch(2)), "{forged} does not count");
+    }
+    assert_eq!(members[1].take_epoch(2).await, Some(Epoch(3)));
 }
 
 #[tokio::test]

@@ -180,10 +180,18 @@ impl World {
                 let suspect = self.number_of(&suspect);
                 if self.zookeeper.remove_predecessor(session, suspect, epoch) {
                     self.fire_watches();
+                } else if self.zookeeper.predecessor(session) == Some(suspect) {
+                    self.report_not_removed(node, suspect);
                 }
             }
             CoordinationCommand::PublishLeader { .. } => {}
         }
+    }
+
+    fn report_not_removed(&mut self, node: usize, kept: usize) {
+        let (newest, Some(taker)) = self.zookeeper.newest_epoch() else { return };
+        let (kept, taker) = (self.nodes[kept].id.clone(), self.nodes[taker].id.clone());
+        self.notify(node, CoordinationEvent::NotRemoved { node: kept, newest, taker });
     }
 
     /// Without contact, a call either waits in the client's queue and runs later, or fails.
@@ -216,7 +224,7 @@ impl World {
     }
 
     fn take_epoch(&mut self, node: usize, version: u64, at_least: Epoch) {
-        let taken = self.zookeeper.take_epoch(version, at_least);
+        let taken = self.zookeeper.take_epoch(node, version, at_least);
         if self.random.chance(self.knobs.restored_epochs) {
             self.zookeeper.restore_older_epoch();
             self.met.insert("epoch restored");
@@ -227,7 +235,7 @@ impl World {
             Some(epoch) if !answer_lost => CoordinationEvent::EpochTaken(epoch),
             // A client that cannot read its nonce back takes a higher epoch.
             Some(_) if self.random.chance(500) => CoordinationEvent::EpochRefused,
-            Some(_) => match self.zookeeper.take_epoch(self.zookeeper.epoch_version(), at_least) {
+            Some(_) => match self.zookeeper.take_epoch(node, self.zookeeper.epoch_version(), at_least) {
                 Some(epoch) => CoordinationEvent::EpochTaken(epoch),
                 None => CoordinationEvent::EpochRefused,
             },

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
 
 use super::SETTLING_TIME;
+use super::invariants::bounded_failover;
 use super::knobs::{Knobs, SECOND};
 use super::world::World;
 
@@ -20,7 +21,8 @@ pub(crate) struct Outcome {
     pub(crate) met: BTreeSet<&'static str>,
 }
 
-/// Executes one run: a phase with faults, then everything heals and must settle, twice if messages were held back.
+/// Executes one run: a phase with faults, then everything heals and must settle, twice if messages were held back; at
+/// last the leader and its successor die.
 pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
     let knobs = Knobs::from_seed(seed);
     let end = knobs.safety_phase;
@@ -33,6 +35,8 @@ pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
         world.run_until(world.now + SECOND);
         world.settle(SETTLING_TIME);
     }
+    bounded_failover::check(&mut world);
+    world.settle(SETTLING_TIME);
     Outcome { trace: world.trace.summary(), answered: world.clients.settled(), met: world.met }
 }
 

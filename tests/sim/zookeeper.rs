@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use quorapay_core::domain::Epoch;
-use quorapay_core::replication::QueueRank;
+use quorapay_core::replication::{QueueRank, can_follow};
 
 /// Identifies a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,8 @@ struct Session {
 pub(crate) struct ZooKeeper {
     pub(crate) up: bool,
     epoch: Epoch,
+    /// The node that took it.
+    taker: Option<usize>,
     version: u64,
     sessions: BTreeMap<SessionId, Session>,
     queue: BTreeMap<u64, (usize, SessionId)>,
@@ -33,6 +35,7 @@ impl ZooKeeper {
         Self {
             up: true,
             epoch: Epoch(0),
+            taker: None,
             version: 0,
             sessions: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -43,7 +46,7 @@ impl ZooKeeper {
 
     /// Loses everything: sessions, queue and the epoch.
     pub(crate) fn wipe(&mut self) {
-        self.epoch = Epoch(0);
+        (self.epoch, self.taker) = (Epoch(0), None);
         self.version += 1;
         self.sessions.clear();
         self.queue.clear();
@@ -52,6 +55,12 @@ impl ZooKeeper {
     /// Sets the epoch znode back to what it was before the last epoch was taken, as if restored from a backup.
     pub(crate) fn restore_older_epoch(&mut self) {
         self.epoch = Epoch(self.epoch.0.saturating_sub(1));
+        self.version += 1;
+    }
+
+    /// Somebody writes this number into the epoch znode.
+    pub(crate) fn forge_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
         self.version += 1;
     }
 
@@ -128,15 +137,31 @@ impl ZooKeeper {
         }
     }
 
-    /// Removes the znode before this session's one, if it is `node`'s and no leadership newer than `epoch` has begun.
+    /// Whose place is directly before this session's.
+    pub(crate) fn predecessor(&self, session: SessionId) -> Option<usize> {
+        let ahead = self.queue.values().take_while(|(_, holder)| *holder != session);
+        ahead.last().map(|(node, _)| *node).filter(|_| self.rank(session) == QueueRank::Behind)
+    }
+
+    /// Removes the znode before this session's one, if it is `node`'s and no epoch newer than `epoch` was taken.
     pub(crate) fn remove_predecessor(&mut self, session: SessionId, node: usize, epoch: Epoch) -> bool {
         let mine = self.queue.iter().find(|(_, (_, holder))| *holder == session).map(|(sequence, _)| *sequence);
-        let Some(mine) = mine.filter(|_| self.epoch <= epoch) else { return false };
+        let Some(mine) = mine.filter(|_| self.counted(epoch) <= epoch) else { return false };
         let before = self.queue.range(..mine).next_back().map(|(sequence, (holder, _))| (*sequence, *holder));
         match before {
             Some((sequence, holder)) if holder == node => self.queue.remove(&sequence).is_some(),
             _ => false,
         }
+    }
+
+    /// The newest epoch as the real adapter reads it: a number that no election can have led to counts as none.
+    const fn counted(&self, known: Epoch) -> Epoch {
+        if can_follow(self.epoch, known) { self.epoch } else { Epoch(0) }
+    }
+
+    /// The newest epoch and the node that took it.
+    pub(crate) const fn newest_epoch(&self) -> (Epoch, Option<usize>) {
+        (self.epoch, self.taker)
     }
 
     /// The version for a later compare-and-set.
@@ -145,12 +170,13 @@ impl ZooKeeper {
     }
 
     /// Takes the next epoch of at least the given number, unless the znode was written since `version` was read.
-    pub(crate) fn take_epoch(&mut self, version: u64, at_least: Epoch) -> Option<Epoch> {
+    pub(crate) fn take_epoch(&mut self, node: usize, version: u64, at_least: Epoch) -> Option<Epoch> {
         if version != self.version {
             return None;
         }
         self.version += 1;
-        self.epoch = Epoch(at_least.0.max(self.epoch.0 + 1));
+        self.epoch = Epoch(at_least.0.max(self.counted(at_least).0 + 1));
+        self.taker = Some(node);
         Some(self.epoch)
     }
 }

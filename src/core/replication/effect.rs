@@ -79,6 +79,15 @@ pub enum CoordinationEvent {
     EpochTaken(Epoch),
     /// The epoch could not be taken.
     EpochRefused,
+    /// A predecessor was not removed from the queue: an epoch was taken that is newer than the one named in the command.
+    NotRemoved {
+        /// The node that keeps its place.
+        node: NodeId,
+        /// The newest epoch.
+        newest: Epoch,
+        /// The node that took it.
+        taker: NodeId,
+    },
 }
 
 /// A node's rank in the election queue.
@@ -202,7 +211,7 @@ pub enum CoordinationCommand {
     /// Leave the election queue and join it again at its end.
     GoToBack,
     /// Remove the predecessor's election znode if it belongs to `node`, whose process is gone or which a majority does
-    /// not hear, and if no leadership newer than `epoch` has begun.
+    /// not hear, and if no epoch newer than `epoch` was taken. Answered by `NotRemoved` if one was.
     RemovePredecessor {
         /// The node believed dead.
         node: NodeId,

@@ -93,4 +93,4 @@ pub use leader::FollowerView;
 pub use message::{Append, EntryBatch, EpochSpan, FenceAnswer, Request, Response};
 pub use replica::Replica;
 pub use start::ReplicaStart;
-pub use types::{Configuration, Hash, NodeId, NodeIdError, Now, Position, Promise, StoreId, Voter};
+pub use types::{Configuration, Hash, NodeId, NodeIdError, Now, Position, Promise, StoreId, Voter, can_follow};

@@ -230,7 +230,7 @@ impl Replica {
                 self.as_leader()?.on_mismatch(now, &answered, (index, epoch, epoch_start));
                 None
             }
-            Response::Fenced { promised } => self.on_fenced(id, from, promised),
+            Response::Fenced { promised } => self.on_fenced(now, id, from, promised),
             Response::ReadIndex { epoch, commit_index } => {
                 self.on_read_index(id, epoch, commit_index);
                 None
@@ -243,7 +243,11 @@ impl Replica {
         }
     }
 
-    fn on_fenced(&mut self, id: RequestId, from: &NodeId, promised: Epoch) -> Option<Transition> {
+    fn on_fenced(&mut self, now: Now, id: RequestId, from: &NodeId, promised: Epoch) -> Option<Transition> {
+        if !self.state.is_plausible(promised) {
+            self.on_unanswered(now, id, from);
+            return None;
+        }
         self.state.hear_of(promised);
         let state = &mut self.state;
         match &mut self.role {
@@ -290,11 +294,12 @@ impl Replica {
     fn on_coordination(&mut self, now: Now, event: &CoordinationEvent) -> Option<Transition> {
         match event {
             CoordinationEvent::QueueRank(rank) => self.on_queue_rank(now, *rank),
-            CoordinationEvent::EpochTaken(epoch) => {
-                self.as_candidate()?.on_epoch_taken(now, *epoch);
+            CoordinationEvent::EpochTaken(epoch) => self.as_candidate()?.on_epoch_taken(now, *epoch),
+            CoordinationEvent::EpochRefused => self.as_candidate().map(|_| Transition::StepDown),
+            CoordinationEvent::NotRemoved { node, newest, taker } => {
+                self.as_follower()?.on_not_removed(node, *newest, taker);
                 None
             }
-            CoordinationEvent::EpochRefused => self.as_candidate().map(|_| Transition::StepDown),
         }
     }
 

@@ -13,7 +13,7 @@ use super::log::Log;
 use super::message::Response;
 use super::start::ReplicaStart;
 use super::storage::Storage;
-use super::types::{Configuration, NodeId, Now, Position, Promise, StoreId};
+use super::types::{Configuration, NodeId, Now, Position, Promise, StoreId, can_follow};
 use crate::domain::{Epoch, LogIndex, Stamp, Timestamp};
 use crate::planted::{Bug, planted};
 
@@ -133,15 +133,21 @@ impl State {
 
     /// Whether this node's promise allows requests of `leader` in `epoch`: promised to it, or newer than any promise.
     pub(super) fn promise_allows(&self, epoch: Epoch, leader: &NodeId) -> bool {
-        planted(Bug::NoFence)
-            || self
-                .promise
-                .as_ref()
-                .is_none_or(|promise| epoch > promise.epoch || (epoch == promise.epoch && *leader == promise.leader))
+        let is_free =
+            |promise: &Promise| epoch > promise.epoch || (epoch == promise.epoch && *leader == promise.leader);
+        planted(Bug::NoFence) || (self.promise.as_ref().is_none_or(is_free) && self.is_plausible(epoch))
+    }
+
+    /// Whether elections can have led from what this node knows to `epoch`. Others are not accepted from anybody:
+    /// ZooKeeper or a peer that names one could use up all epochs.
+    pub(super) fn is_plausible(&self, epoch: Epoch) -> bool {
+        can_follow(epoch, self.highest_epoch)
     }
 
     pub(super) fn hear_of(&mut self, epoch: Epoch) {
-        self.highest_epoch = self.highest_epoch.max(epoch);
+        if self.is_plausible(epoch) {
+            self.highest_epoch = self.highest_epoch.max(epoch);
+        }
     }
 
     /// For how long this node's disk has hung, beyond what a write may take.

@@ -143,6 +143,18 @@ pub struct Promise {
     pub leader: NodeId,
 }
 
+/// How far an epoch may be above the highest one known before it counts as forged. Elections are milliseconds apart at
+/// best, so no cluster gets this far in thirty years; and eight million such leaps fit below the highest number that a
+/// ledger can hold.
+const MAX_EPOCH_LEAP: u64 = 1 << 40;
+
+/// Whether `epoch` can have been reached by elections from `known`. Any other number was forged or comes from a defect,
+/// and to accept it could use up all epochs at once.
+#[must_use]
+pub const fn can_follow(epoch: Epoch, known: Epoch) -> bool {
+    epoch.0 <= known.0.saturating_add(MAX_EPOCH_LEAP)
+}
+
 /// One voter: a node with the ledger file that counts for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Voter {

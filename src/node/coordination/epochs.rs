@@ -10,6 +10,7 @@ use super::config::CoordinationConfig;
 use super::layout::{self, EpochRecord, Layout, LeaderRecord};
 use super::session::{Session, is_rejection};
 use quorapay_core::domain::Epoch;
+use quorapay_core::replication::can_follow;
 
 /// Attempts to take an epoch, after lost races and unknown outcomes. Three to five nodes rarely race at all.
 const MAX_ATTEMPTS: u32 = 16;
@@ -20,16 +21,20 @@ struct Counter {
     version: i32,
 }
 
-async fn read_counter(session: &Session, layout: &Layout) -> Result<Counter, Error> {
+/// The newest epoch taken by any node, and the znode's version. A counter that cannot be read, or that shows a number
+/// which no cluster reaches from the epochs `known` here, counts as absent: a node that takes an epoch names the lowest
+/// acceptable one, above every promise that it knows.
+async fn read_counter(session: &Session, layout: &Layout, known: Epoch) -> Result<Counter, Error> {
     let (data, stat) = session.read(&layout.epoch()).await?;
-    Ok(Counter { record: layout::decode(&data), version: stat.version })
-}
-
-/// The newest epoch taken by any node, and the znode's version. An unreadable counter counts as zero: a node that takes
-/// an epoch names the lowest acceptable one, above every promise that it knows.
-async fn newest(session: &Session, layout: &Layout) -> Result<(Epoch, i32), Error> {
-    let counter = read_counter(session, layout).await?;
-    Ok((counter.record.map_or(Epoch(0), |record| record.epoch), counter.version))
+    let record: Option<EpochRecord> = layout::decode(&data);
+    let (forged, record): (Option<_>, Option<_>) = match record {
+        Some(record) if !can_follow(record.epoch, known) => (Some(record.epoch), None),
+        plausible => (None, plausible),
+    };
+    if let Some(epoch) = forged {
+        tracing::error!(%epoch, %known, "the epoch counter in ZooKeeper shows a number that no election gave it; ignored");
+    }
+    Ok(Counter { record, version: stat.version })
 }
 
 /// Takes an epoch of at least `at_least` that nobody else ever gets; `None` if that could not be done now.
@@ -60,11 +65,8 @@ async fn try_take(
     config: &CoordinationConfig,
     at_least: Epoch,
 ) -> Result<Option<Epoch>, Error> {
-    let (newest, version) = newest(session, layout).await?;
-    let Some(next) = newest.0.checked_add(1) else {
-        return Err(Error::UnexpectedError("the epoch counter cannot be increased".to_owned()));
-    };
-    let epoch = Epoch(next).max(at_least);
+    let Counter { record, version } = read_counter(session, layout, at_least).await?;
+    let epoch = record.map_or(at_least, |newest| Epoch(newest.epoch.0.saturating_add(1)).max(at_least));
     let nonce = Uuid::new_v4();
     let record = EpochRecord { epoch, node: config.node_id.clone(), nonce };
     match session.replace(&layout.epoch(), &layout::encode(&record), version).await {
@@ -74,7 +76,7 @@ async fn try_take(
         // The write may have been applied. If it was and another node has taken a higher epoch since, a new one is
         // needed anyway; if it is applied later, nobody uses its epoch.
         Err(_) => {
-            let now = read_counter(session, layout).await?;
+            let now = read_counter(session, layout, at_least).await?;
             Ok(now.record.filter(|stored| stored.nonce == nonce).map(|stored| stored.epoch))
         }
     }
@@ -105,18 +107,17 @@ pub(super) async fn publish(
     session.store_if(own_place, &path, &layout::encode(&record), version).await
 }
 
-/// Removes a place in the queue if no epoch above `newest_known` was taken. The check and the deletion are one step, so
-/// a removal that arrives late, after a new leader took its epoch, does nothing.
+/// Removes a place in the queue if no epoch above `newest_known` was taken; else returns the newest. The check and the
+/// deletion are one step, so a removal that arrives late, after a new leader took its epoch, does nothing.
 pub(super) async fn remove_unless_newer(
     session: &Session,
     layout: &Layout,
     place: &str,
     newest_known: Epoch,
-) -> Result<(), Error> {
-    let (newest, version) = newest(session, layout).await?;
-    if newest > newest_known {
-        tracing::debug!(place, %newest, %newest_known, "a newer leader has taken an epoch: nobody is removed");
-        return Ok(());
+) -> Result<Option<EpochRecord>, Error> {
+    let Counter { record, version } = read_counter(session, layout, newest_known).await?;
+    if let Some(newer) = record.filter(|record| record.epoch > newest_known) {
+        return Ok(Some(newer));
     }
-    session.delete_if(&layout.epoch(), version, place).await
+    session.delete_if(&layout.epoch(), version, place).await.map(|()| None)
 }

@@ -4,9 +4,10 @@
 
 use tokio::sync::mpsc;
 
+use super::layout::EpochRecord;
 use super::notice::{CoordinationError, CoordinationNotice};
 use quorapay_core::domain::Epoch;
-use quorapay_core::replication::{CoordinationEvent, QueueRank};
+use quorapay_core::replication::{CoordinationEvent, NodeId, QueueRank};
 
 /// See the module.
 pub(super) struct Reporter {
@@ -32,6 +33,12 @@ impl Reporter {
     pub(super) async fn epoch(&mut self, taken: Option<Epoch>) {
         let event = taken.map_or(CoordinationEvent::EpochRefused, CoordinationEvent::EpochTaken);
         self.send(CoordinationNotice::Event(event)).await;
+    }
+
+    /// Reports that `node` keeps its place, because another epoch is newer than the one that the removal named.
+    pub(super) async fn not_removed(&mut self, node: NodeId, newer: EpochRecord) {
+        let EpochRecord { epoch: newest, node: taker, .. } = newer;
+        self.send(CoordinationNotice::Event(CoordinationEvent::NotRemoved { node, newest, taker })).await;
     }
 
     /// Reports that the session is connected, if it was not.

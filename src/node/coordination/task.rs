@@ -19,7 +19,7 @@ use super::queue::{Queue, QueueState};
 use super::reporter::Reporter;
 use super::session::{Session, fired, is_rejection};
 use quorapay_core::domain::Epoch;
-use quorapay_core::replication::{CoordinationCommand, QueueRank};
+use quorapay_core::replication::{CoordinationCommand, NodeId, QueueRank};
 
 /// The pause between attempts to reach ZooKeeper doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -242,16 +242,23 @@ impl Task {
                 active.refresh_at = Some(Instant::now());
                 Ok(())
             }
-            CoordinationCommand::RemovePredecessor { node, epoch } => {
-                match active.queue.predecessor(&self.layout, &node) {
-                    Some(place) => epochs::remove_unless_newer(&active.session, &self.layout, &place, epoch).await,
-                    None => Ok(()),
-                }
-            }
+            CoordinationCommand::RemovePredecessor { node, epoch } => self.remove(active, node, epoch).await,
         };
         if let Err(error) = done {
             tracing::debug!(%error, "the command failed, or its outcome is unknown");
         }
+    }
+
+    /// Removes the predecessor if it is `node`. Whatever came of it, the queue is read again: the watch that would show
+    /// the change may have been missed, or another node may be the predecessor by now.
+    async fn remove(&mut self, active: &mut ActiveSession, node: NodeId, epoch: Epoch) -> Result<(), Error> {
+        active.refresh_at = Some(Instant::now());
+        let Some(place) = active.queue.predecessor(&self.layout, &node) else { return Ok(()) };
+        if let Some(newer) = epochs::remove_unless_newer(&active.session, &self.layout, &place, epoch).await? {
+            tracing::debug!(%node, ?newer, "a newer epoch was taken: nobody is removed");
+            self.reporter.not_removed(node, newer).await;
+        }
+        Ok(())
     }
 
     /// Brings the znodes of this node up to date and reports its rank.

@@ -5,6 +5,7 @@
 //! acknowledged_payments        every acknowledged write stays in the committed history
 //! admitted_stores              an admitted store holds everything that was committed when it started
 //! agreeing_chains              logs are equal up to the lower of their commit indexes
+//! bounded_failover             a leader and its successor that die are replaced before their sessions end
 //! charges, money               a model of payments, orders and accounts, compared with every outcome
 //! commit_index                 it never decreases, and is on a quorum
 //! committed_history            one history for all nodes
@@ -28,6 +29,7 @@
 mod acknowledged_payments;
 mod admitted_stores;
 mod agreeing_chains;
+pub(crate) mod bounded_failover;
 mod charges;
 mod commit_index;
 mod committed_history;

@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// A session timeout in which a cluster must not lose its payments: ZooKeeper's usual one.
+const LONG_SESSION: u64 = 6 * SECOND;
+
+fn long_sessions(seed: u64, nodes: usize) -> Knobs {
+    Knobs { session_timeout: LONG_SESSION, client_timeout: SECOND / 4, clients: 6, ..Knobs::calm(seed, nodes) }
+}
+
 #[test]
 fn a_crash_of_the_leader_loses_nothing() {
     for seed in 0..5 {
@@ -9,6 +16,50 @@ fn a_crash_of_the_leader_loses_nothing() {
         world.crash(leader);
         assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others take payments");
         assert_ne!(leader_of(&world), leader);
+        finish(world);
+    }
+}
+
+/// Kills the leader, and the first candidate as soon as it has taken an epoch. Only ZooKeeper has heard of that epoch.
+fn leader_and_taker_die(seed: u64, nodes: usize) -> World {
+    let knobs = long_sessions(seed, nodes);
+    let (mut world, leader) = at_work(knobs);
+    let (before, _) = world.zookeeper.newest_epoch();
+    world.crash(leader);
+    until(&mut world, "a candidate takes an epoch", |world| world.zookeeper.newest_epoch().0 > before);
+    let (epoch, taker) = world.zookeeper.newest_epoch();
+    let taker = taker.expect("somebody took it");
+    world.crash(taker);
+    let heard = |node: usize| world.nodes[node].disk.promise.as_ref().is_some_and(|promise| promise.epoch == epoch);
+    assert!(!(0..nodes).any(heard), "it died before it asked for a promise");
+    if nodes == 3 {
+        world.restart(leader);
+    }
+    world
+}
+
+#[test]
+fn a_candidate_that_dies_with_an_epoch_nobody_heard_of_holds_up_the_next_one_for_less_than_a_second() {
+    for (seed, nodes) in (0..30).flat_map(|seed| [(seed, 3), (seed, 5)]) {
+        let mut world = leader_and_taker_die(seed, nodes);
+        world.run_until(world.now + SECOND);
+        assert!(answered_during(&mut world, SECOND) > 10, "seed {seed}, {nodes} nodes: the others take payments");
+        finish(world);
+    }
+}
+
+#[test]
+fn two_deaths_in_a_row_hold_up_payments_for_less_than_a_second_and_a_half() {
+    for (seed, pause) in (0..10).flat_map(|seed| [0, 1, 2, 4, 8, 20, 60, 200].map(|pause| (seed, pause * MILLI))) {
+        let knobs = long_sessions(seed, 5);
+        let (mut world, leader) = at_work(knobs);
+        world.crash(leader);
+        world.run_until(world.now + pause);
+        let second = (leader + 1 + usize::try_from(seed % 4).expect("a small number")) % 5;
+        world.crash(second);
+        world.run_until(world.now + 3 * SECOND / 2);
+        let answered = answered_during(&mut world, SECOND);
+        assert!(answered > 10, "seed {seed}, {pause} us between the deaths: {answered} answered");
         finish(world);
     }
 }

@@ -49,6 +49,20 @@ fn a_wiped_zookeeper_gives_no_epoch_that_was_promised_before() {
     }
 }
 
+#[test]
+fn a_forged_epoch_counter_uses_up_no_epochs_and_stops_no_election() {
+    for (seed, forged) in [u64::MAX, i64::MAX as u64, 1 << 50].into_iter().enumerate() {
+        let (mut world, leader) = three_at_work(u64::try_from(seed).expect("small"));
+        let epoch = epoch_of(&world, leader);
+        world.zookeeper.forge_epoch(Epoch(forged));
+        world.crash(leader);
+        assert!(answered_during(&mut world, 3 * SECOND) > 20, "the others take payments");
+        let next = epoch_of(&world, leader_of(&world));
+        assert!((epoch + 1..epoch + 100).contains(&next), "the next epoch is {next}, not {forged}");
+        finish(world);
+    }
+}
+
 /// Makes a node a candidate and gives it this epoch, bypassing ZooKeeper.
 fn give_epoch(world: &mut World, node: usize, dead_leader: usize, epoch: Epoch) {
     let gone = Event::PeerGone(world.nodes[dead_leader].id.clone());

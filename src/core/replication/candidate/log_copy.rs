@@ -1,7 +1,7 @@
 //! Copying the best log of a majority, piece by piece.
 
 use super::handler::{CandidateHandler, Fencing, Fetching, Stage};
-use crate::domain::LogIndex;
+use crate::domain::{Epoch, LogIndex};
 use crate::replication::config::FETCH_TIMEOUT_MS;
 use crate::replication::effect::{Outgoing, RequestId};
 use crate::replication::entry::UnchainedEntry;
@@ -16,6 +16,11 @@ pub(super) enum Stored {
     Completely,
     /// The source's log is damaged.
     BadSource,
+    /// A newer leader has replaced the log that the source had when it promised.
+    Replaced {
+        /// The newest epoch in the piece.
+        newest: Epoch,
+    },
     /// It would have truncated committed entries: the replica halts.
     Halted,
 }
@@ -62,6 +67,11 @@ impl CandidateHandler<'_> {
             && entries.last().is_some_and(|last| last.index <= fetching.target.index);
         if !fits {
             return Stored::BadSource;
+        }
+        // The epochs of an unbroken chain never decrease.
+        let newest = entries.last().map_or(previous.epoch, |last| last.epoch);
+        if newest > fetching.target.epoch {
+            return Stored::Replaced { newest };
         }
         if !self.state.truncate(previous) {
             return Stored::Halted;

@@ -9,5 +9,7 @@
 mod handler;
 mod log_copy;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 pub(super) use handler::{Candidate, CandidateHandler};

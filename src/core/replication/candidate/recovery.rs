@@ -39,13 +39,17 @@ impl CandidateHandler<'_> {
         (self.state.queue_rank != QueueRank::First).then_some(Transition::StepDown)
     }
 
-    pub(in crate::replication) fn on_epoch_taken(&mut self, now: Now, epoch: Epoch) {
+    /// ZooKeeper has given an epoch. One that was promised before is not used, nor one that no election can have led to.
+    pub(in crate::replication) fn on_epoch_taken(&mut self, now: Now, epoch: Epoch) -> Option<Transition> {
         if !matches!(self.candidate.stage, Stage::TakingEpoch) {
-            return;
+            return None;
+        }
+        if !self.state.is_plausible(epoch) {
+            return Some(Transition::StepDown);
         }
         if epoch <= self.state.promised_epoch() && !planted(Bug::EpochsFromZooKeeperAlone) {
             self.take_epoch();
-            return;
+            return None;
         }
         // Clocks may have been corrected since they were read; the promises bring new readings.
         self.state.clocks = Clocks::default();
@@ -57,6 +61,7 @@ impl CandidateHandler<'_> {
         });
         let own = self.state.config.node_id.clone();
         self.state.make_promise(epoch, own);
+        None
     }
 
     /// A write of this node is durable. Once its own promise and log are, the promise counts, and the others are asked
@@ -116,7 +121,7 @@ impl CandidateHandler<'_> {
             return None;
         }
         match best_source(&counted, self.state.log.last()).filter(|_| !planted(Bug::NoCatchUp)) {
-            None => Some(self.lead_if_voter()),
+            None => self.lead(),
             Some((source, answer)) => {
                 self.copy_log(now, source, &answer);
                 None
@@ -143,10 +148,17 @@ impl CandidateHandler<'_> {
         Some(Transition::BecomeLeader { founding: Some(founding) })
     }
 
-    /// The recovered log may reveal that this node's store was replaced while it was away. A leader cannot readmit
-    /// itself, so it lets a voter lead, which will.
-    fn lead_if_voter(&self) -> Transition {
-        if self.state.is_voter() { Transition::BecomeLeader { founding: None } } else { Transition::StepDown }
+    /// Leads with the recovered log. The log may reveal that this node's store was replaced while it was away: a leader
+    /// cannot readmit itself, so it lets a voter lead, which will. It may also hold entries of a newer leader: epochs
+    /// never decrease along a log, so nothing can follow them in this epoch.
+    fn lead(&mut self) -> Option<Transition> {
+        let newest = self.state.log.last().epoch;
+        if newest >= self.state.promised_epoch() {
+            self.start_over(newest);
+            return None;
+        }
+        let founding = None;
+        Some(if self.state.is_voter() { Transition::BecomeLeader { founding } } else { Transition::StepDown })
     }
 
     /// Starts to copy the best log, from where it parts from this one.
@@ -185,6 +197,10 @@ impl CandidateHandler<'_> {
                 None
             }
             Stored::Completely => self.resume_fencing(now, fetching.fencing),
+            Stored::Replaced { newest } => {
+                self.start_over(newest);
+                None
+            }
             Stored::BadSource => {
                 // Neither the entries of a damaged log nor its promise are of use.
                 fetching.fencing.bad_sources.insert(fetching.source);
@@ -207,9 +223,15 @@ impl CandidateHandler<'_> {
             Stage::Fetching(fetching) => fetching.fencing.epoch,
         };
         if promised >= current {
-            self.candidate.stage = Stage::TakingEpoch;
-            self.take_epoch();
+            self.start_over(promised);
         }
+    }
+
+    /// Abandons the epoch: another node got as far as `newest`. Takes a higher one.
+    fn start_over(&mut self, newest: Epoch) {
+        self.state.hear_of(newest);
+        self.candidate.stage = Stage::TakingEpoch;
+        self.take_epoch();
     }
 }
 

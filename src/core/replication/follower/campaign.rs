@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::handler::{FollowerHandler, PreVote};
 use crate::domain::{Epoch, LogIndex};
+use crate::planted::{Bug, planted};
 use crate::replication::config::PRE_VOTE_TIMEOUT_MS;
 use crate::replication::effect::{CoordinationCommand, Outgoing, QueueRank, RequestId};
 use crate::replication::message::Request;
@@ -149,6 +150,19 @@ impl FollowerHandler<'_> {
         }
         self.remove_from_queue(peer.clone());
         self.campaign_if_due(now)
+    }
+
+    /// `node` keeps its place in the queue, because `taker` has taken an epoch that this node has not heard of. A taker
+    /// that is itself the dead node died before it asked for promises: it is removed like a dead leader. Any other may
+    /// be about to lead; if nobody hears it, the next pre-vote removes the nodes that do not answer.
+    pub(in crate::replication) fn on_not_removed(&mut self, node: &NodeId, newest: Epoch, taker: &NodeId) {
+        if planted(Bug::TakerNotConsidered) {
+            return;
+        }
+        self.state.hear_of(newest);
+        if taker == node && newest <= self.state.highest_epoch {
+            self.remove_from_queue(node.clone());
+        }
     }
 
     pub(in crate::replication) fn on_queue_rank(&mut self, now: Now) -> Option<Transition> {
