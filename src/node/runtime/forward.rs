@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout_at;
 
 use crate::transport::{PeerClient, PeerError, WriteOutcome};
@@ -16,8 +16,10 @@ use quorapay_core::replication::NodeId;
 const MAX_BATCH_WRITES: usize = 512;
 /// Bytes of the writes in one batch. A single write may be larger: it travels alone.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// Most batches in flight to one peer.
+/// Most batches to one peer of which no outcome is known. The next writes gather meanwhile.
 const MAX_IN_FLIGHT: usize = 8;
+/// Most writes to one peer whose outcomes are not known. Beyond that the queue fills.
+const MAX_WRITES_IN_FLIGHT: usize = 16_384;
 /// Most writes that wait for a batch.
 const FORWARD_QUEUE: usize = 16_384;
 
@@ -62,11 +64,11 @@ impl Forwarder {
 }
 
 async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver<Forwarded>) {
-    let permits = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+    let (batches, writes) = (Arc::new(Semaphore::new(MAX_IN_FLIGHT)), Arc::new(Semaphore::new(MAX_WRITES_IN_FLIGHT)));
     // A write that did not fit the batch before.
     let mut left_over = None;
     loop {
-        let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
+        let no_outcome = Arc::clone(&batches).acquire_owned().await.expect("the semaphore is never closed");
         let first = match left_over.take() {
             Some(write) => write,
             None => match waiting.recv().await {
@@ -79,10 +81,12 @@ async fn forward_to(peers: PeerClient, node: NodeId, mut waiting: mpsc::Receiver
         if batch.is_empty() {
             continue;
         }
+        let count = u32::try_from(batch.len()).expect("a batch is bounded");
+        let in_flight = Arc::clone(&writes).acquire_many_owned(count).await.expect("the semaphore is never closed");
         let (peers, node) = (peers.clone(), node.clone());
         tokio::spawn(async move {
-            send_batch(&peers, &node, batch).await;
-            drop(permit);
+            send_batch(&peers, &node, batch, no_outcome).await;
+            drop(in_flight);
         });
     }
 }
@@ -108,30 +112,53 @@ fn gather(
     batch
 }
 
-async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>) {
+/// Sends a batch and passes each outcome on when it comes. `no_outcome` is released with the first: one write that
+/// waits for the leader's disk holds up no other batch.
+async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>, no_outcome: OwnedSemaphorePermit) {
     let latest = batch.iter().map(|write| write.deadline).max().unwrap_or_else(Instant::now);
     let within = latest.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let (proposals, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|write| (write.proposal, write.reply)).unzip();
-    let outcomes = match peers.propose(node, &proposals, within).await {
-        Ok(outcomes) if outcomes.len() == replies.len() => outcomes,
-        Err(PeerError::Unreachable(_) | PeerError::Refused { .. } | PeerError::Unknown(_)) => {
-            vec![WriteOutcome::NotLeading; replies.len()]
+    let (proposals, replies): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|write| (write.proposal, Some(write.reply))).unzip();
+    let mut replies = Replies(replies);
+    let sent = peers.propose(node, &proposals, within).await;
+    drop(proposals);
+    let rest = match sent {
+        Ok(mut outcomes) => {
+            let mut no_outcome = Some(no_outcome);
+            while let Ok(Some(known)) = outcomes.next().await {
+                drop(no_outcome.take());
+                known.into_iter().for_each(|(position, outcome)| replies.send(position, outcome));
+            }
+            WriteOutcome::Unknown
         }
-        Ok(_) | Err(PeerError::NoAnswer(_) | PeerError::Wire(_)) => {
-            vec![WriteOutcome::Unknown; replies.len()]
-        }
+        Err(PeerError::Unreachable(_) | PeerError::Refused { .. } | PeerError::Unknown(_)) => WriteOutcome::NotLeading,
+        Err(PeerError::NoAnswer(_) | PeerError::Wire(_)) => WriteOutcome::Unknown,
     };
-    for (reply, outcome) in replies.into_iter().zip(outcomes) {
-        // A caller that has given up has already reported an unknown outcome.
-        let _ = reply.send(outcome);
+    (0..replies.0.len()).for_each(|position| replies.send(position, rest.clone()));
+}
+
+/// The callers of a batch that have no outcome yet.
+struct Replies(Vec<Option<oneshot::Sender<WriteOutcome>>>);
+
+impl Replies {
+    fn send(&mut self, position: usize, outcome: WriteOutcome) {
+        if let Some(reply) = self.0.get_mut(position).and_then(Option::take) {
+            // A caller that has given up has already reported an unknown outcome.
+            let _ = reply.send(outcome);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream::{self, FuturesUnordered};
+    use futures_util::{FutureExt, Stream, StreamExt};
+
     use super::*;
+    use crate::transport::{Outcomes, PeerIdentity, PeerServer, PeerService, Stopped, peer_router};
     use quorapay_core::domain::IdempotencyKey;
-    use quorapay_core::replication::sample::{batch, item, payment};
+    use quorapay_core::replication::sample::{batch, item, node, payment};
+    use quorapay_core::replication::{Request, Response};
 
     fn write(bytes: usize) -> Forwarded {
         let request = match bytes {
@@ -162,5 +189,93 @@ mod tests {
             1
         );
         assert!(left_over.is_none());
+    }
+
+    /// A leader that knows each outcome at once, but for the writes under the key `slow`.
+    #[derive(Clone)]
+    struct LeaderWithSlowDisk {
+        disk: Arc<Semaphore>,
+    }
+
+    impl PeerService for LeaderWithSlowDisk {
+        async fn rpc(&self, _: NodeId, _: Request) -> Result<Response, Stopped> {
+            Err(Stopped)
+        }
+
+        fn propose(
+            &self,
+            proposals: Vec<Proposal>,
+            _: Instant,
+        ) -> Result<impl Stream<Item = Outcomes> + Send + use<> + 'static, Stopped> {
+            let is_slow = |at: &usize| proposals[*at].key.as_str() == "slow";
+            let (slow, fast): (Vec<usize>, Vec<usize>) = (0..proposals.len()).partition(is_slow);
+            let disk = Arc::clone(&self.disk);
+            let known = |positions: Vec<usize>, outcome: WriteOutcome| -> Outcomes {
+                positions.into_iter().map(|position| (position, outcome.clone())).collect()
+            };
+            let first = stream::once(std::future::ready(known(fast, WriteOutcome::KeyReused)));
+            Ok(first.chain(stream::once(async move {
+                disk.acquire().await.expect("never closed").forget();
+                known(slow, WriteOutcome::Fenced)
+            })))
+        }
+
+        async fn transfer(&self, _: Option<NodeId>) -> Result<bool, Stopped> {
+            Err(Stopped)
+        }
+
+        async fn status(&self) -> Result<Vec<u8>, Stopped> {
+            Err(Stopped)
+        }
+    }
+
+    /// A forwarder to a leader on a port of this machine.
+    async fn forwarder_to(leader: LeaderWithSlowDisk) -> Forwarder {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let identity = Arc::new(PeerIdentity {
+            cluster_id: "test".to_owned(),
+            node_id: node("node2"),
+            peers: [(node("node1"), url.clone()), (node("node2"), url)].into(),
+            secret: None,
+        });
+        let (_, stopping) = tokio::sync::watch::channel(false);
+        let router = peer_router(PeerServer { identity: Arc::clone(&identity), service: leader, stopping });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Forwarder::start(&PeerClient::new(identity), std::iter::once(node("node1")))
+    }
+
+    #[tokio::test]
+    async fn a_write_that_waits_for_the_leaders_disk_delays_no_other() {
+        let disk = Arc::new(Semaphore::new(0));
+        let forwarder = forwarder_to(LeaderWithSlowDisk { disk: Arc::clone(&disk) }).await;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let leader = node("node1");
+        let send = |key: &str| {
+            let proposal = Proposal {
+                key: IdempotencyKey::parse(key).expect("printable"),
+                request: payment("external:card", "a", 1, None, None),
+            };
+            forwarder.forward(&leader, proposal, deadline)
+        };
+        // In one batch with a fast one, and in more batches than may be in flight without an outcome.
+        let mut slow = FuturesUnordered::new();
+        for _ in 0..2 * MAX_IN_FLIGHT {
+            let together = send("slow");
+            tokio::pin!(together);
+            let fast = send("fast");
+            tokio::select! {
+                biased;
+                outcome = &mut together => panic!("{outcome:?} without the disk"),
+                outcome = fast => assert_eq!(outcome, WriteOutcome::KeyReused),
+            }
+            slow.push(send("slow"));
+        }
+        assert!(slow.next().now_or_never().is_none(), "the disk is slow");
+        assert_eq!(send("fast").await, WriteOutcome::KeyReused, "no other batch is held up");
+        disk.add_permits(10 * MAX_IN_FLIGHT);
+        while let Some(outcome) = slow.next().await {
+            assert_eq!(outcome, WriteOutcome::Fenced);
+        }
     }
 }

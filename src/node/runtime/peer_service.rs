@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use futures_util::Stream;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::transport::{PeerService, Stopped, WriteOutcome};
+use crate::transport::{Outcomes, PeerService, Stopped};
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Request, Response};
 
@@ -32,8 +33,12 @@ impl PeerService for PeerRequests {
         response.await.map_err(|_| Stopped)
     }
 
-    async fn propose(&self, proposals: Vec<Proposal>, deadline: Instant) -> Result<Vec<WriteOutcome>, Stopped> {
-        Ok(self.running()?.take_forwarded(proposals, deadline).await)
+    fn propose(
+        &self,
+        proposals: Vec<Proposal>,
+        deadline: Instant,
+    ) -> Result<impl Stream<Item = Outcomes> + Send + use<> + 'static, Stopped> {
+        Ok(self.running()?.take_forwarded(proposals, deadline))
     }
 
     async fn transfer(&self, successor: Option<NodeId>) -> Result<bool, Stopped> {

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt};
 use tokio::sync::oneshot;
-use tokio::time::timeout_at;
+use tokio::time::{sleep_until, timeout_at};
 
-use crate::transport::{CommittedWrite, WriteOutcome};
+use crate::transport::{CommittedWrite, Outcomes, WriteOutcome};
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
 use quorapay_core::engine::ProposalOutcome;
 use quorapay_core::replication::{Entry, NodeId};
@@ -94,10 +96,15 @@ impl NodeHandle {
     }
 
     async fn await_outcome(&self, pending: Option<Pending>, deadline: Instant) -> WriteOutcome {
+        timeout_at(deadline.into(), self.await_known(pending)).await.unwrap_or(WriteOutcome::Unknown)
+    }
+
+    /// Waits for the engine's answer, which may never come.
+    async fn await_known(&self, pending: Option<Pending>) -> WriteOutcome {
         let Some(Pending { key, is_fence, answer }) = pending else { return WriteOutcome::Overloaded };
-        match timeout_at(deadline.into(), answer).await {
-            Ok(Ok(answer)) => self.outcome_of(answer, &key, is_fence).await,
-            Ok(Err(_)) | Err(_) => WriteOutcome::Unknown,
+        match answer.await {
+            Ok(answer) => self.outcome_of(answer, &key, is_fence).await,
+            Err(_) => WriteOutcome::Unknown,
         }
     }
 
@@ -162,16 +169,25 @@ impl NodeHandle {
     }
 
     /// Takes a batch that another node forwards. All go into the loop's queue at once, so that they are one batch there
-    /// too; none is forwarded again.
-    pub(super) async fn take_forwarded(&self, proposals: Vec<Proposal>, deadline: Instant) -> Vec<WriteOutcome> {
-        let pending: Vec<_> = proposals.into_iter().map(|proposal| self.enqueue(proposal)).collect();
-        let mut outcomes = Vec::with_capacity(pending.len());
+    /// too; none is forwarded again. Outcomes that are known at the same time come together, which is nearly always all
+    /// of them: those that need the disk follow. What is not known at the deadline is left out.
+    pub(super) fn take_forwarded(
+        &self,
+        proposals: Vec<Proposal>,
+        deadline: Instant,
+    ) -> impl Stream<Item = Outcomes> + Send + use<> + 'static {
+        let count = proposals.len();
+        let wait_for = |(position, proposal): (usize, Proposal)| {
+            let (node, pending) = (self.clone(), self.enqueue(proposal));
+            async move { (position, node.await_known(pending).await) }
+        };
+        let waiting: FuturesUnordered<_> = proposals.into_iter().enumerate().map(wait_for).collect();
         let mut bytes = 0;
-        for pending in pending {
-            let outcome = self.await_outcome(pending, deadline).await;
-            outcomes.push(within_answer(outcome, &mut bytes));
-        }
-        outcomes
+        let bounded = move |outcomes: Outcomes| -> Outcomes {
+            let bound = |(position, outcome)| (position, within_answer(outcome, &mut bytes));
+            outcomes.into_iter().map(bound).collect()
+        };
+        waiting.ready_chunks(count.max(1)).map(bounded).take_until(sleep_until(deadline.into()))
     }
 }
 

@@ -9,7 +9,7 @@ use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Outgoing, Response};
 
 use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
-use super::outcome::WriteOutcome;
+use super::outcome_stream::OutcomeStream;
 use super::wire::{self, SHORT_MESSAGE_ROOM, WireError, room_for};
 
 /// A connection inside a cluster is established within a millisecond or not at all.
@@ -83,7 +83,7 @@ impl PeerClient {
         self.post(to, "/peer/rpc", body, within + transfer).await
     }
 
-    /// Forwards proposals to the leader. The outcomes are in the order of the proposals.
+    /// Forwards proposals to the leader, which reports each outcome when it is known, and all of them `within` this time.
     ///
     /// # Errors
     /// [`PeerError`] says whether the proposals may have arrived.
@@ -92,10 +92,11 @@ impl PeerClient {
         to: &NodeId,
         proposals: &[Proposal],
         within: Duration,
-    ) -> Result<Vec<WriteOutcome>, PeerError> {
+    ) -> Result<OutcomeStream, PeerError> {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let body = wire::encode(&(within_ms, proposals), room_for(proposals.len()));
-        self.post(to, "/peer/propose", body, within + PROPOSE_GRACE).await
+        let request = self.http.post(self.url(to, "/peer/propose")?).body(body).timeout(within + PROPOSE_GRACE);
+        Ok(OutcomeStream::new(to.clone(), accepted(to, request.send().await).await?))
     }
 
     /// Asks the leader to hand over. Returns whether it has begun.

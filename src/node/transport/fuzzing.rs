@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::outcome::{CommittedWrite, WriteOutcome};
+use super::outcome::CommittedWrite;
+use super::outcome_stream::Outcomes;
 use super::wire::{decode, decode_request, encode, encode_request};
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{Entry, Hash, NodeId, Outgoing, Request, Response};
@@ -37,7 +38,7 @@ pub(crate) fn answers(bytes: &[u8]) {
     match which % 4 {
         0 => round_trips::<Response>(bytes),
         1 => round_trips::<(u64, Vec<Proposal>)>(bytes),
-        2 => round_trips::<Vec<WriteOutcome>>(bytes),
+        2 => round_trips::<Outcomes>(bytes),
         _ => round_trips::<Option<NodeId>>(bytes),
     }
 }

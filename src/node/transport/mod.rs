@@ -3,7 +3,7 @@
 //! | path | body → answer | what |
 //! |---|---|---|
 //! | `POST /peer/rpc` | one request of the protocol → one response | replication, elections, read indexes |
-//! | `POST /peer/propose` | a batch of proposals → their outcomes | client writes, one hop to the leader |
+//! | `POST /peer/propose` | a batch of proposals → their outcomes, as they become known | client writes, one hop to the leader |
 //! | `POST /peer/transfer` | the wanted successor → whether it has begun | a leadership transfer, requested of the leader |
 //! | `GET /peer/status` | → JSON | the node's status |
 //! | `GET /peer/presence` | → a body that never ends | its end shows that the process is gone |
@@ -18,6 +18,7 @@
 //! | `server.rs` | the router of the peers' port and the [`PeerService`] behind it |
 //! | `wire.rs` | messages as bytes |
 //! | `outcome.rs` | the outcome of a write, also on the wire |
+//! | `outcome_stream.rs` | the outcomes of a batch, as they become known |
 //! | `presence.rs` | notices within a millisecond that a peer's process is gone |
 
 mod client;
@@ -25,6 +26,7 @@ mod client;
 pub(crate) mod fuzzing;
 mod identity;
 mod outcome;
+mod outcome_stream;
 mod presence;
 mod server;
 mod wire;
@@ -32,5 +34,6 @@ mod wire;
 pub use client::{PeerClient, PeerError};
 pub use identity::PeerIdentity;
 pub use outcome::{CommittedWrite, WriteOutcome};
+pub use outcome_stream::{OutcomeStream, Outcomes};
 pub use presence::watch_presence;
 pub use server::{PeerServer, PeerService, Stopped, peer_router};

@@ -1,5 +1,6 @@
 //! The router of the peers' port and the service behind it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,18 +11,19 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, post};
+use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Request, Response};
 
 use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
-use super::outcome::WriteOutcome;
-use super::wire::{self, SHORT_MESSAGE_ROOM, room_for};
+use super::outcome_stream::{Outcomes, frame};
+use super::wire::{self, SHORT_MESSAGE_ROOM};
 
 /// Largest body that one peer accepts from another. The largest entry fits: a batch of 10,000 payments, each with 4 KiB
 /// of metadata, 500 characters of description and the longest names, takes 67 MB.
-const MAX_PEER_BODY_BYTES: usize = 96 * 1024 * 1024;
+pub(super) const MAX_PEER_BODY_BYTES: usize = 96 * 1024 * 1024;
 /// How long a peer's request may wait for this node's event loop and disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -39,13 +41,16 @@ pub trait PeerService: Clone + Send + Sync + 'static {
     /// Answers a request of the protocol. Waits while the node's queue is full.
     fn rpc(&self, from: NodeId, request: Request) -> impl Future<Output = Result<Response, Stopped>> + Send;
 
-    /// Takes client writes that another node forwards; they are not forwarded again. The outcomes are in the order of
-    /// the writes, and there by the deadline.
+    /// Takes client writes that another node forwards; they are not forwarded again. The outcomes come as they become
+    /// known. The stream ends with the last, or at the deadline.
+    ///
+    /// # Errors
+    /// [`Stopped`].
     fn propose(
         &self,
         proposals: Vec<Proposal>,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Vec<WriteOutcome>, Stopped>> + Send;
+    ) -> Result<impl Stream<Item = Outcomes> + Send + use<Self> + 'static, Stopped>;
 
     /// Begins to hand the leadership over, to the best follower if none is named. Says whether this node leads and
     /// began.
@@ -149,17 +154,13 @@ async fn rpc<S: PeerService>(
     Ok(wire::encode(&response, SHORT_MESSAGE_ROOM))
 }
 
-async fn propose<S: PeerService>(
-    State(server): State<PeerServer<S>>,
-    _: Peer,
-    body: Bytes,
-) -> Result<Vec<u8>, Refusal> {
+async fn propose<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer, body: Bytes) -> Result<Body, Refusal> {
     let (within_ms, proposals): (u64, Vec<Proposal>) = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
     drop(body);
     let deadline = Instant::now() + Duration::from_millis(within_ms).min(MAX_PROPOSE_TIME);
     // Without the answer timeout: the callers' deadline may be later.
-    let outcomes = server.service.propose(proposals, deadline).await?;
-    Ok(wire::encode(&outcomes, room_for(outcomes.len())))
+    let outcomes = server.service.propose(proposals, deadline)?;
+    Ok(Body::from_stream(outcomes.map(|outcomes| Ok::<_, Infallible>(Bytes::from(frame(&outcomes))))))
 }
 
 async fn transfer<S: PeerService>(
@@ -181,7 +182,7 @@ async fn presence<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer) 
     let empty_until_stop = futures_util::stream::once(async move {
         // Ends when the node stops, so that a graceful stop is noticed as fast as a crash.
         let _ = stopping.wait_for(|stopping| *stopping).await;
-        Ok::<Bytes, std::convert::Infallible>(Bytes::new())
+        Ok::<Bytes, Infallible>(Bytes::new())
     });
     Body::from_stream(empty_until_stop)
 }
