@@ -1,7 +1,8 @@
 //! Planted bugs: the simulation can be trusted only if it finds them.
 //!
 //! Each is one `planted(Bug::…)` in a condition. Without the feature `planted-bugs` that is the constant `false` and
-//! nothing of it is compiled; with it, the simulation selects one bug at a time. `make planted` sweeps them all.
+//! nothing of it is compiled; with it, the simulation selects one bug at a time. `make planted` sweeps them all. The
+//! simulation asks for bugs too, in what it models of the runtime.
 
 /// A plausible mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,18 +87,19 @@ pub enum Bug {
     HungWriteIgnored,
     /// A leader goes on reading and sending batches for a follower that does not answer.
     SilentFollowerFed,
+    /// A node that opens its ledger takes for durable what it can read.
+    OpeningTrustsWhatItReads,
 }
 
 /// Whether this bug is active.
 #[cfg(not(feature = "planted-bugs"))]
-pub(crate) const fn planted(_: Bug) -> bool {
+#[must_use]
+pub const fn planted(_: Bug) -> bool {
     false
 }
 
 #[cfg(feature = "planted-bugs")]
-pub(crate) use selection::planted;
-#[cfg(feature = "planted-bugs")]
-pub use selection::{ALL, select};
+pub use selection::{ALL, planted, select};
 
 #[cfg(feature = "planted-bugs")]
 mod selection {
@@ -116,7 +118,9 @@ mod selection {
         SELECTED.set(bug);
     }
 
-    pub(crate) fn planted(bug: Bug) -> bool {
+    /// Whether this bug is active in this thread.
+    #[must_use]
+    pub fn planted(bug: Bug) -> bool {
         SELECTED.get() == Some(bug)
     }
 
@@ -162,5 +166,6 @@ mod selection {
         Bug::FencesForgotten,
         Bug::HungWriteIgnored,
         Bug::SilentFollowerFed,
+        Bug::OpeningTrustsWhatItReads,
     ];
 }

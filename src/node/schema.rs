@@ -9,8 +9,12 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// `ledger.db`.
-pub(crate) static LEDGER: LazyLock<Migrator> =
-    LazyLock::new(|| migrator(&[(1, "ledger", include_str!("../../migrations/ledger/0001_ledger.sql"))]));
+pub(crate) static LEDGER: LazyLock<Migrator> = LazyLock::new(|| {
+    migrator(&[
+        (1, "ledger", include_str!("../../migrations/ledger/0001_ledger.sql")),
+        (2, "committed", include_str!("../../migrations/ledger/0002_committed.sql")),
+    ])
+});
 
 /// `views.db`.
 pub(crate) static VIEWS: LazyLock<Migrator> =

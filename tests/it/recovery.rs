@@ -1,10 +1,15 @@
 //! Nodes that come back without their data, or with entries that no other node has.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
 use serde_json::Value;
 
 use crate::support::cluster::{Cluster, wait_until};
 use crate::support::http::Request;
 use crate::support::payers::Payers;
+use crate::support::reaper::reaper;
 
 /// How many payments show that payments continue.
 const SOME: usize = 60;
@@ -42,6 +47,71 @@ pub(crate) fn wait_until_admitted(cluster: &Cluster, leader: usize, node: usize,
 /// The store that votes for a node, as the leader's log says.
 pub(crate) fn store_in_force(cluster: &Cluster, leader: usize, node: usize) -> Value {
     cluster.nodes[leader].status()["configuration"]["voters"][&cluster.nodes[node].id]["store_id"].clone()
+}
+
+#[test]
+fn a_ledger_whose_sync_failed_is_condemned_and_its_node_comes_back_as_a_learner() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let failing = cluster.followers()[0];
+    let before = store_in_force(&cluster, leader, failing);
+    let wal = cluster.nodes[failing].data_dir.join("ledger.db-wal");
+    let Some(syncs) = FailingSyncs::of(cluster.nodes[failing].pid(), &wal) else { return };
+    let payers = Payers::start(&cluster, &[leader]);
+    assert_eq!(cluster.nodes[failing].wait_for_end().code(), Some(1), "a node whose disk failed ends");
+    drop(syncs);
+    assert!(cluster.nodes[failing].log().contains("the ledger is condemned"), "it says why");
+    assert!(cluster.nodes[failing].data_dir.join("ledger.condemned").exists());
+    payers.wait_for_more(SOME);
+    cluster.restart(failing);
+    wait_until_admitted(&cluster, leader, failing, &before);
+    payers.wait_for_more(SOME);
+    let history = payers.stop();
+    history.assert_no_error();
+    cluster.wait_caught_up(failing, leader);
+    history.assert_consistent_with(&cluster);
+}
+
+/// Makes the syncs of one file of a process fail, until dropped.
+struct FailingSyncs(Child);
+
+impl FailingSyncs {
+    /// `None`, and a line that says so, if strace is not there or may not attach to processes here.
+    fn of(pid: u32, file: &Path) -> Option<Self> {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-p", &pid.to_string(), "-P"]).arg(file);
+        command.args(["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]);
+        let Ok(mut strace) = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn() else {
+            eprintln!("skipped: strace is not there");
+            return None;
+        };
+        reaper().watch(strace.id());
+        let mut said = BufReader::new(strace.stderr.take().unwrap());
+        let attached = loop {
+            let mut line = String::new();
+            match said.read_line(&mut line).unwrap() {
+                0 => break false,
+                _ if line.contains("attached") => break true,
+                _ => {}
+            }
+        };
+        // The output is drained: a full or closed pipe would block or end strace.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        let injecting = Self(strace);
+        if !attached {
+            eprintln!("skipped: strace may not attach to processes here");
+        }
+        attached.then_some(injecting)
+    }
+}
+
+impl Drop for FailingSyncs {
+    fn drop(&mut self) {
+        // It may have ended with the process.
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+        reaper().forget(self.0.id());
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! A model of a node's ledger file: what is durable survives a crash, anything else does not; the disk may be full,
-//! fail to sync, lose its end and rot. Damage is found as the real ledger finds it: the start verifies only the end of
+//! A model of a node's ledger file. What was written and not synced is read back after the process has crashed, but not
+//! after a power cut, until an opening makes it durable; a failed sync loses it although later syncs succeed. The disk may
+//! be full, lose its end and rot. Damage is found as the real ledger finds it: the start verifies only the end of
 //! the chain, a scrubber reads the rest gradually, and every batch that is read for a peer is verified.
 
 use std::collections::BTreeMap;
@@ -63,7 +64,16 @@ impl Start {
     }
 }
 
-/// What a node's disk holds.
+/// What a power cut leaves of a ledger, while that is less than a process reads.
+struct Durable {
+    promise: Option<Promise>,
+    commit_index: LogIndex,
+    rows: Vec<Arc<Entry>>,
+    /// A sync failed: what it should have written is lost, and what later syncs write stands behind a gap.
+    gap: bool,
+}
+
+/// What a node's disk holds, as its process reads it.
 pub(crate) struct Disk {
     pub(crate) store_id: StoreId,
     pub(crate) promise: Option<Promise>,
@@ -80,6 +90,8 @@ pub(crate) struct Disk {
     pub(crate) full: bool,
     views: Views,
     last_write: PersistId,
+    /// `None` if everything that is read is durable.
+    durable: Option<Durable>,
 }
 
 impl Disk {
@@ -96,7 +108,24 @@ impl Disk {
             full: false,
             views: Views::default(),
             last_write: PersistId(0),
+            durable: None,
         }
+    }
+
+    /// Whether a power cut would leave less than a process reads.
+    pub(crate) const fn has_unsynced(&self) -> bool {
+        self.durable.is_some()
+    }
+
+    /// The promise that a power cut leaves.
+    pub(crate) fn durable_promise(&self) -> Option<&Promise> {
+        self.durable.as_ref().map_or(self.promise.as_ref(), |durable| durable.promise.as_ref())
+    }
+
+    /// The end of the log that a power cut leaves.
+    pub(crate) fn durable_last(&self) -> Position {
+        let rows = self.durable.as_ref().map_or(&self.rows, |durable| &durable.rows);
+        rows.last().map(|entry| entry.position()).unwrap_or_default()
     }
 
     pub(crate) fn last_index(&self) -> LogIndex {
@@ -140,8 +169,47 @@ impl Disk {
         Ok((start, entries))
     }
 
-    /// Makes one write durable, and asserts the rules that the real ledger's writer enforces.
-    pub(crate) fn write(&mut self, write: &Persist) {
+    /// Writes without a successful sync. `failed` says that there was one, and it failed.
+    pub(crate) fn write_unsynced(&mut self, write: &Persist, failed: bool) {
+        let durable = self.durable.get_or_insert_with(|| Durable {
+            promise: self.promise.clone(),
+            commit_index: self.commit_index,
+            rows: self.rows.clone(),
+            gap: false,
+        });
+        durable.gap |= failed;
+        self.write(write);
+    }
+
+    /// Writes and syncs. Returns the index above which entries became durable; `None` if a gap before them keeps them
+    /// from it.
+    pub(crate) fn write_synced(&mut self, write: &Persist) -> Option<LogIndex> {
+        let before = write.truncate_after.map_or(self.last_index(), |kept| kept.min(self.last_index()));
+        self.write(write);
+        match &self.durable {
+            None => Some(before),
+            Some(durable) if durable.gap => None,
+            Some(_) => self.make_durable(),
+        }
+    }
+
+    /// Makes everything durable that is read. Returns the index above which entries were not; `None` if all were.
+    pub(crate) fn make_durable(&mut self) -> Option<LogIndex> {
+        let durable = self.durable.take()?;
+        let equal = self.rows.iter().zip(&durable.rows).take_while(|(read, kept)| read.position() == kept.position());
+        Some(LogIndex(u64::try_from(equal.count()).expect("logs of a run are short")))
+    }
+
+    /// Loses what is not durable. The process must have ended.
+    pub(crate) fn cut_power(&mut self) {
+        if let Some(Durable { promise, commit_index, rows, .. }) = self.durable.take() {
+            (self.promise, self.commit_index, self.rows) = (promise, commit_index, rows);
+            self.rotten.split_off(&self.last_index().next());
+        }
+    }
+
+    /// Stores one write, and asserts the rules that the real ledger's writer enforces.
+    fn write(&mut self, write: &Persist) {
         assert_eq!(write.id.0, self.last_write.0 + 1, "writes are numbered from 1 in the order of their effects");
         self.last_write = write.id;
         if let Some(promise) = &write.promise {
@@ -223,6 +291,7 @@ impl Disk {
             return false;
         }
         let end = LogIndex(random.below(known.0));
+        self.durable = None;
         self.truncate(end);
         self.commit_index = self.commit_index.min(end);
         true

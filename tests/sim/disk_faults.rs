@@ -3,6 +3,7 @@
 
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
+use quorapay_core::planted::{Bug, planted};
 use quorapay_core::replication::{Event, Persist};
 
 use super::disk::{Damaged, Opened, Start};
@@ -22,6 +23,7 @@ const MAX_EXIT_DELAY: u64 = 5 * MILLI;
 impl World {
     /// Opens the ledger for a starting process; `None` if the process must end at once.
     pub(crate) fn open_ledger(&mut self, node: usize) -> Option<Start> {
+        self.make_readable_durable(node);
         loop {
             match self.nodes[node].disk.start(self.knobs.verified_at_start, &mut self.random) {
                 Opened::Intact(start) => return Some(*start),
@@ -38,6 +40,17 @@ impl World {
                     return None;
                 }
             }
+        }
+    }
+
+    /// An opening makes durable what it reads, before anything is said of it.
+    fn make_readable_durable(&mut self, node: usize) {
+        if self.nodes[node].disk.condemned || planted(Bug::OpeningTrustsWhatItReads) {
+            return;
+        }
+        if let Some(before) = self.nodes[node].disk.make_durable() {
+            self.met.insert("unsynced data made durable");
+            self.oracle.durable(node, before, &self.nodes);
         }
     }
 
@@ -87,10 +100,13 @@ impl World {
         }
         self.trace.note(self.now, node, "write failed", [write.id.0, u64::from(unsynced)]);
         self.met.insert(if unsynced { "failed sync" } else { "full disk" });
-        // A full disk usually refuses the write; after a failed sync the write may still be there.
+        // A full disk usually refuses the write; after a failed sync the write may still be read.
         let survives = if unsynced { 500 } else { 50 };
         if self.random.chance(survives) {
-            self.make_durable(node, write);
+            self.nodes[node].disk.write_unsynced(write, unsynced);
+        }
+        if unsynced {
+            self.condemn_after_failed_sync(node);
         }
         let exit_delay = self.random.below(MAX_EXIT_DELAY);
         if let Some(process) = &mut self.nodes[node].process {
@@ -100,6 +116,15 @@ impl World {
             self.schedule(exit_delay, WorldEvent::Exit { node, life });
         }
         true
+    }
+
+    /// A process whose disk failed condemns its ledger. Sometimes the disk fails for that mark too, and always where the
+    /// cluster could not tolerate the loss.
+    fn condemn_after_failed_sync(&mut self, node: usize) {
+        if self.may_lose_a_disk() && self.random.chance(700) {
+            self.met.insert("condemned after a failed sync");
+            self.nodes[node].disk.condemned = true;
+        }
     }
 
     /// A process exits; its supervisor starts it again.

@@ -129,16 +129,24 @@ impl World {
     fn crash_some(&mut self) {
         if self.random.chance(self.knobs.crash_of_all) {
             self.met.insert("all crash");
+            let power_cut = self.random.chance(400);
             for node in 0..self.nodes.len() {
-                self.crash(node);
+                if power_cut {
+                    self.cut_power(node);
+                } else {
+                    self.crash(node);
+                }
                 self.restart_later(node);
             }
             return;
         }
         let node = self.any_node();
         if self.nodes[node].process.is_some() {
-            self.nodes[node].host_down = self.random.chance(200);
-            self.crash(node);
+            if self.random.chance(200) {
+                self.cut_power(node);
+            } else {
+                self.crash(node);
+            }
             self.met.insert("crash");
             if self.random.chance(self.knobs.wiped_disks) && self.wipe_disk(node) {
                 self.met.insert("wiped disk");
@@ -154,17 +162,31 @@ impl World {
         self.schedule(delay, WorldEvent::Restart { node });
     }
 
-    /// Ends a process. Of the writes in flight, any number of the first ones may have become durable.
+    /// Ends a process. Of the writes in flight, any number of the first ones may have become durable, and some more may
+    /// have been written and not synced.
     pub(crate) fn crash(&mut self, node: usize) {
         let Some(mut process) = self.nodes[node].process.take() else { return };
         self.trace.note(self.now, node, "crash", [process.life, 0]);
-        let survivors = self.random.index(process.writes.len() + 1);
-        for write in process.writes.drain(..).take(survivors) {
-            self.make_durable(node, &write);
+        let synced = self.random.index(process.writes.len() + 1);
+        let written = synced + self.random.index(process.writes.len() - synced + 1);
+        for (number, write) in process.writes.drain(..).take(written).enumerate() {
+            if number < synced {
+                self.make_durable(node, &write);
+            } else {
+                self.nodes[node].disk.write_unsynced(&write, false);
+            }
         }
         if !self.nodes[node].host_down {
             self.notice_death(node);
         }
+    }
+
+    /// Ends a process with its whole machine: nobody is told, and what was not synced is lost.
+    pub(crate) fn cut_power(&mut self, node: usize) {
+        self.nodes[node].host_down = true;
+        self.crash(node);
+        self.nodes[node].disk.cut_power();
+        self.met.insert("power cut");
     }
 
     pub(crate) fn restart(&mut self, node: usize) {

@@ -116,6 +116,7 @@ fn a_small_sweep_meets_every_kind_of_fault() {
         "all crash",
         "bit rot",
         "clock step",
+        "condemned after a failed sync",
         "crash",
         "damage found at start",
         "damage found in replay",
@@ -128,11 +129,13 @@ fn a_small_sweep_meets_every_kind_of_fault() {
         "one-way partition",
         "partition",
         "pause",
+        "power cut",
         "quarantine",
         "session ended wrongly",
         "session without end",
         "torn ledger",
         "twin",
+        "unsynced data made durable",
         "wiped disk",
     ];
     assert_eq!(met, BTreeSet::from(kinds));

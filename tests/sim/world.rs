@@ -450,11 +450,10 @@ impl World {
         self.feed(node, Input::Replication(Event::Persisted(write.id)));
     }
 
-    /// Writes to the disk, whether or not the process learns of it.
+    /// Writes to the disk and syncs it, whether or not the process learns of it.
     pub(crate) fn make_durable(&mut self, node: usize, write: &replication::Persist) {
-        let disk = &mut self.nodes[node].disk;
-        let before = write.truncate_after.map_or(disk.last_index(), |kept| kept.min(disk.last_index()));
-        disk.write(write);
-        self.oracle.durable(node, before, &self.nodes);
+        if let Some(before) = self.nodes[node].disk.write_synced(write) {
+            self.oracle.durable(node, before, &self.nodes);
+        }
     }
 }

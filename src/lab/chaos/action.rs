@@ -155,9 +155,9 @@ impl FaultAction {
         }
     }
 
-    /// Whether a node loses entries that it acknowledged.
+    /// Whether a node loses entries that it acknowledged. After a failed sync it gives up its ledger.
     pub(super) fn loses_data(&self) -> bool {
-        matches!(self, Self::WipeDisk(_) | Self::FlipBit(..))
+        matches!(self, Self::WipeDisk(_) | Self::FlipBit(..) | Self::FailSync(_))
     }
 
     /// Whether it may make a node's process exit.

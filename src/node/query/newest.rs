@@ -122,7 +122,9 @@ impl NewestFirst<'_> {
         self.read(indexes, scan.at_least, next_below).await
     }
 
-    /// Entries with payments that have changed to a status according to the views, or have changed since.
+    /// Entries with payments that have changed to a status according to the views, or have changed between the index of
+    /// the views and `at`. The views may be behind `at` or ahead of it: what they have of the changes after `at` may hide
+    /// a payment that had the status then.
     async fn find_changed(
         &self,
         status: PaymentStatus,
@@ -132,8 +134,9 @@ impl NewestFirst<'_> {
     ) -> Result<EntryPage, ReadError> {
         let floor = LogIndex(scan.below.0.saturating_sub(MAX_CHANGED_SCANNED)).max(scan.at_least);
         let known = self.views.changed_to(status, floor, (scan.below, 0), limit).await.map_err(unreadable)?;
+        let (viewed, known) = known;
         let reached = known.last().map(|(index, _)| *index).filter(|_| known.len() == limit).unwrap_or(floor);
-        let young = self.ledger.changed_payments(self.projected, at).await.map_err(unreadable)?;
+        let young = self.ledger.changed_payments(viewed.min(at), viewed.max(at)).await.map_err(unreadable)?;
         let young = young.into_iter().map(|id| id.index());
         let indexes: BTreeSet<LogIndex> = known.into_iter().map(|(index, _)| index).chain(young).collect();
         let indexes = indexes.range(reached..scan.below).rev().copied().collect();

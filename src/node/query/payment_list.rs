@@ -176,3 +176,7 @@ const fn may_become(outcome: PaymentOutcome, status: PaymentStatus) -> bool {
         ScanFor::Payments | ScanFor::Postings => true,
     }
 }
+
+#[cfg(test)]
+#[path = "payment_list_tests.rs"]
+mod tests;

@@ -126,7 +126,7 @@ impl ViewsReader {
     }
 
     /// Entry and item of the changed payments that have this status, newest first, from `floor` on and before `before`,
-    /// at most `limit`.
+    /// at most `limit`; and the projected index that they are as of.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -136,10 +136,12 @@ impl ViewsReader {
         floor: LogIndex,
         before: (LogIndex, u16),
         limit: usize,
-    ) -> Result<Vec<(LogIndex, u16)>, ViewsError> {
-        let sql = "SELECT log_index, item FROM changed_payments WHERE log_index >= ? AND (log_index, item) < (?, ?) \
-                   AND status = ? ORDER BY log_index DESC, item DESC LIMIT ?";
-        let rows: Vec<(i64, i64)> = sqlx::query_as(sql)
+    ) -> Result<(LogIndex, Vec<(LogIndex, u16)>), ViewsError> {
+        // One statement, so that the list is as of the projected index that comes with it.
+        let sql = "SELECT projected_index, found.log_index, found.item FROM meta LEFT JOIN (SELECT log_index, item \
+                   FROM changed_payments WHERE log_index >= ? AND (log_index, item) < (?, ?) AND status = ? \
+                   ORDER BY log_index DESC, item DESC LIMIT ?) AS found ORDER BY found.log_index DESC, found.item DESC";
+        let rows: Vec<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(sql)
             .bind(to_sql(floor.0)?)
             .bind(i64::try_from(before.0.0).unwrap_or(i64::MAX))
             .bind(i64::from(before.1))
@@ -147,7 +149,9 @@ impl ViewsReader {
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
             .await?;
-        rows.into_iter().map(read_item).collect()
+        let projected = rows.first().map_or(0, |(projected, _, _)| *projected);
+        let found = rows.into_iter().filter_map(|(_, index, item)| Some(read_item((index?, item?))));
+        Ok((LogIndex(from_sql(projected)?), found.collect::<Result<_, _>>()?))
     }
 
     /// Entry and item of the payments that name an order, newest first, before `before`, at most `limit`.

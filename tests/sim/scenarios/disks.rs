@@ -54,6 +54,45 @@ fn a_write_that_failed_to_sync_is_there_after_the_restart_or_it_is_not() {
 }
 
 #[test]
+fn what_was_written_and_not_synced_is_durable_once_its_node_has_opened_it() {
+    for seed in 0..10 {
+        let (mut world, leader) = at_work(busy_clients(seed));
+        world.knobs.persist = (5 * MILLI, 20 * MILLI);
+        let (killed, _) = followers_of(leader);
+        let writes =
+            |world: &World| world.nodes[killed].process.as_ref().is_some_and(|process| !process.writes.is_empty());
+        until(&mut world, "a write is in flight", writes);
+        let write = world.nodes[killed].process.as_mut().and_then(|process| process.writes.pop_front());
+        world.nodes[killed].disk.write_unsynced(&write.expect("one is in flight"), false);
+        world.crash(killed);
+        assert!(world.nodes[killed].disk.has_unsynced());
+        world.restart(killed);
+        assert!(!world.nodes[killed].disk.has_unsynced());
+        world.run_until(world.now + 20 * MILLI);
+        (0..3).for_each(|node| world.cut_power(node));
+        (0..3).for_each(|node| world.restart(node));
+        assert!(answered_during(&mut world, 5 * SECOND) > 20);
+        finish(world);
+    }
+}
+
+#[test]
+fn a_store_that_was_condemned_after_a_failed_sync_comes_back_as_a_learner() {
+    for seed in 0..10 {
+        let (mut world, _) = three_at_work(seed);
+        let stores: Vec<_> = world.nodes.iter().map(|node| node.disk.store_id).collect();
+        world.knobs.fsync_errors = 300;
+        until(&mut world, "a ledger is condemned", |world| world.nodes.iter().any(|node| node.disk.condemned));
+        world.knobs.fsync_errors = 0;
+        let condemned = world.nodes.iter().position(|node| node.disk.condemned).expect("one is");
+        until(&mut world, "it votes with a new store", |world| {
+            world.nodes[condemned].disk.store_id != stores[condemned] && votes(world, condemned)
+        });
+        finish(world);
+    }
+}
+
+#[test]
 fn bit_rot_at_a_follower_is_found_by_the_scrubber_and_the_node_begins_anew_as_a_learner() {
     for seed in 0..10 {
         let (mut world, leader) = three_at_work(seed);

@@ -130,6 +130,23 @@ async fn operators_read_the_payments_of_batches_too_each_by_its_id() {
 }
 
 #[tokio::test]
+async fn operators_see_which_payments_and_movements_are_committed() {
+    let mut chain = Chain::begun();
+    chain.one_of_each();
+    let committed = LogIndex(chain.last().index.0 / 2);
+    let dir = stored(&chain, committed).await;
+    let mut connection = for_people(dir.path()).await;
+    for view in ["payments", "postings"] {
+        let sql = sqlx::AssertSqlSafe(format!("SELECT log_index, committed FROM {view}"));
+        let rows: Vec<(i64, bool)> = sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
+        for (index, shown) in &rows {
+            assert_eq!(*shown, u64::try_from(*index).unwrap() <= committed.0, "{view} at {index}");
+        }
+        assert!(rows.iter().any(|(_, shown)| *shown) && rows.iter().any(|(_, shown)| !*shown), "{view} has both");
+    }
+}
+
+#[tokio::test]
 async fn operators_read_every_movement_of_money_in_its_direction() {
     let mut chain = Chain::begun();
     chain.one_of_each();
