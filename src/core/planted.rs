@@ -84,6 +84,10 @@ pub enum Bug {
     HungWriteIgnored,
     /// A leader goes on reading and sending batches for a follower that does not answer.
     SilentFollowerFed,
+    /// A leader goes on counting what a store has acknowledged after its process reports less.
+    LostCopiesCount,
+    /// A leader that no majority can open connections to stays.
+    UnreachedLeaderStays,
 }
 
 /// Whether this bug is active.
@@ -159,5 +163,7 @@ mod selection {
         Bug::FencesForgotten,
         Bug::HungWriteIgnored,
         Bug::SilentFollowerFed,
+        Bug::LostCopiesCount,
+        Bug::UnreachedLeaderStays,
     ];
 }

@@ -18,7 +18,7 @@
 //! | `server.rs` | the router of the peers' port and the [`PeerService`] behind it |
 //! | `wire.rs` | messages as bytes |
 //! | `outcome.rs` | the outcome of a write, also on the wire |
-//! | `presence.rs` | notices within a millisecond that a peer's process is gone |
+//! | `presence.rs` | notices within a millisecond that a peer's process is gone, and that a peer cannot be reached |
 
 mod client;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -32,5 +32,5 @@ mod wire;
 pub use client::{PeerClient, PeerError};
 pub use identity::PeerIdentity;
 pub use outcome::{CommittedWrite, WriteOutcome};
-pub use presence::watch_presence;
+pub use presence::{PeerNotice, watch_presence};
 pub use server::{PeerServer, PeerService, Stopped, peer_router};
