@@ -89,6 +89,10 @@ pub enum Bug {
     SilentFollowerFed,
     /// A node that opens its ledger takes for durable what it can read.
     OpeningTrustsWhatItReads,
+    /// A leader goes on counting what a store has acknowledged after its process reports less.
+    LostCopiesCount,
+    /// A leader that no majority can open connections to stays.
+    UnreachedLeaderStays,
 }
 
 /// Whether this bug is active.
@@ -167,5 +171,7 @@ mod selection {
         Bug::HungWriteIgnored,
         Bug::SilentFollowerFed,
         Bug::OpeningTrustsWhatItReads,
+        Bug::LostCopiesCount,
+        Bug::UnreachedLeaderStays,
     ];
 }

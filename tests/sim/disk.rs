@@ -86,6 +86,8 @@ pub(crate) struct Disk {
     watermark: Position,
     /// A process found the ledger damaged and marked it for the next start.
     pub(crate) condemned: bool,
+    /// The end that the file had before an older copy was put back.
+    acknowledged: LogIndex,
     /// Whether writes fail for lack of space.
     pub(crate) full: bool,
     views: Views,
@@ -105,6 +107,7 @@ impl Disk {
             rotten: BTreeMap::new(),
             watermark: Position::default(),
             condemned: false,
+            acknowledged: LogIndex(0),
             full: false,
             views: Views::default(),
             last_write: PersistId(0),
@@ -259,7 +262,7 @@ impl Disk {
 
     /// Whether this ledger is damaged, known to its process or not.
     pub(crate) fn is_damaged(&self) -> bool {
-        self.condemned || !self.rotten.is_empty() || self.last_index() < self.known_committed()
+        self.condemned || !self.rotten.is_empty() || self.last_index() < self.known_committed().max(self.acknowledged)
     }
 
     /// The highest index known from outside the ledger to have been committed and durable here.
@@ -295,6 +298,20 @@ impl Disk {
         self.truncate(end);
         self.commit_index = self.commit_index.min(end);
         true
+    }
+
+    /// Loses the end of the file where nothing beside it knows: an older copy was put back. Returns the new end, or
+    /// `None` if there is nothing to lose.
+    pub(crate) fn forget_end(&mut self, random: &mut Random) -> Option<LogIndex> {
+        let (known, last) = (self.known_committed(), self.last_index());
+        if known >= last {
+            return None;
+        }
+        let end = LogIndex(random.between(known.0, last.previous().0));
+        self.truncate(end);
+        self.commit_index = self.commit_index.min(end);
+        self.acknowledged = last;
+        Some(end)
     }
 
     /// Opens the ledger for a starting process. Only the last `verified` entries, those above the commit index and

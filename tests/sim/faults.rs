@@ -152,6 +152,8 @@ impl World {
                 self.met.insert("wiped disk");
             } else if self.random.chance(self.knobs.torn_ledgers) && self.tear_ledger(node) {
                 self.met.insert("torn ledger");
+            } else if self.random.chance(self.knobs.restored_ledgers) && self.restore_older_ledger(node) {
+                self.met.insert("older ledger restored");
             }
             self.restart_later(node);
         }
@@ -235,13 +237,19 @@ impl World {
         let one_way = self.random.chance(self.knobs.one_way);
         let (inside, direction) = (self.any_node(), self.random.chance(500));
         let second = self.any_node();
-        self.met.insert(if one_way { "one-way partition" } else { "partition" });
+        let closed = one_way && self.random.chance(300);
+        self.met.insert(match (closed, one_way) {
+            (true, _) => "connections refused one way",
+            (false, true) => "one-way partition",
+            (false, false) => "partition",
+        });
         for from in 0..self.nodes.len() {
             for to in 0..self.nodes.len() {
                 let crosses = (from == inside || from == second) != (to == inside || to == second);
-                if crosses && (!one_way || (from == inside) == direction) {
-                    self.links.cut(from, to);
+                if !crosses || (one_way && (from == inside) != direction) {
+                    continue;
                 }
+                if closed { self.links.close(from, to) } else { self.links.cut(from, to) }
             }
         }
         if self.random.chance(300) {

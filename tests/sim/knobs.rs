@@ -54,6 +54,8 @@ pub(crate) struct Knobs {
     pub(crate) hung_disk_every: u64,
     pub(crate) hung_disk_length: u64,
     pub(crate) torn_ledgers: u64,
+    /// How often an older copy of a dead node's ledger is put back.
+    pub(crate) restored_ledgers: u64,
     pub(crate) bit_rot_every: u64,
     /// Entries at the end of the ledger that a start verifies.
     pub(crate) verified_at_start: u64,
@@ -124,6 +126,7 @@ impl Knobs {
             hung_disk_every: 0,
             hung_disk_length: SECOND,
             torn_ledgers: 0,
+            restored_ledgers: 0,
             bit_rot_every: 0,
             verified_at_start: 5,
             clock_skew_ms: 0,
@@ -219,6 +222,7 @@ impl Knobs {
             self.restored_epochs = 0;
             self.zookeeper_wipes = 0;
         }
+        self.restored_ledgers = random.pick(&[0, 0, 300]);
         self.hung_disk_every = random.pick(&[0, 0, 0, 1_000, 3_000]) * MILLI;
         self.hung_disk_length = random.pick(&[2_000, 10_000, 60_000]) * MILLI;
     }

@@ -12,8 +12,10 @@
 //! zookeeper      the ZooKeeper servers
 //! coordination   each node's ZooKeeper client
 //! faults         faults other than of disks, and their end
+//! lasting_faults  faults that a cluster gets over while they last
 //! disk_faults    faults of disks
 //! hung_disks     disks that hang
+//! restored_ledgers  ledgers replaced by an older copy
 //! twins          a second process with one node's id
 //! clients        clients, which propose, retry and read
 //! workload       what clients request
@@ -32,12 +34,14 @@ mod faults;
 mod hung_disks;
 mod invariants;
 mod knobs;
+mod lasting_faults;
 mod layers;
 mod network;
 mod node;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod random;
+mod restored_ledgers;
 mod runs;
 mod scenarios;
 mod trace;
@@ -117,6 +121,7 @@ fn a_small_sweep_meets_every_kind_of_fault() {
         "bit rot",
         "clock step",
         "condemned after a failed sync",
+        "connections refused one way",
         "crash",
         "damage found at start",
         "damage found in replay",
@@ -126,6 +131,7 @@ fn a_small_sweep_meets_every_kind_of_fault() {
         "full disk",
         "hung disk",
         "message kept back",
+        "older ledger restored",
         "one-way partition",
         "partition",
         "pause",

@@ -9,25 +9,38 @@ use quorapay_core::replication::{
     Append, Entry, EntryBatch, Event, NodeId, Outgoing, Request, RequestId, Response, RpcId, UnchainedEntry,
 };
 
+use super::invariants::counted_copies;
 use super::knobs::{MILLI, SECOND};
 use super::world::{World, WorldEvent};
 
 /// Which links are cut.
 pub(crate) struct Links {
     cut: Vec<Vec<bool>>,
+    /// Which nodes cannot open connections to which: their requests fail, their responses travel.
+    closed: Vec<Vec<bool>>,
 }
 
 impl Links {
     pub(crate) fn all_connected(nodes: usize) -> Self {
-        Self { cut: vec![vec![false; nodes]; nodes] }
+        Self { cut: vec![vec![false; nodes]; nodes], closed: vec![vec![false; nodes]; nodes] }
     }
 
     pub(crate) fn cut(&mut self, from: usize, to: usize) {
         self.cut[from][to] = true;
     }
 
+    /// From now on no connection can be opened in this direction.
+    pub(crate) fn close(&mut self, from: usize, to: usize) {
+        self.closed[from][to] = true;
+    }
+
+    /// Whether a node can open connections to another one.
+    pub(crate) fn opens(&self, from: usize, to: usize) -> bool {
+        !self.closed[from][to] && self.carries(from, to) && self.carries(to, from)
+    }
+
     pub(crate) fn mend(&mut self) {
-        self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
+        self.cut.iter_mut().chain(&mut self.closed).flatten().for_each(|cut| *cut = false);
     }
 
     pub(crate) fn carries(&self, from: usize, to: usize) -> bool {
@@ -124,7 +137,8 @@ impl World {
         let requester = Requester { node, life, id };
         let fresh = self.nodes[node].process.as_mut().is_some_and(|process| process.open_requests.insert(id));
         assert!(fresh, "request numbers are used once: {id:?}");
-        if self.nodes[to].process.is_none() && self.links.carries(node, to) && !self.nodes[to].host_down {
+        let refused = self.nodes[to].process.is_none() && self.links.carries(node, to) && !self.nodes[to].host_down;
+        if refused || self.links.closed[node][to] {
             let delay = self.random.between(100, 500);
             return self.schedule(delay, WorldEvent::RequestTimeout { requester, to });
         }
@@ -155,22 +169,29 @@ impl World {
     /// A core sends a response.
     pub(crate) fn send_response(&mut self, node: usize, rpc: RpcId, response: Response) {
         let Some(process) = &mut self.nodes[node].process else { return };
-        let requester = process.requesters.remove(&rpc);
+        let (life, requester) = (process.life, process.requesters.remove(&rpc));
         let (requester, epoch) =
             requester.unwrap_or_else(|| panic!("{rpc:?} was answered twice or unasked: {response:?}"));
         self.oracle.responding(&self.nodes[node].disk, epoch, &response);
         if !self.links.carries(node, requester.node) || self.random.chance(self.knobs.loss) {
             return;
         }
-        self.deliver(WorldEvent::Response { requester, from: node, response }, 0);
+        self.deliver(WorldEvent::Response { requester, from: node, life, response }, 0);
     }
 
     /// A response arrives. It is ignored if the request has already had a response or timed out.
-    pub(crate) fn deliver_response(&mut self, requester: Requester, from: usize, response: Response) {
+    pub(crate) fn deliver_response(&mut self, requester: Requester, from: usize, life: u64, response: Response) {
         if self.links.carries(from, requester.node) && self.close_request(requester) {
             self.oracle.response_arrives(requester.life, self.number_of(&self.nodes[from].id), &response);
-            let from = self.nodes[from].id.clone();
-            self.feed(requester.node, Input::Replication(Event::Response { id: requester.id, from, response }));
+            let of_an_append =
+                matches!(response, Response::Appended { .. } | Response::Mismatch { .. } | Response::Unable);
+            let sender = self.nodes[from].id.clone();
+            let event = Event::Response { id: requester.id, from: sender, response };
+            self.feed(requester.node, Input::Replication(event));
+            // Two processes with one node's id answer for different stores.
+            if of_an_append && self.life(from) == Some(life) && self.nodes.len() == self.knobs.nodes {
+                counted_copies::check(&self.nodes[requester.node], &self.nodes[from], self.now);
+            }
         }
     }
 
@@ -185,6 +206,19 @@ impl World {
     fn close_request(&mut self, requester: Requester) -> bool {
         let process = self.nodes[requester.node].process.as_mut().filter(|process| process.life == requester.life);
         process.is_some_and(|process| process.open_requests.remove(&requester.id))
+    }
+
+    /// A process notices to which peers it can open connections.
+    pub(crate) fn notice_reach(&mut self, node: usize) {
+        for peer in (0..self.knobs.nodes).filter(|peer| *peer != node) {
+            let reachable = self.links.opens(node, peer) && self.nodes[peer].process.is_some();
+            let Some(process) = &mut self.nodes[node].process else { return };
+            let noticed = if reachable { process.unreachable.remove(&peer) } else { process.unreachable.insert(peer) };
+            if noticed {
+                let peer = self.nodes[peer].id.clone();
+                self.feed(node, Input::Replication(Event::PeerReachable { peer, reachable }));
+            }
+        }
     }
 
     /// Peers notice that their connections to a dead process break and new ones are refused.

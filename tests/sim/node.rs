@@ -37,6 +37,8 @@ pub(crate) struct Process {
     /// Who waits for which response, and the epoch of the request.
     pub(crate) requesters: BTreeMap<RpcId, (Requester, Epoch)>,
     pub(crate) last_rpc: u64,
+    /// Peers to which it cannot open connections.
+    pub(crate) unreachable: BTreeSet<usize>,
     pub(crate) open_requests: BTreeSet<RequestId>,
     /// Reads that wait until an index is applied.
     pub(crate) reads: Vec<(ReadId, LogIndex)>,
@@ -62,6 +64,7 @@ impl Process {
             quarantined: false,
             requesters: BTreeMap::new(),
             last_rpc: 0,
+            unreachable: BTreeSet::new(),
             open_requests: BTreeSet::new(),
             reads: Vec::new(),
             applied,

@@ -70,6 +70,8 @@ pub(crate) enum WorldEvent {
     Response {
         requester: Requester,
         from: usize,
+        /// The process that responds.
+        life: u64,
         response: Response,
     },
     RequestTimeout {
@@ -256,10 +258,10 @@ impl World {
                 self.trace.show("request", &request);
                 self.deliver_request(requester, to, request);
             }
-            WorldEvent::Response { requester, from, response } => {
+            WorldEvent::Response { requester, from, life, response } => {
                 self.trace.note(self.now, requester.node, "response", [requester.id.0, requester.life]);
                 self.trace.show("response", &response);
-                self.deliver_response(requester, from, response);
+                self.deliver_response(requester, from, life, response);
             }
             WorldEvent::RequestTimeout { requester, to } => self.time_out(requester, to),
             WorldEvent::CoordinationTick => self.coordination_tick(),
@@ -319,6 +321,7 @@ impl World {
     fn tick(&mut self, node: usize, life: u64) {
         let paused = self.nodes[node].process.as_ref().is_some_and(|process| process.paused);
         if !paused {
+            self.notice_reach(node);
             self.feed(node, Input::Replication(Event::Tick));
             self.oracle.ticked(self.now, &self.nodes[node], &self.knobs);
         }

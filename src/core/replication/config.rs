@@ -44,6 +44,14 @@ pub(super) const STALL_TIMEOUT_MS: u64 = 10_000;
 /// may be lost on a bad link; a follower that is down or refuses would cost a batch for each heartbeat.
 pub(super) const MAX_UNANSWERED_APPENDS: u32 = 2;
 
+/// A peer to which no connection can be opened for this long is reported to the leader as unreachable: a restart takes
+/// less.
+pub(super) const UNREACHABLE_MS: u64 = 500;
+
+/// A leader that no majority has been able to reach for this long, by their reports, moves the leadership. A node that
+/// was down tries again to connect after a second at the latest.
+pub(super) const UNREACHED_MS: u64 = 1_000;
+
 /// A commit index that is ahead of the stored one for this long is written without waiting for entries.
 pub(super) const IDLE_COMMIT_MS: u64 = 200;
 

@@ -64,6 +64,13 @@ pub enum Event {
     },
     /// A peer's process is gone: its connection broke and a new one was refused.
     PeerGone(NodeId),
+    /// Whether this node can open connections to a peer. Until the first report it is assumed to.
+    PeerReachable {
+        /// The peer.
+        peer: NodeId,
+        /// Whether it can.
+        reachable: bool,
+    },
     /// News from ZooKeeper.
     Coordination(CoordinationEvent),
     /// The ledger is damaged: this node must no longer vote, acknowledge or answer reads.

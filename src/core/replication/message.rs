@@ -53,6 +53,20 @@ pub struct Append {
     pub commit_index: LogIndex,
     /// The chain's hash at `commit_index`, if the leader has it in memory: the follower compares it with its own.
     pub commit_hash: Option<Hash>,
+    /// What the receiver has acknowledged to this leader.
+    pub acknowledged: Option<Acknowledged>,
+}
+
+/// What a store has acknowledged to a leader. A store that no longer holds it has forgotten what was counted: it is
+/// damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// The store.
+    pub store_id: StoreId,
+    /// Highest index acknowledged.
+    pub index: LogIndex,
+    /// Epoch of the entry at `index`.
+    pub epoch: Epoch,
 }
 
 /// Consecutive entries.
@@ -106,6 +120,8 @@ pub enum Response {
         store_id: StoreId,
         /// The responding node's wall clock.
         clock: Timestamp,
+        /// The nodes to which the responding one cannot open connections.
+        unreachable: Vec<NodeId>,
     },
     /// To `Append`: this log has another entry before the batch, or ends earlier.
     Mismatch {

@@ -90,7 +90,7 @@ pub use effect::{
 };
 pub use entry::{Entry, EntryBody, UnchainedEntry};
 pub use leader::FollowerView;
-pub use message::{Append, EntryBatch, EpochSpan, FenceAnswer, Request, Response};
+pub use message::{Acknowledged, Append, EntryBatch, EpochSpan, FenceAnswer, Request, Response};
 pub use replica::Replica;
 pub use start::ReplicaStart;
 pub use types::{Configuration, Hash, NodeId, NodeIdError, Now, Position, Promise, StoreId, Voter, can_follow};

@@ -67,6 +67,10 @@ impl Replica {
                 None
             }
             Event::PeerGone(peer) => self.on_peer_gone(now, &peer),
+            Event::PeerReachable { peer, reachable } => {
+                self.state.on_peer_reachable(now, peer, reachable);
+                None
+            }
             Event::Coordination(event) => self.on_coordination(now, &event),
             Event::Quarantine(reason) => self.on_quarantine(reason),
         };
@@ -222,8 +226,10 @@ impl Replica {
             Response::Entries { previous, entries, last_hash } => {
                 self.as_candidate()?.on_entries(now, id, previous, entries, last_hash)
             }
-            Response::Appended { round, matched, store_id, clock } => {
-                self.as_leader()?.on_appended(now, &Answered { id, from, round, store_id }, matched, clock)
+            Response::Appended { round, matched, store_id, clock, unreachable } => {
+                let mut leader = self.as_leader()?;
+                leader.on_unreachable_reported(id, from, unreachable);
+                leader.on_appended(now, &Answered { id, from, round, store_id }, matched, clock)
             }
             Response::Mismatch { round, index, epoch, epoch_start, store_id } => {
                 let answered = Answered { id, from, round, store_id };
@@ -237,6 +243,9 @@ impl Replica {
             }
             Response::Transferring => None,
             Response::Unable => {
+                if let Some(mut leader) = self.as_leader() {
+                    leader.on_append_refused(id, from);
+                }
                 self.on_unanswered(now, id, from);
                 None
             }

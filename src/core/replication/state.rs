@@ -1,11 +1,11 @@
 //! The state of a node that does not depend on its role, with the elementary operations on it. The handlers of all
 //! roles use it; it does not know them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::clocks::Clocks;
-use super::config::{MAX_TAIL_BYTES, ReplicaConfig, TRANSFER_GRACE_MS};
+use super::config::{MAX_TAIL_BYTES, ReplicaConfig, TRANSFER_GRACE_MS, UNREACHABLE_MS};
 use super::effect::{CoordinationCommand, Effect, LogChange, Outgoing, PersistId, QueueRank, ReadId, RequestId, RpcId};
 use super::entry::{Entry, EntryBody, UnchainedEntry};
 use super::forwarded_reads::ForwardedReads;
@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) clocks: Clocks,
     /// Why the node quarantined itself, if it did.
     pub(super) quarantine: Option<String>,
+    /// Since when no connection to these peers can be opened.
+    unreachable_since_ms: BTreeMap<NodeId, u64>,
     /// How often this node opened an epoch since it started.
     pub(super) elections_won: u64,
     effects: Vec<Effect>,
@@ -105,6 +107,7 @@ impl State {
             forwarded_reads: ForwardedReads::default(),
             clocks: Clocks::default(),
             quarantine: None,
+            unreachable_since_ms: BTreeMap::new(),
             elections_won: 0,
             effects: Vec::new(),
             changes: Vec::new(),
@@ -275,6 +278,20 @@ impl State {
     /// Whether this store of this node counts in the newest configuration; `None` before the first one.
     pub(super) fn binds(&self, node: &NodeId, store: StoreId) -> Option<bool> {
         self.log.configuration().map(|configuration| configuration.binds(node, store))
+    }
+
+    pub(super) fn on_peer_reachable(&mut self, now: Now, peer: NodeId, reachable: bool) {
+        if reachable {
+            self.unreachable_since_ms.remove(&peer);
+        } else {
+            self.unreachable_since_ms.entry(peer).or_insert(now.monotonic_ms);
+        }
+    }
+
+    /// The peers to which this node has not been able to open connections for a while.
+    pub(super) fn unreachable(&self, now: Now) -> Vec<NodeId> {
+        let is_late = |since: &u64| now.monotonic_ms >= since + UNREACHABLE_MS;
+        self.unreachable_since_ms.iter().filter(|(_, since)| is_late(since)).map(|(peer, _)| peer.clone()).collect()
     }
 
     /// Whether a leader or candidate was heard within the heartbeat timeout.

@@ -30,7 +30,8 @@ fn follower(chain: &Chain, commit_index: LogIndex) -> Replica {
 fn answer(follower: &mut Replica, leader: &Chain, after: usize) -> (Response, Vec<Persist>) {
     let entries = leader.entries[after..].iter().map(|entry| entry.unchained()).collect();
     let log = Some(EntryBatch { previous: leader.entries[after - 1].position(), entries });
-    let append = Append { epoch: leader.last().epoch, round: 1, log, commit_index: LogIndex(0), commit_hash: None };
+    let (epoch, commit_index) = (leader.last().epoch, LogIndex(0));
+    let append = Append { epoch, round: 1, log, commit_index, commit_hash: None, acknowledged: None };
     let request = Request::Append(append);
     follower.step(Now::default(), Event::Request { rpc: RpcId(1), from: node("node1"), request });
     let (mut effects, mut writes) = (Vec::new(), Vec::new());

@@ -13,10 +13,10 @@ use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationEr
 use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
 use crate::port::without_delay;
 use crate::query::Queries;
-use crate::transport::{PeerClient, PeerIdentity, PeerServer, peer_router, watch_presence};
+use crate::transport::{PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
 use crate::views::{OpenViews, ViewsWriter};
 use quorapay_core::engine::{Engine, Input};
-use quorapay_core::replication::{Event, NodeId, ReplicaConfig, StoreId};
+use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
 
 use super::engine_link::EngineLink;
 use super::error::NodeError;
@@ -43,8 +43,8 @@ const EVENT_QUEUE: usize = 65_536;
 const WRITE_QUEUE: usize = 4;
 /// Notices of the coordination that may wait to be passed on: more than one change of session or queue causes.
 const NOTICE_QUEUE: usize = 256;
-/// Reports of lost peers that may wait to be passed on: more than a cluster has nodes.
-const PEER_GONE_QUEUE: usize = 64;
+/// Notices about peers that may wait to be passed on: more than a cluster has nodes.
+const PEER_NOTICE_QUEUE: usize = 64;
 
 impl Node {
     /// Opens the node's files, listens to its peers and joins the election. `peer_listener` must be bound to the port
@@ -200,11 +200,11 @@ impl Wiring {
     }
 
     fn watch_peers(&self) {
-        let (gone, gone_receiver) = mpsc::channel(PEER_GONE_QUEUE);
+        let (notices, notice_receiver) = mpsc::channel(PEER_NOTICE_QUEUE);
         for (node, _) in &self.shared().others {
-            tokio::spawn(watch_presence(self.shared().peers.clone(), node.clone(), gone.clone()));
+            tokio::spawn(watch_presence(self.shared().peers.clone(), node.clone(), notices.clone()));
         }
-        tokio::spawn(report_gone_peers(gone_receiver, self.events.clone()));
+        tokio::spawn(pass_on_peer_notices(notice_receiver, self.events.clone()));
     }
 
     fn start_upkeep(&self, views: ViewsWriter, ledger: &LedgerReader, watermark: &Watermark) {
@@ -271,10 +271,23 @@ async fn pass_on_notices(
     }
 }
 
-async fn report_gone_peers(mut gone: mpsc::Receiver<NodeId>, events: mpsc::Sender<Message>) {
-    while let Some(node) = gone.recv().await {
-        tracing::info!(%node, "the process of a peer is gone");
-        if events.send(Message::Input(Input::Replication(Event::PeerGone(node)))).await.is_err() {
+async fn pass_on_peer_notices(mut notices: mpsc::Receiver<PeerNotice>, events: mpsc::Sender<Message>) {
+    while let Some(notice) = notices.recv().await {
+        let event = match notice {
+            PeerNotice::Gone(node) => {
+                tracing::info!(%node, "the process of a peer is gone");
+                Event::PeerGone(node)
+            }
+            PeerNotice::Reachable(peer) => {
+                tracing::info!(%peer, "connections to a peer can be opened again");
+                Event::PeerReachable { peer, reachable: true }
+            }
+            PeerNotice::Unreachable(peer) => {
+                tracing::info!(%peer, "no connection to a peer can be opened");
+                Event::PeerReachable { peer, reachable: false }
+            }
+        };
+        if events.send(Message::Input(Input::Replication(event))).await.is_err() {
             return;
         }
     }

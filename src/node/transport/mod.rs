@@ -19,7 +19,7 @@
 //! | `wire.rs` | messages as bytes |
 //! | `outcome.rs` | the outcome of a write, also on the wire |
 //! | `outcome_stream.rs` | the outcomes of a batch, as they become known |
-//! | `presence.rs` | notices within a millisecond that a peer's process is gone |
+//! | `presence.rs` | notices within a millisecond that a peer's process is gone, and that a peer cannot be reached |
 
 mod client;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -35,5 +35,5 @@ pub use client::{PeerClient, PeerError};
 pub use identity::PeerIdentity;
 pub use outcome::{CommittedWrite, WriteOutcome};
 pub use outcome_stream::{OutcomeStream, Outcomes};
-pub use presence::watch_presence;
+pub use presence::{PeerNotice, watch_presence};
 pub use server::{PeerServer, PeerService, Stopped, peer_router};

@@ -1,5 +1,6 @@
 //! Presence: an idle connection to every peer. When a process dies, its kernel closes the connection within a
-//! millisecond; that the port then refuses a new one makes the death certain.
+//! millisecond; that the port then refuses a new one makes the death certain. That no connection can be opened for
+//! another reason shows that the network is broken, perhaps in this direction only.
 
 use std::error::Error;
 use std::io;
@@ -15,12 +16,32 @@ use super::client::PeerClient;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1_000);
 
-/// Keeps a connection to `peer` and reports each time its process is gone. Ends when the receiver is dropped.
-pub async fn watch_presence(client: PeerClient, peer: NodeId, gone: mpsc::Sender<NodeId>) {
+/// News about a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerNotice {
+    /// Its process is gone.
+    Gone(NodeId),
+    /// A connection to it was opened, after some that could not be.
+    Reachable(NodeId),
+    /// No connection to it can be opened.
+    Unreachable(NodeId),
+}
+
+/// Keeps a connection to `peer` and reports each time its process is gone, and whether it can be reached. Ends when the
+/// receiver is dropped.
+pub async fn watch_presence(client: PeerClient, peer: NodeId, notices: mpsc::Sender<PeerNotice>) {
     let mut pause = FIRST_PAUSE;
-    let mut reported = false;
+    let (mut reported, mut unreachable) = (false, false);
     loop {
-        match client.presence(&peer).await {
+        let opened = client.presence(&peer).await;
+        if opened.is_err() != unreachable {
+            unreachable = opened.is_err();
+            let notice = if unreachable { PeerNotice::Unreachable } else { PeerNotice::Reachable };
+            if notices.send(notice(peer.clone())).await.is_err() {
+                return;
+            }
+        }
+        match opened {
             Ok(mut connection) => {
                 pause = FIRST_PAUSE;
                 reported = false;
@@ -30,7 +51,7 @@ pub async fn watch_presence(client: PeerClient, peer: NodeId, gone: mpsc::Sender
             }
             Err(error) if is_refused(&error) && !reported => {
                 reported = true;
-                if gone.send(peer.clone()).await.is_err() {
+                if notices.send(PeerNotice::Gone(peer.clone())).await.is_err() {
                     return;
                 }
             }
@@ -38,7 +59,7 @@ pub async fn watch_presence(client: PeerClient, peer: NodeId, gone: mpsc::Sender
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
-            () = gone.closed() => return,
+            () = notices.closed() => return,
         }
     }
 }

@@ -85,7 +85,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use quorapay_core::replication::{EntryBatch, Hash, NodeId, Position};
+    use quorapay_core::replication::{Acknowledged, EntryBatch, Hash, NodeId, Position, StoreId};
 
     #[test]
     fn an_append_written_from_shared_entries_reads_back_whole() {
@@ -97,6 +97,7 @@ mod tests {
             log: Some(EntryBatch { previous: Position::default(), entries }),
             commit_index: LogIndex(5),
             commit_hash: Some(Hash([7; 32])),
+            acknowledged: Some(Acknowledged { store_id: StoreId(6), index: LogIndex(4), epoch: Epoch(2) }),
         };
         let shared = vec![Arc::new(entry.clone().chain(&Hash::default()))];
         let bytes = encode_request(&Outgoing::Append { head: head(Vec::new()), entries: shared });

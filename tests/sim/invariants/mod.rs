@@ -9,6 +9,7 @@
 //! charges, money               a model of payments, orders and accounts, compared with every outcome
 //! commit_index                 it never decreases, and is on a quorum
 //! committed_history            one history for all nodes
+//! counted_copies               a leader counts nothing that a store no longer holds
 //! durable_before_acknowledged  nothing is acknowledged before it is durable
 //! equal_entries                same index and epoch, same entry and history
 //! hung_disks                   a leader whose disk hangs gives up, and does not collect what it cannot write
@@ -33,6 +34,7 @@ pub(crate) mod bounded_failover;
 mod charges;
 mod commit_index;
 mod committed_history;
+pub(crate) mod counted_copies;
 mod durable_before_acknowledged;
 mod equal_entries;
 mod hung_disks;

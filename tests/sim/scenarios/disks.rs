@@ -313,3 +313,27 @@ fn a_leader_that_has_no_quorum_of_disks_steps_down() {
         finish(world);
     }
 }
+
+#[test]
+fn a_store_put_back_from_an_older_copy_counts_for_nothing_and_begins_anew() {
+    for seed in 0..10 {
+        let (mut world, leader) = at_work(busy_clients(seed));
+        let (restored, _) = followers_of(leader);
+        let store = world.nodes[restored].disk.store_id;
+        let lost = (0..500).any(|_| {
+            world.run_until(world.now + MILLI);
+            world.crash(restored);
+            let lost = world.restore_older_ledger(restored);
+            world.restart(restored);
+            lost
+        });
+        assert!(lost, "some copy lacks an entry");
+        let epoch = epoch_of(&world, leader);
+        until(&mut world, "it finds out", |world| is_quarantined(world, restored));
+        assert_eq!(epoch_of(&world, leader), epoch, "by the leader that has counted what it lost");
+        until(&mut world, "it votes with a new store", |world| {
+            world.nodes[restored].disk.store_id != store && votes(world, restored)
+        });
+        finish(world);
+    }
+}

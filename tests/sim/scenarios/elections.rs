@@ -267,3 +267,31 @@ fn a_flapping_link_costs_no_progress() {
         finish(world);
     }
 }
+
+#[test]
+fn a_leader_that_no_other_node_can_reach_gives_way_to_one_that_a_majority_can() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        world.close_to_others(leader);
+        let began = world.now;
+        until(&mut world, "another one leads", |world| world.oracle.leader(world.now).is_some_and(|now| now != leader));
+        assert!(world.now - began < 2 * SECOND, "it took {} ms", (world.now - began) / MILLI);
+        let next = leader_of(&world);
+        assert!(answered_during(&mut world, 10 * SECOND) > 100, "payments are answered meanwhile");
+        assert_eq!(leader_of(&world), next, "the leadership stays there");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_follower_that_alone_cannot_reach_the_leader_disturbs_nobody() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        let (apart, _) = followers_of(leader);
+        world.links.close(apart, leader);
+        let epoch = epoch_of(&world, leader);
+        assert!(answered_during(&mut world, 10 * SECOND) > 100, "payments continue");
+        assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "no election took place");
+        finish(world);
+    }
+}

@@ -5,7 +5,7 @@ use crate::domain::{Epoch, LogIndex, Timestamp};
 use crate::planted::{Bug, planted};
 use crate::replication::effect::RpcId;
 use crate::replication::entry::UnchainedEntry;
-use crate::replication::message::{Append, EntryBatch, Response};
+use crate::replication::message::{Acknowledged, Append, EntryBatch, Response};
 use crate::replication::types::{Hash, Now, Position};
 
 /// Why a batch was not stored.
@@ -22,6 +22,11 @@ impl FollowerHandler<'_> {
     pub(in crate::replication) fn on_append(&mut self, now: Now, rpc: RpcId, append: Append) {
         if self.state.disk_hangs_for_ms(now).is_some() {
             // A leader needs a quorum that can store, and what cannot be stored must not collect in memory.
+            return self.state.respond(rpc, Response::Unable);
+        }
+        if let Some(lost) = append.acknowledged.filter(|acknowledged| !self.holds(acknowledged)) {
+            self.state.quarantine =
+                Some(format!("the ledger no longer holds entry {}, which it has acknowledged", lost.index));
             return self.state.respond(rpc, Response::Unable);
         }
         let brings_batch = append.log.is_some();
@@ -48,8 +53,17 @@ impl FollowerHandler<'_> {
         // while its disk is slow.
         let matched = if brings_batch { matched } else { matched.min(self.state.storage.durable_index()) };
         let (round, store_id, clock) = (append.round, self.state.store_id, Timestamp(now.unix_ms));
-        let response = Response::Appended { round, matched, store_id, clock };
+        let unreachable = self.state.unreachable(now);
+        let response = Response::Appended { round, matched, store_id, clock, unreachable };
         self.state.respond_when_durable(rpc, response, append.epoch, matched);
+    }
+
+    /// Whether this store still holds what it has acknowledged to its leader. Under the promise of the leader's epoch
+    /// nothing that this leader has counted is ever truncated, and an entry of the same epoch at the same index is the
+    /// same entry with the same history.
+    fn holds(&self, acknowledged: &Acknowledged) -> bool {
+        acknowledged.store_id != self.state.store_id
+            || self.state.log.epoch_at(acknowledged.index) == Some(acknowledged.epoch)
     }
 
     fn respond_mismatch(&mut self, rpc: RpcId, epoch: Epoch, round: u64, index: LogIndex) {

@@ -131,10 +131,12 @@ impl FollowerHandler<'_> {
                 }
             }
         } else {
-            // A node without a majority, or an empty one while others are not, can only block the queue.
+            // A node without a majority, or one that has not seen a configuration while others are ahead of it, can
+            // only block the queue.
             let isolated = pre_vote.silent.len() + pre_vote.hearing.len() < self.state.quorum();
-            let others_have_logs = pre_vote.silent.values().any(|last| *last > LogIndex(0));
-            if isolated || (self.state.log.last().index == LogIndex(0) && others_have_logs) {
+            let own = self.state.log.last().index;
+            let others_are_ahead = pre_vote.silent.values().any(|last| *last > own);
+            if isolated || (self.state.log.configuration().is_none() && others_are_ahead) {
                 self.leave_queue_head(now);
             }
         }

@@ -1,6 +1,7 @@
 //! The commit rule, the opening of the epoch, and the end of a leadership that no quorum supports.
 
 use super::handler::LeaderHandler;
+use super::progress::Progress;
 use crate::planted::{Bug, planted};
 use crate::replication::effect::CoordinationCommand;
 use crate::replication::transition::Transition;
@@ -11,7 +12,7 @@ impl LeaderHandler<'_> {
     pub(in crate::replication) fn advance_commit(&mut self, now: Now) -> Option<Transition> {
         let early = planted(Bug::LeaderCountsItselfEarly);
         let own = if early { self.state.log.last().index } else { self.state.storage.durable_index() };
-        let on_quorum = self.quorum_value(own, |progress| progress.matched);
+        let on_quorum = self.quorum_value(own, Progress::counted);
         let is_of_this_epoch = on_quorum >= self.leader.start || planted(Bug::OldEpochCommits);
         if !is_of_this_epoch || on_quorum <= self.state.commit_index {
             return None;
@@ -41,7 +42,7 @@ impl LeaderHandler<'_> {
             return Some(Transition::StepDown);
         }
         self.cancel_late_transfer(now);
-        self.leave_hung_disk(now).or_else(|| self.finish_transfer(now))
+        self.leave_hung_disk(now).or_else(|| self.leave_if_unreached(now)).or_else(|| self.finish_transfer(now))
     }
 
     /// A leader whose own disk hangs lets a follower lead that has everything, or else steps down: its quorum has lost

@@ -27,6 +27,8 @@ pub(in crate::replication) struct Leader {
     pub(super) round: u64,
     pub(super) reads: VecDeque<PendingRead>,
     pub(super) transfer: Option<Transfer>,
+    /// Since when no majority can open connections to this node.
+    pub(super) unreached_since_ms: Option<u64>,
 }
 
 /// A read that waits for a quorum round.
@@ -61,7 +63,7 @@ pub(super) struct Transfer {
 pub struct FollowerView {
     /// The follower.
     pub node: NodeId,
-    /// Highest index that is durable there and equal to the leader's log.
+    /// Highest index that is durable there and equal to the leader's log, as its process last reported.
     pub matched: LogIndex,
     /// Whether it answered within the heartbeat timeout.
     pub reachable: bool,
@@ -88,6 +90,7 @@ impl Leader {
             round: 1,
             reads: VecDeque::new(),
             transfer: None,
+            unreached_since_ms: None,
         }
     }
 
@@ -99,7 +102,7 @@ impl Leader {
         let timeout_ms = state.config.timing.heartbeat_timeout_ms;
         let view = |(node, progress): (&NodeId, &Progress)| FollowerView {
             node: node.clone(),
-            matched: progress.matched,
+            matched: progress.counted(),
             reachable: progress.answered_within(now, timeout_ms),
             votes: votes(state, node, progress),
         };

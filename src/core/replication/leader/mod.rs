@@ -7,6 +7,7 @@
 //! handler      the leader's state, and values that a quorum has reached
 //! reads        read indexes, confirmed by a quorum round
 //! transfer     transfer of the leadership
+//! reach        which nodes a majority can open connections to
 //! commit       the commit rule, the opening of the epoch, stepping down
 //! membership   admission of replaced stores
 //! replicate    what to send to each follower, and when
@@ -17,6 +18,7 @@ mod commit;
 mod handler;
 mod membership;
 mod progress;
+mod reach;
 mod reads;
 mod replicate;
 mod responses;

@@ -7,19 +7,19 @@ use crate::planted::{Bug, planted};
 use crate::replication::config::{MAX_UNANSWERED_APPENDS, STALL_TIMEOUT_MS};
 use crate::replication::effect::RequestId;
 use crate::replication::entry::Entry;
-use crate::replication::types::{Now, Position, StoreId};
+use crate::replication::types::{NodeId, Now, Position, StoreId};
 
 /// What the leader knows about one follower, and what is in flight to it.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// The next entry to send.
     pub(super) next: LogIndex,
-    /// Highest index durable there and equal to the leader's log.
+    /// Highest index that its store has acknowledged to this leader. It is told, and must still hold it.
+    pub(super) acknowledged: LogIndex,
+    /// Highest index durable there and equal to the leader's log, as its process last reported: this counts. After a
+    /// restart or a late fence it is less than what was acknowledged, until an append confirms more; a store that has
+    /// lost what it acknowledged never does.
     pub(super) matched: LogIndex,
-    /// The highest index that its process knows to be equal to the leader's log, as it last reported. After a restart
-    /// or a late fence that is less than `matched`, and its commit index does not advance until an append confirms
-    /// more.
-    pub(super) reported: LogIndex,
     /// The store that reported them.
     pub(super) store_id: Option<StoreId>,
     pub(super) in_flight: Option<InFlight>,
@@ -37,6 +37,8 @@ pub(super) struct Progress {
     pub(super) stalled_since_ms: Option<u64>,
     /// Whether its process was found gone since it last answered. Then it cannot be the successor.
     pub(super) process_gone: bool,
+    /// The nodes to which it cannot open connections, as it last reported.
+    pub(super) unreachable: Vec<NodeId>,
     /// Whether a read of older entries from this node's ledger is in flight.
     pub(super) loading: bool,
     /// Older entries for it, beginning with the one before `next`.
@@ -101,10 +103,22 @@ impl Progress {
         }
     }
 
+    /// It refuses an append: it is quarantined, or cannot store. Nothing is known of its log until it reports again.
+    pub(super) fn on_refused(&mut self, id: RequestId) {
+        if self.awaits(id) {
+            self.matched = LogIndex(0);
+        }
+    }
+
+    /// What counts as stored there.
+    pub(super) fn counted(&self) -> LogIndex {
+        if planted(Bug::LostCopiesCount) { self.acknowledged } else { self.matched }
+    }
+
     /// Another store answers than before: everything that the old one acknowledged is lost with it.
     pub(super) fn reset_for_new_store(&mut self, admission_index: LogIndex) {
         self.matched = LogIndex(0);
-        self.reported = LogIndex(0);
+        self.acknowledged = LogIndex(0);
         self.admission_index = admission_index;
         self.loaded = Vec::new();
     }

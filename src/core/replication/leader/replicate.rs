@@ -8,7 +8,7 @@ use crate::domain::{Epoch, LogIndex};
 use crate::replication::config::{COMMIT_NOTICE_MS, MAX_APPEND_BYTES};
 use crate::replication::effect::{Effect, Outgoing};
 use crate::replication::entry::Entry;
-use crate::replication::message::{Append, EntryBatch, Request};
+use crate::replication::message::{Acknowledged, Append, EntryBatch, Request};
 use crate::replication::state::State;
 use crate::replication::types::{NodeId, Now, Position};
 
@@ -103,7 +103,7 @@ impl Stream<'_> {
             || (self.read_waits && progress.sent_round < self.round)
             || (progress.sent_commit < self.state.commit_index && since_sent_ms >= COMMIT_NOTICE_MS);
         // A follower that reports less than it acknowledged before is sent the end of this log, with no entries.
-        let is_unsure = is_due && progress.reported < progress.next.previous();
+        let is_unsure = is_due && progress.matched < progress.next.previous();
         let wants_batch = progress.answers() && (has_entries || is_unsure);
         let batch = if wants_batch { self.next_batch() } else { None };
         if batch.is_some() || is_due {
@@ -141,10 +141,18 @@ impl Stream<'_> {
         progress.next = last.map_or(progress.next, LogIndex::next);
     }
 
+    /// What the follower's store must hold, if it has acknowledged anything.
+    fn acknowledged(&self) -> Option<Acknowledged> {
+        let (store_id, index) = (self.progress.store_id?, self.progress.acknowledged);
+        let epoch = self.state.log.epoch_at(index)?;
+        (index > LogIndex(0)).then_some(Acknowledged { store_id, index, epoch })
+    }
+
     fn append(&self, batch: Option<Batch>) -> Outgoing {
         let commit_index = self.state.commit_index;
         let commit_hash = self.state.log.position(commit_index).map(|position| position.hash);
-        let head = |log| Append { epoch: self.epoch, round: self.round, log, commit_index, commit_hash };
+        let (epoch, round, acknowledged) = (self.epoch, self.round, self.acknowledged());
+        let head = |log| Append { epoch, round, log, commit_index, commit_hash, acknowledged };
         match batch {
             None => Outgoing::Plain(Request::Append(head(None))),
             Some((previous, entries)) => {

@@ -29,11 +29,11 @@ impl LeaderHandler<'_> {
             self.state.clocks.record(now, answered.from, clock);
         }
         let progress = self.take_awaited(now, answered)?;
-        if matched > progress.matched {
-            progress.matched = matched;
+        if matched > progress.acknowledged {
+            progress.acknowledged = matched;
             progress.stalled_since_ms = None;
         }
-        progress.reported = matched;
+        progress.matched = matched;
         progress.next = progress.next.max(progress.matched.next());
         let transition = self.advance_commit(now);
         if transition.is_none() {
@@ -53,6 +53,7 @@ impl LeaderHandler<'_> {
         let agreed = self.state.log.agreement(index, epoch, epoch_start);
         let Some(progress) = self.take_awaited(now, answered) else { return };
         progress.next = agreed.next();
+        progress.matched = progress.matched.min(agreed);
         progress.stalled_since_ms = None;
         progress.loaded = Vec::new();
         self.answer_reads();
@@ -84,6 +85,13 @@ impl LeaderHandler<'_> {
     pub(in crate::replication) fn on_append_unanswered(&mut self, id: RequestId, to: &NodeId) {
         if let Some(progress) = self.leader.followers.get_mut(to) {
             progress.on_unanswered(id);
+        }
+    }
+
+    /// A follower refuses an append.
+    pub(in crate::replication) fn on_append_refused(&mut self, id: RequestId, from: &NodeId) {
+        if let Some(progress) = self.leader.followers.get_mut(from) {
+            progress.on_refused(id);
         }
     }
 

@@ -1,0 +1,12 @@
+//! Invariant: once a process has responded to a leader, the leader counts nothing that the process's store does not hold.
+
+use crate::node::Node;
+
+/// Checks a leader that has just had a response to an append, from the process that `follower` runs now.
+pub(crate) fn check(leader: &Node, follower: &Node, now: u64) {
+    let Some(process) = leader.process.as_ref().filter(|process| !process.paused) else { return };
+    let views = process.engine.replica().followers(leader.now(now));
+    let Some(view) = views.into_iter().find(|view| view.node == follower.id) else { return };
+    let last = follower.disk.last_index();
+    assert!(view.matched <= last, "{} counts {} at {}, which ends at {last}", leader.id, view.matched, follower.id);
+}
