@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::coordination::CoordinationCommands;
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::query;
 use crate::transport::{PeerClient, PeerError};
@@ -27,7 +28,7 @@ const MEMORY_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) struct Executor {
     pub(super) events: mpsc::Sender<Message>,
     pub(super) writes: mpsc::Sender<Persist>,
-    pub(super) commands: mpsc::Sender<CoordinationCommand>,
+    pub(super) commands: CoordinationCommands,
     pub(super) peers: PeerClient,
     pub(super) ledger: LedgerReader,
     pub(super) data_dir: PathBuf,
@@ -43,8 +44,7 @@ impl Executor {
 
     pub(super) fn coordinate(&self, command: CoordinationCommand) {
         tracing::debug!(?command, "sending a command to ZooKeeper");
-        // A command without room counts as lost on the way to ZooKeeper: the core repeats it while it matters.
-        let _ = self.commands.try_send(command);
+        self.commands.send(command);
     }
 
     pub(super) fn send(&self, id: RequestId, to: NodeId, request: Outgoing) {
