@@ -121,6 +121,7 @@ mod tests {
             zookeeper_connected: true,
             elections_won: 1,
             quarantine: None,
+            stays_quarantined: false,
             followers: [(NodeId::parse("node2").unwrap(), node2)].into(),
             configuration: None,
             wall_clock: Timestamp(2),

@@ -87,7 +87,12 @@ pub(super) fn readiness(status: &NodeStatus) -> Result<HttpAnswer, Problem> {
 fn obstacles(status: &NodeStatus) -> Vec<&'static str> {
     let mut reasons = Vec::new();
     match status.role {
-        Role::Quarantined => reasons.push("the node is quarantined: its ledger is damaged"),
+        Role::Quarantined => {
+            reasons.push("the node is quarantined: its ledger is damaged");
+            if status.stays_quarantined {
+                reasons.push("it repaired itself less than an hour ago: check its disk and memory, then restart it");
+            }
+        }
         Role::Learner => reasons.push("the node is a learner: it has not yet caught up and does not vote"),
         Role::Leader | Role::Recovering | Role::Follower => {}
     }
@@ -163,6 +168,10 @@ mod tests {
             (NodeStatus { leader: None, ..samples::status() }, "no leader"),
             (NodeStatus { role: Role::Learner, ..samples::status() }, "learner"),
             (NodeStatus { role: Role::Quarantined, ..samples::status() }, "quarantined"),
+            (
+                NodeStatus { role: Role::Quarantined, stays_quarantined: true, ..samples::status() },
+                "check its disk and memory",
+            ),
         ];
         for (status, why) in cases {
             let (code, body) = shown(readiness(&status));

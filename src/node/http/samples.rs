@@ -159,6 +159,7 @@ pub(super) fn status() -> NodeStatus {
         zookeeper_connected: true,
         elections_won: 2,
         quarantine: None,
+        stays_quarantined: false,
         followers: [(node("node2"), follower)].into(),
         configuration: None,
         wall_clock: Timestamp(1_700_000_000_020),

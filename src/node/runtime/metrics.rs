@@ -16,6 +16,7 @@ pub struct Metrics {
     waiting_callers: Gauge<i64>,
     queued_requests: Gauge<i64>,
     forwarded: Counter<u64, AtomicU64>,
+    quarantines: Counter<u64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -26,6 +27,7 @@ impl Default for Metrics {
             waiting_callers: Gauge::default(),
             queued_requests: Gauge::default(),
             forwarded: Counter::default(),
+            quarantines: Counter::default(),
         }
     }
 }
@@ -39,6 +41,8 @@ impl Metrics {
         registry.register("waiting_callers", "Callers that wait for a commit", self.waiting_callers.clone());
         registry.register("queued_requests", "Requests that wait for the event loop", self.queued_requests.clone());
         registry.register("forwarded_writes", "Writes handed to another node", self.forwarded.clone());
+        let quarantines = "How often this node found its ledger damaged since its data directory was made";
+        registry.register("quarantines", quarantines, self.quarantines.clone());
     }
 
     pub(super) fn commit_latency(&self, latency: Duration) {
@@ -52,6 +56,11 @@ impl Metrics {
     pub(super) fn queues(&self, waiting_callers: usize, queued_requests: usize) {
         self.waiting_callers.set(i64::try_from(waiting_callers).unwrap_or(i64::MAX));
         self.queued_requests.set(i64::try_from(queued_requests).unwrap_or(i64::MAX));
+    }
+
+    /// Counts quarantines; at the start those of earlier processes.
+    pub(super) fn quarantined(&self, times: u64) {
+        self.quarantines.inc_by(times);
     }
 
     pub(super) fn forwarded(&self) {

@@ -59,6 +59,9 @@ pub struct NodeStatus {
     pub elections_won: u64,
     /// Why the node quarantined itself, if it did.
     pub quarantine: Option<String>,
+    /// Whether it stays in quarantine until an operator acts, because it has repaired itself within the last hour.
+    #[serde(default)]
+    pub stays_quarantined: bool,
     /// At the leader: each peer's progress.
     pub followers: BTreeMap<NodeId, FollowerStatus>,
     /// Who votes, as this node's log says; `None` before the first configuration.
@@ -106,6 +109,7 @@ pub(super) struct StatusBase {
     pub(super) client_url: String,
     pub(super) peer_url: String,
     pub(super) zookeeper_connected: bool,
+    pub(super) stays_quarantined: bool,
 }
 
 /// The status as of now.
@@ -135,6 +139,7 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         zookeeper_connected: base.zookeeper_connected,
         elections_won: replica.elections_won(),
         quarantine: replica.quarantine().map(str::to_owned),
+        stays_quarantined: base.stays_quarantined,
         followers: replica.followers(now).into_iter().map(follower).collect(),
         configuration: replica.configuration().cloned(),
         wall_clock: Timestamp(now.unix_ms),
