@@ -1,14 +1,16 @@
 //! `quorapay node`: runs one node.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use super::CliError;
 use super::signals::Signals;
-use quorapay_node::serve::serve;
+use quorapay_node::serve::{Ended, serve};
 use quorapay_node::settings::{LogFormat, Settings};
 
 const EXAMPLES: &str = "\
@@ -18,7 +20,8 @@ Examples:
     QUORAPAY_ZOOKEEPER=z1:2181,z2:2181,z3:2181 QUORAPAY_DATA_DIR=/data quorapay node
 
 Every setting of the file can be given as QUORAPAY_<NAME> in the environment, which wins. SIGTERM hands the leadership
-over, answers what is on its way and ends with exit code 0.";
+over, answers what is on its way and ends with exit code 0. A node that finds its ledger damaged begins again by itself, in
+the same process, with an empty ledger; at most once an hour.";
 
 /// Run one node
 #[derive(Debug, Args)]
@@ -40,7 +43,10 @@ impl NodeArguments {
         // threads.
         super::connection::block_on(async {
             let mut signals = Signals::listen()?;
-            serve(settings, signals.received()).await.map_err(failed)
+            match serve(settings, signals.received()).await.map_err(failed)? {
+                Ended::Stopped => Ok(()),
+                Ended::BeginAgain => Err(begin_again()),
+            }
         })?
     }
 }
@@ -51,6 +57,19 @@ pub(super) fn load_settings(config: Option<&Path>) -> Result<Settings, CliError>
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     Settings::load(config, &environment).map_err(failed)
+}
+
+/// Replaces this process's image by a new one of the same program with the same arguments, so that nothing of the old node
+/// is left and no supervisor is needed. Returns only if that fails; a supervisor then starts the node again.
+fn begin_again() -> CliError {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "quorapay".into());
+    // The file may have been replaced while the process ran. Linux names the running one whatever became of its path.
+    let program = std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into());
+    let error = Command::new(program).arg0(name).args(arguments).exec();
+    CliError::Failed(format!(
+        "the ledger is damaged, and this node cannot begin again by itself ({error}): start it again"
+    ))
 }
 
 fn start_tracing(settings: &Settings) -> Result<(), CliError> {

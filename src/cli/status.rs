@@ -122,6 +122,7 @@ mod tests {
             elections_won: 1,
             quarantine: None,
             hung_write_ms: None,
+            stays_quarantined: false,
             followers: [(NodeId::parse("node2").unwrap(), node2)].into(),
             configuration: None,
             wall_clock: Timestamp(2),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::FutureExt;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -17,6 +18,9 @@ use quorapay_core::replication::Limits;
 
 /// How long a stopping node continues to answer the requests that it has.
 const LAST_ANSWERS: Duration = Duration::from_millis(1_000);
+
+/// How long a damaged node waits for its last write before it begins again.
+const CLOSE_CONDEMNED: Duration = Duration::from_secs(5);
 
 /// Why a node did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -39,19 +43,29 @@ pub enum ServeError {
     ClientPort(String),
 }
 
+/// How a node ended in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was told to.
+    Stopped,
+    /// Its ledger is damaged and condemned. The caller starts the node again, as a new process or as a new image of this
+    /// one, so that nothing of the old node is left; it then begins with an empty ledger.
+    BeginAgain,
+}
+
 /// Runs a node until `shutdown` completes. Then it hands over the leadership, answers the requests that it has, and
 /// closes its files. If `shutdown` completes while the node loads its ledger, it ends at once.
 ///
 /// # Errors
 /// [`ServeError`] says in one line what is wrong.
-pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<Ended, ServeError> {
     let clients = bind(settings.listen, "listen").await?;
     let peers = bind(settings.peer_listen, "peer_listen").await?;
     tokio::pin!(shutdown);
     // Loading a large ledger takes a while; until it is done there is nothing to hand over or to finish.
     let mut node = tokio::select! {
         started = Node::start(node_config(&settings), peers) => started?,
-        () = &mut shutdown => return Ok(()),
+        () = &mut shutdown => return Ok(Ended::Stopped),
     };
     let mut registry = Registry::with_prefix("quorapay");
     node.handle().metrics().register(&mut registry);
@@ -61,22 +75,40 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     let mut server = tokio::spawn(serve_clients(clients, http::router(node.handle(), options), stopping));
     tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");
 
-    tokio::select! {
-        error = node.failed() => return Err(error.into()),
+    let ended = tokio::select! {
+        condemned = node.ended() => condemned.map(|()| Ended::BeginAgain)?,
         result = &mut server => {
             let reason = result.map_or_else(|error| error.to_string(), |ended| format!("{ended:?}"));
             return Err(ServeError::ClientPort(reason));
         }
-        () = &mut shutdown => {}
-    }
+        () = &mut shutdown => Ended::Stopped,
+    };
     tracing::info!("stopping");
     node.hand_over().await;
     // Clients whose writes are in flight get their answers from the new leader; then the port closes.
     stop.send_replace(true);
     let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
-    node.stop().await?;
+    if ended == Ended::Stopped {
+        node.stop().await?;
+    } else {
+        close_condemned(node).await;
+        if shutdown.now_or_never().is_some() {
+            return Ok(Ended::Stopped);
+        }
+    }
     tracing::info!("stopped");
-    Ok(())
+    Ok(ended)
+}
+
+/// Closes a node whose ledger is given up. What becomes of its last write does not matter, nor that it may hang: the disk
+/// may be what is broken.
+async fn close_condemned(node: Node) {
+    let error = match tokio::time::timeout(CLOSE_CONDEMNED, node.stop()).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "its disk hangs".to_owned(),
+    };
+    tracing::warn!(error, "the condemned ledger could not be closed in order");
 }
 
 async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ServeError> {

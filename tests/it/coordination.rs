@@ -101,12 +101,12 @@ impl Member {
         }
     }
 
-    async fn command(&self, command: CoordinationCommand) {
-        self.coordination.commands.send(command).await.unwrap();
+    fn command(&self, command: CoordinationCommand) {
+        self.coordination.commands.send(command);
     }
 
     async fn take_epoch(&mut self, at_least: u64) -> Option<Epoch> {
-        self.command(CoordinationCommand::TakeEpoch { at_least: Epoch(at_least) }).await;
+        self.command(CoordinationCommand::TakeEpoch { at_least: Epoch(at_least) });
         loop {
             match self.next().await {
                 CoordinationNotice::Event(CoordinationEvent::EpochTaken(epoch)) => return Some(epoch),
@@ -203,7 +203,7 @@ async fn a_removed_predecessor_goes_to_the_back_and_its_remover_is_first() {
     let mut members = line_up(&servers, "remove", 3).await;
     let epoch = members[0].take_epoch(1).await.unwrap();
     let asked = Instant::now();
-    members[1].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch }).await;
+    members[1].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch });
     members[1].until_rank(QueueRank::First).await;
     let took = asked.elapsed();
     assert!(took < Duration::from_millis(250), "it took {took:?}");
@@ -219,7 +219,7 @@ async fn a_removal_that_comes_after_a_newer_epoch_only_reports_it() {
     let old = members[0].take_epoch(1).await.unwrap();
     let new = members[0].take_epoch(1).await.unwrap();
     assert!(new > old);
-    members[1].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch: old }).await;
+    members[1].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch: old });
     let kept = CoordinationEvent::NotRemoved { node: node_id(1), newest: new, taker: node_id(1) };
     assert_eq!(members[1].next().await, CoordinationNotice::Event(kept), "it learns who took the newest epoch");
     // Commands are executed in order: the answer to the next one shows that the removal is done.
@@ -232,10 +232,10 @@ async fn a_removal_that_comes_after_a_newer_epoch_only_reports_it() {
 async fn only_the_predecessor_that_was_named_is_removed() {
     let servers = ZooKeeperServer::shared().address();
     let mut members = line_up(&servers, "named", 3).await;
-    members[2].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch: Epoch(100) }).await;
+    members[2].command(CoordinationCommand::RemovePredecessor { node: node_id(1), epoch: Epoch(100) });
     members[2].take_epoch(1).await.unwrap();
     assert_eq!(queue_of(&client(&servers).await, "named").await, ["node1", "node2", "node3"]);
-    members[2].command(CoordinationCommand::RemovePredecessor { node: node_id(2), epoch: Epoch(100) }).await;
+    members[2].command(CoordinationCommand::RemovePredecessor { node: node_id(2), epoch: Epoch(100) });
     members[1].until_rank(QueueRank::Absent).await;
     members[1].until_rank(QueueRank::Behind).await;
     assert_eq!(queue_of(&client(&servers).await, "named").await, ["node1", "node3", "node2"]);
@@ -245,13 +245,13 @@ async fn only_the_predecessor_that_was_named_is_removed() {
 async fn going_to_the_back_lets_the_next_one_stand() {
     let servers = ZooKeeperServer::shared().address();
     let mut members = line_up(&servers, "back", 2).await;
-    members[0].command(CoordinationCommand::GoToBack).await;
+    members[0].command(CoordinationCommand::GoToBack);
     members[1].until_rank(QueueRank::First).await;
     members[0].until_rank(QueueRank::Absent).await;
     members[0].until_rank(QueueRank::Behind).await;
     members.remove(1).shutdown().await;
     members[0].until_rank(QueueRank::First).await;
-    members[0].command(CoordinationCommand::GoToBack).await;
+    members[0].command(CoordinationCommand::GoToBack);
     members[0].until_rank(QueueRank::Absent).await;
     members[0].until_rank(QueueRank::First).await;
 }
@@ -305,11 +305,29 @@ async fn the_leader_znode_names_the_leader_of_the_newest_epoch() {
     let servers = ZooKeeperServer::shared().address();
     let mut members = line_up(&servers, "leader", 2).await;
     for (publisher, epoch) in [(0, 3), (1, 4), (0, 3)] {
-        members[publisher].command(CoordinationCommand::PublishLeader { epoch: Epoch(epoch) }).await;
+        members[publisher].command(CoordinationCommand::PublishLeader { epoch: Epoch(epoch) });
         members[publisher].take_epoch(1).await.unwrap();
     }
     let named = json_at(&client(&servers).await, "/quorapay/leader/leader").await;
     assert_eq!(named, serde_json::json!({"epoch": 4, "node": "node2", "url": "http://127.0.0.1:7102"}));
+}
+
+#[tokio::test]
+async fn the_leader_is_named_though_zookeeper_was_away_and_again_though_the_znode_was_lost() {
+    let mut server = ZooKeeperServer::start();
+    let mut leader = Member::start(&server.address(), "named-again", 1);
+    leader.until_rank(QueueRank::First).await;
+    server.stop();
+    leader.until_connected(false).await;
+    leader.command(CoordinationCommand::PublishLeader { epoch: Epoch(5) });
+    server.restart();
+    let observer = client(&server.address()).await;
+    for _ in 0..2 {
+        let named = async { while observer.get_data("/quorapay/named-again/leader").await.is_err() {} };
+        timeout(TIMEOUT, named).await.expect("the leader is named");
+        assert_eq!(json_at(&observer, "/quorapay/named-again/leader").await["epoch"], 5);
+        observer.delete("/quorapay/named-again/leader", None).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
-//! Nodes that come back without their data, or with entries that no other node has.
+//! Nodes that come back without their data, with damaged data, or with entries that no other node has.
 
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -112,6 +114,74 @@ impl Drop for FailingSyncs {
         self.0.wait().unwrap();
         reaper().forget(self.0.id());
     }
+}
+
+#[test]
+fn a_damaged_follower_repairs_itself_while_payments_go_on_and_stays_out_the_second_time() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let damaged = cluster.followers()[0];
+    let payers = Payers::start(&cluster, &[leader]);
+    let first_store = store_in_force(&cluster, leader, damaged);
+    damage(&cluster, &payers, damaged, "damaged-once");
+    let store = |cluster: &Cluster| cluster.nodes[leader].status_of(&cluster.nodes[damaged].id)["store_id"].clone();
+    wait_until("the node has a new store", || ![&Value::Null, &first_store].contains(&&store(&cluster)));
+    wait_until_admitted(&cluster, leader, damaged, &first_store);
+    payers.wait_for_more(SOME);
+    cluster.wait_caught_up(damaged, leader);
+    let log = cluster.nodes[damaged].log();
+    assert!(log.contains("it begins again with an empty one, as a learner"), "{log}");
+    assert_eq!(quarantines(&cluster, damaged), 1);
+
+    let second_store = store_in_force(&cluster, leader, damaged);
+    damage(&cluster, &payers, damaged, "damaged-twice");
+    wait_until("the node is quarantined", || {
+        cluster.nodes[leader].status_of(&id(&cluster, damaged))["role"] == "quarantined"
+    });
+    payers.wait_for_more(SOME);
+    let unready = cluster.nodes[damaged].get("/readyz").expect(503);
+    assert_eq!(unready["role"], "quarantined", "it does not begin again: {unready}");
+    assert!(unready["detail"].as_str().unwrap().contains("repaired itself less than an hour ago"), "{unready}");
+    assert_eq!(quarantines(&cluster, damaged), 2);
+
+    // An operator has checked it and restarts it.
+    cluster.terminate(damaged);
+    cluster.restart(damaged);
+    wait_until_admitted(&cluster, leader, damaged, &second_store);
+    let history = payers.stop();
+    history.assert_no_error();
+    cluster.wait_caught_up(damaged, leader);
+    history.assert_consistent_with(&cluster);
+}
+
+fn id(cluster: &Cluster, node: usize) -> String {
+    cluster.nodes[node].id.clone()
+}
+
+/// Makes a payment with this key and flips a bit of it in the files of a running node, once its page is complete: the
+/// page is written anew from memory with each payment that is added to it.
+fn damage(cluster: &Cluster, payers: &Payers, node: usize, key: &str) {
+    cluster.nodes[node].pay(key, "external:bank", "shop", 1).expect(201);
+    payers.wait_for_more(3 * SOME);
+    let flipped = || ["ledger.db", "ledger.db-wal"].iter().any(|file| flip_in_place(cluster, node, file, key));
+    wait_until("the payment is in the files", flipped);
+}
+
+fn flip_in_place(cluster: &Cluster, node: usize, file: &str, text: &str) -> bool {
+    let path = cluster.nodes[node].data_dir.join(file);
+    let bytes = fs::read(&path).unwrap_or_default();
+    let places = bytes.windows(text.len()).enumerate().filter(|(_, window)| *window == text.as_bytes());
+    let places: Vec<u64> = places.map(|(at, _)| at as u64).collect();
+    let file = File::options().write(true).open(&path).unwrap();
+    places.iter().for_each(|at| file.write_all_at(&[text.as_bytes()[0] ^ 1], *at).unwrap());
+    !places.is_empty()
+}
+
+/// How often the node was quarantined, as its metrics say.
+fn quarantines(cluster: &Cluster, node: usize) -> u64 {
+    let text = cluster.nodes[node].get("/metrics").text();
+    let count = text.lines().find_map(|line| line.strip_prefix("quorapay_quarantines_total "));
+    count.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
 }
 
 #[test]

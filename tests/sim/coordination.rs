@@ -5,12 +5,15 @@ use quorapay_core::domain::Epoch;
 use quorapay_core::engine::Input;
 use quorapay_core::replication::{CoordinationCommand, CoordinationEvent, Event, QueueRank};
 
-use super::knobs::MILLI;
+use super::knobs::{MILLI, SECOND};
 use super::world::{World, WorldEvent};
 use super::zookeeper::SessionId;
 
 /// Interval at which clients ping and servers expire silent sessions.
 pub(crate) const COORDINATION_TICK: u64 = 50 * MILLI;
+
+/// A client looks at the queue this often though no watch fired, as the real adapter does.
+const LOOK_AGAIN: u64 = 3 * SECOND;
 
 /// One process's ZooKeeper client.
 #[derive(Default)]
@@ -21,6 +24,10 @@ pub(crate) struct Client {
     reported_rank: QueueRank,
     /// When the last notification arrives: notifications keep their order.
     last_notification: u64,
+    /// When it lists the queue again though no watch fired.
+    look_again_at: u64,
+    /// The epoch that its node leads, to be named by the servers.
+    leads: Option<Epoch>,
 }
 
 /// A call to the servers.
@@ -64,9 +71,14 @@ impl World {
         let now = self.now;
         let Some(process) = &mut self.nodes[node].process else { return };
         let client = &mut process.coordination;
-        client.silent_since = None;
+        let was_silent = client.silent_since.take().is_some();
         match client.session {
-            Some(session) if self.zookeeper.touch(session, now) => self.send_call(node, ZooKeeperCall::ListQueue),
+            Some(session) if self.zookeeper.touch(session, now) => {
+                if was_silent || now >= client.look_again_at {
+                    client.look_again_at = now + LOOK_AGAIN;
+                    self.send_call(node, ZooKeeperCall::ListQueue);
+                }
+            }
             Some(_) => {
                 client.session = None;
                 self.report_rank(node, QueueRank::Absent);
@@ -82,7 +94,7 @@ impl World {
                 if let Some(process) = &mut self.nodes[node].process {
                     process.coordination.session = Some(session);
                 }
-                self.fire_watches();
+                self.queue_changed_by(node);
             }
         }
     }
@@ -110,10 +122,21 @@ impl World {
         }
     }
 
+    /// The queue has changed: every client lists it again, unless its watch is lost.
     pub(crate) fn fire_watches(&mut self) {
         for node in 0..self.nodes.len() {
-            self.send_call(node, ZooKeeperCall::ListQueue);
+            if self.random.chance(self.knobs.missed_watches) {
+                self.met.insert("missed watch");
+            } else {
+                self.send_call(node, ZooKeeperCall::ListQueue);
+            }
         }
+    }
+
+    /// A client has changed the queue, or tried to: it looks at the result itself, the others have their watches.
+    fn queue_changed_by(&mut self, node: usize) {
+        self.send_call(node, ZooKeeperCall::ListQueue);
+        self.fire_watches();
     }
 
     fn send_call(&mut self, node: usize, call: ZooKeeperCall) {
@@ -150,6 +173,13 @@ impl World {
     /// A core sends a command to ZooKeeper.
     pub(crate) fn coordinate(&mut self, node: usize, command: CoordinationCommand) {
         self.trace.show("coordinate", &command);
+        if let Some(process) = &mut self.nodes[node].process {
+            match command {
+                CoordinationCommand::PublishLeader { epoch } => process.coordination.leads = Some(epoch),
+                CoordinationCommand::GoToBack => process.coordination.leads = None,
+                CoordinationCommand::TakeEpoch { .. } | CoordinationCommand::RemovePredecessor { .. } => {}
+            }
+        }
         self.send_call(node, ZooKeeperCall::Command(command, 0));
     }
 
@@ -174,7 +204,7 @@ impl World {
             }
             CoordinationCommand::GoToBack => {
                 self.zookeeper.go_to_back(node, session);
-                self.fire_watches();
+                self.queue_changed_by(node);
             }
             CoordinationCommand::RemovePredecessor { node: suspect, epoch } => {
                 let suspect = self.number_of(&suspect);
@@ -183,8 +213,9 @@ impl World {
                 } else if self.zookeeper.predecessor(session) == Some(suspect) {
                     self.report_not_removed(node, suspect);
                 }
+                self.send_call(node, ZooKeeperCall::ListQueue);
             }
-            CoordinationCommand::PublishLeader { .. } => {}
+            CoordinationCommand::PublishLeader { .. } => self.publish(node),
         }
     }
 
@@ -219,7 +250,20 @@ impl World {
         self.report_rank(node, rank);
         if rank == QueueRank::Absent {
             self.zookeeper.go_to_back(node, session);
-            self.fire_watches();
+            self.queue_changed_by(node);
+        } else {
+            self.publish(node);
+        }
+    }
+
+    /// Names the client's node as the leader, if it leads. A write that is lost is repeated when the queue is listed again.
+    fn publish(&mut self, node: usize) {
+        let leads = self.nodes[node].process.as_ref().and_then(|process| process.coordination.leads);
+        let Some(epoch) = leads else { return };
+        if self.random.chance(self.knobs.lost_publications) {
+            self.met.insert("lost publication");
+        } else {
+            self.zookeeper.publish(node, epoch);
         }
     }
 

@@ -340,6 +340,11 @@ impl World {
                 return Some(format!("{id} ends at {end} and has applied {applied:?}; the first ends at {first:?}"));
             }
         }
+        if let (Some(leader), named) = (self.oracle.leader(self.now), self.zookeeper.named_leader())
+            && named != Some(leader)
+        {
+            return Some(format!("ZooKeeper names {named:?} as the leader, and {leader} leads"));
+        }
         let lost = self.stores_lost();
         (lost > 0).then(|| format!("{lost} stores are damaged or do not vote"))
     }

@@ -72,6 +72,10 @@ pub(crate) struct Knobs {
     pub(crate) wrong_expiry_every: u64,
     pub(crate) ambiguous_epochs: u64,
     pub(crate) zookeeper_wipes: u64,
+    /// How often a client misses that the queue has changed.
+    pub(crate) missed_watches: u64,
+    /// How often a leader's name does not reach the servers.
+    pub(crate) lost_publications: u64,
     /// How often the epoch znode is set back to what it was before the last epoch was taken.
     pub(crate) restored_epochs: u64,
     /// When a second process with some node's id starts; zero for never.
@@ -140,6 +144,8 @@ impl Knobs {
             wrong_expiry_every: 0,
             ambiguous_epochs: 0,
             zookeeper_wipes: 0,
+            missed_watches: 0,
+            lost_publications: 0,
             restored_epochs: 0,
             twin_after: 0,
             clients: 2,
@@ -215,6 +221,8 @@ impl Knobs {
         self.held_back = random.pick(&[0, 0, 0, 10, 50]);
         self.sessions_without_end = random.pick(&[0, 0, 0, 300]);
         self.restored_epochs = random.pick(&[0, 0, 0, 50, 300]);
+        self.missed_watches = random.pick(&[0, 0, 100, 500]);
+        self.lost_publications = random.pick(&[0, 0, 100, 500]);
         self.twin_after = random.pick(&[0, 0, 0, 0, 0, 500, 2_000]) * MILLI;
         if self.twin_after > 0 {
             // A promise names an epoch and a node. Two processes with one node id can get the same epoch only if

@@ -23,6 +23,8 @@ pub(crate) struct ZooKeeper {
     epoch: Epoch,
     /// The node that took it.
     taker: Option<usize>,
+    /// The leader that was named last, and its epoch.
+    leader: Option<(Epoch, usize)>,
     version: u64,
     sessions: BTreeMap<SessionId, Session>,
     queue: BTreeMap<u64, (usize, SessionId)>,
@@ -36,6 +38,7 @@ impl ZooKeeper {
             up: true,
             epoch: Epoch(0),
             taker: None,
+            leader: None,
             version: 0,
             sessions: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -46,7 +49,7 @@ impl ZooKeeper {
 
     /// Loses everything: sessions, queue and the epoch.
     pub(crate) fn wipe(&mut self) {
-        (self.epoch, self.taker) = (Epoch(0), None);
+        (self.epoch, self.taker, self.leader) = (Epoch(0), None, None);
         self.version += 1;
         self.sessions.clear();
         self.queue.clear();
@@ -152,6 +155,18 @@ impl ZooKeeper {
             Some((sequence, holder)) if holder == node => self.queue.remove(&sequence).is_some(),
             _ => false,
         }
+    }
+
+    /// Names a leader, unless a later one is named.
+    pub(crate) fn publish(&mut self, node: usize, epoch: Epoch) {
+        if self.leader.is_none_or(|(named, _)| named <= epoch) {
+            self.leader = Some((epoch, node));
+        }
+    }
+
+    /// The leader that is named.
+    pub(crate) fn named_leader(&self) -> Option<usize> {
+        self.leader.map(|(_, node)| node)
     }
 
     /// The newest epoch as the real adapter reads it: a number that no election can have led to counts as none.

@@ -13,6 +13,7 @@ use super::cluster::{RECOVERY_TIMEOUT, SESSION_TIMEOUT, TestCluster, Tolerated};
 use super::error::ChaosError;
 use super::fault::{ActiveFault, UPKEEP_INTERVAL};
 use super::fault_record::FaultRecord;
+use super::kind::FaultKind;
 use super::nemesis::{DrawnFault, Nemesis, Round};
 use super::notice::Notice;
 use super::plan::ChaosPlan;
@@ -30,6 +31,9 @@ const MAX_EXTENDED_DURATION: Duration = Duration::from_secs(10);
 
 /// How long the final reads may take.
 const FINAL_READS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a node logs that finds its ledger damaged while it runs.
+const LEDGER_DAMAGED: &str = "this node's ledger is damaged";
 
 /// Makes a run and writes its report.
 ///
@@ -330,6 +334,14 @@ impl RunState<'_> {
             let log = std::fs::read_to_string(&node.log).unwrap_or_default();
             if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
                 self.add_finding(format!("{} panicked: {line}", node.id));
+            }
+            // A damaged node repairs itself within seconds, so its log is the witness.
+            let explained = self.faults.iter().any(|fault| fault.kind == FaultKind::BitFlip && fault.target == node.id);
+            if let Some(line) = log.lines().find(|line| line.contains(LEDGER_DAMAGED)).filter(|_| !explained) {
+                self.add_finding(format!(
+                    "{} found its ledger damaged without a fault that explains it: {line}",
+                    node.id
+                ));
             }
         }
     }

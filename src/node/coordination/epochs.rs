@@ -82,8 +82,8 @@ async fn try_take(
     }
 }
 
-/// Writes to the `leader` znode that this node leads, if it still has its place `own_place` and no later leader is
-/// there.
+/// Writes to the `leader` znode that this node leads, if it does not say so, this node still has its place `own_place`,
+/// and no later leader is there.
 pub(super) async fn publish(
     session: &Session,
     layout: &Layout,
@@ -95,7 +95,8 @@ pub(super) async fn publish(
     let version = match session.read(&path).await {
         Ok((data, stat)) => {
             let named = layout::decode::<LeaderRecord>(&data);
-            if named.is_some_and(|named| named.epoch > epoch) {
+            if named.is_some_and(|named| named.epoch > epoch || (named.epoch == epoch && named.node == config.node_id))
+            {
                 return Ok(());
             }
             Some(stat.version)

@@ -1,14 +1,16 @@
 //! Starts and stops the coordination.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::config::CoordinationConfig;
 use super::notice::CoordinationNotice;
-use super::task::Task;
+use super::task::{Orders, Task};
+use quorapay_core::domain::Epoch;
 use quorapay_core::replication::CoordinationCommand;
 
 /// Commands that may wait. The replica has only a few in progress; a full queue would mean a mistake in it.
@@ -17,24 +19,55 @@ const COMMAND_QUEUE: usize = 64;
 /// A running coordination. Dropping it closes the session without waiting.
 #[derive(Debug)]
 pub struct Coordination {
-    /// Takes the replica's commands, in order. Use `try_send`: a loop that waits here for room while the coordination
-    /// waits for room in the notices would wait forever.
-    pub commands: mpsc::Sender<CoordinationCommand>,
+    /// Takes the replica's commands.
+    pub commands: CoordinationCommands,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+}
+
+/// Takes the replica's commands, in order and without waiting: a loop that waited here for room, while the coordination
+/// waits for room in the notices, would wait forever. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CoordinationCommands {
+    queue: mpsc::Sender<CoordinationCommand>,
+    /// The epoch that this node leads: a state, of which only the newest matters, and not a step that could be lost.
+    leads: Arc<watch::Sender<Option<Epoch>>>,
+}
+
+impl CoordinationCommands {
+    /// Takes a command. One without room counts as lost on the way to ZooKeeper: the core repeats it while it matters.
+    /// [`CoordinationCommand::PublishLeader`] needs no room; it holds until another epoch or
+    /// [`CoordinationCommand::GoToBack`] replaces it.
+    pub fn send(&self, command: CoordinationCommand) {
+        match command {
+            CoordinationCommand::PublishLeader { epoch } => {
+                self.leads.send_replace(Some(epoch));
+                return;
+            }
+            CoordinationCommand::GoToBack => {
+                self.leads.send_replace(None);
+            }
+            CoordinationCommand::TakeEpoch { .. } | CoordinationCommand::RemovePredecessor { .. } => {}
+        }
+        if let Err(error) = self.queue.try_send(command) {
+            tracing::debug!(%error, "a command to ZooKeeper is lost");
+        }
+    }
 }
 
 /// Starts the coordination on the current runtime.
 ///
 /// It keeps trying while ZooKeeper is away. Without a session, [`CoordinationCommand::TakeEpoch`] is refused,
-/// [`CoordinationCommand::GoToBack`] is remembered for as long as the session may come back, and the other commands do
-/// nothing.
+/// [`CoordinationCommand::GoToBack`] is remembered for as long as the session may come back,
+/// [`CoordinationCommand::PublishLeader`] is carried out by the next session, and the other commands do nothing.
 #[must_use]
 pub fn start(config: CoordinationConfig, notices: mpsc::Sender<CoordinationNotice>) -> Coordination {
-    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+    let (queue, receiver) = mpsc::channel(COMMAND_QUEUE);
+    let (leads, published) = watch::channel(None);
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(Task::new(config, notices, receiver, stopped).run());
-    Coordination { commands, stop, task }
+    let task =
+        tokio::spawn(Task::new(config, notices, Orders { commands: receiver, leads: published, stop: stopped }).run());
+    Coordination { commands: CoordinationCommands { queue, leads: Arc::new(leads) }, stop, task }
 }
 
 impl Coordination {

@@ -43,5 +43,5 @@ mod session;
 mod task;
 
 pub use config::{CoordinationConfig, Credential};
-pub use handle::{Coordination, start};
+pub use handle::{Coordination, CoordinationCommands, start};
 pub use notice::{CoordinationError, CoordinationNotice};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 use zookeeper_client::{Error, SessionState};
@@ -29,6 +29,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// rejected an operation.
 const RETRY_AFTER_UNKNOWN: Duration = Duration::from_millis(100);
 const RETRY_AFTER_REJECTION: Duration = Duration::from_secs(1);
+
+/// The znodes are looked at this often though no watch fired: a missed one must not block the queue for ever. It costs one
+/// list of the queue, and at the leader one read.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 /// Why serving a session ended.
 enum SessionEnd {
@@ -63,31 +67,32 @@ struct ActiveSession {
     refresh_at: Option<Instant>,
 }
 
+/// What the task is told from outside.
+pub(super) struct Orders {
+    pub(super) commands: mpsc::Receiver<CoordinationCommand>,
+    /// The epoch that this node leads, to be named in ZooKeeper.
+    pub(super) leads: watch::Receiver<Option<Epoch>>,
+    pub(super) stop: oneshot::Receiver<()>,
+}
+
 /// See the module.
 pub(super) struct Task {
     config: Arc<CoordinationConfig>,
     layout: Layout,
     reporter: Reporter,
-    commands: mpsc::Receiver<CoordinationCommand>,
-    stop: oneshot::Receiver<()>,
+    orders: Orders,
     membership: Membership,
     /// Whether this process ever had a place in the queue. If so, a later rejection is not final.
     admitted: bool,
 }
 
 impl Task {
-    pub(super) fn new(
-        config: CoordinationConfig,
-        notices: mpsc::Sender<CoordinationNotice>,
-        commands: mpsc::Receiver<CoordinationCommand>,
-        stop: oneshot::Receiver<()>,
-    ) -> Self {
+    pub(super) fn new(config: CoordinationConfig, notices: mpsc::Sender<CoordinationNotice>, orders: Orders) -> Self {
         Self {
             layout: Layout::new(&config.cluster_id),
             config: Arc::new(config),
             reporter: Reporter::new(notices),
-            commands,
-            stop,
+            orders,
             membership: Membership::new(),
             admitted: false,
         }
@@ -147,9 +152,9 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                _ = &mut self.stop => return Err(SessionEnd::Stopped),
+                _ = &mut self.orders.stop => return Err(SessionEnd::Stopped),
                 done = &mut wait => return Ok(done),
-                command = self.commands.recv() => match command {
+                command = self.orders.commands.recv() => match command {
                     None => return Err(SessionEnd::Stopped),
                     Some(CoordinationCommand::TakeEpoch { .. }) => self.reporter.epoch(None).await,
                     Some(command) => tracing::debug!(?command, "ignored without a ZooKeeper session"),
@@ -191,9 +196,10 @@ impl Task {
         };
         tokio::select! {
             biased;
-            _ = &mut self.stop => Wake::Stop,
+            _ = &mut self.orders.stop => Wake::Stop,
             state = active.session.changed() => Wake::State(state),
-            command = self.commands.recv() => command.map_or(Wake::Stop, Wake::Command),
+            Ok(()) = self.orders.leads.changed() => Wake::Refresh,
+            command = self.orders.commands.recv() => command.map_or(Wake::Stop, Wake::Command),
             () = fired(self.membership.watch()) => Wake::Refresh,
             () = active.queue.changed() => Wake::Refresh,
             () = timer => Wake::Refresh,
@@ -232,10 +238,8 @@ impl Task {
                 self.reporter.epoch(taken).await;
                 Ok(())
             }
-            CoordinationCommand::PublishLeader { epoch } => match active.queue.own_place(&self.layout) {
-                Some(place) => epochs::publish(&active.session, &self.layout, &self.config, &place, epoch).await,
-                None => Ok(()),
-            },
+            // It comes as a state, not as a command.
+            CoordinationCommand::PublishLeader { .. } => Ok(()),
             CoordinationCommand::GoToBack => {
                 active.queue.leave();
                 self.reporter.rank(QueueRank::Absent).await;
@@ -313,10 +317,19 @@ impl Task {
                 QueueState::Ranked(rank) => {
                     self.admitted = true;
                     self.reporter.rank(rank).await;
-                    return Ok(None);
+                    self.publish(active).await?;
+                    return Ok(Some(Instant::now() + LOOK_AGAIN));
                 }
             }
         }
+    }
+
+    /// Names this node in ZooKeeper while it leads, again if the znode was lost.
+    async fn publish(&mut self, active: &ActiveSession) -> Result<(), RefreshError> {
+        let epoch = *self.orders.leads.borrow_and_update();
+        let (Some(epoch), Some(place)) = (epoch, active.queue.own_place(&self.layout)) else { return Ok(()) };
+        let published = epochs::publish(&active.session, &self.layout, &self.config, &place, epoch).await;
+        published.map_err(|error| self.classify(error, &self.layout.leader()))
     }
 
     /// Creates the persistent znodes that are missing.

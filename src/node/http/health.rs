@@ -89,7 +89,14 @@ pub(super) fn readiness(status: &NodeStatus) -> Result<HttpAnswer, Problem> {
 fn obstacles(status: &NodeStatus) -> Vec<Cow<'static, str>> {
     let mut reasons = Vec::new();
     match status.role {
-        Role::Quarantined => reasons.push("the node is quarantined: its ledger is damaged".into()),
+        Role::Quarantined => {
+            reasons.push("the node is quarantined: its ledger is damaged".into());
+            if status.stays_quarantined {
+                reasons.push(
+                    "it repaired itself less than an hour ago: check its disk and memory, then restart it".into(),
+                );
+            }
+        }
         Role::Learner => reasons.push("the node is a learner: it has not yet caught up and does not vote".into()),
         Role::Leader | Role::Recovering | Role::Follower => {}
     }
@@ -169,6 +176,10 @@ mod tests {
             (NodeStatus { role: Role::Learner, ..samples::status() }, "learner"),
             (NodeStatus { role: Role::Quarantined, ..samples::status() }, "quarantined"),
             (NodeStatus { hung_write_ms: Some(5_300), ..samples::status() }, "the disk hangs"),
+            (
+                NodeStatus { role: Role::Quarantined, stays_quarantined: true, ..samples::status() },
+                "check its disk and memory",
+            ),
         ];
         for (status, why) in cases {
             let (code, body) = shown(readiness(&status));

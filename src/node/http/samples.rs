@@ -160,6 +160,7 @@ pub(super) fn status() -> NodeStatus {
         elections_won: 2,
         quarantine: None,
         hung_write_ms: None,
+        stays_quarantined: false,
         followers: [(node("node2"), follower)].into(),
         configuration: None,
         wall_clock: Timestamp(1_700_000_000_020),

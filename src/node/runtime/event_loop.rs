@@ -17,6 +17,7 @@ use super::executor::Executor;
 use super::message::Message;
 use super::metrics::Metrics;
 use super::progress::NodeProgress;
+use super::repair::Quarantines;
 use super::replies::PendingReplies;
 use super::status::{NodeStatus, StatusBase, describe};
 
@@ -45,6 +46,7 @@ pub(super) struct EventLoop {
     pub(super) publishers: Publishers,
     pub(super) base: StatusBase,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) quarantines: Quarantines,
     pub(super) replies: PendingReplies,
 }
 
@@ -186,7 +188,7 @@ impl EventLoop {
             tracing::info!(leader, epoch = %progress.epoch, "leadership changed");
         }
         if quarantine_begins {
-            self.report_quarantine();
+            self.report_quarantine(now);
         }
         if status_due || leader_changed || quarantine_begins {
             self.replies.forget_closed();
@@ -195,9 +197,21 @@ impl EventLoop {
         }
     }
 
-    fn report_quarantine(&self) {
+    /// The ledger is condemned in any case. The node begins again by itself unless it has done so within the last hour.
+    fn report_quarantine(&mut self, now: Now) {
         let reason = self.engine.replica().quarantine().unwrap_or_default();
-        tracing::error!(reason, "this node is quarantined: it neither votes nor answers; restart it to begin again");
-        self.executor.condemn(reason);
+        let begins_again = self.quarantines.begin(now.unix_ms);
+        self.metrics.quarantined(1);
+        self.base.stays_quarantined = !begins_again;
+        if begins_again {
+            tracing::error!(reason, "this node's ledger is damaged: it begins again with an empty one, as a learner");
+        } else {
+            tracing::error!(
+                reason,
+                "this node's ledger is damaged, less than an hour after it began again: it stays quarantined and neither \
+                 votes nor answers; check its disk and memory, then restart it"
+            );
+        }
+        self.executor.condemn(reason, self.quarantines.clone(), begins_again);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::coordination::CoordinationCommands;
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::query;
 use crate::transport::{PeerClient, PeerError};
@@ -15,6 +16,7 @@ use quorapay_core::replication::{CoordinationCommand, Event, NodeId, Outgoing, P
 
 use super::message::{Message, send_input};
 use super::peer_reads::{READ_RETRY, read_for_append, read_for_fetch};
+use super::repair::Quarantines;
 
 /// How long a follower may take to store a batch.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,11 +29,13 @@ const MEMORY_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) struct Executor {
     pub(super) events: mpsc::Sender<Message>,
     pub(super) writes: mpsc::Sender<Persist>,
-    pub(super) commands: mpsc::Sender<CoordinationCommand>,
+    pub(super) commands: CoordinationCommands,
     pub(super) peers: PeerClient,
     pub(super) ledger: LedgerReader,
     pub(super) data_dir: PathBuf,
     pub(super) views: ViewsReader,
+    /// Told once the ledger is condemned and the node may begin again by itself.
+    pub(super) repair: mpsc::Sender<()>,
 }
 
 impl Executor {
@@ -43,8 +47,7 @@ impl Executor {
 
     pub(super) fn coordinate(&self, command: CoordinationCommand) {
         tracing::debug!(?command, "sending a command to ZooKeeper");
-        // A command without room counts as lost on the way to ZooKeeper: the core repeats it while it matters.
-        let _ = self.commands.try_send(command);
+        self.commands.send(command);
     }
 
     pub(super) fn send(&self, id: RequestId, to: NodeId, request: Outgoing) {
@@ -101,13 +104,18 @@ impl Executor {
         });
     }
 
-    /// Marks the ledger as condemned, because it differs from the cluster's: the next start begins a new one, as a
-    /// learner.
-    pub(super) fn condemn(&self, reason: &str) {
-        let (data_dir, reason) = (self.data_dir.clone(), reason.to_owned());
+    /// Marks the ledger as condemned, because it is damaged: the next start begins a new one, as a learner. Only a node
+    /// whose ledger is marked, and which will remember this, begins again by itself.
+    pub(super) fn condemn(&self, reason: &str, quarantines: Quarantines, begins_again: bool) {
+        let (data_dir, reason, repair) = (self.data_dir.clone(), reason.to_owned(), self.repair.clone());
         tokio::task::spawn_blocking(move || {
             if let Err(error) = ledger::condemn(&data_dir, &reason) {
                 tracing::error!(%error, "the ledger could not be condemned; move the data directory away by hand");
+            } else if let Err(error) = quarantines.store() {
+                tracing::error!(%error, "the quarantine could not be recorded; restart this node to begin again");
+            } else if begins_again {
+                // The receiver is gone only if the node stops anyway.
+                let _ = repair.try_send(());
             }
         });
     }

@@ -17,6 +17,7 @@ pub struct Metrics {
     queued_requests: Gauge<i64>,
     forwarded: Counter<u64, AtomicU64>,
     ledger_wal_bytes: Gauge<i64>,
+    quarantines: Counter<u64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -28,6 +29,7 @@ impl Default for Metrics {
             queued_requests: Gauge::default(),
             forwarded: Counter::default(),
             ledger_wal_bytes: Gauge::default(),
+            quarantines: Counter::default(),
         }
     }
 }
@@ -44,6 +46,8 @@ impl Metrics {
         let wal =
             "Size of the ledger's write-ahead log, which grows while some program reads an old state of the ledger";
         registry.register("ledger_wal_bytes", wal, self.ledger_wal_bytes.clone());
+        let quarantines = "How often this node found its ledger damaged since its data directory was made";
+        registry.register("quarantines", quarantines, self.quarantines.clone());
     }
 
     pub(super) fn commit_latency(&self, latency: Duration) {
@@ -61,6 +65,11 @@ impl Metrics {
 
     pub(super) fn ledger_wal(&self, bytes: u64) {
         self.ledger_wal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Counts quarantines; at the start those of earlier processes.
+    pub(super) fn quarantined(&self, times: u64) {
+        self.quarantines.inc_by(times);
     }
 
     pub(super) fn forwarded(&self) {

@@ -16,6 +16,7 @@
 //! | `read_point.rs`, `accounts.rs` | when a read may be answered, and reads of the bank |
 //! | `transfer.rs` | hands the leadership over |
 //! | `status.rs`, `progress.rs`, `metrics.rs` | what a node shows of itself |
+//! | `repair.rs` | whether a quarantined node begins again by itself |
 //! | `error.rs` | why a node cannot start, or had to stop |
 
 mod accounts;
@@ -34,6 +35,7 @@ mod peer_service;
 mod progress;
 mod projector;
 mod read_point;
+mod repair;
 mod replies;
 mod start;
 mod status;

@@ -61,6 +61,7 @@ pub struct Node {
     pub(super) writer_task: JoinHandle<Result<(), LedgerError>>,
     pub(super) peer_port: JoinHandle<std::io::Result<()>>,
     pub(super) fatal: mpsc::Receiver<CoordinationError>,
+    pub(super) damaged: mpsc::Receiver<()>,
     pub(super) watermark: Watermark,
     /// Released when the node has stopped.
     pub(super) lock: DirectoryLock,
@@ -73,10 +74,15 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Waits until the node can no longer run, and returns why.
-    pub async fn failed(&mut self) -> NodeError {
+    /// Waits until the node can no longer run: `Ok` if its ledger is damaged and condemned and the node is to begin again
+    /// by itself, and otherwise why.
+    ///
+    /// # Errors
+    /// [`NodeError`] says why the node failed.
+    pub async fn ended(&mut self) -> Result<(), NodeError> {
         let ended = "its event loop ended";
-        tokio::select! {
+        Err(tokio::select! {
+            Some(()) = self.damaged.recv() => return Ok(()),
             result = &mut self.loop_task => match result {
                 Ok(Err(reason)) => NodeError::Halted(reason),
                 Ok(Ok(())) | Err(_) => NodeError::Halted(ended.to_owned()),
@@ -90,7 +96,7 @@ impl Node {
                 Ok(Ok(())) | Err(_) => NodeError::Halted("its peers' port ended".to_owned()),
             },
             Some(error) = self.fatal.recv() => NodeError::Coordination(error),
-        }
+        })
     }
 
     /// Hands the leadership over if this node leads. Clients are still served: their writes go to the successor.
@@ -111,8 +117,7 @@ impl Node {
     /// # Errors
     /// [`LedgerError`] if the last write failed.
     pub async fn stop(self) -> Result<(), NodeError> {
-        let Self { handle, stop, coordination, loop_task, writer_task, peer_port, fatal: _, watermark, lock: _lock } =
-            self;
+        let Self { handle, stop, coordination, loop_task, writer_task, peer_port, watermark, lock: _lock, .. } = self;
         coordination.shutdown(CLOSE_SESSION_TIMEOUT).await;
         stop.send_replace(true);
         // The loop ends and drops the only sender of writes, so the writer ends after its last one.

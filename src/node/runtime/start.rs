@@ -31,6 +31,7 @@ use super::node::{Node, NodeConfig};
 use super::peer_service::PeerRequests;
 use super::progress::NodeProgress;
 use super::projector::project;
+use super::repair::Quarantines;
 use super::replies::PendingReplies;
 use super::status::{StatusBase, describe};
 use super::upkeep::{keep_watermark, scrub};
@@ -60,7 +61,8 @@ impl Node {
         let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id);
         wiring.watch_peers();
 
-        let Storage { engine, ledger, writer, watermark, lock, views, .. } = storage;
+        let Storage { engine, ledger, writer, watermark, lock, views, quarantines, .. } = storage;
+        let (repair, damaged) = mpsc::channel(1);
         let (writes, write_receiver) = mpsc::channel(WRITE_QUEUE);
         let writer_task = tokio::spawn(write_ledger(
             writer,
@@ -77,10 +79,11 @@ impl Node {
             ledger,
             data_dir: config.data_dir,
             views: views.reader,
+            repair,
         };
-        let loop_task = wiring.start_loop(engine, executor, loop_side);
+        let loop_task = wiring.start_loop(engine, executor, quarantines, loop_side);
         let handle = wiring.handle;
-        Ok(Self { handle, stop, coordination, loop_task, writer_task, peer_port, fatal, watermark, lock })
+        Ok(Self { handle, stop, coordination, loop_task, writer_task, peer_port, fatal, damaged, watermark, lock })
     }
 }
 
@@ -93,6 +96,7 @@ struct Storage {
     watermark: Watermark,
     lock: DirectoryLock,
     views: OpenViews,
+    quarantines: Quarantines,
 }
 
 async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
@@ -107,7 +111,8 @@ async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
         limits: config.limits,
     };
     let Loaded { engine, views } = load(&config.data_dir, &config.cluster_id, replica, start, &reader).await?;
-    Ok(Storage { engine, store_id, ledger: reader, writer, watermark, lock, views })
+    let quarantines = Quarantines::load(&config.data_dir);
+    Ok(Storage { engine, store_id, ledger: reader, writer, watermark, lock, views, quarantines })
 }
 
 /// What the node's tasks need to reach each other.
@@ -134,6 +139,7 @@ fn wire(config: &NodeConfig, storage: &Storage, stopping: watch::Receiver<bool>)
         client_url: config.client_url.clone(),
         peer_url: config.peers[&config.node_id].clone(),
         zookeeper_connected: false,
+        stays_quarantined: false,
     };
     let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
     let (requests, request_receiver) = mpsc::channel(config.request_queue);
@@ -156,6 +162,8 @@ fn node_handle(
     let peers = PeerClient::new(Arc::new(peer_identity(config)));
     let others = config.peers.iter().filter(|(node, _)| **node != config.node_id);
     let others: Vec<_> = others.map(|(node, url)| (node.clone(), url.clone())).collect();
+    let metrics = Metrics::default();
+    metrics.quarantined(storage.quarantines.count());
     NodeHandle {
         shared: Arc::new(Shared {
             node_id: config.node_id.clone(),
@@ -167,7 +175,7 @@ fn node_handle(
             forwarder: Forwarder::start(&peers, others.iter().map(|(node, _)| node.clone())),
             peers,
             others,
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::new(metrics),
         }),
     }
 }
@@ -213,7 +221,13 @@ impl Wiring {
         tokio::spawn(scrub(ledger.clone(), self.progress.clone(), self.events.clone()));
     }
 
-    fn start_loop(&self, engine: Engine, executor: Executor, side: LoopSide) -> JoinHandle<Result<(), String>> {
+    fn start_loop(
+        &self,
+        engine: Engine,
+        executor: Executor,
+        quarantines: Quarantines,
+        side: LoopSide,
+    ) -> JoinHandle<Result<(), String>> {
         let event_loop = EventLoop {
             engine,
             clock: self.shared().clock,
@@ -223,6 +237,7 @@ impl Wiring {
             publishers: side.publishers,
             base: side.base,
             metrics: Arc::clone(&self.shared().metrics),
+            quarantines,
             replies: PendingReplies::default(),
         };
         tokio::spawn(event_loop.run(self.stopping.clone()))

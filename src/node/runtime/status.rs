@@ -62,6 +62,9 @@ pub struct NodeStatus {
     /// For how long the write to its ledger in flight has been so, if that is longer than a working disk takes.
     #[serde(default)]
     pub hung_write_ms: Option<u64>,
+    /// Whether it stays in quarantine until an operator acts, because it has repaired itself within the last hour.
+    #[serde(default)]
+    pub stays_quarantined: bool,
     /// At the leader: each peer's progress.
     pub followers: BTreeMap<NodeId, FollowerStatus>,
     /// Who votes, as this node's log says; `None` before the first configuration.
@@ -109,6 +112,7 @@ pub(super) struct StatusBase {
     pub(super) client_url: String,
     pub(super) peer_url: String,
     pub(super) zookeeper_connected: bool,
+    pub(super) stays_quarantined: bool,
 }
 
 /// The status as of now.
@@ -139,6 +143,7 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         elections_won: replica.elections_won(),
         quarantine: replica.quarantine().map(str::to_owned),
         hung_write_ms: replica.hung_write_ms(now),
+        stays_quarantined: base.stays_quarantined,
         followers: replica.followers(now).into_iter().map(follower).collect(),
         configuration: replica.configuration().cloned(),
         wall_clock: Timestamp(now.unix_ms),

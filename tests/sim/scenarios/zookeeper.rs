@@ -63,6 +63,55 @@ fn a_forged_epoch_counter_uses_up_no_epochs_and_stops_no_election() {
     }
 }
 
+#[test]
+fn missed_watches_block_the_queue_for_seconds_and_no_longer() {
+    for seed in 0..10 {
+        let knobs = Knobs { session_timeout: 60 * SECOND, missed_watches: 1_000, ..short_client_timeouts(seed) };
+        let (mut world, _) = at_work(knobs);
+        for _ in 0..2 {
+            let leader = leader_of(&world);
+            world.crash(leader);
+            world.run_until(world.now + 7 * SECOND);
+            assert!(answered_during(&mut world, 2 * SECOND) > 10, "seed {seed}: the others take payments");
+            world.restart(leader);
+            world.run_until(world.now + 2 * SECOND);
+        }
+        finish(world);
+    }
+}
+
+#[test]
+fn a_node_that_missed_that_it_became_first_finds_out_by_itself() {
+    for seed in 0..10 {
+        let knobs = Knobs { missed_watches: 1_000, ..short_client_timeouts(seed) };
+        let mut world = World::new(knobs, false);
+        (0..3).for_each(|node| isolate(&mut world, node));
+        world.run_until(10 * MILLI);
+        // The first in the queue loses its session before anybody has led, so nobody has a reason to ask ZooKeeper.
+        world.zookeeper.expire(0);
+        world.run_until(120 * MILLI);
+        world.links.mend();
+        world.run_until(5 * SECOND);
+        assert!(answered_during(&mut world, SECOND) > 10, "seed {seed}: the next in the queue leads");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_leader_whose_name_was_lost_names_itself_again() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        world.knobs.lost_publications = 1_000;
+        world.crash(leader);
+        world.run_until(world.now + SECOND);
+        let next = leader_of(&world);
+        assert_eq!((world.zookeeper.named_leader(), next != leader), (Some(leader), true), "its name was lost");
+        world.knobs.lost_publications = 0;
+        until(&mut world, "it is named", |world| world.zookeeper.named_leader() == world.oracle.leader(world.now));
+        finish(world);
+    }
+}
+
 /// Makes a node a candidate and gives it this epoch, bypassing ZooKeeper.
 fn give_epoch(world: &mut World, node: usize, dead_leader: usize, epoch: Epoch) {
     let gone = Event::PeerGone(world.nodes[dead_leader].id.clone());
