@@ -184,7 +184,7 @@ mod tests {
         for (status, why) in cases {
             let (code, body) = shown(readiness(&status));
             assert_eq!((code, &body["code"]), (503, &json!("not_ready")));
-            assert!(body["reasons"][0].as_str().expect("text").contains(why), "{body}");
+            assert!(body["reasons"].to_string().contains(why), "{body}");
         }
     }
 }
