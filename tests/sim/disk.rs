@@ -301,12 +301,13 @@ impl Disk {
     }
 
     /// Loses the end of the file where nothing beside it knows: an older copy was put back. Returns the new end, or
-    /// `None` if there is nothing to lose.
+    /// `None` if there is nothing to lose. What was not synced was not acknowledged, and goes first.
     pub(crate) fn forget_end(&mut self, random: &mut Random) -> Option<LogIndex> {
-        let (known, last) = (self.known_committed(), self.last_index());
+        let (known, last) = (self.known_committed(), self.durable_last().index);
         if known >= last {
             return None;
         }
+        self.cut_power();
         let end = LogIndex(random.between(known.0, last.previous().0));
         self.truncate(end);
         self.commit_index = self.commit_index.min(end);

@@ -8,7 +8,7 @@ impl World {
     /// survives more, because a store that forgets can make a majority with one that never knew.
     pub(crate) fn restore_older_ledger(&mut self, node: usize) -> bool {
         let (disk, members) = (&self.nodes[node].disk, self.members());
-        let last = disk.last_index();
+        let last = disk.durable_last().index;
         let others_hold_it = members.len() > 1
             && (0..members.len()).filter(|other| *other != node).all(|other| {
                 members[other].disk.position(last) == disk.position(last) && !members[other].disk.is_damaged()

@@ -54,7 +54,8 @@
 //! 5. The leader of an epoch has promised that epoch to itself.
 //! 6. A leader commits by counting copies only of entries of its own epoch; older ones are committed along with them.
 //! 7. Two entries with the same index and epoch are equal, and so is everything before them.
-//! 8. Acknowledgements count by node *and* store: a wiped disk has acknowledged nothing.
+//! 8. Acknowledgements count by node *and* store, as its process last reported them: a wiped disk has acknowledged
+//!    nothing, and a restarted process counts for nothing until it reports again.
 //!
 //! Numbers 1 to 5 are checked after every step, in release builds too; 6 to 8 hold by construction and are checked
 //! across nodes by the simulation (`tests/sim/invariants`).
