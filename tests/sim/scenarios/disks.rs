@@ -314,6 +314,15 @@ fn a_leader_that_has_no_quorum_of_disks_steps_down() {
     }
 }
 
+/// Whether the leader counts everything that this node's process has in its ledger.
+fn has_acknowledged_all(world: &World, leader: usize, node: usize) -> bool {
+    let [leader, node] = [leader, node].map(|number| &world.nodes[number]);
+    let (Some(process), true) = (&leader.process, node.process.is_some()) else { return false };
+    let followers = process.engine.replica().followers(leader.now(world.now));
+    let last = node.disk.durable_last().index;
+    followers.iter().any(|follower| follower.node == node.id && follower.matched == last && follower.reachable)
+}
+
 #[test]
 fn a_store_put_back_from_an_older_copy_counts_for_nothing_and_begins_anew() {
     for seed in 0..10 {
@@ -322,6 +331,8 @@ fn a_store_put_back_from_an_older_copy_counts_for_nothing_and_begins_anew() {
         let store = world.nodes[restored].disk.store_id;
         let lost = (0..500).any(|_| {
             world.run_until(world.now + MILLI);
+            // What was never acknowledged may be lost, and nobody notices.
+            until(&mut world, "it acknowledges its last entry", |world| has_acknowledged_all(world, leader, restored));
             world.crash(restored);
             let lost = world.restore_older_ledger(restored);
             world.restart(restored);
