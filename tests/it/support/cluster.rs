@@ -259,9 +259,13 @@ impl Node {
         }
     }
 
+    /// The id of its process, which must run.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap_or_else(|| panic!("{} does not run", self.id)).id()
+    }
+
     fn signal(&self, signal: Signal) {
-        let pid = self.process.as_ref().unwrap_or_else(|| panic!("{} does not run", self.id)).id();
-        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+        kill(Pid::from_raw(self.pid().try_into().unwrap()), signal).unwrap();
     }
 
     /// Waits until its process ends by itself. Returns its exit status.
