@@ -15,6 +15,7 @@ mod failover;
 mod fences;
 mod histories;
 mod holds;
+mod hung_disk;
 mod import_export;
 mod integration_guide;
 mod last_resort;

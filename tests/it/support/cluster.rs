@@ -277,7 +277,7 @@ impl Node {
         }
     }
 
-    /// The id of its process.
+    /// The id of its process, which must run.
     pub(crate) fn pid(&self) -> u32 {
         self.process.as_ref().unwrap_or_else(|| panic!("{} does not run", self.id)).id()
     }
