@@ -154,6 +154,28 @@ fn a_damaged_follower_repairs_itself_while_payments_go_on_and_stays_out_the_seco
     history.assert_consistent_with(&cluster);
 }
 
+#[test]
+fn a_damaged_follower_keeps_its_ledger_until_the_others_serve_without_it() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let [damaged, away] = cluster.followers()[..] else { panic!("three nodes") };
+    let payers = Payers::start(&cluster, &[leader]);
+    payers.wait_for_more(SOME);
+    let old_store = store_in_force(&cluster, leader, damaged);
+    cluster.kill(away);
+    damage(&cluster, &payers, damaged, "two-copies");
+    let keeps = "this node keeps its damaged ledger until the others serve without it";
+    wait_until("it says what it waits for", || cluster.nodes[damaged].log().contains(keeps));
+    assert_eq!(cluster.nodes[damaged].get("/readyz").expect(503)["role"], "quarantined");
+    let history = payers.stop();
+    cluster.restart(away);
+    cluster.wait_ready();
+    let leader = cluster.leader();
+    wait_until_admitted(&cluster, leader, damaged, &old_store);
+    cluster.wait_caught_up(damaged, leader);
+    history.assert_consistent_with(&cluster);
+}
+
 fn id(cluster: &Cluster, node: usize) -> String {
     cluster.nodes[node].id.clone()
 }

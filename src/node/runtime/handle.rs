@@ -18,12 +18,16 @@ use super::engine_link::EngineLink;
 use super::forward::Forwarder;
 use super::metrics::Metrics;
 use super::progress::NodeProgress;
+use super::repair::others_serve;
 use super::status::{NodeStatus, PeerStatus};
 
 /// How long a peer may take to return its status.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long to wait for a change of leadership before the same leader is asked again.
 const LEADER_RETRY: Duration = Duration::from_millis(10);
+
+/// How often a damaged node asks whether the others serve without it.
+const OTHERS_RETRY: Duration = Duration::from_secs(1);
 
 /// A way into a running node. Cheap to clone.
 #[derive(Clone)]
@@ -119,6 +123,15 @@ impl NodeHandle {
         });
         nodes.sort_by(|a, b| a.node_id.cmp(&b.node_id));
         nodes
+    }
+
+    /// Waits until the other nodes serve without this one.
+    pub(super) async fn await_others(&self) {
+        let me = self.node_id();
+        while !others_serve(me, self.status().commit_index, &self.cluster().await) {
+            tracing::warn!("this node keeps its damaged ledger until the others serve without it");
+            tokio::time::sleep(OTHERS_RETRY).await;
+        }
     }
 
     /// Waits until a node other than `tried` leads, but only for a moment. An error at the deadline.

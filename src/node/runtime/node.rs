@@ -74,15 +74,23 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Waits until the node can no longer run: `Ok` if its ledger is damaged and condemned and the node is to begin again
-    /// by itself, and otherwise why.
+    /// Waits until the node can no longer run: `Ok` if its ledger is damaged and condemned, the others serve without it,
+    /// and the node is to begin again by itself; otherwise why.
     ///
     /// # Errors
     /// [`NodeError`] says why the node failed.
     pub async fn ended(&mut self) -> Result<(), NodeError> {
         let ended = "its event loop ended";
+        let (handle, damaged) = (self.handle.clone(), &mut self.damaged);
+        let may_begin_again = async move {
+            match damaged.recv().await {
+                Some(()) => handle.await_others().await,
+                // The loop has ended, and says why.
+                None => std::future::pending().await,
+            }
+        };
         Err(tokio::select! {
-            Some(()) = self.damaged.recv() => return Ok(()),
+            () = may_begin_again => return Ok(()),
             result = &mut self.loop_task => match result {
                 Ok(Err(reason)) => NodeError::Halted(reason),
                 Ok(Ok(())) | Err(_) => NodeError::Halted(ended.to_owned()),

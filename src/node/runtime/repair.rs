@@ -10,6 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use quorapay_core::domain::LogIndex;
+use quorapay_core::replication::NodeId;
+
+use super::status::{FollowerStatus, PeerStatus, Role};
+
 const FILE: &str = "quarantines.json";
 
 /// A node repairs itself at most this often: copying even a large ledger takes less, and bad memory or a bad disk shows
@@ -78,6 +83,19 @@ impl Quarantines {
         fs::rename(&new, &self.path)?;
         self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     }
+}
+
+/// Whether the others serve without this node: one leads, and with it a quorum of the voters holds everything up to
+/// `commit_index`, all that this node can have helped to commit. Until then its ledger may be needed, damaged as it is.
+pub(super) fn others_serve(me: &NodeId, commit_index: LogIndex, nodes: &[PeerStatus]) -> bool {
+    let others = nodes.iter().filter(|node| node.node_id != *me).filter_map(|node| node.status.as_ref());
+    others.filter(|status| status.role == Role::Leader).any(|leader| {
+        let holds = |(node, follower): &(&NodeId, &FollowerStatus)| {
+            *node != me && follower.voter && follower.reachable && follower.matched_index >= commit_index
+        };
+        let copies = 1 + leader.followers.iter().filter(holds).count();
+        leader.configuration.as_ref().is_some_and(|configuration| copies >= configuration.quorum())
+    })
 }
 
 #[cfg(test)]
