@@ -50,8 +50,9 @@ pub struct OpenLedger {
 /// a new ledger.
 ///
 /// # Errors
-/// [`LedgerError::Held`] if another program keeps the file open; [`LedgerError::Locked`], [`LedgerError::OtherCluster`], [`LedgerError::OtherNode`] and [`LedgerError::OtherVersion`]
-/// if this ledger is not for this process; [`LedgerError::File`] and [`LedgerError::Read`] if the disk fails.
+/// [`LedgerError::Held`] if another program keeps the file open; [`LedgerError::Locked`], [`LedgerError::OtherCluster`],
+/// [`LedgerError::OtherNode`] and [`LedgerError::OtherVersion`] if this ledger is not for this process;
+/// [`LedgerError::File`] and [`LedgerError::Read`] if the disk fails.
 pub async fn open(
     data_dir: &Path,
     identity: &Identity,
