@@ -1,6 +1,7 @@
 //! The router of the peers' port and the service behind it.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, post};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
 use quorapay_core::domain::Proposal;
@@ -159,8 +160,16 @@ async fn propose<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer, b
     drop(body);
     let deadline = Instant::now() + Duration::from_millis(within_ms).min(MAX_PROPOSE_TIME);
     // Without the answer timeout: the callers' deadline may be later.
-    let outcomes = server.service.propose(proposals, deadline)?;
-    Ok(Body::from_stream(outcomes.map(|outcomes| Ok::<_, Infallible>(Bytes::from(frame(&outcomes))))))
+    let count = proposals.len();
+    let mut outcomes = Box::pin(server.service.propose(proposals, deadline)?);
+    let Some(first) = outcomes.next().await else { return Ok(Body::empty()) };
+    let first_frame = Bytes::from(frame(&first));
+    if first.len() == count {
+        // Nearly always: the answer is one write, with its head.
+        return Ok(Body::from(first_frame));
+    }
+    let rest = outcomes.map(|outcomes| Bytes::from(frame(&outcomes)));
+    Ok(Body::from_stream(stream::once(ready(first_frame)).chain(rest).map(Ok::<_, Infallible>)))
 }
 
 async fn transfer<S: PeerService>(
@@ -179,7 +188,7 @@ async fn status<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer) ->
 
 async fn presence<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer) -> Body {
     let mut stopping = server.stopping;
-    let empty_until_stop = futures_util::stream::once(async move {
+    let empty_until_stop = stream::once(async move {
         // Ends when the node stops, so that a graceful stop is noticed as fast as a crash.
         let _ = stopping.wait_for(|stopping| *stopping).await;
         Ok::<Bytes, Infallible>(Bytes::new())
