@@ -15,10 +15,10 @@ pub struct Deadline {
     deadline: u32,
 }
 
-/// What every write has besides a body.
+/// The key of a write.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
-pub struct WriteHeaders {
+pub struct KeyHeader {
     /// The caller's name for this intent. The same request under the same key is answered the same, for ever.
     #[param(
         rename = "Idempotency-Key",
@@ -27,15 +27,12 @@ pub struct WriteHeaders {
         example = "order-1001-payment"
     )]
     key: String,
-    /// How long the caller waits, in milliseconds; 5,000 if absent. While there is no leader the call waits within it.
-    #[param(rename = "Quorapay-Deadline-Ms", required = false, minimum = 1, maximum = 60_000)]
-    deadline: u32,
 }
 
-/// What a write of SyncPay may have besides a body.
+/// The key that a write of SyncPay may have.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
-pub struct OptionalKeyHeaders {
+pub struct OptionalKeyHeader {
     /// The payment's key, if the body has no `transaction_id`.
     #[param(
         rename = "Idempotency-Key",
@@ -44,9 +41,6 @@ pub struct OptionalKeyHeaders {
         example = "order-1001-payment"
     )]
     key: String,
-    /// How long the caller waits, in milliseconds; 5,000 if absent. While there is no leader the call waits within it.
-    #[param(rename = "Quorapay-Deadline-Ms", required = false, minimum = 1, maximum = 60_000)]
-    deadline: u32,
 }
 
 /// A wish of a caller that tests itself.

@@ -152,6 +152,6 @@ impl Page {
 
 #[cfg(feature = "openapi")]
 pub use crate::parameters::{
-    BatchParams, Deadline, Freshness, LedgerRange, LongPage, OptionalKeyHeaders, SimulateChaos, StatementExport,
-    WriteHeaders,
+    BatchParams, Deadline, Freshness, KeyHeader, LedgerRange, LongPage, OptionalKeyHeader, SimulateChaos,
+    StatementExport,
 };

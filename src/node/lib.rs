@@ -8,12 +8,13 @@
 //! recover                                          a new cluster from one surviving ledger
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
-//! sqlite, schema, port                             what two of the modules above share
+//! sqlite, schema, port, durable_file               what two of the modules above share
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
 
 pub mod clock;
 pub mod coordination;
+mod durable_file;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

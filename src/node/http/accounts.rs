@@ -46,7 +46,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 ///
 /// Accounts exist from their first credit too; opening one gives it an overdraft policy.
 #[utoipa::path(
-    post, path = "/v1/accounts", tag = "Accounts", operation_id = "openAccount", params(query::WriteHeaders),
+    post, path = "/v1/accounts", tag = "Accounts", operation_id = "openAccount", params(query::KeyHeader, query::Deadline),
     request_body(content = NewAccount, example = json!(openapi::example("new_account"))),
     responses(
         (status = 201, description = "Opened.", body = ChangedAccount,
@@ -73,7 +73,7 @@ async fn open(State(api): State<Api>, request: Request) -> Response {
 /// account can be closed, and stays so.
 #[utoipa::path(
     patch, path = "/v1/accounts/{id}", tag = "Accounts", operation_id = "changeAccount",
-    params(("id" = inline(schema::AccountIdText), Path), query::WriteHeaders),
+    params(("id" = inline(schema::AccountIdText), Path), query::KeyHeader, query::Deadline),
     request_body(content = AccountSettings, example = json!({ "status": "frozen" })),
     responses(
         (status = 200, description = "Changed: what was set.", body = ChangedAccount,

@@ -33,7 +33,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// Takes a part of what is held, or all that is left. There may be several captures.
 #[utoipa::path(
     post, path = "/v1/payments/{id}/capture", tag = "Payments", operation_id = "capturePayment",
-    params(("id" = inline(schema::PaymentIdText), Path), query::WriteHeaders),
+    params(("id" = inline(schema::PaymentIdText), Path), query::KeyHeader, query::Deadline),
     request_body(content = Option<ChangeAmount>, example = json!({ "amount": 1000 })),
     responses(
         (status = 200, description = "Done: the payment after it.", body = ChangedPayment,
@@ -51,7 +51,7 @@ async fn capture(State(api): State<Api>, id: PathId, request: Request) -> Respon
 /// Releases what is still held. What was captured stays captured.
 #[utoipa::path(
     post, path = "/v1/payments/{id}/void", tag = "Payments", operation_id = "voidPayment",
-    params(("id" = inline(schema::PaymentIdText), Path), query::WriteHeaders),
+    params(("id" = inline(schema::PaymentIdText), Path), query::KeyHeader, query::Deadline),
     request_body(content = Option<Nothing>, example = json!({})),
     responses(
         (status = 200, description = "Done: the payment after it.", body = ChangedPayment,
@@ -69,7 +69,7 @@ async fn void(State(api): State<Api>, id: PathId, request: Request) -> Response 
 /// Gives a part of what was captured back, or all that is left of it. There may be several refunds.
 #[utoipa::path(
     post, path = "/v1/payments/{id}/refund", tag = "Payments", operation_id = "refundPayment",
-    params(("id" = inline(schema::PaymentIdText), Path), query::WriteHeaders),
+    params(("id" = inline(schema::PaymentIdText), Path), query::KeyHeader, query::Deadline),
     request_body(content = Option<ChangeAmount>, example = json!({ "amount": 250 })),
     responses(
         (status = 200, description = "Done: the payment after it.", body = ChangedPayment,

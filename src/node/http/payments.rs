@@ -36,7 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// Moves money at once, or with `capture: "manual"` sets it aside for captures. A refusal by the bank is a 409 with the
 /// refused payment in `payment`.
 #[utoipa::path(
-    post, path = "/v1/payments", tag = "Payments", operation_id = "makePayment", params(query::WriteHeaders),
+    post, path = "/v1/payments", tag = "Payments", operation_id = "makePayment", params(query::KeyHeader, query::Deadline),
     request_body(content = NewPayment, example = json!(openapi::example("new_payment"))),
     responses(
         (status = 201, description = "Decided and on a majority of disks.", body = Payment,

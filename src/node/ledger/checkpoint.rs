@@ -28,6 +28,8 @@ const LARGE_BYTES: u64 = 256 << 20;
 /// What is left to do.
 pub(super) enum Due {
     Nothing,
+    /// A checkpoint in the background began or ended.
+    Progress,
     /// The writer must write back the rest.
     Rest,
 }
@@ -92,6 +94,7 @@ impl Checkpoints {
             None => {
                 self.since = 0;
                 self.background = Some(tokio::spawn(write_back(self.path.clone())));
+                return Ok(Due::Progress);
             }
             Some(running) if !running.is_finished() => self.background = Some(running),
             Some(finished) => {
@@ -101,6 +104,7 @@ impl Checkpoints {
                 if checkpoint.is_some_and(|copied| copied.left == 0) && self.left < CHECKPOINT_BYTES {
                     return Ok(Due::Rest);
                 }
+                return Ok(Due::Progress);
             }
         }
         Ok(Due::Nothing)

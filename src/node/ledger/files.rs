@@ -1,7 +1,6 @@
 //! The ledger's files: their names, how SQLite opens them, the lock over them, and moving damaged ones aside.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePool, SqliteSy
 use super::error::LedgerError;
 use super::statements::CACHED_STATEMENTS;
 use super::watermark::Watermark;
+use crate::durable_file;
 use crate::sqlite::{self, FILE_SUFFIXES, is_failed_write, suffixed};
 
 const LEDGER_FILE: &str = "ledger.db";
@@ -111,12 +111,7 @@ pub(super) fn move_aside(path: &Path, watermark: &Watermark) -> Result<(), Ledge
 /// [`LedgerError::File`]; the mark may be there all the same, but a power cut may take it away.
 pub fn condemn(data_dir: &Path, reason: &str) -> Result<(), LedgerError> {
     let path = data_dir.join(CONDEMNED);
-    let write = || {
-        let mut file = File::create(&path)?;
-        file.write_all(reason.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(LedgerError::file(&path))?;
+    durable_file::replace(&path, reason.as_bytes()).map_err(LedgerError::file(&path))?;
     sync_directory(data_dir)
 }
 
@@ -135,8 +130,8 @@ pub(super) fn condemn_after(data_dir: &Path, error: &sqlx::Error) -> bool {
 }
 
 /// Makes the names in a directory durable.
-fn sync_directory(directory: &Path) -> Result<(), LedgerError> {
-    File::open(directory).and_then(|opened| opened.sync_all()).map_err(LedgerError::file(directory))
+pub(super) fn sync_directory(directory: &Path) -> Result<(), LedgerError> {
+    durable_file::sync_directory(directory).map_err(LedgerError::file(directory))
 }
 
 /// Why the ledger was condemned, if it was.

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection};
 
 use super::error::LedgerError;
-use super::files::{DirectoryLock, ledger_path, reader_options, writer_options};
+use super::files::{DirectoryLock, ledger_path, reader_options, sync_directory, writer_options};
 use super::open::{Identity, migrate};
 use super::start::{load, read_meta};
 use super::watermark::Watermark;
@@ -55,7 +55,7 @@ pub async fn recover(source: &Path, target: &Path, first: &FirstVoter) -> Result
     let last = found(target, &unfinished, first).await?;
     File::open(&unfinished).and_then(|file| file.sync_all()).map_err(LedgerError::file(&unfinished))?;
     fs::rename(&unfinished, &path).map_err(LedgerError::file(&path))?;
-    File::open(target).and_then(|directory| directory.sync_all()).map_err(LedgerError::file(target))?;
+    sync_directory(target)?;
     Ok(last)
 }
 

@@ -4,13 +4,14 @@
 //! shorter, and lacks payments that it acknowledged. The watermark reveals that.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use super::error::LedgerError;
+use crate::durable_file;
 use quorapay_core::domain::{Epoch, LogIndex};
 use quorapay_core::replication::{Hash, Position};
 
@@ -50,14 +51,7 @@ impl Watermark {
         if written.is_some_and(|written| position.index <= written) {
             return Ok(());
         }
-        let fresh = self.path.with_extension("new");
-        let write = || {
-            let mut file = fs::File::create(&fresh)?;
-            file.write_all(encode(position).as_bytes())?;
-            file.sync_data()?;
-            fs::rename(&fresh, &self.path)
-        };
-        write().map_err(LedgerError::file(&self.path))?;
+        durable_file::replace(&self.path, encode(position).as_bytes()).map_err(LedgerError::file(&self.path))?;
         *written = Some(position.index);
         Ok(())
     }

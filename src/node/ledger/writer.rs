@@ -171,14 +171,15 @@ impl LedgerWriter {
 
     /// Writes the WAL back into the database file when it is large enough. Call it after the write was reported
     /// durable, so that no caller waits for it. It waits for nobody: what a reader keeps from being written back stays
-    /// in the WAL until later.
+    /// in the WAL until later. Returns whether a checkpoint began or ended: then the WAL's size is worth a look.
     ///
     /// # Errors
     /// [`LedgerError::OutcomeUnknown`] if SQLite fails to write or sync: the process must end, as after a failed write.
-    pub async fn checkpoint_if_due(&mut self) -> Result<(), LedgerError> {
+    pub async fn checkpoint_if_due(&mut self) -> Result<bool, LedgerError> {
         match self.checkpoints.due().await {
-            Ok(Due::Nothing) => Ok(()),
-            Ok(Due::Rest) => self.checkpoint().await,
+            Ok(Due::Nothing) => Ok(false),
+            Ok(Due::Progress) => Ok(true),
+            Ok(Due::Rest) => self.checkpoint().await.map(|()| true),
             Err(error) => Err(self.fail(error).await),
         }
     }

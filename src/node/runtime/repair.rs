@@ -4,14 +4,16 @@
 //! The memory of it is a small file beside the ledger, because it must outlive the process. It knows no engine and reads
 //! no clock.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::NodeId;
+
+use crate::durable_file;
 
 use super::status::{FollowerStatus, PeerStatus, Role};
 
@@ -76,12 +78,8 @@ impl Quarantines {
             return Ok(());
         }
         let text = serde_json::to_vec(&self.record).map_err(io::Error::other)?;
-        let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+        durable_file::replace(&self.path, &text)?;
+        self.path.parent().map_or(Ok(()), durable_file::sync_directory)
     }
 }
 

@@ -22,12 +22,14 @@ pub(super) async fn write_ledger(
     events: mpsc::Sender<Message>,
     metrics: Arc<Metrics>,
 ) -> Result<(), LedgerError> {
+    metrics.ledger_wal(writer.wal_bytes());
     while let Some(write) = writes.recv().await {
         writer.persist(std::slice::from_ref(&write)).await?;
         send_input(&events, Input::Replication(Event::Persisted(write.id))).await;
         // After the report, so that no caller waits for the checkpoint.
-        writer.checkpoint_if_due().await?;
-        metrics.ledger_wal(writer.wal_bytes());
+        if writer.checkpoint_if_due().await? {
+            metrics.ledger_wal(writer.wal_bytes());
+        }
     }
     writer.close().await
 }

@@ -51,7 +51,7 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
 /// A payment from `sender` to `receiver`. Its key is `transaction_id` or the `Idempotency-Key`; given both, they must
 /// be the same. Accounts are opened with unlimited overdraft when they are first used.
 #[utoipa::path(
-    post, path = "/payment", tag = "SyncPay", operation_id = "syncPayPayment", params(query::OptionalKeyHeaders),
+    post, path = "/payment", tag = "SyncPay", operation_id = "syncPayPayment", params(query::OptionalKeyHeader, query::Deadline),
     request_body(content = SyncPayPayment, example = json!(openapi::example("syncpay_payment"))),
     responses(
         (status = 200, description = "Made, now or earlier.", body = SyncPayReceipt,
@@ -68,7 +68,7 @@ async fn payment(State(compatible): State<Compatible>, request: Request) -> Resp
 ///
 /// The same as `/payment`.
 #[utoipa::path(
-    post, path = "/pay", tag = "SyncPay", operation_id = "syncPayPay", params(query::OptionalKeyHeaders),
+    post, path = "/pay", tag = "SyncPay", operation_id = "syncPayPay", params(query::OptionalKeyHeader, query::Deadline),
     request_body(content = SyncPayPayment, example = json!(openapi::example("syncpay_payment"))),
     responses(
         (status = 200, description = "Made, now or earlier.", body = SyncPayReceipt,
