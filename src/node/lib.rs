@@ -8,10 +8,11 @@
 //! recover                                          a new cluster from one surviving ledger
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
-//! sqlite, schema, port, durable_file               what two of the modules above share
+//! sqlite, schema, port, durable_file, blocking     what two of the modules above share
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
 
+pub mod blocking;
 pub mod clock;
 pub mod coordination;
 mod durable_file;

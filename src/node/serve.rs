@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::coordination::Credential;
 use crate::http::{self, ApiOptions};
 use crate::port::without_delay;
-use crate::runtime::{Node, NodeConfig, NodeError};
+use crate::runtime::{Environment, Node, NodeConfig, NodeError};
 use crate::settings::Settings;
 use quorapay_core::replication::Limits;
 
@@ -64,7 +64,7 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     tokio::pin!(shutdown);
     // Loading a large ledger takes a while; until it is done there is nothing to hand over or to finish.
     let mut node = tokio::select! {
-        started = Node::start(node_config(&settings), peers) => started?,
+        started = Node::start(node_config(&settings), Environment::of_the_system(peers)) => started?,
         () = &mut shutdown => return Ok(Ended::Stopped),
     };
     let mut registry = Registry::with_prefix("quorapay");

@@ -4,8 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteQueryResult, SqliteRow,
+    SqliteStatement, SqliteTypeInfo,
+};
+use sqlx::{ConnectOptions, Either, Execute, Executor, SqlStr, Sqlite, Transaction};
+
+use crate::blocking::Blocking;
 
 /// Connections that read one file. The machine that runs a node rarely has more cores to spare.
 const MAX_READERS: u32 = 4;
@@ -54,13 +62,79 @@ fn options(path: &Path, thread: &'static str) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// A pool of connections that are opened when they are needed.
-pub(crate) fn reader_pool(options: SqliteConnectOptions) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(MAX_READERS)
-        .acquire_timeout(READER_TIMEOUT)
-        .test_before_acquire(false)
-        .connect_lazy_with(options)
+/// A pool of connections that can only read; clones share it. It runs statements like a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Readers {
+    pool: SqlitePool,
+    pub(crate) blocking: Blocking,
+}
+
+impl Readers {
+    /// Connections that are opened when they are needed.
+    pub(crate) fn new(options: SqliteConnectOptions) -> Self {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(MAX_READERS)
+            .acquire_timeout(READER_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Self { pool, blocking: Blocking::default() }
+    }
+
+    /// One of the connections.
+    pub(crate) async fn acquire(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+        self.pool.acquire().await
+    }
+
+    /// A snapshot.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.pool.begin().await
+    }
+
+    /// Closes the connections when those in use are returned.
+    pub(crate) async fn close(&self) {
+        self.blocking.settle(self.pool.close()).await;
+    }
+}
+
+impl<'p> Executor<'p> for &'_ Readers {
+    type Database = Sqlite;
+
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<SqliteQueryResult, SqliteRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Sqlite>,
+    {
+        self.blocking.settle_stream(self.pool.fetch_many(query))
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<SqliteRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Sqlite>,
+    {
+        let row = self.pool.fetch_optional(query);
+        match &self.blocking {
+            Blocking::Yields => row,
+            blocking @ Blocking::Steps(_) => {
+                let blocking = blocking.clone();
+                Box::pin(async move { blocking.settle(row).await })
+            }
+        }
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [SqliteTypeInfo],
+    ) -> BoxFuture<'e, Result<SqliteStatement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        self.pool.prepare_with(sql, parameters)
+    }
 }
 
 /// Whether an error means that the file is damaged, and not that it cannot be read right now.

@@ -1,29 +1,57 @@
 //! The one file that reads the clocks.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 use quorapay_core::replication::Now;
 
+/// What shows the Unix time in milliseconds.
+#[derive(Clone)]
+pub struct WallClock(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl WallClock {
+    /// A wall clock that shows what this returns.
+    #[must_use]
+    pub fn new(unix_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(unix_ms))
+    }
+
+    /// The machine's.
+    #[must_use]
+    pub fn of_the_system() -> Self {
+        // Before 1970 counts as 1970: timestamps never decrease anyway.
+        Self::new(|| millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+}
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WallClock").field(&(self.0)()).finish()
+    }
+}
+
 /// The process's clocks. Decisions use the monotonic one; the wall clock only stamps entries.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Clock {
     started: Instant,
+    wall: WallClock,
 }
 
 impl Clock {
     /// A clock whose monotonic time begins now.
     #[must_use]
-    pub fn start() -> Self {
-        Self { started: Instant::now() }
+    pub fn start(wall: WallClock) -> Self {
+        Self { started: Instant::now(), wall }
     }
 
     /// The current time of both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
-        // A wall clock before 1970 counts as 1970: timestamps never decrease anyway.
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // Starts at one, so that zero is before every event of this process.
-        Now { monotonic_ms: millis(self.started.elapsed()) + 1, unix_ms: millis(unix) }
+        Now { monotonic_ms: millis(self.started.elapsed()) + 1, unix_ms: (self.wall.0)() }
     }
 }
 

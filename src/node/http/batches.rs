@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -170,7 +170,7 @@ impl Originals {
         // This node may be a follower that has not applied the newest entry yet.
         api.node.read_point(Consistency::Local, Some(*newest), deadline).await.ok()?;
         for (index, items) in wanted {
-            let read = tokio::time::timeout_at(deadline.into(), api.node.queries().entry(index));
+            let read = tokio::time::timeout_at(deadline, api.node.queries().entry(index));
             let entry = read.await.ok()?.ok()??;
             originals.add(&entry, batch, &items)?;
         }

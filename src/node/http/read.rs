@@ -1,6 +1,6 @@
 //! What reads share: consistency, deadline and cursors.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -69,7 +69,7 @@ impl<'a> Read<'a> {
         &self,
         part: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Problem> {
-        match tokio::time::timeout_at(self.deadline.into(), part).await {
+        match tokio::time::timeout_at(self.deadline, part).await {
             Ok(result) => result.map_err(Into::into),
             Err(_) => Err(Problem::deadline_exceeded()),
         }

@@ -1,7 +1,9 @@
 //! The parts that requests share: deadline, idempotency key, content type, body and query.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -95,7 +97,7 @@ pub(super) fn unsupported_media_type(wanted: &str) -> Problem {
 /// Reads the body, in bounded memory and time.
 pub(super) async fn body(headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Bytes, Problem> {
     check_announced(headers, MAX_BODY_BYTES)?;
-    match tokio::time::timeout_at(deadline.into(), axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
+    match tokio::time::timeout_at(deadline, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_too_long(&error) => Err(too_large(MAX_BODY_BYTES)),
         Ok(Err(_)) => Err(incomplete()),
@@ -116,7 +118,7 @@ pub(super) async fn body_in_pieces(
     let mut stream = body.into_data_stream();
     let (mut length, mut taken) = (0_usize, Ok(()));
     loop {
-        let bytes = match tokio::time::timeout_at(deadline.into(), stream.next()).await {
+        let bytes = match tokio::time::timeout_at(deadline, stream.next()).await {
             Ok(None) => return taken,
             Ok(Some(Ok(bytes))) => bytes,
             Ok(Some(Err(_))) => return taken.and_then(|()| Err(incomplete())),

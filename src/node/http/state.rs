@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use tokio::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::Path;

@@ -1,6 +1,6 @@
 //! What writes share: key, deadline, and submission to the node.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;

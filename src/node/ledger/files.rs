@@ -4,13 +4,13 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePool, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode, SqliteSynchronous};
 
 use super::error::LedgerError;
 use super::statements::CACHED_STATEMENTS;
 use super::watermark::Watermark;
 use crate::durable_file;
-use crate::sqlite::{self, FILE_SUFFIXES, is_failed_write, suffixed};
+use crate::sqlite::{self, FILE_SUFFIXES, Readers, is_failed_write, suffixed};
 
 const LEDGER_FILE: &str = "ledger.db";
 const LOCK_FILE: &str = "ledger.lock";
@@ -83,8 +83,8 @@ pub(super) fn reader_options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Connections that can only read.
-pub(super) fn reader_pool(path: &Path) -> SqlitePool {
-    sqlite::reader_pool(reader_options(path))
+pub(super) fn readers(path: &Path) -> Readers {
+    Readers::new(reader_options(path))
 }
 
 /// Renames a damaged ledger and its watermark, with the Unix time of the last write to any of them. They are kept for

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection};
 use super::durable::{HELD_TIMEOUT, make_durable};
 use super::error::LedgerError;
 use super::files::{
-    DirectoryLock, clear_condemned, condemn_after, condemned, ledger_path, move_aside, reader_pool, writer_options,
+    DirectoryLock, clear_condemned, condemn_after, condemned, ledger_path, move_aside, readers, writer_options,
 };
 use super::reader::LedgerReader;
 use super::start::{Meta, last_index, load, read_meta};
@@ -79,7 +79,7 @@ pub async fn open(
     };
     let (start, connection) = opened;
     let writer = LedgerWriter::new(connection, &path, &start);
-    Ok(OpenLedger { start, writer, reader: LedgerReader::new(reader_pool(&path)), watermark, damaged, lock })
+    Ok(OpenLedger { start, writer, reader: LedgerReader::new(readers(&path)), watermark, damaged, lock })
 }
 
 /// Opens the file or creates it, and loads it. The connection is closed on every error, so that the files can be moved.
@@ -145,8 +145,8 @@ pub struct InspectedLedger {
 pub async fn inspect(data_dir: &Path) -> Result<InspectedLedger, LedgerError> {
     let path = ledger_path(data_dir);
     std::fs::metadata(&path).map_err(LedgerError::file(&path))?;
-    let reader = LedgerReader::new(reader_pool(&path));
-    let mut connection = reader.pool.acquire().await.map_err(LedgerError::from_read)?;
+    let reader = LedgerReader::new(readers(&path));
+    let mut connection = reader.readers.acquire().await.map_err(LedgerError::from_read)?;
     let meta = read_meta(&mut connection).await?;
     let meta = meta.ok_or_else(|| LedgerError::Damaged("it does not say whose it is".to_owned()))?;
     let last_index = last_index(&mut connection).await?;

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use futures_util::{Stream, TryStreamExt};
 use sqlx::AssertSqlSafe;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 
 use super::error::LedgerError;
 use super::row::{
     COLUMNS, LIGHT_COLUMNS, column, from_sql, index_of, is_large, is_left_out, parsed, read_entry, to_sql,
 };
+use crate::blocking::Blocking;
+use crate::sqlite::Readers;
 use quorapay_core::domain::PaymentId;
 use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::replication::{Entry, EntryBody, Hash, NodeId, Position};
@@ -86,12 +88,19 @@ impl EntryBuffer {
 /// A pool of read connections; clones share it.
 #[derive(Clone, Debug)]
 pub struct LedgerReader {
-    pub(super) pool: SqlitePool,
+    pub(super) readers: Readers,
 }
 
 impl LedgerReader {
-    pub(super) const fn new(pool: SqlitePool) -> Self {
-        Self { pool }
+    pub(super) const fn new(readers: Readers) -> Self {
+        Self { readers }
+    }
+
+    /// The same connections, whose reads are awaited like this.
+    #[must_use]
+    pub fn awaited(mut self, blocking: &Blocking) -> Self {
+        self.readers.blocking = blocking.clone();
+        self
     }
 
     /// One entry.
@@ -100,12 +109,11 @@ impl LedgerReader {
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
     pub async fn entry(&self, index: LogIndex) -> Result<Option<Arc<Entry>>, LedgerError> {
         let sql = format!("SELECT {COLUMNS} FROM entries WHERE log_index = ?");
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(index.0)?).fetch_optional(&self.pool).await;
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(index.0)?).fetch_optional(&self.readers).await;
         let Some(row) = row.map_err(LedgerError::from_read)? else { return Ok(None) };
         let entry = if is_large(&row)? {
             // Thousands of payments take longer to decode than the event loop, which may run on this thread, may wait.
-            let read = tokio::task::spawn_blocking(move || read_entry(&row)).await;
-            read.expect("reading a row never panics, and nobody aborts it")
+            self.readers.blocking.run(move || read_entry(&row)).await
         } else {
             read_entry(&row)
         };
@@ -160,7 +168,7 @@ impl LedgerReader {
         let sql =
             format!("SELECT {LIGHT_COLUMNS} FROM entries WHERE log_index BETWEEN ? AND ? ORDER BY log_index LIMIT ?");
         let query = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(from.0)?).bind(to_sql(to.0)?).bind(buffer.room());
-        buffer.take(query.fetch(&self.pool)).await
+        buffer.take(query.fetch(&self.readers)).await
     }
 
     /// Those of the entries that exist, in the order of `indexes`. Large ones end the read early, after at least one:
@@ -191,7 +199,7 @@ impl LedgerReader {
             "SELECT {LIGHT_COLUMNS} FROM json_each(?) AS wanted JOIN entries ON log_index = wanted.value \
                            ORDER BY wanted.key"
         );
-        let rows = sqlx::query(AssertSqlSafe(sql)).bind(wanted).fetch_all(&self.pool).await;
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(wanted).fetch_all(&self.readers).await;
         rows.map_err(LedgerError::from_read)
     }
 
@@ -202,7 +210,7 @@ impl LedgerReader {
     pub async fn changed_payments(&self, above: LogIndex, upto: LogIndex) -> Result<Vec<PaymentId>, LedgerError> {
         let sql = "SELECT detail ->> 'payment' FROM entries WHERE log_index > ? AND log_index <= ? \
                    AND +kind IN ('capture', 'void', 'refund', 'expiry')";
-        let mut rows = sqlx::query(sql).bind(to_sql(above.0)?).bind(to_sql(upto.0)?).fetch(&self.pool);
+        let mut rows = sqlx::query(sql).bind(to_sql(above.0)?).bind(to_sql(upto.0)?).fetch(&self.readers);
         let mut payments = Vec::new();
         while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
             payments.push(parsed(column(&row, 0)?, PaymentId::parse)?);
@@ -220,7 +228,7 @@ impl LedgerReader {
                    + (SELECT COUNT(*) FROM entries JOIN json_each(detail, '$.items') AS items \
                    WHERE log_index > ?1 AND log_index <= ?2 AND +kind = 'batch' \
                    AND items.value ->> '$.detail.repeats' IS NULL)";
-        let row = sqlx::query(sql).bind(to_sql(above.0)?).bind(to_sql(upto.0)?).fetch_one(&self.pool).await;
+        let row = sqlx::query(sql).bind(to_sql(above.0)?).bind(to_sql(upto.0)?).fetch_one(&self.readers).await;
         from_sql(column(&row.map_err(LedgerError::from_read)?, 0)?)
     }
 
@@ -230,7 +238,8 @@ impl LedgerReader {
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
     pub async fn leaders(&self, first: Epoch, last: Epoch) -> Result<BTreeMap<Epoch, NodeId>, LedgerError> {
         let sql = format!("SELECT {COLUMNS} FROM entries WHERE kind = 'epoch_start' AND epoch BETWEEN ? AND ?");
-        let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(first.0)?).bind(to_sql(last.0)?).fetch(&self.pool);
+        let mut rows =
+            sqlx::query(AssertSqlSafe(sql)).bind(to_sql(first.0)?).bind(to_sql(last.0)?).fetch(&self.readers);
         let mut leaders = BTreeMap::new();
         while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
             let entry = read_entry(&row)?;
@@ -251,7 +260,7 @@ impl LedgerReader {
         }
         let row = sqlx::query("SELECT epoch, hash FROM entries WHERE log_index = ?")
             .bind(to_sql(index.0)?)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.readers)
             .await
             .map_err(LedgerError::from_read)?;
         row.map(|row| decode_position(index, &row)).transpose()
@@ -275,7 +284,7 @@ impl LedgerReader {
     async fn timestamp(&self, index: LogIndex) -> Result<Timestamp, LedgerError> {
         let row = sqlx::query("SELECT timestamp_ms FROM entries WHERE log_index = ?")
             .bind(to_sql(index.0)?)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.readers)
             .await
             .map_err(LedgerError::from_read)?;
         let row = row.ok_or_else(|| LedgerError::Damaged(format!("entry {index} is missing")))?;
@@ -284,7 +293,7 @@ impl LedgerReader {
 
     /// Closes the read connections when those in use are returned.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.readers.close().await;
     }
 }
 

@@ -115,6 +115,6 @@ impl LedgerReader {
             .bind(filter.account.as_ref().map(AccountId::as_str))
             .bind(filter.order.as_ref().map(OrderId::as_str))
             .bind(buffer.room());
-        buffer.take(query.fetch(&self.pool)).await
+        buffer.take(query.fetch(&self.readers)).await
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::blocking::Blocking;
 use crate::coordination::CoordinationCommands;
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::query;
@@ -36,6 +37,7 @@ pub(super) struct Executor {
     pub(super) views: ViewsReader,
     /// Told once the ledger is condemned and the node may begin again by itself.
     pub(super) repair: mpsc::Sender<()>,
+    pub(super) blocking: Blocking,
 }
 
 impl Executor {
@@ -108,7 +110,8 @@ impl Executor {
     /// whose ledger is marked, and which will remember this, begins again by itself.
     pub(super) fn condemn(&self, reason: &str, quarantines: Quarantines, begins_again: bool) {
         let (data_dir, reason, repair) = (self.data_dir.clone(), reason.to_owned(), self.repair.clone());
-        tokio::task::spawn_blocking(move || {
+        let blocking = self.blocking.clone();
+        let condemning = move || {
             if let Err(error) = ledger::condemn(&data_dir, &reason) {
                 tracing::error!(%error, "the ledger could not be condemned; move the data directory away by hand");
             } else if let Err(error) = quarantines.store() {
@@ -117,7 +120,8 @@ impl Executor {
                 // The receiver is gone only if the node stops anyway.
                 let _ = repair.try_send(());
             }
-        });
+        };
+        tokio::spawn(async move { blocking.run(condemning).await });
     }
 
     pub(super) fn look_up(&self, id: LookupId, request: LookupRequest) {

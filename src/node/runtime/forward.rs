@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout_at;
@@ -53,7 +55,7 @@ impl Forwarder {
         let (reply, answer) = oneshot::channel();
         match queue.try_send(Forwarded { proposal, deadline, reply }) {
             // The write's own deadline: its batch may have a later one.
-            Ok(()) => match timeout_at(deadline.into(), answer).await {
+            Ok(()) => match timeout_at(deadline, answer).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) | Err(_) => WriteOutcome::Unknown,
             },
@@ -155,7 +157,7 @@ mod tests {
     use futures_util::{FutureExt, Stream, StreamExt};
 
     use super::*;
-    use crate::transport::{Outcomes, PeerIdentity, PeerServer, PeerService, Stopped, peer_router};
+    use crate::transport::{HttpNetwork, Outcomes, PeerIdentity, PeerServer, PeerService, Stopped, peer_router};
     use quorapay_core::domain::IdempotencyKey;
     use quorapay_core::replication::sample::{batch, item, node, payment};
     use quorapay_core::replication::{Request, Response};
@@ -242,7 +244,8 @@ mod tests {
         let (_, stopping) = tokio::sync::watch::channel(false);
         let router = peer_router(PeerServer { identity: Arc::clone(&identity), service: leader, stopping });
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Forwarder::start(&PeerClient::new(identity), std::iter::once(node("node1")))
+        let network = Arc::new(HttpNetwork::new(None));
+        Forwarder::start(&PeerClient::new(identity, network), std::iter::once(node("node1")))
     }
 
     #[tokio::test]

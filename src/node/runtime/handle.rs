@@ -1,7 +1,9 @@
 //! What request handlers hold of a node: the event loop, the queries and the peers behind one cheap handle.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -140,7 +142,7 @@ impl NodeHandle {
         let mut progress = self.shared.progress.clone();
         let changed = progress.wait_for(|progress| progress.leader.is_some() && progress.leader.as_ref() != tried);
         // Whether it changed, the time passed or the node stops: the caller tries again until its deadline.
-        let _ = timeout_at(again.into(), changed).await;
+        let _ = timeout_at(again, changed).await;
         if Instant::now() >= deadline { Err(()) } else { Ok(()) }
     }
 }

@@ -5,6 +5,7 @@
 //! | file | what |
 //! |---|---|
 //! | `node.rs`, `start.rs` | a running node: its configuration, its tasks, starting and stopping |
+//! | `environment.rs` | what a node finds outside itself |
 //! | `load.rs` | builds the engine from the disk |
 //! | `event_loop.rs` | the event loop: every event enters the engine here, every effect leaves from here |
 //! | `message.rs`, `replies.rs` | what the loop takes in, and the replies that it owes |
@@ -21,6 +22,7 @@
 
 mod accounts;
 mod engine_link;
+mod environment;
 mod error;
 mod event_loop;
 mod executor;
@@ -50,6 +52,7 @@ pub use crate::query::{
 pub use crate::transport::CommittedWrite;
 pub use accounts::{AccountSnapshot, BankSummary};
 pub use engine_link::EngineLink;
+pub use environment::Environment;
 pub use error::NodeError;
 pub use handle::NodeHandle;
 pub use metrics::Metrics;

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::blocking::Blocking;
 use crate::coordination::{Coordination, CoordinationError, Credential};
 use crate::ledger::{DirectoryLock, LedgerError, Watermark};
 use quorapay_core::replication::{Limits, NodeId, Timing};
@@ -65,6 +68,7 @@ pub struct Node {
     pub(super) watermark: Watermark,
     /// Released when the node has stopped.
     pub(super) lock: DirectoryLock,
+    pub(super) blocking: Blocking,
 }
 
 impl Node {
@@ -90,6 +94,7 @@ impl Node {
             }
         };
         Err(tokio::select! {
+            biased;
             () = may_begin_again => return Ok(()),
             result = &mut self.loop_task => match result {
                 Ok(Err(reason)) => NodeError::Halted(reason),
@@ -125,14 +130,25 @@ impl Node {
     /// # Errors
     /// [`LedgerError`] if the last write failed.
     pub async fn stop(self) -> Result<(), NodeError> {
-        let Self { handle, stop, coordination, loop_task, writer_task, peer_port, watermark, lock: _lock, .. } = self;
+        let Self {
+            handle,
+            stop,
+            coordination,
+            loop_task,
+            writer_task,
+            peer_port,
+            watermark,
+            lock: _lock,
+            blocking,
+            ..
+        } = self;
         coordination.shutdown(CLOSE_SESSION_TIMEOUT).await;
         stop.send_replace(true);
         // The loop ends and drops the only sender of writes, so the writer ends after its last one.
         let _ = loop_task.await;
         let written = writer_task.await;
         let applied = handle.progress().applied_index;
-        advance_watermark(&watermark, &handle.shared.ledger, applied).await;
+        advance_watermark(&watermark, &handle.shared.ledger, applied, &blocking).await;
         // Reads that take longer end with the process.
         let _ = tokio::time::timeout(CLOSE_READERS_TIMEOUT, handle.shared.ledger.close()).await;
         peer_port.abort();

@@ -1,6 +1,6 @@
 //! What this node does for its peers: their requests go straight into the event loop's queue.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use futures_util::Stream;
 use tokio::sync::{mpsc, oneshot};

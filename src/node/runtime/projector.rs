@@ -1,10 +1,13 @@
 //! Projects the ledger into the views, at low priority: after each chunk it rests for a multiple of the time that the
 //! chunk took, so that payments go first. When it is far behind, its chunks grow, which makes each entry cheaper.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::blocking::Blocking;
 use crate::ledger::LedgerReader;
 use crate::views::ViewsWriter;
 use quorapay_core::domain::LogIndex;
@@ -33,6 +36,7 @@ pub(super) async fn project(
     ledger: LedgerReader,
     mut progress: watch::Receiver<NodeProgress>,
     events: mpsc::Sender<Message>,
+    blocking: Blocking,
 ) {
     loop {
         let projected = views.projected().index;
@@ -44,7 +48,7 @@ pub(super) async fn project(
         let lag = applied.0 - projected.0;
         let chunk = if lag > MAX_RELAXED_LAG { LARGE_CHUNK_ENTRIES } else { CHUNK_ENTRIES };
         let to = LogIndex(applied.0.min(projected.0 + chunk));
-        let rest = match project_chunk(&mut views, projected, to, &ledger).await {
+        let rest = match blocking.write(project_chunk(&mut views, projected, to, &ledger)).await {
             Ok(()) => {
                 let reached = views.projected().index;
                 send_input(&events, Input::Projected(reached)).await;
@@ -58,11 +62,12 @@ pub(super) async fn project(
             }
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(rest) => {}
             () = events.closed() => break,
         }
     }
-    if let Err(error) = views.close().await {
+    if let Err(error) = blocking.settle(views.close()).await {
         tracing::warn!(%error, "the views were not closed cleanly");
     }
 }

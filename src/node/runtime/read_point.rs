@@ -1,6 +1,6 @@
 //! The index as of which a read may be answered.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
@@ -75,7 +75,7 @@ impl NodeHandle {
             let asked = self.shared.progress.borrow().leader.clone();
             let (reply, index) = oneshot::channel();
             self.shared.engine.send(Message::Read { reply })?;
-            match timeout_at(deadline.into(), index).await {
+            match timeout_at(deadline, index).await {
                 Err(_) => return Err(ReadError::NoLeader),
                 Ok(Ok(Some(index))) => return Ok(index),
                 Ok(Ok(None) | Err(_)) => {
@@ -92,7 +92,7 @@ impl NodeHandle {
         }
         let (reply, applied) = oneshot::channel();
         self.shared.engine.send(Message::AwaitApplied { index: wanted, reply })?;
-        match timeout_at(deadline.into(), applied).await {
+        match timeout_at(deadline, applied).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => {
                 Err(ReadError::NotApplied { wanted, reached: self.shared.progress.borrow().applied_index })

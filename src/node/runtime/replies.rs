@@ -1,7 +1,9 @@
 //! The replies that the event loop owes: who waits for which answer of the engine.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use tokio::sync::oneshot;
 

@@ -3,22 +3,22 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::blocking::Blocking;
 use crate::clock::Clock;
 use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice};
 use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
-use crate::port::without_delay;
 use crate::query::Queries;
-use crate::transport::{PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
+use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
 use crate::views::{OpenViews, ViewsWriter};
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
 
 use super::engine_link::EngineLink;
+use super::environment::Environment;
 use super::error::NodeError;
 use super::event_loop::{EventLoop, Publishers};
 use super::executor::Executor;
@@ -48,16 +48,19 @@ const NOTICE_QUEUE: usize = 256;
 const PEER_NOTICE_QUEUE: usize = 64;
 
 impl Node {
-    /// Opens the node's files, listens to its peers and joins the election. `peer_listener` must be bound to the port
-    /// of the node's peer URL: owning the port proves that an older process of this node is gone.
+    /// Opens the node's files, listens to its peers and joins the election. The environment's network must own the port
+    /// of the node's peer URL: that proves that an older process of this node is gone.
     ///
     /// # Errors
     /// [`NodeError`] says what is wrong in one line.
-    pub async fn start(config: NodeConfig, peer_listener: TcpListener) -> Result<Self, NodeError> {
-        let storage = open_storage(&config).await?;
+    pub async fn start(config: NodeConfig, environment: Environment) -> Result<Self, NodeError> {
+        let Environment { network, wall_clock, blocking } = environment;
+        let mut storage = blocking.settle(open_storage(&config)).await?;
+        storage.ledger = storage.ledger.awaited(&blocking);
+        storage.views.reader = storage.views.reader.awaited(&blocking);
         let (stop, stopping) = watch::channel(false);
-        let (wiring, loop_side) = wire(&config, &storage, stopping);
-        let peer_port = wiring.serve_peers(peer_listener, &config);
+        let (wiring, loop_side) = wire(&config, &storage, stopping, Clock::start(wall_clock), Arc::clone(&network));
+        let peer_port = wiring.serve_peers(&*network, &config);
         let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id);
         wiring.watch_peers();
 
@@ -69,8 +72,9 @@ impl Node {
             write_receiver,
             wiring.events.clone(),
             Arc::clone(&wiring.shared().metrics),
+            blocking.clone(),
         ));
-        wiring.start_upkeep(views.writer, &ledger, &watermark);
+        wiring.start_upkeep(views.writer, &ledger, &watermark, &blocking);
         let executor = Executor {
             events: wiring.events.clone(),
             writes,
@@ -80,10 +84,23 @@ impl Node {
             data_dir: config.data_dir,
             views: views.reader,
             repair,
+            blocking: blocking.clone(),
         };
         let loop_task = wiring.start_loop(engine, executor, quarantines, loop_side);
         let handle = wiring.handle;
-        Ok(Self { handle, stop, coordination, loop_task, writer_task, peer_port, fatal, damaged, watermark, lock })
+        Ok(Self {
+            handle,
+            stop,
+            coordination,
+            loop_task,
+            writer_task,
+            peer_port,
+            fatal,
+            damaged,
+            watermark,
+            lock,
+            blocking,
+        })
     }
 }
 
@@ -131,8 +148,13 @@ struct LoopSide {
     base: StatusBase,
 }
 
-fn wire(config: &NodeConfig, storage: &Storage, stopping: watch::Receiver<bool>) -> (Wiring, LoopSide) {
-    let clock = Clock::start();
+fn wire(
+    config: &NodeConfig,
+    storage: &Storage,
+    stopping: watch::Receiver<bool>,
+    clock: Clock,
+    network: Arc<dyn Network>,
+) -> (Wiring, LoopSide) {
     let base = StatusBase {
         node_id: config.node_id.clone(),
         cluster_id: config.cluster_id.clone(),
@@ -146,7 +168,7 @@ fn wire(config: &NodeConfig, storage: &Storage, stopping: watch::Receiver<bool>)
     let (progress, progress_receiver) = watch::channel(NodeProgress::default());
     let (status, status_receiver) = watch::channel(Arc::new(describe(&storage.engine, &base, clock.now())));
     let engine = EngineLink::new(requests, status_receiver);
-    let handle = node_handle(config, storage, clock, engine, progress_receiver.clone());
+    let handle = node_handle(config, storage, clock, engine, progress_receiver.clone(), network);
     let publishers = Publishers { progress, status };
     let loop_side = LoopSide { events: event_receiver, requests: request_receiver, publishers, base };
     (Wiring { handle, events, progress: progress_receiver, stopping }, loop_side)
@@ -158,8 +180,9 @@ fn node_handle(
     clock: Clock,
     engine: EngineLink,
     progress: watch::Receiver<NodeProgress>,
+    network: Arc<dyn Network>,
 ) -> NodeHandle {
-    let peers = PeerClient::new(Arc::new(peer_identity(config)));
+    let peers = PeerClient::new(Arc::new(peer_identity(config)), network);
     let others = config.peers.iter().filter(|(node, _)| **node != config.node_id);
     let others: Vec<_> = others.map(|(node, url)| (node.clone(), url.clone())).collect();
     let metrics = Metrics::default();
@@ -185,13 +208,13 @@ impl Wiring {
         &self.handle.shared
     }
 
-    fn serve_peers(&self, listener: TcpListener, config: &NodeConfig) -> JoinHandle<std::io::Result<()>> {
+    fn serve_peers(&self, network: &dyn Network, config: &NodeConfig) -> JoinHandle<std::io::Result<()>> {
         let router = peer_router(PeerServer {
             identity: Arc::new(peer_identity(config)),
             service: PeerRequests { node: self.handle.clone(), events: self.events.clone() },
             stopping: self.stopping.clone(),
         });
-        tokio::spawn(async move { axum::serve(without_delay(listener), router).await })
+        tokio::spawn(network.serve(router))
     }
 
     /// Joins the election. The receiver gets the error that makes the node's part in it hopeless.
@@ -215,9 +238,9 @@ impl Wiring {
         tokio::spawn(pass_on_peer_notices(notice_receiver, self.events.clone()));
     }
 
-    fn start_upkeep(&self, views: ViewsWriter, ledger: &LedgerReader, watermark: &Watermark) {
-        tokio::spawn(project(views, ledger.clone(), self.progress.clone(), self.events.clone()));
-        tokio::spawn(keep_watermark(watermark.clone(), ledger.clone(), self.progress.clone()));
+    fn start_upkeep(&self, views: ViewsWriter, ledger: &LedgerReader, watermark: &Watermark, blocking: &Blocking) {
+        tokio::spawn(project(views, ledger.clone(), self.progress.clone(), self.events.clone(), blocking.clone()));
+        tokio::spawn(keep_watermark(watermark.clone(), ledger.clone(), self.progress.clone(), blocking.clone()));
         tokio::spawn(scrub(ledger.clone(), self.progress.clone(), self.events.clone()));
     }
 
@@ -230,7 +253,7 @@ impl Wiring {
     ) -> JoinHandle<Result<(), String>> {
         let event_loop = EventLoop {
             engine,
-            clock: self.shared().clock,
+            clock: self.shared().clock.clone(),
             events: side.events,
             requests: side.requests,
             executor,

@@ -2,7 +2,7 @@
 //! changes meanwhile. The idempotency key makes every repetition safe.
 
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
@@ -79,7 +79,7 @@ impl NodeHandle {
 
     async fn leader_by(&self, deadline: Instant) -> Option<NodeId> {
         let mut progress = self.shared.progress.clone();
-        let led = timeout_at(deadline.into(), progress.wait_for(|progress| progress.leader.is_some())).await;
+        let led = timeout_at(deadline, progress.wait_for(|progress| progress.leader.is_some())).await;
         led.ok()?.ok()?.leader.clone()
     }
 
@@ -96,7 +96,7 @@ impl NodeHandle {
     }
 
     async fn await_outcome(&self, pending: Option<Pending>, deadline: Instant) -> WriteOutcome {
-        timeout_at(deadline.into(), self.await_known(pending)).await.unwrap_or(WriteOutcome::Unknown)
+        timeout_at(deadline, self.await_known(pending)).await.unwrap_or(WriteOutcome::Unknown)
     }
 
     /// Waits for the engine's answer, which may never come.
@@ -187,7 +187,7 @@ impl NodeHandle {
             let bound = |(position, outcome)| (position, within_answer(outcome, &mut bytes));
             outcomes.into_iter().map(bound).collect()
         };
-        waiting.ready_chunks(count.max(1)).map(bounded).take_until(sleep_until(deadline.into()))
+        waiting.ready_chunks(count.max(1)).map(bounded).take_until(sleep_until(deadline))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hands the leadership over.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use tokio::time::timeout_at;
 
@@ -52,7 +52,7 @@ impl NodeHandle {
         }
         let mut progress = self.shared.progress.clone();
         let other = progress.wait_for(|progress| progress.leader.as_ref().is_some_and(|now| *now != leader));
-        match timeout_at(deadline.into(), other).await {
+        match timeout_at(deadline, other).await {
             Ok(Ok(progress)) => progress.leader.clone().ok_or(TransferError::NoLeader),
             Ok(Err(_)) | Err(_) => Err(TransferError::TimedOut),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::blocking::Blocking;
 use crate::ledger::{LedgerError, LedgerReader, Watermark};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
@@ -27,6 +28,7 @@ pub(super) async fn keep_watermark(
     watermark: Watermark,
     ledger: LedgerReader,
     mut progress: watch::Receiver<NodeProgress>,
+    blocking: Blocking,
 ) {
     let mut marked = LogIndex(0);
     loop {
@@ -34,7 +36,7 @@ pub(super) async fn keep_watermark(
             Ok(progress) => progress.applied_index,
             Err(_) => return,
         };
-        if advance_watermark(&watermark, &ledger, applied).await {
+        if advance_watermark(&watermark, &ledger, applied, &blocking).await {
             marked = applied;
         }
         tokio::time::sleep(WATERMARK_EVERY).await;
@@ -42,18 +44,22 @@ pub(super) async fn keep_watermark(
 }
 
 /// Advances the watermark once. A failure is logged and retried later: the earlier watermark stays true.
-pub(super) async fn advance_watermark(watermark: &Watermark, ledger: &LedgerReader, applied: LogIndex) -> bool {
+pub(super) async fn advance_watermark(
+    watermark: &Watermark,
+    ledger: &LedgerReader,
+    applied: LogIndex,
+    blocking: &Blocking,
+) -> bool {
     match ledger.position(applied).await {
         Ok(Some(position)) => {
             // The sync of a slow disk must not delay the event loop.
             let watermark = watermark.clone();
-            match tokio::task::spawn_blocking(move || watermark.write(&position)).await {
-                Ok(Ok(())) => true,
-                Ok(Err(error)) => {
+            match blocking.run(move || watermark.write(&position)).await {
+                Ok(()) => true,
+                Err(error) => {
                     tracing::warn!(%error, "the watermark could not be advanced");
                     false
                 }
-                Err(_) => false,
             }
         }
         Ok(None) => false,
@@ -76,6 +82,7 @@ pub(super) async fn scrub(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             _ = tick.tick() => {}
             () = events.closed() => return,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::blocking::Blocking;
 use crate::ledger::{LedgerError, LedgerWriter};
 use quorapay_core::engine::Input;
 use quorapay_core::replication::{Event, Persist};
@@ -21,15 +22,16 @@ pub(super) async fn write_ledger(
     mut writes: mpsc::Receiver<Persist>,
     events: mpsc::Sender<Message>,
     metrics: Arc<Metrics>,
+    blocking: Blocking,
 ) -> Result<(), LedgerError> {
     metrics.ledger_wal(writer.wal_bytes());
     while let Some(write) = writes.recv().await {
-        writer.persist(std::slice::from_ref(&write)).await?;
+        blocking.write(writer.persist(std::slice::from_ref(&write))).await?;
         send_input(&events, Input::Replication(Event::Persisted(write.id))).await;
         // After the report, so that no caller waits for the checkpoint.
-        if writer.checkpoint_if_due().await? {
+        if blocking.settle(writer.checkpoint_if_due()).await? {
             metrics.ledger_wal(writer.wal_bytes());
         }
     }
-    writer.close().await
+    blocking.settle(writer.close()).await
 }

@@ -1,22 +1,27 @@
-//! Sends requests to peers, over a pool of kept-alive connections for each.
+//! Sends requests to peers and waits for their answers, for as long as the request allows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response as HttpResponse};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Outgoing, Response};
 
 use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
+use super::network::{Network, SendError};
 use super::outcome_stream::OutcomeStream;
+use super::server::MAX_PEER_BODY_BYTES;
 use super::wire::{self, SHORT_MESSAGE_ROOM, WireError, room_for};
-
-/// A connection inside a cluster is established within a millisecond or not at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Bandwidth that a link inside a cluster must have, 48 Mbit/s. Extends the timeout of large messages.
 const MIN_LINK_BYTES_PER_US: u64 = 6;
+
+/// Longest reason of a refusal that is read.
+const MAX_REASON_BYTES: usize = 4_096;
 
 /// How much longer than the leader a forwarding node waits for outcomes, so that they can still travel.
 const PROPOSE_GRACE: Duration = Duration::from_millis(50);
@@ -49,28 +54,16 @@ pub enum PeerError {
 /// Sends requests to peers. Cheap to clone.
 #[derive(Clone)]
 pub struct PeerClient {
-    http: reqwest::Client,
-    identity: std::sync::Arc<PeerIdentity>,
+    network: Arc<dyn Network>,
+    identity: Arc<PeerIdentity>,
+    headers: HeaderMap,
 }
 
 impl PeerClient {
-    /// A client that sends this identity.
+    /// A client that sends this identity over this network.
     #[must_use]
-    pub fn new(identity: std::sync::Arc<PeerIdentity>) -> Self {
-        let http = reqwest::Client::builder()
-            .default_headers(identity_headers(&identity))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .pool_idle_timeout(None)
-            .no_proxy()
-            .build()
-            .expect("a client without TLS settings can always be built");
-        Self { http, identity }
-    }
-
-    fn url(&self, to: &NodeId, path: &str) -> Result<String, PeerError> {
-        let base = self.identity.peers.get(to).ok_or_else(|| PeerError::Unknown(to.clone()))?;
-        Ok(format!("{}{path}", base.trim_end_matches('/')))
+    pub fn new(identity: Arc<PeerIdentity>, network: Arc<dyn Network>) -> Self {
+        Self { network, headers: identity_headers(&identity), identity }
     }
 
     /// Sends a request of the protocol. The peer should answer `within` this time after the request has arrived.
@@ -95,8 +88,10 @@ impl PeerClient {
     ) -> Result<OutcomeStream, PeerError> {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let body = wire::encode(&(within_ms, proposals), room_for(proposals.len()));
-        let request = self.http.post(self.url(to, "/peer/propose")?).body(body).timeout(within + PROPOSE_GRACE);
-        Ok(OutcomeStream::new(to.clone(), accepted(to, request.send().await).await?))
+        let deadline = Instant::now() + within + PROPOSE_GRACE;
+        let answer = timeout_at(deadline, self.send(to, Method::POST, "/peer/propose", body)).await;
+        let response = answer.unwrap_or_else(|_| Err(PeerError::NoAnswer(to.clone())))?;
+        Ok(OutcomeStream::new(to.clone(), response.into_body(), deadline))
     }
 
     /// Asks the leader to hand over. Returns whether it has begun.
@@ -112,30 +107,65 @@ impl PeerClient {
     /// # Errors
     /// [`PeerError`] if it does not answer in time.
     pub async fn status<T: DeserializeOwned>(&self, of: &NodeId, within: Duration) -> Result<T, PeerError> {
-        let response = self.http.get(self.url(of, "/peer/status")?).timeout(within).send().await;
-        let response = accepted(of, response).await?;
-        response.json().await.map_err(|_| PeerError::NoAnswer(of.clone()))
+        let bytes = timeout(within, async {
+            let response = self.send(of, Method::GET, "/peer/status", Vec::new()).await?;
+            read_whole(of, response).await
+        });
+        let bytes = bytes.await.unwrap_or_else(|_| Err(PeerError::NoAnswer(of.clone())))?;
+        serde_json::from_slice(&bytes).map_err(|_| PeerError::NoAnswer(of.clone()))
     }
 
     /// Opens the connection whose end shows that the peer's process is gone. It carries nothing.
     ///
     /// # Errors
-    /// [`reqwest::Error`] unchanged: the caller needs its cause.
-    pub(super) async fn presence(&self, of: &NodeId) -> Result<reqwest::Response, reqwest::Error> {
-        let url = self.url(of, "/peer/presence").unwrap_or_default();
-        self.http.get(url).send().await?.error_for_status()
+    /// [`SendError`] says what the attempt shows.
+    pub(super) async fn presence(&self, of: &NodeId) -> Result<Body, SendError> {
+        let request = self.request(of, Method::GET, "/peer/presence", Vec::new());
+        let response = self.network.send(request.map_err(|_| SendError::Unreachable)?).await?;
+        if response.status().is_success() { Ok(response.into_body()) } else { Err(SendError::Broken) }
     }
 
     async fn post<T: DeserializeOwned>(
         &self,
         to: &NodeId,
-        path: &str,
+        path: &'static str,
         body: Vec<u8>,
         within: Duration,
     ) -> Result<T, PeerError> {
-        let response = self.http.post(self.url(to, path)?).body(body).timeout(within).send().await;
-        let bytes = accepted(to, response).await?.bytes().await.map_err(|_| PeerError::NoAnswer(to.clone()))?;
+        let bytes = timeout(within, async {
+            let response = self.send(to, Method::POST, path, body).await?;
+            read_whole(to, response).await
+        });
+        let bytes = bytes.await.unwrap_or_else(|_| Err(PeerError::NoAnswer(to.clone())))?;
         Ok(wire::decode(&bytes)?)
+    }
+
+    /// Sends a request and waits for the head of an answer that is none of a refusal.
+    async fn send(
+        &self,
+        to: &NodeId,
+        method: Method,
+        path: &'static str,
+        body: Vec<u8>,
+    ) -> Result<HttpResponse<Body>, PeerError> {
+        let request = self.request(to, method, path, body)?;
+        accepted(to, self.network.send(request).await).await
+    }
+
+    fn request(
+        &self,
+        to: &NodeId,
+        method: Method,
+        path: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Request<Bytes>, PeerError> {
+        let base = self.identity.peers.get(to).ok_or_else(|| PeerError::Unknown(to.clone()))?;
+        let mut request = Request::new(Bytes::from(body));
+        *request.method_mut() = method;
+        *request.uri_mut() =
+            format!("{}{path}", base.trim_end_matches('/')).parse().map_err(|_| PeerError::Unknown(to.clone()))?;
+        *request.headers_mut() = self.headers.clone();
+        Ok(request)
     }
 }
 
@@ -156,16 +186,20 @@ fn identity_headers(identity: &PeerIdentity) -> HeaderMap {
 
 async fn accepted(
     peer: &NodeId,
-    response: Result<reqwest::Response, reqwest::Error>,
-) -> Result<reqwest::Response, PeerError> {
-    match response {
-        Err(error) if error.is_connect() => Err(PeerError::Unreachable(peer.clone())),
-        Err(_) => Err(PeerError::NoAnswer(peer.clone())),
+    answer: Result<HttpResponse<Body>, SendError>,
+) -> Result<HttpResponse<Body>, PeerError> {
+    match answer {
+        Err(SendError::Refused | SendError::Unreachable) => Err(PeerError::Unreachable(peer.clone())),
+        Err(SendError::Broken) => Err(PeerError::NoAnswer(peer.clone())),
         Ok(response) if response.status().is_success() => Ok(response),
         Ok(response) if response.status().is_client_error() => {
-            let reason = response.text().await.unwrap_or_default();
-            Err(PeerError::Refused { node: peer.clone(), reason })
+            let reason = to_bytes(response.into_body(), MAX_REASON_BYTES).await.unwrap_or_default();
+            Err(PeerError::Refused { node: peer.clone(), reason: String::from_utf8_lossy(&reason).into_owned() })
         }
         Ok(_) => Err(PeerError::NoAnswer(peer.clone())),
     }
+}
+
+async fn read_whole(peer: &NodeId, response: HttpResponse<Body>) -> Result<Bytes, PeerError> {
+    to_bytes(response.into_body(), MAX_PEER_BODY_BYTES).await.map_err(|_| PeerError::NoAnswer(peer.clone()))
 }

@@ -16,6 +16,7 @@
 //! | `identity.rs` | who may talk to whom |
 //! | `client.rs` | sends requests to peers |
 //! | `server.rs` | the router of the peers' port and the [`PeerService`] behind it |
+//! | `network.rs` | how requests and answers travel |
 //! | `wire.rs` | messages as bytes |
 //! | `outcome.rs` | the outcome of a write, also on the wire |
 //! | `outcome_stream.rs` | the outcomes of a batch, as they become known |
@@ -25,6 +26,7 @@ mod client;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod identity;
+mod network;
 mod outcome;
 mod outcome_stream;
 mod presence;
@@ -33,6 +35,7 @@ mod wire;
 
 pub use client::{PeerClient, PeerError};
 pub use identity::PeerIdentity;
+pub use network::{HttpNetwork, Network, SendError};
 pub use outcome::{CommittedWrite, WriteOutcome};
 pub use outcome_stream::{OutcomeStream, Outcomes};
 pub use presence::{PeerNotice, watch_presence};

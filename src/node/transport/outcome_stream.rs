@@ -3,7 +3,9 @@
 //! The body of the answer is a sequence of frames. A frame is its length in four bytes, little-endian, and a list of
 //! outcomes with their positions in the batch. The body ends with the last outcome or at the deadline.
 
-use reqwest::Response;
+use axum::body::Body;
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
 
 use quorapay_core::replication::NodeId;
 
@@ -32,14 +34,15 @@ pub(super) fn frame(outcomes: &Outcomes) -> Vec<u8> {
 #[derive(Debug)]
 pub struct OutcomeStream {
     peer: NodeId,
-    response: Response,
+    body: Body,
+    deadline: Instant,
     /// What was received and not yet returned: the beginning of a frame, or frames that came together.
     received: Vec<u8>,
 }
 
 impl OutcomeStream {
-    pub(super) const fn new(peer: NodeId, response: Response) -> Self {
-        Self { peer, response, received: Vec::new() }
+    pub(super) const fn new(peer: NodeId, body: Body, deadline: Instant) -> Self {
+        Self { peer, body, deadline, received: Vec::new() }
     }
 
     /// The next outcomes; `None` at the end. Outcomes that never come are unknown.
@@ -51,10 +54,10 @@ impl OutcomeStream {
             if let Some(outcomes) = self.take_frame()? {
                 return Ok(Some(outcomes));
             }
-            match self.response.chunk().await {
-                Ok(Some(bytes)) => self.received.extend_from_slice(&bytes),
+            match timeout_at(self.deadline, self.body.frame()).await {
+                Ok(Some(Ok(part))) => self.received.extend_from_slice(part.data_ref().map_or(&[], |data| data)),
                 Ok(None) if self.received.is_empty() => return Ok(None),
-                Ok(None) | Err(_) => return Err(self.no_answer()),
+                Ok(None | Some(Err(_))) | Err(_) => return Err(self.no_answer()),
             }
         }
     }

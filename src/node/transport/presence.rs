@@ -2,15 +2,15 @@
 //! millisecond; that the port then refuses a new one makes the death certain. That no connection can be opened for
 //! another reason shows that the network is broken, perhaps in this direction only.
 
-use std::error::Error;
-use std::io;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 
 use quorapay_core::replication::NodeId;
 
 use super::client::PeerClient;
+use super::network::SendError;
 
 /// The pause between attempts to connect doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -46,10 +46,10 @@ pub async fn watch_presence(client: PeerClient, peer: NodeId, notices: mpsc::Sen
                 pause = FIRST_PAUSE;
                 reported = false;
                 // The body is empty; it ends with the process or the connection.
-                while let Ok(Some(_)) = connection.chunk().await {}
+                while let Some(Ok(_)) = connection.frame().await {}
                 continue;
             }
-            Err(error) if is_refused(&error) && !reported => {
+            Err(SendError::Refused) if !reported => {
                 reported = true;
                 if notices.send(PeerNotice::Gone(peer.clone())).await.is_err() {
                     return;
@@ -58,19 +58,9 @@ pub async fn watch_presence(client: PeerClient, peer: NodeId, notices: mpsc::Sen
             Err(_) => {}
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             () = notices.closed() => return,
         }
     }
-}
-
-fn is_refused(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(current) = cause {
-        if current.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-            return true;
-        }
-        cause = current.source();
-    }
-    false
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use sqlx::ConnectOptions;
 use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 
 use super::error::{ViewsError, damaged};
 use super::reader::{ViewsReader, read_projected};
 use super::writer::ViewsWriter;
 use crate::schema;
-use crate::sqlite::{self, FILE_SUFFIXES, suffixed};
+use crate::sqlite::{self, FILE_SUFFIXES, Readers, suffixed};
 use quorapay_core::replication::{Position, StoreId};
 
 const VIEWS_FILE: &str = "views.db";
@@ -47,14 +47,14 @@ pub async fn open(data_dir: &Path, cluster_id: &str, store_id: StoreId) -> Resul
         other => other?,
     };
     let writer = ViewsWriter::new(writer_options(&path), connection, projected).await?;
-    Ok(OpenViews { writer, reader: ViewsReader::new(reader_pool(&path)), projected })
+    Ok(OpenViews { writer, reader: ViewsReader::new(readers(&path)), projected })
 }
 
 /// Opens views for reading only; `None` if there are none.
 #[must_use]
 pub fn open_read_only(data_dir: &Path) -> Option<ViewsReader> {
     let path = data_dir.join(VIEWS_FILE);
-    path.exists().then(|| ViewsReader::new(reader_pool(&path)))
+    path.exists().then(|| ViewsReader::new(readers(&path)))
 }
 
 async fn try_open(
@@ -109,8 +109,8 @@ pub(super) fn writer_options(path: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(CACHED_STATEMENTS)
 }
 
-fn reader_pool(path: &Path) -> SqlitePool {
-    sqlite::reader_pool(sqlite::reader_options(path, "views-reader"))
+fn readers(path: &Path) -> Readers {
+    Readers::new(sqlite::reader_options(path, "views-reader"))
 }
 
 fn remove(path: &Path) -> Result<(), ViewsError> {

@@ -1,9 +1,11 @@
 //! Lookups in the views, concurrent with their writer. `whole.rs` reads them as a whole.
 
 use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::error::{ViewsError, damaged};
+use crate::blocking::Blocking;
+use crate::sqlite::Readers;
 use quorapay_core::domain::{
     AccountId, Currency, KeyDigest, MinorUnits, OrderDigest, OrderId, OrderState, PaymentId, PaymentStatus,
 };
@@ -13,7 +15,7 @@ use quorapay_core::replication::{Hash, Position};
 /// A pool of read connections; clones share it.
 #[derive(Clone, Debug)]
 pub struct ViewsReader {
-    pub(super) pool: SqlitePool,
+    pub(super) readers: Readers,
 }
 
 /// Rows that are looked up one by one.
@@ -46,8 +48,15 @@ pub(super) async fn read_projected(connection: &mut SqliteConnection) -> Result<
 }
 
 impl ViewsReader {
-    pub(super) const fn new(pool: SqlitePool) -> Self {
-        Self { pool }
+    pub(super) const fn new(readers: Readers) -> Self {
+        Self { readers }
+    }
+
+    /// The same connections, whose reads are awaited like this.
+    #[must_use]
+    pub fn awaited(mut self, blocking: &Blocking) -> Self {
+        self.readers.blocking = blocking.clone();
+        self
     }
 
     /// The projected position.
@@ -55,7 +64,8 @@ impl ViewsReader {
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`], like every read.
     pub async fn projected(&self) -> Result<Position, ViewsError> {
-        read_projected(&mut *self.pool.acquire().await?).await
+        let read = async { read_projected(&mut *self.readers.acquire().await?).await };
+        self.readers.blocking.settle(read).await
     }
 
     /// The projected index, and how many payments were decided up to there, rejected ones included.
@@ -64,7 +74,7 @@ impl ViewsReader {
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
     pub async fn payment_count(&self) -> Result<(LogIndex, u64), ViewsError> {
         let row: Option<(i64, i64)> =
-            sqlx::query_as("SELECT projected_index, payments FROM meta").fetch_optional(&self.pool).await?;
+            sqlx::query_as("SELECT projected_index, payments FROM meta").fetch_optional(&self.readers).await?;
         let (index, payments) = row.ok_or_else(|| damaged("they do not say up to where they go"))?;
         Ok((LogIndex(from_sql(index)?), from_sql(payments)?))
     }
@@ -76,7 +86,7 @@ impl ViewsReader {
     pub async fn key(&self, digest: KeyDigest) -> Result<Option<LogIndex>, ViewsError> {
         let index: Option<i64> = sqlx::query_scalar("SELECT log_index FROM keys WHERE digest = ?")
             .bind(digest.0.to_vec())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.readers)
             .await?;
         index.map(|index| from_sql(index).map(LogIndex)).transpose()
     }
@@ -93,7 +103,7 @@ impl ViewsReader {
         let sql = "SELECT wanted.key, log_index FROM json_each(?) AS wanted \
                    CROSS JOIN keys ON digest = unhex(wanted.value)";
         let wanted = to_json(&digests.iter().map(|digest| hex::encode(digest.0)).collect::<Vec<_>>());
-        let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(wanted).fetch_all(&self.pool).await?;
+        let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(wanted).fetch_all(&self.readers).await?;
         rows.into_iter().map(|(at, index)| Ok((requested(&digests, at)?, LogIndex(from_sql(index)?)))).collect()
     }
 
@@ -109,7 +119,7 @@ impl ViewsReader {
         let sql = "SELECT wanted.key, last_change FROM json_each(?) AS wanted CROSS JOIN changed_payments \
                    ON log_index = wanted.value ->> 0 AND item = wanted.value ->> 1";
         let wanted = to_json(&payments.iter().map(|id| (id.index(), id.item())).collect::<Vec<_>>());
-        let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(wanted).fetch_all(&self.pool).await?;
+        let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(wanted).fetch_all(&self.readers).await?;
         rows.into_iter().map(|(at, index)| Ok((requested(&payments, at)?, LogIndex(from_sql(index)?)))).collect()
     }
 
@@ -122,7 +132,8 @@ impl ViewsReader {
         orders: impl IntoIterator<Item = &OrderId>,
     ) -> Result<Vec<(OrderId, OrderState)>, ViewsError> {
         let digests: Vec<_> = orders.into_iter().map(|id| hex::encode(id.digest().0)).collect();
-        find_orders(&mut *self.pool.acquire().await?, &digests).await
+        let read = async { find_orders(&mut *self.readers.acquire().await?, &digests).await };
+        self.readers.blocking.settle(read).await
     }
 
     /// Entry and item of the changed payments that have this status, newest first, from `floor` on and before `before`,
@@ -147,7 +158,7 @@ impl ViewsReader {
             .bind(i64::from(before.1))
             .bind(status.as_str())
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await?;
         let projected = rows.first().map_or(0, |(projected, _, _)| *projected);
         let found = rows.into_iter().filter_map(|(_, index, item)| Some(read_item((index?, item?))));
@@ -171,7 +182,7 @@ impl ViewsReader {
             .bind(i64::try_from(before.0.0).unwrap_or(i64::MAX))
             .bind(i64::from(before.1))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await?;
         rows.into_iter().map(read_item).collect()
     }
@@ -193,7 +204,7 @@ impl ViewsReader {
             .bind(account.as_str())
             .bind(i64::try_from(below.0).unwrap_or(i64::MAX))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await?;
         indexes.into_iter().map(|index| from_sql(index).map(LogIndex)).collect()
     }
@@ -236,13 +247,13 @@ impl ViewsReader {
     }
 
     async fn unmatched(&self, sql: &'static str, wanted: String) -> Result<Vec<LogIndex>, ViewsError> {
-        let indexes: Vec<i64> = sqlx::query_scalar(sql).bind(wanted).fetch_all(&self.pool).await?;
+        let indexes: Vec<i64> = sqlx::query_scalar(sql).bind(wanted).fetch_all(&self.readers).await?;
         indexes.into_iter().map(|index| from_sql(index).map(LogIndex)).collect()
     }
 
     /// Closes the read connections when those in use are returned.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.readers.close().await;
     }
 }
 

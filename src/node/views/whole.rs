@@ -43,7 +43,7 @@ impl ViewsReader {
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
     pub async fn load_bank(&self) -> Result<(Position, Bank), ViewsError> {
-        let mut snapshot = self.pool.begin().await?;
+        let mut snapshot = self.readers.begin().await?;
         let position = read_projected(&mut snapshot).await?;
         let bank = read_bank(&mut snapshot).await?;
         snapshot.rollback().await?;
@@ -55,7 +55,7 @@ impl ViewsReader {
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
     pub async fn contents(&self) -> Result<ViewsContents, ViewsError> {
-        let mut snapshot = self.pool.begin().await?;
+        let mut snapshot = self.readers.begin().await?;
         let position = read_projected(&mut snapshot).await?;
         let bank = read_bank(&mut snapshot).await?;
         let changed = read_changed(&mut snapshot).await?;
@@ -90,7 +90,7 @@ impl ViewsReader {
     }
 
     async fn each_of(&self, sql: &'static str, mut take: impl FnMut([u8; 16])) -> Result<Position, ViewsError> {
-        let mut snapshot = self.pool.begin().await?;
+        let mut snapshot = self.readers.begin().await?;
         let position = read_projected(&mut snapshot).await?;
         let mut after: Vec<u8> = Vec::new();
         loop {

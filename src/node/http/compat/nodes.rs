@@ -58,7 +58,7 @@ async fn health(State(compatible): State<Compatible>, request: Request) -> Respo
             let deadline = request::deadline(&parts.headers)?;
             let status = node.status();
             let counting = node.queries().payment_count(node.progress().applied_index);
-            let count = match tokio::time::timeout_at(deadline.into(), counting).await {
+            let count = match tokio::time::timeout_at(deadline, counting).await {
                 Ok(count) => count?,
                 Err(_) => return Err(Problem::deadline_exceeded()),
             };

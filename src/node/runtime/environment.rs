@@ -1,0 +1,31 @@
+//! What a node finds outside itself. A simulation brings its own.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::blocking::Blocking;
+use crate::clock::WallClock;
+use crate::transport::{HttpNetwork, Network};
+
+/// See the module.
+pub struct Environment {
+    /// Carries requests to peers and from them.
+    pub network: Arc<dyn Network>,
+    /// Shows the time that entries are stamped with.
+    pub wall_clock: WallClock,
+    /// How the node waits for its disk.
+    pub blocking: Blocking,
+}
+
+impl Environment {
+    /// This machine. The port is the one of the node's peer URL.
+    #[must_use]
+    pub fn of_the_system(peer_port: TcpListener) -> Self {
+        Self {
+            network: Arc::new(HttpNetwork::new(Some(peer_port))),
+            wall_clock: WallClock::of_the_system(),
+            blocking: Blocking::Yields,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How requests reach peers, and how theirs arrive: the seam under which a simulation puts a network of its own.
+
+use std::error::Error;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, Response};
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+
+use crate::port::without_delay;
+
+/// A connection inside a cluster is established within a millisecond or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// No process listens there: the request did not arrive, and the process is gone.
+    Refused,
+    /// No connection could be opened for another reason, so the request did not arrive.
+    Unreachable,
+    /// The connection broke: whether the request arrived is unknown.
+    Broken,
+}
+
+/// A network between the nodes of a cluster. Requests have absolute URLs. A request has no time limit of its own: it is
+/// given up when its future is dropped.
+pub trait Network: Send + Sync {
+    /// Sends a request and waits for the head of the answer. The body ends with an error if the connection breaks.
+    fn send(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Body>, SendError>>;
+
+    /// Answers the requests of peers until an error ends it. Called once.
+    fn serve(&self, router: Router) -> BoxFuture<'static, io::Result<()>>;
+}
+
+/// HTTP over TCP: a pool of kept-alive connections to each peer, and a port.
+pub struct HttpNetwork {
+    client: reqwest::Client,
+    port: Mutex<Option<TcpListener>>,
+}
+
+impl HttpNetwork {
+    /// A network in which this node is reached at `port`; a node without one only sends.
+    #[must_use]
+    pub fn new(port: Option<TcpListener>) -> Self {
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .pool_idle_timeout(None)
+            .no_proxy()
+            .build()
+            .expect("a client without TLS settings can always be built");
+        Self { client, port: Mutex::new(port) }
+    }
+}
+
+impl Network for HttpNetwork {
+    fn send(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Body>, SendError>> {
+        let client = self.client.clone();
+        Box::pin(async move {
+            let request = reqwest::Request::try_from(request).map_err(|_| SendError::Unreachable)?;
+            let response = client.execute(request).await.map_err(|error| classify(&error))?;
+            Ok(Response::from(response).map(Body::new))
+        })
+    }
+
+    fn serve(&self, router: Router) -> BoxFuture<'static, io::Result<()>> {
+        let port = self.port.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Box::pin(async move {
+            let port = port.ok_or_else(|| io::Error::other("there is no port to serve peers at"))?;
+            axum::serve(without_delay(port), router).await
+        })
+    }
+}
+
+fn classify(error: &reqwest::Error) -> SendError {
+    if !error.is_connect() {
+        return SendError::Broken;
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if current.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return SendError::Refused;
+        }
+        cause = current.source();
+    }
+    SendError::Unreachable
+}
