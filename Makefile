@@ -26,7 +26,7 @@ test: zookeeper chaos-tools ## run every test, including those with a real ZooKe
 	cargo test --workspace --test it
 	cargo test --workspace --test chaos
 	cargo test --workspace --doc
-	bash tests/http/schemathesis.sh 60
+	BINARY=$(CURDIR)/target/debug/quorapay bash tests/http/schemathesis.sh 60
 	SEED=1 bash tests/fuzz/run.sh 33
 
 sim: ## run only the simulation: make sim N=100000, or one run: make sim SEED=7

@@ -18,4 +18,4 @@ pub mod dev;
 pub mod history;
 pub mod import;
 pub mod local;
-mod random;
+pub mod random;

@@ -4,50 +4,54 @@
 
 /// A deterministic generator.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// A generator of this seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A generator for one of several streams of the same seed.
-    pub(crate) const fn of_stream(seed: u64, stream: u32) -> Self {
+    #[must_use]
+    pub const fn of_stream(seed: u64, stream: u32) -> Self {
         /// An odd constant, so that different streams start far apart.
         const STREAM_FACTOR: u64 = 0xD6E8_FEB8_6659_FD93;
         let salt = Self(seed).next();
         Self(salt ^ (stream as u64).wrapping_mul(STREAM_FACTOR))
     }
 
-    pub(crate) const fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub const fn next(&mut self) -> u64 {
         let value = mix(self.0);
         self.0 = self.0.wrapping_add(GOLDEN_GAMMA);
         value
     }
 
     /// A number below `bound`, which is not zero.
-    pub(crate) const fn below(&mut self, bound: u64) -> u64 {
+    pub const fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
     /// A number from `low` to `high`, both included.
-    pub(crate) const fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub const fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
     /// True with a probability of `per_mille` / 1,000.
-    pub(crate) const fn chance(&mut self, per_mille: u64) -> bool {
+    pub const fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1_000) < per_mille
     }
 
     /// An index into a list of this length, which is not zero.
-    pub(crate) fn index(&mut self, length: usize) -> usize {
+    pub fn index(&mut self, length: usize) -> usize {
         let bound = u64::try_from(length).expect("lists are shorter than 2^64");
         usize::try_from(self.below(bound)).expect("below a usize")
     }
 
     /// Shuffles a list (Fisher and Yates).
-    pub(crate) fn shuffle<T>(&mut self, list: &mut [T]) {
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for end in (1..list.len()).rev() {
             let other = self.index(end + 1);
             list.swap(end, other);
@@ -59,7 +63,7 @@ impl Random {
 const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// One step of SplitMix64 from a given state. Maps consecutive numbers to values without a visible pattern.
-pub(crate) const fn mix(state: u64) -> u64 {
+pub const fn mix(state: u64) -> u64 {
     let mut mixed = state.wrapping_add(GOLDEN_GAMMA);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

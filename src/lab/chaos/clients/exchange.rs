@@ -1,9 +1,13 @@
 //! One attempt: records it, sends it, and records the result.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::BodyExt;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::timeout;
 use url::Url;
 
 use super::request::HttpRequest;
@@ -14,9 +18,7 @@ use quorapay_api::headers;
 use quorapay_client::{Problem, ReportedOutcome};
 use quorapay_core::domain::Rejection;
 use quorapay_core::domain::{Epoch, LogIndex};
-
-/// Nodes run on this machine or nearby and accept connections quickly or not at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+use quorapay_node::transport::{Network, SendError};
 
 /// A node to send to.
 #[derive(Clone, Debug)]
@@ -26,9 +28,9 @@ pub(super) struct TargetNode {
 }
 
 /// Sends requests and records them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Exchange {
-    http: reqwest::Client,
+    network: Arc<dyn Network>,
     recorder: Recorder,
     deadline: Duration,
 }
@@ -47,9 +49,8 @@ pub(super) enum AttemptOutcome {
 }
 
 impl Exchange {
-    pub(super) fn new(recorder: Recorder, deadline: Duration) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
-        Ok(Self { http, recorder, deadline })
+    pub(super) const fn new(network: Arc<dyn Network>, recorder: Recorder, deadline: Duration) -> Self {
+        Self { network, recorder, deadline }
     }
 
     pub(super) fn recorder(&self) -> &Recorder {
@@ -97,22 +98,36 @@ impl Exchange {
     }
 
     async fn send(&self, node: &TargetNode, request: &Request) -> Received {
+        let within = self.deadline + self.deadline / 4;
+        let is_read = matches!(request, Request::Read(_));
+        let exchanged = async {
+            let (parts, body) = self.network.send(self.http_request(node, request)).await?.into_parts();
+            let body = body.collect().await.map_err(|_| SendError::Broken)?.to_bytes();
+            Ok(Received::of_answer(parts.status, &parts.headers, &body, is_read))
+        };
+        match timeout(within, exchanged).await {
+            Ok(Ok(received)) => received,
+            Ok(Err(error)) => Received::of_error(error),
+            Err(_) => Received::Unknown { reason: "timeout".to_owned(), response: None },
+        }
+    }
+
+    fn http_request(&self, node: &TargetNode, request: &Request) -> axum::http::Request<Bytes> {
         let http = HttpRequest::of(request);
-        let url = http.url(&node.base);
+        let mut sent = axum::http::Request::new(http.body.clone().unwrap_or_default());
+        *sent.uri_mut() = http.url(&node.base).as_str().parse().expect("a URL is a URI");
+        *sent.method_mut() = http.method;
         let deadline_ms = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
-        let timeout = self.deadline + self.deadline / 4;
-        let mut builder = self.http.request(http.method, url).timeout(timeout);
-        builder = builder.header(headers::DEADLINE_MS.name, deadline_ms);
+        let headers = sent.headers_mut();
+        headers.insert(HeaderName::from_static(headers::DEADLINE_MS.lower), deadline_ms.into());
         if let Some(key) = http.key {
-            builder = builder.header(headers::IDEMPOTENCY_KEY.name, key);
+            let key = HeaderValue::from_str(&key).expect("a key is printable ASCII");
+            headers.insert(HeaderName::from_static(headers::IDEMPOTENCY_KEY.lower), key);
         }
-        if let Some(body) = http.body {
-            builder = builder.header(CONTENT_TYPE, "application/json").body(body);
+        if http.body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        match builder.send().await {
-            Ok(response) => Received::of_response(response, matches!(request, Request::Read(_))).await,
-            Err(error) => Received::of_error(&error),
-        }
+        sent
     }
 }
 
@@ -126,19 +141,12 @@ enum Received {
 
 impl Received {
     /// A request without an answer was definitely not applied only if no connection was made.
-    fn of_error(error: &reqwest::Error) -> Self {
-        if error.is_connect() {
-            return Self::Refused { code: "not_sent".to_owned(), retryable: true, response: None };
-        }
-        let reason = if error.is_timeout() { "timeout" } else { "connection_lost" };
-        Self::Unknown { reason: reason.to_owned(), response: None }
-    }
-
-    async fn of_response(response: reqwest::Response, is_read: bool) -> Self {
-        let (status, headers) = (response.status(), response.headers().clone());
-        match response.bytes().await {
-            Ok(body) => Self::of_answer(status, &headers, &body, is_read),
-            Err(error) => Self::of_error(&error),
+    fn of_error(error: SendError) -> Self {
+        match error {
+            SendError::Refused | SendError::Unreachable => {
+                Self::Refused { code: "not_sent".to_owned(), retryable: true, response: None }
+            }
+            SendError::Broken => Self::Unknown { reason: "connection_lost".to_owned(), response: None },
         }
     }
 

@@ -1,9 +1,10 @@
 //! The reads after the recovery: every key with an unknown outcome, and every account at every node.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::exchange::AttemptOutcome;
 use super::plan::LoadSummary;

@@ -1,10 +1,11 @@
 //! Start and end of a load.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use url::Url;
 
 use super::exchange::{Exchange, TargetNode};
@@ -13,6 +14,7 @@ use super::plan::{LoadPlan, LoadProgress, LoadSummary, Target};
 use super::process::ClientProcess;
 use super::state::LoadState;
 use crate::history::{Event, PhaseEvent, RecordError, Recorder};
+use quorapay_node::transport::{HttpNetwork, Network};
 
 /// Why a load cannot be started or its history cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,9 +25,6 @@ pub enum LoadError {
     /// A number of the plan is too small.
     #[error("the load's {0} must be at least {1}")]
     Plan(&'static str, u32),
-    /// The HTTP client could not be set up.
-    #[error("the HTTP client could not be set up: {0}")]
-    Setup(#[from] reqwest::Error),
     /// The history is incomplete.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -36,7 +35,6 @@ pub enum LoadError {
 pub struct Load;
 
 /// A running load. Dropping it ends it at once, without final reads.
-#[derive(Debug)]
 pub struct RunningLoad {
     state: Arc<LoadState>,
     stopping: watch::Sender<bool>,
@@ -48,8 +46,21 @@ impl Load {
     /// for one process more than the plan has.
     ///
     /// # Errors
-    /// [`LoadError::Target`], [`LoadError::Plan`] and [`LoadError::Setup`]; nothing was sent then.
+    /// [`LoadError::Target`] and [`LoadError::Plan`]; nothing was sent then.
     pub fn start(targets: &[Target], plan: LoadPlan, recorder: Recorder) -> Result<RunningLoad, LoadError> {
+        Self::start_over(Arc::new(HttpNetwork::new(None)), targets, plan, recorder)
+    }
+
+    /// The same over another network than that of this machine.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_over(
+        network: Arc<dyn Network>,
+        targets: &[Target],
+        plan: LoadPlan,
+        recorder: Recorder,
+    ) -> Result<RunningLoad, LoadError> {
         check(&plan)?;
         let nodes = targets.iter().map(node).collect::<Result<Vec<_>, _>>()?;
         if nodes.is_empty() {
@@ -57,10 +68,9 @@ impl Load {
         }
         phase(&recorder, "load");
         let start = Instant::now();
-        let run = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
-        let exchange = Exchange::new(recorder, plan.deadline)?;
+        let exchange = Exchange::new(network, recorder, plan.deadline);
         let (stopping, watched) = watch::channel(false);
-        let state = Arc::new(LoadState::new(nodes, plan, run, exchange, watched));
+        let state = Arc::new(LoadState::new(nodes, plan, exchange, watched));
         let mut processes = JoinSet::new();
         for number in 0..state.plan.processes {
             processes.spawn(ClientProcess::new(Arc::clone(&state), number).run(start));

@@ -16,6 +16,8 @@ pub struct Target {
 /// What the clients do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadPlan {
+    /// Prefix of every key and order, so that runs against one cluster do not share them.
+    pub run: String,
     /// Seed of the operations, their order and the nodes they are sent to.
     pub seed: u64,
     /// Operations per second of all processes together, at least 1, not counting retries.
@@ -34,7 +36,8 @@ impl LoadPlan {
     /// A mixed load that two CPU cores can sustain beside a cluster of three or five nodes.
     #[must_use]
     pub fn standard(seed: u64) -> Self {
-        Self { seed, rate: 200, processes: 8, outstanding: 64, accounts: 12, deadline: Duration::from_secs(4) }
+        let run = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+        Self { run, seed, rate: 200, processes: 8, outstanding: 64, accounts: 12, deadline: Duration::from_secs(4) }
     }
 }
 

@@ -1,9 +1,10 @@
 //! One client process and its share of the schedule.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::state::LoadState;
 use super::workload::Workload;
@@ -34,7 +35,7 @@ impl ClientProcess {
                 biased;
                 // The sender is dropped only with the load itself.
                 _ = stopping.wait_for(|stopping| *stopping) => break,
-                () = tokio::time::sleep_until(due.into()) => {}
+                () = tokio::time::sleep_until(due) => {}
             }
             while in_flight.try_join_next().is_some() {}
             let intended = self.state.exchange.recorder().at(due);

@@ -16,12 +16,9 @@ use quorapay_core::domain::{Capture, IdempotencyKey, OperationRequest, PaymentId
 const MAX_REMEMBERED: usize = 4_096;
 
 /// The shared state of a load.
-#[derive(Debug)]
 pub(super) struct LoadState {
     pub(super) nodes: Vec<TargetNode>,
     pub(super) plan: LoadPlan,
-    /// Prefix of every key, so that runs do not share keys.
-    pub(super) run: String,
     pub(super) exchange: Exchange,
     /// Becomes true when the schedule ends.
     pub(super) stopping: watch::Receiver<bool>,
@@ -60,13 +57,12 @@ impl LoadState {
     pub(super) fn new(
         nodes: Vec<TargetNode>,
         plan: LoadPlan,
-        run: String,
         exchange: Exchange,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let operations = (0..=plan.processes).map(|_| AtomicU64::new(0)).collect();
         let (counters, memory) = (Counters::default(), Mutex::default());
-        Self { nodes, plan, run, exchange, stopping, counters, operations, highest_index: AtomicU64::new(0), memory }
+        Self { nodes, plan, exchange, stopping, counters, operations, highest_index: AtomicU64::new(0), memory }
     }
 
     /// Makes one attempt for a process and counts it.

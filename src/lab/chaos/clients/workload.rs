@@ -63,7 +63,7 @@ impl Workload {
 
     fn new_key(&mut self) -> IdempotencyKey {
         self.keys += 1;
-        let key = format!("{}-{}-{}", self.state.run, self.process, self.keys);
+        let key = format!("{}-{}-{}", self.state.plan.run, self.process, self.keys);
         IdempotencyKey::parse(&key).expect("letters, digits and dashes")
     }
 
@@ -114,7 +114,7 @@ impl Workload {
         if self.random.below(6) != 0 {
             return None;
         }
-        let id = format!("{}-order-{}", self.state.run, self.random.below(ORDERS));
+        let id = format!("{}-order-{}", self.state.plan.run, self.random.below(ORDERS));
         let total = ORDER_TOTAL + i64::from(self.random.below(20) == 0);
         let id = OrderId::parse(&id).expect("letters, digits and dashes");
         Some(Box::new(OrderCap { id, total: MinorUnits::new(total) }))
