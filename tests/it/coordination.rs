@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use quorapay_core::domain::Epoch;
 use quorapay_core::replication::{CoordinationCommand, CoordinationEvent, NodeId, QueueRank, StoreId};
 use quorapay_node::coordination::{
-    self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Credential,
+    self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Credential, Outside,
 };
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -58,7 +58,7 @@ impl Member {
     fn with(config: CoordinationConfig) -> Self {
         let (sender, notices) = mpsc::channel(64);
         let node = config.node_id.clone();
-        let coordination = coordination::start(config, sender);
+        let coordination = coordination::start(config, Outside::real(), sender);
         Self { coordination, notices, rank: QueueRank::Absent, connected: false, node, _peer_port: None }
     }
 

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::config::CoordinationConfig;
 use super::notice::CoordinationNotice;
+use super::outside::Outside;
 use super::task::{Orders, Task};
 use quorapay_core::domain::Epoch;
 use quorapay_core::replication::CoordinationCommand;
@@ -61,12 +62,12 @@ impl CoordinationCommands {
 /// [`CoordinationCommand::GoToBack`] is remembered for as long as the session may come back,
 /// [`CoordinationCommand::PublishLeader`] is carried out by the next session, and the other commands do nothing.
 #[must_use]
-pub fn start(config: CoordinationConfig, notices: mpsc::Sender<CoordinationNotice>) -> Coordination {
+pub fn start(config: CoordinationConfig, outside: Outside, notices: mpsc::Sender<CoordinationNotice>) -> Coordination {
     let (queue, receiver) = mpsc::channel(COMMAND_QUEUE);
     let (leads, published) = watch::channel(None);
     let (stop, stopped) = oneshot::channel();
-    let task =
-        tokio::spawn(Task::new(config, notices, Orders { commands: receiver, leads: published, stop: stopped }).run());
+    let orders = Orders { commands: receiver, leads: published, stop: stopped };
+    let task = tokio::spawn(Task::new(config, outside, notices, orders).run());
     Coordination { commands: CoordinationCommands { queue, leads: Arc::new(leads) }, stop, task }
 }
 

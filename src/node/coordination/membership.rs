@@ -2,19 +2,18 @@
 //!
 //! It distinguishes the znode of a dead process from that of a living rival, and knows nothing of elections.
 
-use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use url::{Host, Url};
 use uuid::Uuid;
 use zookeeper_client::Error;
 
 use super::config::CoordinationConfig;
 use super::layout::{self, Layout, LiveRecord};
 use super::notice::CoordinationError;
-use super::session::{Session, Watch};
+use super::outside::{Probe, Prober, Watch};
+use super::session::Session;
 
 /// How long a registered process may take to accept a connection before it counts as silent.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -36,23 +35,16 @@ pub(super) enum Claim {
 /// This process's claim to the node id.
 pub(super) struct Membership {
     instance: Uuid,
+    prober: Arc<dyn Prober>,
     held: bool,
     waiting_until: Option<Instant>,
     watch: Option<Watch>,
     ever_held: bool,
 }
 
-/// What a connection to a registered address shows.
-#[derive(Debug, PartialEq, Eq)]
-enum Probe {
-    Alive,
-    Dead,
-    Silent,
-}
-
 impl Membership {
-    pub(super) fn new() -> Self {
-        Self { instance: Uuid::new_v4(), held: false, waiting_until: None, watch: None, ever_held: false }
+    pub(super) fn new(prober: Arc<dyn Prober>) -> Self {
+        Self { instance: Uuid::new_v4(), prober, held: false, waiting_until: None, watch: None, ever_held: false }
     }
 
     /// Forgets what an earlier session held.
@@ -135,7 +127,10 @@ impl Membership {
                     Probe::Dead
                 }
             }
-            Some(other) => probe(&other.peer_url).await,
+            Some(other) => {
+                let probe = self.prober.probe(&other.peer_url);
+                timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Probe::Silent)
+            }
         }
     }
 
@@ -157,37 +152,4 @@ impl Membership {
 fn duplicate(other: Option<&LiveRecord>, config: &CoordinationConfig) -> CoordinationError {
     let url = other.map_or_else(|| "an unknown address".to_owned(), |other| other.peer_url.clone());
     CoordinationError::DuplicateNode { node: config.node_id.clone(), url }
-}
-
-/// Only a refused connection proves that no process listens; an address that cannot be reached proves nothing.
-async fn probe(peer_url: &str) -> Probe {
-    let url = Url::parse(peer_url).ok();
-    let Some((host, port)) = url.as_ref().and_then(|url| Some((url.host()?, url.port_or_known_default()?))) else {
-        return Probe::Silent;
-    };
-    let host = match host {
-        Host::Domain(name) => name.to_owned(),
-        Host::Ipv4(address) => address.to_string(),
-        Host::Ipv6(address) => address.to_string(),
-    };
-    match timeout(PROBE_TIMEOUT, TcpStream::connect((host.as_str(), port))).await {
-        Ok(Ok(_)) => Probe::Alive,
-        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Probe::Dead,
-        Ok(Err(_)) | Err(_) => Probe::Silent,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_a_refused_connection_counts_as_dead() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("a bound address"));
-        assert_eq!(probe(&url).await, Probe::Alive);
-        drop(listener);
-        assert_eq!(probe(&url).await, Probe::Dead);
-        assert_eq!(probe("no address").await, Probe::Silent);
-    }
 }

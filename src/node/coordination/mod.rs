@@ -11,6 +11,8 @@
 //! | `handle.rs` | starts and stops the task |
 //! | `task.rs` | the task that owns the session: connects, keeps the znodes in place, carries out commands |
 //! | `session.rs` | one session: operations with timeouts, watches, closing |
+//! | `outside.rs` | the seam: what is needed of ZooKeeper and of the network |
+//! | `client.rs`, `probe.rs` | the real ZooKeeper and the real network behind it |
 //! | `membership.rs` | the claim to the node id, `live/<node>` |
 //! | `queue.rs` | this node's place in the election queue |
 //! | `epochs.rs` | the epoch counter, and the steps that a znode's version guards |
@@ -31,12 +33,15 @@
 //!    connection, the client's "no response" and a timeout all mean *unknown*: read again, never assume.
 //! 3. A place in the queue is only taken while `live/<node>` is held by the same session.
 
+mod client;
 mod config;
 mod epochs;
 mod handle;
 mod layout;
 mod membership;
 mod notice;
+mod outside;
+mod probe;
 mod queue;
 mod reporter;
 mod session;
@@ -45,3 +50,4 @@ mod task;
 pub use config::{CoordinationConfig, Credential};
 pub use handle::{Coordination, CoordinationCommands, start};
 pub use notice::{CoordinationError, CoordinationNotice};
+pub use outside::{Lifetime, Outside, Probe, Prober, Watch, Znode, ZooKeeper, ZooKeeperSession};

@@ -7,7 +7,8 @@ use zookeeper_client::Error;
 
 use super::config::CoordinationConfig;
 use super::layout::{self, ElectionRecord, Layout, Ticket};
-use super::session::{Session, Watch, fired};
+use super::outside::Watch;
+use super::session::{Session, fired};
 use quorapay_core::replication::{NodeId, QueueRank};
 
 /// Attempts in a row while the queue keeps changing; the next ones come after a pause.
@@ -45,6 +46,7 @@ impl Queue {
         let mut none = None;
         let predecessor = self.predecessor.as_mut().map_or(&mut none, |predecessor| &mut predecessor.watch);
         tokio::select! {
+            biased;
             () = fired(&mut self.own_watch) => {}
             () = fired(predecessor) => {}
         }

@@ -15,6 +15,7 @@ use super::epochs;
 use super::layout::{self, EpochRecord, Layout};
 use super::membership::{Claim, Membership};
 use super::notice::{CoordinationError, CoordinationNotice};
+use super::outside::{Outside, ZooKeeper};
 use super::queue::{Queue, QueueState};
 use super::reporter::Reporter;
 use super::session::{Session, fired, is_rejection};
@@ -78,6 +79,7 @@ pub(super) struct Orders {
 /// See the module.
 pub(super) struct Task {
     config: Arc<CoordinationConfig>,
+    zookeeper: Arc<dyn ZooKeeper>,
     layout: Layout,
     reporter: Reporter,
     orders: Orders,
@@ -87,13 +89,20 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(config: CoordinationConfig, notices: mpsc::Sender<CoordinationNotice>, orders: Orders) -> Self {
+    pub(super) fn new(
+        config: CoordinationConfig,
+        outside: Outside,
+        notices: mpsc::Sender<CoordinationNotice>,
+        orders: Orders,
+    ) -> Self {
+        let Outside { zookeeper, prober } = outside;
         Self {
             layout: Layout::new(&config.cluster_id),
             config: Arc::new(config),
+            zookeeper,
             reporter: Reporter::new(notices),
             orders,
-            membership: Membership::new(),
+            membership: Membership::new(prober),
             admitted: false,
         }
     }
@@ -130,10 +139,10 @@ impl Task {
 
     /// Tries to open a session until it succeeds.
     async fn connect(&mut self) -> Result<Session, SessionEnd> {
-        let config = Arc::clone(&self.config);
+        let (config, zookeeper) = (Arc::clone(&self.config), Arc::clone(&self.zookeeper));
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match self.while_disconnected(Session::open(&config)).await? {
+            let error = match self.while_disconnected(Session::open(&*zookeeper, &config)).await? {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };

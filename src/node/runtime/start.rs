@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::blocking::Blocking;
 use crate::clock::Clock;
-use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice};
+use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Outside};
 use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
 use crate::query::Queries;
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
@@ -224,7 +224,7 @@ impl Wiring {
         store_id: StoreId,
     ) -> (Coordination, mpsc::Receiver<CoordinationError>) {
         let (notices, notice_receiver) = mpsc::channel(NOTICE_QUEUE);
-        let coordination = coordination::start(coordination_config(config, store_id), notices);
+        let coordination = coordination::start(coordination_config(config, store_id), Outside::real(), notices);
         let (fatal, fatal_receiver) = mpsc::channel(1);
         tokio::spawn(pass_on_notices(notice_receiver, self.events.clone(), fatal));
         (coordination, fatal_receiver)
