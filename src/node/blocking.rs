@@ -6,8 +6,8 @@
 use std::fmt::Debug;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 /// Runs work of other threads within one step of a simulation.
@@ -15,8 +15,8 @@ pub trait Steps: Debug + Send + Sync {
     /// Runs the work to its end. Nothing else of the process goes on meanwhile.
     fn run(&self, work: Pin<&mut (dyn Future<Output = ()> + Send)>);
 
-    /// How long the next write takes.
-    fn write_time(&self) -> Duration;
+    /// Waits for as long as a write takes.
+    fn write_takes(&self) -> BoxFuture<'_, ()>;
 }
 
 /// See the module.
@@ -44,7 +44,7 @@ impl Blocking {
             Self::Yields => work.await,
             Self::Steps(steps) => {
                 let done = run(&**steps, work);
-                tokio::time::sleep(steps.write_time()).await;
+                steps.write_takes().await;
                 done
             }
         }

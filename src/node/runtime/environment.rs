@@ -6,12 +6,15 @@ use tokio::net::TcpListener;
 
 use crate::blocking::Blocking;
 use crate::clock::WallClock;
+use crate::coordination::Outside;
 use crate::transport::{HttpNetwork, Network};
 
 /// See the module.
 pub struct Environment {
     /// Carries requests to peers and from them.
     pub network: Arc<dyn Network>,
+    /// ZooKeeper, and the addresses that nodes registered there.
+    pub outside: Outside,
     /// Shows the time that entries are stamped with.
     pub wall_clock: WallClock,
     /// How the node waits for its disk.
@@ -24,6 +27,7 @@ impl Environment {
     pub fn of_the_system(peer_port: TcpListener) -> Self {
         Self {
             network: Arc::new(HttpNetwork::new(Some(peer_port))),
+            outside: Outside::real(),
             wall_clock: WallClock::of_the_system(),
             blocking: Blocking::Yields,
         }

@@ -54,14 +54,14 @@ impl Node {
     /// # Errors
     /// [`NodeError`] says what is wrong in one line.
     pub async fn start(config: NodeConfig, environment: Environment) -> Result<Self, NodeError> {
-        let Environment { network, wall_clock, blocking } = environment;
+        let Environment { network, outside, wall_clock, blocking } = environment;
         let mut storage = blocking.settle(open_storage(&config)).await?;
         storage.ledger = storage.ledger.awaited(&blocking);
         storage.views.reader = storage.views.reader.awaited(&blocking);
         let (stop, stopping) = watch::channel(false);
         let (wiring, loop_side) = wire(&config, &storage, stopping, Clock::start(wall_clock), Arc::clone(&network));
         let peer_port = wiring.serve_peers(&*network, &config);
-        let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id);
+        let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id, outside);
         wiring.watch_peers();
 
         let Storage { engine, ledger, writer, watermark, lock, views, quarantines, .. } = storage;
@@ -222,9 +222,10 @@ impl Wiring {
         &self,
         config: &NodeConfig,
         store_id: StoreId,
+        outside: Outside,
     ) -> (Coordination, mpsc::Receiver<CoordinationError>) {
         let (notices, notice_receiver) = mpsc::channel(NOTICE_QUEUE);
-        let coordination = coordination::start(coordination_config(config, store_id), Outside::real(), notices);
+        let coordination = coordination::start(coordination_config(config, store_id), outside, notices);
         let (fatal, fatal_receiver) = mpsc::channel(1);
         tokio::spawn(pass_on_notices(notice_receiver, self.events.clone(), fatal));
         (coordination, fatal_receiver)
