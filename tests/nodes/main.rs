@@ -1,1 +1,4 @@
 //! Whole nodes in one thread.
+
+mod coordination;
+mod zookeeper;
