@@ -110,7 +110,7 @@ pub(crate) fn strike(world: &mut World, fault: Fault) {
             world.cure_in(lasts, Cure::ZooKeeper);
         }
         Fault::ZooKeeperDown => {
-            world.zookeeper.set_up(false);
+            world.zookeeper.stop();
             world.cure_in(lasts, Cure::ZooKeeper);
         }
         Fault::SessionEnds => world.zookeeper.expire(node),
@@ -133,7 +133,7 @@ pub(crate) fn heal(world: &mut World, cure: Cure) {
         Cure::Start(node) => world.start(node),
         Cure::Network => world.network.heal(),
         Cure::ZooKeeper => {
-            world.zookeeper.set_up(true);
+            world.zookeeper.start();
             (0..world.nodes.len()).for_each(|node| world.zookeeper.set_reachable(node, true));
         }
         Cure::Disk(node) => world.nodes[node].disk.set_hangs(false),

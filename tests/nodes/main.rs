@@ -5,6 +5,7 @@
 //! The simulation in `tests/sim` runs the core alone and hundreds of times as fast; this one runs what surrounds it. The
 //! clients are those of `quorapay chaos`, and its checker judges.
 
+mod coordination;
 mod disk;
 mod faults;
 mod host;
