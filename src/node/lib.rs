@@ -8,7 +8,8 @@
 //! recover                                          a new cluster from one surviving ledger
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
-//! sqlite, schema, port, durable_file, blocking     what two of the modules above share
+//! sqlite, schema, port, durable_file, blocking,
+//! published                                        what two of the modules above share
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
 
@@ -22,6 +23,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod ledger;
 mod port;
+pub mod published;
 pub mod query;
 pub mod recover;
 pub mod runtime;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::future::FutureExt;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use crate::coordination::Credential;
 use crate::http::{self, ApiOptions};
 use crate::port::without_delay;
+use crate::published::{Watched, publish};
 use crate::runtime::{Environment, Node, NodeConfig, NodeError};
 use crate::settings::Settings;
 use quorapay_core::replication::Limits;
@@ -71,7 +71,7 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     node.handle().metrics().register(&mut registry);
     let (chaos_mode, shown) = (settings.chaos_mode, settings.shown());
     let options = ApiOptions { node_id: settings.node_id.clone(), registry, settings: shown, chaos_mode };
-    let (stop, stopping) = watch::channel(false);
+    let (stop, stopping) = publish(false);
     let mut server = tokio::spawn(serve_clients(clients, http::router(node.handle(), options), stopping));
     tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");
 
@@ -86,7 +86,7 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     tracing::info!("stopping");
     node.hand_over().await;
     // Clients whose writes are in flight get their answers from the new leader; then the port closes.
-    stop.send_replace(true);
+    stop.replace(true);
     let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
     if ended == Ended::Stopped {
         node.stop().await?;
@@ -115,11 +115,7 @@ async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener,
     TcpListener::bind(address).await.map_err(|source| ServeError::Bind { setting, address, source })
 }
 
-async fn serve_clients(
-    listener: TcpListener,
-    router: axum::Router,
-    mut stopping: watch::Receiver<bool>,
-) -> std::io::Result<()> {
+async fn serve_clients(listener: TcpListener, router: axum::Router, stopping: Watched<bool>) -> std::io::Result<()> {
     let stopped = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };

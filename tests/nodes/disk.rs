@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use futures_util::future::BoxFuture;
 use quorapay_lab::random::Random;
 use quorapay_node::blocking::Steps;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::unconstrained;
 
 /// See the module. Cheap to clone.
@@ -20,13 +21,20 @@ pub(crate) struct Disk {
     threads: Handle,
     random: Arc<Mutex<Random>>,
     longest_ms: u64,
-    hangs: Arc<watch::Sender<bool>>,
+    hangs: Arc<AtomicBool>,
+    goes_on: Arc<Notify>,
 }
 
 impl Disk {
     /// A disk whose writes take up to `longest_ms`.
     pub(crate) fn new(threads: Handle, random: Random, longest_ms: u64) -> Self {
-        Self { threads, random: Arc::new(Mutex::new(random)), longest_ms, hangs: Arc::new(watch::channel(false).0) }
+        Self {
+            threads,
+            random: Arc::new(Mutex::new(random)),
+            longest_ms,
+            hangs: Arc::default(),
+            goes_on: Arc::default(),
+        }
     }
 
     /// Drops something that has connections to SQLite: their last tasks need a runtime.
@@ -37,7 +45,8 @@ impl Disk {
 
     /// Whether writes do not end from now on.
     pub(crate) fn set_hangs(&self, hangs: bool) {
-        self.hangs.send_replace(hangs);
+        self.hangs.store(hangs, Ordering::Relaxed);
+        self.goes_on.notify_waiters();
     }
 }
 
@@ -56,11 +65,11 @@ impl Steps for Disk {
 
     fn write_takes(&self) -> BoxFuture<'_, ()> {
         let us = 200 + 1_000 * self.random.lock().unwrap_or_else(PoisonError::into_inner).below(self.longest_ms);
-        let mut hangs = self.hangs.subscribe();
         Box::pin(async move {
             tokio::time::sleep(Duration::from_micros(us)).await;
-            // The sender lives as long as the run.
-            let _ = hangs.wait_for(|hangs| !hangs).await;
+            while self.hangs.load(Ordering::Relaxed) {
+                self.goes_on.notified().await;
+            }
         })
     }
 }

@@ -126,12 +126,16 @@ impl NodeHost {
         let process = Arc::new(Mutex::new(Process::Starting));
         let (stop, stopped) = oneshot::channel();
         let span = info_span!("node", number = self.number + 1);
-        runtime.spawn(run(self.config(), self.environment(), self.network.at(self.number), Arc::clone(&process), stopped).instrument(span));
+        runtime.spawn(
+            run(self.config(), self.environment(), self.network.at(self.number), Arc::clone(&process), stopped)
+                .instrument(span),
+        );
         self.running = Some(Running { runtime, origin, started_ms: now_ms, process, stop: Some(stop) });
     }
 
     fn config(&self) -> NodeConfig {
-        let peers: BTreeMap<NodeId, String> = (0..self.nodes).map(|node| (node_id(node), url(node, Port::Peers))).collect();
+        let peers: BTreeMap<NodeId, String> =
+            (0..self.nodes).map(|node| (node_id(node), url(node, Port::Peers))).collect();
         NodeConfig {
             node_id: node_id(self.number),
             cluster_id: "simulated".to_owned(),
@@ -168,7 +172,7 @@ impl NodeHost {
         }
         if let Some(running) = &self.running {
             let until = running.origin + Duration::from_millis(now_ms - running.started_ms);
-            running.runtime.block_on(sleep_until(until));
+            running.runtime.block_on(async { sleep_until(until).await });
         }
     }
 

@@ -40,5 +40,10 @@ fn a_sweep_of_whole_nodes_keeps_every_guarantee() {
 #[test]
 fn the_same_seed_gives_the_same_history() {
     let seed = number("SEED", 7);
-    assert_eq!(world::run(seed), world::run(seed));
+    let (first, second) = (world::run(seed), world::run(seed));
+    assert_eq!(first.trace, second.trace);
+    for (line, (first, second)) in first.history.lines().zip(second.history.lines()).enumerate() {
+        assert_eq!(first, second, "line {}", line + 1);
+    }
+    assert_eq!(first, second);
 }

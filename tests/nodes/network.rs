@@ -53,11 +53,23 @@ type Part = Result<Bytes, io::Error>;
 
 /// What is under way on a connection.
 enum Message {
-    Request { to: (Host, Port), request: Request<Bytes>, connection: ServerSide },
-    Answer { answer: Answer, reply: oneshot::Sender<Answer> },
-    Part { part: Part, parts: mpsc::UnboundedSender<Part> },
+    Request {
+        to: (Host, Port),
+        request: Request<Bytes>,
+        connection: ServerSide,
+    },
+    Answer {
+        answer: Answer,
+        reply: oneshot::Sender<Answer>,
+    },
+    Part {
+        part: Part,
+        parts: mpsc::UnboundedSender<Part>,
+    },
     /// Dropped when it arrives, which ends the body.
-    End { _parts: mpsc::UnboundedSender<Part> },
+    End {
+        _parts: mpsc::UnboundedSender<Part>,
+    },
     /// The caller has given up.
     Cancel(Arc<OnceLock<AbortHandle>>),
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
+use crate::published::Watched;
 use crate::query::{EngineMemory, ReadError};
 use quorapay_core::domain::{KeyDigest, LogIndex, PaymentId, PaymentState};
 use quorapay_core::engine::Engine;
@@ -17,11 +18,11 @@ use super::status::NodeStatus;
 #[derive(Clone)]
 pub struct EngineLink {
     requests: mpsc::Sender<Message>,
-    status: watch::Receiver<Arc<NodeStatus>>,
+    status: Watched<Arc<NodeStatus>>,
 }
 
 impl EngineLink {
-    pub(super) const fn new(requests: mpsc::Sender<Message>, status: watch::Receiver<Arc<NodeStatus>>) -> Self {
+    pub(super) const fn new(requests: mpsc::Sender<Message>, status: Watched<Arc<NodeStatus>>) -> Self {
         Self { requests, status }
     }
 

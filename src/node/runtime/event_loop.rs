@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
+use crate::published::{Publisher, Watched};
 use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{self, Event, NodeId, Now};
 
@@ -30,8 +31,8 @@ const MAX_BATCH_MESSAGES: usize = 8_192;
 
 /// Where the loop publishes the node's state.
 pub(super) struct Publishers {
-    pub(super) progress: watch::Sender<NodeProgress>,
-    pub(super) status: watch::Sender<Arc<NodeStatus>>,
+    pub(super) progress: Publisher<NodeProgress>,
+    pub(super) status: Publisher<Arc<NodeStatus>>,
 }
 
 /// See the module.
@@ -55,7 +56,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// The reason why this node must stop at once.
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+    pub(super) async fn run(mut self, stop: Watched<bool>) -> Result<(), String> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks: u32 = 0;
@@ -172,7 +173,7 @@ impl EventLoop {
             quarantined: replica.quarantine().is_some(),
         };
         let (mut leader_changed, mut quarantine_begins) = (false, false);
-        self.publishers.progress.send_if_modified(|published| {
+        self.publishers.progress.modify(|published| {
             leader_changed = published.leader != progress.leader;
             quarantine_begins = progress.quarantined && !published.quarantined;
             // `confirmed_ms` changes with every heartbeat and must not wake those who watch.
@@ -193,7 +194,7 @@ impl EventLoop {
         if status_due || leader_changed || quarantine_begins {
             self.replies.forget_closed();
             self.metrics.queues(self.engine.waiting_callers(), self.requests.len());
-            self.publishers.status.send_replace(Arc::new(describe(&self.engine, &self.base, now)));
+            self.publishers.status.replace(Arc::new(describe(&self.engine, &self.base, now)));
         }
     }
 

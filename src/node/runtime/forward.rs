@@ -241,7 +241,7 @@ mod tests {
             peers: [(node("node1"), url.clone()), (node("node2"), url)].into(),
             secret: None,
         });
-        let (_, stopping) = tokio::sync::watch::channel(false);
+        let (_, stopping) = crate::published::publish(false);
         let router = peer_router(PeerServer { identity: Arc::clone(&identity), service: leader, stopping });
         tokio::spawn(async move { axum::serve(listener, router).await });
         let network = Arc::new(HttpNetwork::new(None));

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use futures_util::future::join_all;
-use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use crate::clock::Clock;
 use crate::ledger::LedgerReader;
+use crate::published::Watched;
 use crate::query::Queries;
 use crate::transport::PeerClient;
 use quorapay_core::domain::Timestamp;
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) node_id: NodeId,
     pub(super) clock: Clock,
     pub(super) engine: EngineLink,
-    pub(super) progress: watch::Receiver<NodeProgress>,
+    pub(super) progress: Watched<NodeProgress>,
     pub(super) queries: Queries<EngineLink>,
     pub(super) ledger: LedgerReader,
     pub(super) peers: PeerClient,
@@ -139,7 +139,7 @@ impl NodeHandle {
     /// Waits until a node other than `tried` leads, but only for a moment. An error at the deadline.
     pub(super) async fn await_other_leader(&self, tried: Option<&NodeId>, deadline: Instant) -> Result<(), ()> {
         let again = deadline.min(Instant::now() + LEADER_RETRY);
-        let mut progress = self.shared.progress.clone();
+        let progress = &self.shared.progress;
         let changed = progress.wait_for(|progress| progress.leader.is_some() && progress.leader.as_ref() != tried);
         // Whether it changed, the time passed or the node stops: the caller tries again until its deadline.
         let _ = timeout_at(again, changed).await;

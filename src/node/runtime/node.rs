@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::blocking::Blocking;
 use crate::coordination::{Coordination, CoordinationError, Credential};
 use crate::ledger::{DirectoryLock, LedgerError, Watermark};
+use crate::published::Publisher;
 use quorapay_core::replication::{Limits, NodeId, Timing};
 
 use super::error::NodeError;
@@ -58,7 +59,7 @@ pub struct NodeConfig {
 /// A running node.
 pub struct Node {
     pub(super) handle: NodeHandle,
-    pub(super) stop: watch::Sender<bool>,
+    pub(super) stop: Publisher<bool>,
     pub(super) coordination: Coordination,
     pub(super) loop_task: JoinHandle<Result<(), String>>,
     pub(super) writer_task: JoinHandle<Result<(), LedgerError>>,
@@ -143,7 +144,7 @@ impl Node {
             ..
         } = self;
         coordination.shutdown(CLOSE_SESSION_TIMEOUT).await;
-        stop.send_replace(true);
+        stop.replace(true);
         // The loop ends and drops the only sender of writes, so the writer ends after its last one.
         let _ = loop_task.await;
         let written = writer_task.await;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::blocking::Blocking;
 use crate::ledger::LedgerReader;
+use crate::published::Watched;
 use crate::views::ViewsWriter;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
@@ -34,7 +35,7 @@ const SHORTEST_REST: Duration = Duration::from_millis(200);
 pub(super) async fn project(
     mut views: ViewsWriter,
     ledger: LedgerReader,
-    mut progress: watch::Receiver<NodeProgress>,
+    progress: Watched<NodeProgress>,
     events: mpsc::Sender<Message>,
     blocking: Blocking,
 ) {

@@ -1,6 +1,6 @@
 //! The replies that the event loop owes: who waits for which answer of the engine.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,9 +15,9 @@ use quorapay_core::replication::{ReadId, Response, RpcId};
 #[derive(Default)]
 pub(super) struct PendingReplies {
     last_id: u64,
-    callers: HashMap<CallerId, (oneshot::Sender<ProposalOutcome>, Instant)>,
-    reads: HashMap<ReadId, oneshot::Sender<Option<LogIndex>>>,
-    rpcs: HashMap<RpcId, oneshot::Sender<Response>>,
+    callers: BTreeMap<CallerId, (oneshot::Sender<ProposalOutcome>, Instant)>,
+    reads: BTreeMap<ReadId, oneshot::Sender<Option<LogIndex>>>,
+    rpcs: BTreeMap<RpcId, oneshot::Sender<Response>>,
     applied: BTreeMap<LogIndex, Vec<oneshot::Sender<()>>>,
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -11,6 +11,7 @@ use crate::blocking::Blocking;
 use crate::clock::Clock;
 use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Outside};
 use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
+use crate::published::{Watched, publish};
 use crate::query::Queries;
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
 use crate::views::{OpenViews, ViewsWriter};
@@ -58,7 +59,7 @@ impl Node {
         let mut storage = blocking.settle(open_storage(&config)).await?;
         storage.ledger = storage.ledger.awaited(&blocking);
         storage.views.reader = storage.views.reader.awaited(&blocking);
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = publish(false);
         let (wiring, loop_side) = wire(&config, &storage, stopping, Clock::start(wall_clock), Arc::clone(&network));
         let peer_port = wiring.serve_peers(&*network, &config);
         let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id, outside);
@@ -136,8 +137,8 @@ async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
 struct Wiring {
     handle: NodeHandle,
     events: mpsc::Sender<Message>,
-    progress: watch::Receiver<NodeProgress>,
-    stopping: watch::Receiver<bool>,
+    progress: Watched<NodeProgress>,
+    stopping: Watched<bool>,
 }
 
 /// The ends of the channels that the event loop owns.
@@ -151,7 +152,7 @@ struct LoopSide {
 fn wire(
     config: &NodeConfig,
     storage: &Storage,
-    stopping: watch::Receiver<bool>,
+    stopping: Watched<bool>,
     clock: Clock,
     network: Arc<dyn Network>,
 ) -> (Wiring, LoopSide) {
@@ -165,8 +166,8 @@ fn wire(
     };
     let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
     let (requests, request_receiver) = mpsc::channel(config.request_queue);
-    let (progress, progress_receiver) = watch::channel(NodeProgress::default());
-    let (status, status_receiver) = watch::channel(Arc::new(describe(&storage.engine, &base, clock.now())));
+    let (progress, progress_receiver) = publish(NodeProgress::default());
+    let (status, status_receiver) = publish(Arc::new(describe(&storage.engine, &base, clock.now())));
     let engine = EngineLink::new(requests, status_receiver);
     let handle = node_handle(config, storage, clock, engine, progress_receiver.clone(), network);
     let publishers = Publishers { progress, status };
@@ -179,7 +180,7 @@ fn node_handle(
     storage: &Storage,
     clock: Clock,
     engine: EngineLink,
-    progress: watch::Receiver<NodeProgress>,
+    progress: Watched<NodeProgress>,
     network: Arc<dyn Network>,
 ) -> NodeHandle {
     let peers = PeerClient::new(Arc::new(peer_identity(config)), network);

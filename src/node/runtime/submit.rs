@@ -78,7 +78,7 @@ impl NodeHandle {
     }
 
     async fn leader_by(&self, deadline: Instant) -> Option<NodeId> {
-        let mut progress = self.shared.progress.clone();
+        let progress = &self.shared.progress;
         let led = timeout_at(deadline, progress.wait_for(|progress| progress.leader.is_some())).await;
         led.ok()?.ok()?.leader.clone()
     }
@@ -160,7 +160,7 @@ impl NodeHandle {
 
     /// Waits until a node other than `leader` leads.
     async fn is_replaced(&self, leader: &NodeId) {
-        let mut progress = self.shared.progress.clone();
+        let progress = &self.shared.progress;
         let replaced = progress.wait_for(|progress| progress.leader.as_ref().is_some_and(|now| now != leader));
         if replaced.await.is_err() {
             // The node is stopping; its callers have their deadlines.

@@ -50,7 +50,7 @@ impl NodeHandle {
         if !begun {
             return Err(TransferError::NoSuccessor);
         }
-        let mut progress = self.shared.progress.clone();
+        let progress = &self.shared.progress;
         let other = progress.wait_for(|progress| progress.leader.as_ref().is_some_and(|now| *now != leader));
         match timeout_at(deadline, other).await {
             Ok(Ok(progress)) => progress.leader.clone().ok_or(TransferError::NoLeader),

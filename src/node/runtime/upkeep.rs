@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::blocking::Blocking;
 use crate::ledger::{LedgerError, LedgerReader, Watermark};
+use crate::published::Watched;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::Input;
 use quorapay_core::replication::Event;
@@ -27,7 +28,7 @@ const SCRUB_BYTES: usize = 256 << 10;
 pub(super) async fn keep_watermark(
     watermark: Watermark,
     ledger: LedgerReader,
-    mut progress: watch::Receiver<NodeProgress>,
+    progress: Watched<NodeProgress>,
     blocking: Blocking,
 ) {
     let mut marked = LogIndex(0);
@@ -71,11 +72,7 @@ pub(super) async fn advance_watermark(
 }
 
 /// Reads the ledger from its beginning to its end, repeatedly, and quarantines the node if the chain is broken.
-pub(super) async fn scrub(
-    ledger: LedgerReader,
-    progress: watch::Receiver<NodeProgress>,
-    events: mpsc::Sender<Message>,
-) {
+pub(super) async fn scrub(ledger: LedgerReader, progress: Watched<NodeProgress>, events: mpsc::Sender<Message>) {
     // A round ends where the ledger ended when the round began; otherwise it would never end while payments arrive.
     let (mut checked, mut end) = (LogIndex(0), LogIndex(0));
     let mut tick = tokio::time::interval(SCRUB_EVERY);

@@ -15,8 +15,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, post};
 use futures_util::{Stream, StreamExt, stream};
-use tokio::sync::watch;
 
+use crate::published::Watched;
 use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Request, Response};
 
@@ -71,7 +71,7 @@ pub struct PeerServer<S> {
     /// Answers the requests.
     pub service: S,
     /// Becomes true when this node stops: the presence connections end.
-    pub stopping: watch::Receiver<bool>,
+    pub stopping: Watched<bool>,
 }
 
 /// The router of the peers' port.
@@ -189,7 +189,7 @@ async fn status<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer) ->
 }
 
 async fn presence<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer) -> Body {
-    let mut stopping = server.stopping;
+    let stopping = server.stopping;
     let empty_until_stop = stream::once(async move {
         // Ends when the node stops, so that a graceful stop is noticed as fast as a crash.
         let _ = stopping.wait_for(|stopping| *stopping).await;
