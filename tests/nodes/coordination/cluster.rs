@@ -34,7 +34,8 @@ impl Prober for Addresses {
 pub(super) struct Host {
     runtime: Runtime,
     started: (u64, Instant),
-    coordination: Coordination,
+    /// None while it shuts down.
+    coordination: Option<Coordination>,
     notices: mpsc::Receiver<CoordinationNotice>,
     /// What it was told last.
     pub(super) rank: QueueRank,
@@ -118,7 +119,7 @@ impl Cluster {
         let process = Host {
             runtime,
             started: (self.now, origin),
-            coordination,
+            coordination: Some(coordination),
             notices,
             rank: QueueRank::Absent,
             connected: false,
@@ -137,6 +138,13 @@ impl Cluster {
         self.trace.push(format!("{} host {host} dies", self.now));
     }
 
+    /// Stops the process of a host in order; it still has to be stepped.
+    pub(super) fn shut_down(&mut self, host: HostId, within: Duration) {
+        let process = self.process(host);
+        let coordination = process.coordination.take().expect("it is not shutting down");
+        process.runtime.spawn(coordination.shutdown(within));
+    }
+
     pub(super) fn rank(&self, host: HostId) -> QueueRank {
         self.hosts[host].as_ref().map_or(QueueRank::Absent, |process| process.rank)
     }
@@ -149,7 +157,7 @@ impl Cluster {
         self.trace.push(format!("{} host {host} is told {command:?}", self.now));
         let process = self.process(host);
         process.waits_for_epoch |= matches!(command, CoordinationCommand::TakeEpoch { .. });
-        process.coordination.commands.send(command);
+        process.coordination.as_ref().expect("it is not shutting down").commands.send(command);
     }
 
     pub(super) fn take_epoch(&mut self, host: HostId) {

@@ -1,5 +1,7 @@
 //! What the coordination does when one thing goes wrong.
 
+use std::time::Duration;
+
 use quorapay_core::domain::Epoch;
 use quorapay_core::replication::{CoordinationCommand, QueueRank};
 
@@ -30,6 +32,14 @@ fn a_dead_hosts_place_goes_when_its_session_expires_and_the_next_one_is_first() 
     let after = cluster.until(SESSION_TIMEOUT_MS + 1_000, "successor", |cluster| cluster.first() == Some(1));
     assert!(after > SESSION_TIMEOUT_MS / 2, "the servers heard of the death after {after} ms");
     assert_eq!(cluster.rank(2), QueueRank::Behind);
+}
+
+#[test]
+fn a_host_that_shuts_down_gives_its_place_up_at_once() {
+    let mut cluster = lined_up();
+    cluster.shut_down(0, Duration::from_secs(5));
+    cluster.until(50, "successor", |cluster| cluster.rank(1) == QueueRank::First);
+    assert_eq!(cluster.zookeeper.children(&format!("{CLUSTER}/live")), ["node1", "node2"]);
 }
 
 #[test]
