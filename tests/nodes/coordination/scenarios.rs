@@ -89,6 +89,19 @@ fn an_epoch_that_took_longer_than_the_operations_timeout_is_recognised_as_ones_o
 }
 
 #[test]
+fn a_place_whose_creation_was_not_answered_is_used_and_no_second_one_taken() {
+    let mut cluster = lined_up();
+    let election = format!("{CLUSTER}/election");
+    let places = cluster.zookeeper.children(&election);
+    cluster.zookeeper.lose_next_response(0);
+    assert!(cluster.zookeeper.delete(&format!("{election}/{}", places[0])));
+    cluster.until(50, "new place", |cluster| cluster.zookeeper.children(&election).len() == 3);
+    cluster.until(50, "disconnection", |cluster| cluster.hosts[0].as_ref().is_some_and(|host| !host.connected));
+    cluster.until(500, "settled queue", |cluster| cluster.unsettled().is_none());
+    assert_eq!(cluster.rank(0), QueueRank::Behind);
+}
+
+#[test]
 fn a_missed_watch_holds_up_the_queue_for_seconds_and_no_longer() {
     let mut cluster = lined_up();
     cluster.zookeeper.set_deaf(1, true);
