@@ -25,7 +25,7 @@ struct Addresses(Mutex<BTreeMap<String, Probe>>);
 
 impl Prober for Addresses {
     fn probe<'a>(&'a self, peer_url: &'a str) -> BoxFuture<'a, Probe> {
-        let probe = self.0.lock().unwrap().get(peer_url).copied().unwrap_or(Probe::Silent);
+        let probe = self.0.lock().expect("nobody panics with it").get(peer_url).copied().unwrap_or(Probe::Silent);
         Box::pin(std::future::ready(probe))
     }
 }
@@ -59,7 +59,7 @@ pub(super) struct Cluster {
 }
 
 pub(super) fn node_id(host: HostId) -> NodeId {
-    NodeId::parse(&format!("node{host}")).unwrap()
+    NodeId::parse(&format!("node{host}")).expect("a valid node id")
 }
 
 fn peer_url(host: HostId) -> String {
@@ -104,12 +104,13 @@ impl Cluster {
     }
 
     fn answer_probes(&self, host: HostId, probe: Probe) {
-        self.addresses.0.lock().unwrap().insert(peer_url(host), probe);
+        self.addresses.0.lock().expect("nobody panics with it").insert(peer_url(host), probe);
     }
 
     /// Starts a process on a host that is off.
     pub(super) fn start(&mut self, host: HostId) {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime without threads");
         let (sender, notices) = mpsc::channel(64);
         let outside = Outside { zookeeper: self.zookeeper.client(host), prober: Arc::clone(&self.addresses) as _ };
         let config = self.config(host);

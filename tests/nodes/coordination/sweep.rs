@@ -21,7 +21,7 @@ const fn settled_within_ms(session_timeout_ms: u64) -> u64 {
 }
 
 /// Runs of one test. `N=` sets more, `SEED=` replays one.
-const RUNS: u64 = 300;
+const RUNS: u64 = 200;
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
