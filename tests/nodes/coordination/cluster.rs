@@ -25,7 +25,7 @@ struct Addresses(Mutex<BTreeMap<String, Probe>>);
 
 impl Prober for Addresses {
     fn probe<'a>(&'a self, peer_url: &'a str) -> BoxFuture<'a, Probe> {
-        let probe = self.0.lock().unwrap().get(peer_url).copied().unwrap_or(Probe::Silent);
+        let probe = self.0.lock().expect("nobody panics with it").get(peer_url).copied().unwrap_or(Probe::Silent);
         Box::pin(std::future::ready(probe))
     }
 }
@@ -34,7 +34,8 @@ impl Prober for Addresses {
 pub(super) struct Host {
     runtime: Runtime,
     started: (u64, Instant),
-    coordination: Coordination,
+    /// None while it shuts down.
+    coordination: Option<Coordination>,
     notices: mpsc::Receiver<CoordinationNotice>,
     /// What it was told last.
     pub(super) rank: QueueRank,
@@ -58,7 +59,7 @@ pub(super) struct Cluster {
 }
 
 pub(super) fn node_id(host: HostId) -> NodeId {
-    NodeId::parse(&format!("node{host}")).unwrap()
+    NodeId::parse(&format!("node{host}")).expect("a valid node id")
 }
 
 fn peer_url(host: HostId) -> String {
@@ -103,12 +104,13 @@ impl Cluster {
     }
 
     fn answer_probes(&self, host: HostId, probe: Probe) {
-        self.addresses.0.lock().unwrap().insert(peer_url(host), probe);
+        self.addresses.0.lock().expect("nobody panics with it").insert(peer_url(host), probe);
     }
 
     /// Starts a process on a host that is off.
     pub(super) fn start(&mut self, host: HostId) {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime without threads");
         let (sender, notices) = mpsc::channel(64);
         let outside = Outside { zookeeper: self.zookeeper.client(host), prober: Arc::clone(&self.addresses) as _ };
         let config = self.config(host);
@@ -118,7 +120,7 @@ impl Cluster {
         let process = Host {
             runtime,
             started: (self.now, origin),
-            coordination,
+            coordination: Some(coordination),
             notices,
             rank: QueueRank::Absent,
             connected: false,
@@ -137,6 +139,13 @@ impl Cluster {
         self.trace.push(format!("{} host {host} dies", self.now));
     }
 
+    /// Stops the process of a host in order; it still has to be stepped.
+    pub(super) fn shut_down(&mut self, host: HostId, within: Duration) {
+        let process = self.process(host);
+        let coordination = process.coordination.take().expect("it is not shutting down");
+        process.runtime.spawn(coordination.shutdown(within));
+    }
+
     pub(super) fn rank(&self, host: HostId) -> QueueRank {
         self.hosts[host].as_ref().map_or(QueueRank::Absent, |process| process.rank)
     }
@@ -149,7 +158,7 @@ impl Cluster {
         self.trace.push(format!("{} host {host} is told {command:?}", self.now));
         let process = self.process(host);
         process.waits_for_epoch |= matches!(command, CoordinationCommand::TakeEpoch { .. });
-        process.coordination.commands.send(command);
+        process.coordination.as_ref().expect("it is not shutting down").commands.send(command);
     }
 
     pub(super) fn take_epoch(&mut self, host: HostId) {

@@ -1,5 +1,7 @@
 //! What the coordination does when one thing goes wrong.
 
+use std::time::Duration;
+
 use quorapay_core::domain::Epoch;
 use quorapay_core::replication::{CoordinationCommand, QueueRank};
 
@@ -30,6 +32,14 @@ fn a_dead_hosts_place_goes_when_its_session_expires_and_the_next_one_is_first() 
     let after = cluster.until(SESSION_TIMEOUT_MS + 1_000, "successor", |cluster| cluster.first() == Some(1));
     assert!(after > SESSION_TIMEOUT_MS / 2, "the servers heard of the death after {after} ms");
     assert_eq!(cluster.rank(2), QueueRank::Behind);
+}
+
+#[test]
+fn a_host_that_shuts_down_gives_its_place_up_at_once() {
+    let mut cluster = lined_up();
+    cluster.shut_down(0, Duration::from_secs(5));
+    cluster.until(50, "successor", |cluster| cluster.rank(1) == QueueRank::First);
+    assert_eq!(cluster.zookeeper.children(&format!("{CLUSTER}/live")), ["node1", "node2"]);
 }
 
 #[test]
@@ -76,6 +86,19 @@ fn an_epoch_that_took_longer_than_the_operations_timeout_is_recognised_as_ones_o
     cluster.until(5_000, "epoch", |cluster| cluster.taken.contains_key(&Epoch(1)));
     let written = |line: &&String| line.contains("host 0 replace") && line.contains("done");
     assert_eq!(cluster.trace.iter().filter(written).count(), 1, "it was written once");
+}
+
+#[test]
+fn a_place_whose_creation_was_not_answered_is_used_and_no_second_one_taken() {
+    let mut cluster = lined_up();
+    let election = format!("{CLUSTER}/election");
+    let places = cluster.zookeeper.children(&election);
+    cluster.zookeeper.lose_next_response(0);
+    assert!(cluster.zookeeper.delete(&format!("{election}/{}", places[0])));
+    cluster.until(50, "new place", |cluster| cluster.zookeeper.children(&election).len() == 3);
+    cluster.until(50, "disconnection", |cluster| cluster.hosts[0].as_ref().is_some_and(|host| !host.connected));
+    cluster.until(500, "settled queue", |cluster| cluster.unsettled().is_none());
+    assert_eq!(cluster.rank(0), QueueRank::Behind);
 }
 
 #[test]

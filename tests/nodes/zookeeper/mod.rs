@@ -113,9 +113,11 @@ impl SimZooKeeper {
         };
     }
 
-    /// Faults from now on.
+    /// Faults from now on. A response that was to be lost is not.
     pub(crate) fn set_faults(&self, faults: Faults) {
-        lock(&self.state).wire.faults = faults;
+        let mut state = lock(&self.state);
+        state.wire.faults = faults;
+        state.loses_next_response.clear();
     }
 
     /// Whether sessions last though nobody hears of them.
