@@ -209,8 +209,7 @@ impl NodeHost {
         let left = self.data_dir();
         self.generation += 1;
         copy(&left, &self.data_dir());
-        self.network.died(self.number);
-        self.disk.dropping(|| drop(running));
+        self.network.dies(self.number, || self.disk.dropping(|| drop(running)));
         self.paused_until_ms = 0;
     }
 

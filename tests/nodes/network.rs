@@ -102,6 +102,9 @@ struct State {
     /// Hosts with kept-alive connections to others.
     connected: BTreeSet<(Host, Host)>,
     weather: Weather,
+    /// The host whose process is ending, and what its connections send, by their numbers.
+    dying: Option<(Host, BTreeMap<u64, Vec<(Host, Message)>>)>,
+    connections: u64,
 }
 
 /// See the module. Cheap to clone.
@@ -120,6 +123,8 @@ impl SimNetwork {
             cut: BTreeSet::new(),
             connected: BTreeSet::new(),
             weather: Weather::FAIR,
+            dying: None,
+            connections: 0,
         })))
     }
 
@@ -181,11 +186,20 @@ impl SimNetwork {
         }
     }
 
-    /// The process of a host is gone, and its ports are closed. Its connections break when its tasks are dropped.
-    pub(crate) fn died(&self, host: Host) {
+    /// Ends the process of a host: its ports are closed, and its connections break when `end` drops its tasks. They are
+    /// dropped in no order, so their connections break in the order in which they were opened.
+    pub(crate) fn dies(&self, host: Host, end: impl FnOnce()) {
         let mut state = self.state();
         state.listening.retain(|(owner, _), _| *owner != host);
         state.connected.retain(|(from, to)| *from != host && *to != host);
+        state.dying = Some((host, BTreeMap::new()));
+        drop(state);
+        end();
+        let mut state = self.state();
+        let (_, messages) = state.dying.take().expect("only one dies at a time");
+        for (to, message) in messages.into_values().flatten() {
+            state.send(host, to, 0, message);
+        }
     }
 
     /// Drops everything under way, at the end of a run: connections refer to the network, and the network to them.
@@ -209,6 +223,17 @@ impl SimNetwork {
 }
 
 impl State {
+    /// Sends a message of a connection.
+    fn send_on(&mut self, connection: u64, (from, to): (Host, Host), earliest: u64, message: Message) -> u64 {
+        match &mut self.dying {
+            Some((host, messages)) if *host == from => {
+                messages.entry(connection).or_default().push((to, message));
+                earliest
+            }
+            _ => self.send(from, to, earliest, message),
+        }
+    }
+
     /// Sends a message; returns when it arrives. It arrives not before `earliest`: a connection keeps the order.
     fn send(&mut self, from: Host, to: Host, earliest: u64, message: Message) -> u64 {
         let lost = self.random.chance(self.weather.loss_per_mille);
@@ -259,8 +284,12 @@ impl Network for HostNetwork {
         let handler = Arc::new(OnceLock::new());
         let network = self.network.clone();
         let (client, server) = (self.host, to.0);
+        let mut state = network.state();
+        state.connections += 1;
+        let number = state.connections;
         let connection = ServerSide {
             network: network.clone(),
+            number,
             client,
             server,
             handler: Arc::clone(&handler),
@@ -268,7 +297,6 @@ impl Network for HostNetwork {
             parts: Some(parts),
             sent_until: 0,
         };
-        let mut state = network.state();
         let opens = !state.connected.contains(&(client, server));
         if opens && (state.cut.contains(&(client, server)) || state.cut.contains(&(server, client))) {
             let at = state.now_ms + CONNECT_TIMEOUT_MS;
@@ -279,7 +307,7 @@ impl Network for HostNetwork {
             state.send(client, server, 0, Message::Request { to, request, connection });
         }
         drop(state);
-        let caller = ClientSide { network, client, server, handler, finished: false };
+        let caller = ClientSide { network: self.network.clone(), number, client, server, handler, finished: false };
         Box::pin(receive(caller, answer, body))
     }
 
@@ -349,6 +377,7 @@ async fn handle(router: Router, request: Request<Bytes>, mut connection: ServerS
 /// The caller's side of a request. If it is dropped before the end, the request is given up.
 struct ClientSide {
     network: SimNetwork,
+    number: u64,
     client: Host,
     server: Host,
     handler: Arc<OnceLock<AbortHandle>>,
@@ -369,7 +398,8 @@ impl Drop for ClientSide {
         if !self.finished {
             let mut state = self.network.state();
             state.connected.remove(&(self.client, self.server));
-            state.send(self.client, self.server, 0, Message::Cancel(Arc::clone(&self.handler)));
+            let message = Message::Cancel(Arc::clone(&self.handler));
+            state.send_on(self.number, (self.client, self.server), 0, message);
         }
     }
 }
@@ -377,6 +407,7 @@ impl Drop for ClientSide {
 /// The server's side of a request. If it is dropped before the end, the connection breaks: that is how a process dies.
 struct ServerSide {
     network: SimNetwork,
+    number: u64,
     client: Host,
     server: Host,
     handler: Arc<OnceLock<AbortHandle>>,
@@ -388,7 +419,8 @@ struct ServerSide {
 
 impl ServerSide {
     fn send(&mut self, message: Message) {
-        self.sent_until = self.network.state().send(self.server, self.client, self.sent_until, message);
+        let way = (self.server, self.client);
+        self.sent_until = self.network.state().send_on(self.number, way, self.sent_until, message);
     }
 
     fn answer(&mut self, answer: Answer) {
