@@ -93,6 +93,8 @@ pub enum Bug {
     LostCopiesCount,
     /// A leader that no majority can open connections to stays.
     UnreachedLeaderStays,
+    /// A forwarded write whose answer was lost is reported as not applied.
+    LostAnswerMeansNotApplied,
 }
 
 /// Whether this bug is active.
@@ -173,5 +175,6 @@ mod selection {
         Bug::OpeningTrustsWhatItReads,
         Bug::LostCopiesCount,
         Bug::UnreachedLeaderStays,
+        Bug::LostAnswerMeansNotApplied,
     ];
 }

@@ -3,12 +3,16 @@
 
 use quorapay_core::replication::{Limits, Timing};
 
+use super::lasting_faults::LastingFault;
 use super::random::Random;
 
 /// One second in the simulation's unit of time.
 pub(crate) const SECOND: u64 = 1_000_000;
 /// One millisecond in the simulation's unit of time.
 pub(crate) const MILLI: u64 = 1_000;
+
+/// How many runs end with a fault that lasts, in thousandths.
+const LASTING_FAULTS: u64 = 150;
 
 /// The settings of one run. Times are in virtual microseconds, rates in thousandths; "every" is the mean time between
 /// two events, with zero for never.
@@ -89,6 +93,9 @@ pub(crate) struct Knobs {
     pub(crate) reads: u64,
     pub(crate) client_timeout: u64,
     pub(crate) transfer_every: u64,
+
+    /// The fault that the run ends with.
+    pub(crate) lasting: Option<LastingFault>,
 }
 
 impl Knobs {
@@ -156,6 +163,7 @@ impl Knobs {
             reads: 200,
             client_timeout: 2 * SECOND,
             transfer_every: 0,
+            lasting: None,
         }
     }
 
@@ -176,6 +184,9 @@ impl Knobs {
         knobs.draw_clients(&mut random);
         knobs.draw_disks(&mut random);
         knobs.draw_rare_faults(&mut random);
+        if random.chance(LASTING_FAULTS) {
+            knobs.lasting = Some(LastingFault::draw(&mut random, nodes));
+        }
         knobs
     }
 
@@ -269,6 +280,7 @@ impl Knobs {
         healed.clients = self.clients;
         healed.accounts = self.accounts;
         healed.retries = 1_000;
+        healed.lasting = self.lasting;
         healed
     }
 }

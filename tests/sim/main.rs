@@ -16,6 +16,7 @@
 //! disk_faults    faults of disks
 //! hung_disks     disks that hang
 //! restored_ledgers  ledgers replaced by an older copy
+//! forwarding     writes that a node forwards to the leader
 //! twins          a second process with one node's id
 //! clients        clients, which propose, retry and read
 //! workload       what clients request
@@ -31,6 +32,7 @@ mod coordination;
 mod disk;
 mod disk_faults;
 mod faults;
+mod forwarding;
 mod hung_disks;
 mod invariants;
 mod knobs;
@@ -125,13 +127,26 @@ fn a_small_sweep_meets_every_kind_of_fault() {
         "crash",
         "damage found at start",
         "damage found in replay",
+        "deposed with forwarded writes",
         "epoch restored",
         "failed sync",
         "false death",
+        "forwarded batch doubled",
+        "forwarded batch lost",
+        "forwarded outcome lost",
         "full disk",
         "hung disk",
         "lost publication",
         "message kept back",
+        "lasting closure of the leader",
+        "lasting death",
+        "lasting deaths of two",
+        "lasting full disk",
+        "lasting hung disk",
+        "lasting one-way cut",
+        "lasting outage of ZooKeeper",
+        "lasting outage of ZooKeeper for one",
+        "lasting refusal of connections",
         "missed watch",
         "older ledger restored",
         "one-way partition",

@@ -39,6 +39,11 @@ impl Links {
         !self.closed[from][to] && self.carries(from, to) && self.carries(to, from)
     }
 
+    /// Whether a connection can be opened in this direction, as far as the receiver is concerned.
+    pub(crate) fn opens_in_this_direction(&self, from: usize, to: usize) -> bool {
+        !self.closed[from][to]
+    }
+
     pub(crate) fn mend(&mut self) {
         self.cut.iter_mut().chain(&mut self.closed).flatten().for_each(|cut| *cut = false);
     }
@@ -103,7 +108,7 @@ impl World {
     }
 
     /// Schedules a message's arrival with an additional delay, or holds it back until the end of the run.
-    fn deliver(&mut self, message: WorldEvent, additional: u64) {
+    pub(crate) fn deliver(&mut self, message: WorldEvent, additional: u64) {
         if self.random.chance(self.knobs.held_back) {
             self.held_back.push(message);
             self.met.insert("message kept back");

@@ -8,6 +8,7 @@ use quorapay_core::replication::{NodeId, Now, Persist, ReadId, RequestId, RpcId}
 
 use super::coordination;
 use super::disk::Disk;
+use super::forwarding::Forwarding;
 use super::network::Requester;
 
 /// The wall clocks' start, in 2026.
@@ -43,6 +44,7 @@ pub(crate) struct Process {
     /// Reads that wait until an index is applied.
     pub(crate) reads: Vec<(ReadId, LogIndex)>,
     pub(crate) applied: LogIndex,
+    pub(crate) forwarding: Forwarding,
     pub(crate) coordination: coordination::Client,
 }
 
@@ -68,6 +70,7 @@ impl Process {
             open_requests: BTreeSet::new(),
             reads: Vec::new(),
             applied,
+            forwarding: Forwarding::default(),
             coordination: coordination::Client::default(),
         }
     }
