@@ -95,6 +95,10 @@ pub enum Bug {
     UnreachedLeaderStays,
     /// A forwarded write whose answer was lost is reported as not applied.
     LostAnswerMeansNotApplied,
+    /// A damaged node gives its ledger up before the others serve without it.
+    RepairedBeforeOthersServe,
+    /// A damaged node begins again at every quarantine.
+    RepairedAtEveryQuarantine,
 }
 
 /// Whether this bug is active.
@@ -176,5 +180,7 @@ mod selection {
         Bug::LostCopiesCount,
         Bug::UnreachedLeaderStays,
         Bug::LostAnswerMeansNotApplied,
+        Bug::RepairedBeforeOthersServe,
+        Bug::RepairedAtEveryQuarantine,
     ];
 }

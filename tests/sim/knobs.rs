@@ -11,9 +11,6 @@ pub(crate) const SECOND: u64 = 1_000_000;
 /// One millisecond in the simulation's unit of time.
 pub(crate) const MILLI: u64 = 1_000;
 
-/// How many runs end with a fault that lasts, in thousandths.
-const LASTING_FAULTS: u64 = 150;
-
 /// The settings of one run. Times are in virtual microseconds, rates in thousandths; "every" is the mean time between
 /// two events, with zero for never.
 #[derive(Clone, Debug)]
@@ -184,9 +181,7 @@ impl Knobs {
         knobs.draw_clients(&mut random);
         knobs.draw_disks(&mut random);
         knobs.draw_rare_faults(&mut random);
-        if random.chance(LASTING_FAULTS) {
-            knobs.lasting = Some(LastingFault::draw(&mut random, nodes));
-        }
+        knobs.lasting = LastingFault::of_run(seed, nodes);
         knobs
     }
 

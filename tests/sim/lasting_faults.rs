@@ -3,7 +3,7 @@
 
 use super::SETTLING_TIME;
 use super::knobs::{MILLI, SECOND};
-use super::random::Random;
+use super::node::Node;
 use super::world::World;
 
 /// The bound for faults that need no election: nobody waits for the faulty node. Clients pause for up to 0.4 s between
@@ -16,6 +16,9 @@ const FAILOVER: u64 = 2 * SECOND;
 const UNREACHED: u64 = 3 * SECOND;
 /// The bound if the leader's disk hangs: a write hangs when it takes 2 s. Then a follower that has everything leads.
 const HUNG: u64 = 3 * SECOND;
+/// A damaged node votes again after this time: the scrubber needs two rounds of a second or less to find the damage, the
+/// node asks once a second whether the others serve, and then copies the ledger.
+const REPAIRED: u64 = 6 * SECOND;
 /// A fault stays for its bound and one of these times, so that some runs see what happens later too.
 const STAYS: [u64; 6] = [SECOND / 2, SECOND / 2, SECOND / 2, SECOND / 2, SECOND / 2, 4 * SECOND];
 /// The clients' pause and patience meanwhile.
@@ -27,6 +30,9 @@ const LOAD_BEFORE: u64 = 200 * MILLI;
 const CHECK_EVERY: u64 = 50 * MILLI;
 /// The longest time between two deaths in a row: the second one hits the election, or the new leader at work.
 const BETWEEN_DEATHS: u64 = SECOND;
+
+/// One run in so many ends with a fault that lasts.
+const RUNS_PER_FAULT: u64 = 8;
 
 /// A fault that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,9 @@ pub(crate) enum LastingFault {
     LeaderCannotConnect,
     /// No other node can open connections to the leader.
     LeaderClosedOff,
+    /// A row of its ledger is rotten: it begins again by itself.
+    LeaderDamaged,
+    FollowerDamaged,
     ZooKeeperAway,
     ZooKeeperAwayForLeader,
     ZooKeeperAwayForFollower,
@@ -66,7 +75,7 @@ struct Remains {
 
 impl LastingFault {
     const OF_ONE: [Self; 2] = [Self::ZooKeeperAway, Self::ZooKeeperAwayForLeader];
-    const OF_THREE: [Self; 15] = [
+    const OF_THREE: [Self; 17] = [
         Self::LeaderDead,
         Self::LeaderMachineDown,
         Self::FollowerDead,
@@ -79,19 +88,22 @@ impl LastingFault {
         Self::FollowerCannotConnect,
         Self::LeaderCannotConnect,
         Self::LeaderClosedOff,
+        Self::LeaderDamaged,
+        Self::FollowerDamaged,
         Self::ZooKeeperAway,
         Self::ZooKeeperAwayForLeader,
         Self::ZooKeeperAwayForFollower,
     ];
 
-    /// The fault that a run ends with, for a cluster of this size. Two deaths are the hardest, so they are the most
-    /// frequent where a majority survives them.
-    pub(crate) fn draw(random: &mut Random, nodes: usize) -> Self {
-        match nodes {
-            1 => random.pick(&Self::OF_ONE),
-            5 if random.chance(200) => Self::TwoDead,
-            _ => random.pick(&Self::OF_THREE),
-        }
+    /// The fault that a run ends with, if it is one of those that do. They take turns.
+    pub(crate) fn of_run(seed: u64, nodes: usize) -> Option<Self> {
+        let turn = seed.is_multiple_of(RUNS_PER_FAULT).then_some(seed / RUNS_PER_FAULT)?;
+        let turn = usize::try_from(turn).expect("seeds are small");
+        Some(match nodes {
+            1 => Self::OF_ONE[turn % Self::OF_ONE.len()],
+            5 if turn.is_multiple_of(3) => Self::TwoDead,
+            _ => Self::OF_THREE[turn % Self::OF_THREE.len()],
+        })
     }
 
     /// What the simulation calls it among the faults that it has met.
@@ -103,6 +115,7 @@ impl LastingFault {
             Self::LeaderDiskFull | Self::FollowerDiskFull => "lasting full disk",
             Self::FollowerHearsNothing | Self::FollowerUnheard => "lasting one-way cut",
             Self::FollowerCannotConnect | Self::LeaderCannotConnect => "lasting refusal of connections",
+            Self::LeaderDamaged | Self::FollowerDamaged => "lasting damage",
             Self::LeaderClosedOff => "lasting closure of the leader",
             Self::ZooKeeperAway => "lasting outage of ZooKeeper",
             Self::ZooKeeperAwayForLeader | Self::ZooKeeperAwayForFollower => "lasting outage of ZooKeeper for one",
@@ -122,6 +135,9 @@ impl World {
     pub(crate) fn endure(&mut self, fault: LastingFault) {
         let leader = if self.knobs.nodes == 1 { Some(0) } else { self.oracle.leader(self.now) };
         let leader = leader.expect("a cluster that has settled has a leader");
+        // Once two processes have had one node's id, the run destroys no more disks.
+        let is_damage = matches!(fault, LastingFault::LeaderDamaged | LastingFault::FollowerDamaged);
+        let fault = if is_damage && self.nodes.len() > self.knobs.nodes { LastingFault::FollowerDead } else { fault };
         self.trace.show("lasting", &fault);
         self.met.insert(fault.name());
         let calm = self.knobs.clone();
@@ -132,89 +148,91 @@ impl World {
         let Remains { unable, bound } = self.begin_lasting(fault, leader);
         let able: Vec<usize> = (0..self.knobs.nodes).filter(|node| !unable.contains(node)).collect();
         self.clients_work_at(&able);
-        self.require_service(fault, &able, bound);
+        match fault {
+            LastingFault::LeaderDamaged | LastingFault::FollowerDamaged => {
+                self.require_repair(fault, &able, bound, unable[0]);
+            }
+            _ => self.require_service(fault, &able, bound),
+        }
         self.knobs = calm;
         self.end_lasting();
         self.settle(SETTLING_TIME);
     }
 
     fn begin_lasting(&mut self, fault: LastingFault, leader: usize) -> Remains {
+        use LastingFault as F;
         let nodes = self.knobs.nodes;
         let follower = (leader + 1 + self.random.index(nodes.max(2) - 1)) % nodes;
+        self.strike(fault, leader, follower);
         let without = |node: usize, bound| Remains { unable: vec![node], bound };
         match fault {
-            LastingFault::LeaderDead => {
-                self.crash(leader);
-                without(leader, FAILOVER)
-            }
-            LastingFault::LeaderMachineDown => {
-                self.cut_power(leader);
-                without(leader, FAILOVER)
-            }
-            LastingFault::FollowerDead => {
-                self.crash(follower);
-                without(follower, UNDISTURBED)
-            }
-            LastingFault::TwoDead => self.kill_two(leader, follower),
-            LastingFault::LeaderDiskHangs => {
-                self.hang_disk(leader);
-                without(leader, HUNG)
-            }
-            LastingFault::FollowerDiskHangs => {
-                self.hang_disk(follower);
-                without(follower, UNDISTURBED)
-            }
-            LastingFault::LeaderDiskFull => {
-                self.nodes[leader].disk.full = true;
-                without(leader, FAILOVER)
-            }
-            LastingFault::FollowerDiskFull => {
-                self.nodes[follower].disk.full = true;
-                without(follower, UNDISTURBED)
-            }
-            LastingFault::FollowerHearsNothing => {
-                self.links.cut(leader, follower);
-                without(follower, UNDISTURBED)
-            }
-            LastingFault::FollowerUnheard => {
-                self.links.cut(follower, leader);
-                without(follower, UNDISTURBED)
-            }
-            LastingFault::FollowerCannotConnect => {
-                self.links.close(follower, leader);
-                without(follower, UNDISTURBED)
-            }
-            LastingFault::LeaderCannotConnect => {
-                self.links.close(leader, follower);
-                without(follower, UNDISTURBED)
-            }
-            LastingFault::LeaderClosedOff => {
-                self.close_to_others(leader);
-                without(leader, UNREACHED)
-            }
-            LastingFault::ZooKeeperAway => {
-                self.zookeeper.up = false;
-                Remains { unable: Vec::new(), bound: UNDISTURBED }
-            }
-            LastingFault::ZooKeeperAwayForLeader => {
-                self.zookeeper_reachable[leader] = false;
-                Remains { unable: Vec::new(), bound: UNDISTURBED }
-            }
-            LastingFault::ZooKeeperAwayForFollower => {
-                self.zookeeper_reachable[follower] = false;
+            F::LeaderDead | F::LeaderMachineDown | F::LeaderDiskFull | F::LeaderDamaged => without(leader, FAILOVER),
+            F::LeaderDiskHangs => without(leader, HUNG),
+            F::LeaderClosedOff => without(leader, UNREACHED),
+            F::TwoDead => Remains { unable: vec![leader, self.kill_next_leader(leader, follower)], bound: FAILOVER },
+            F::FollowerDead
+            | F::FollowerDiskHangs
+            | F::FollowerDiskFull
+            | F::FollowerHearsNothing
+            | F::FollowerUnheard
+            | F::FollowerCannotConnect
+            | F::LeaderCannotConnect
+            | F::FollowerDamaged => without(follower, UNDISTURBED),
+            F::ZooKeeperAway | F::ZooKeeperAwayForLeader | F::ZooKeeperAwayForFollower => {
                 Remains { unable: Vec::new(), bound: UNDISTURBED }
             }
         }
     }
 
-    /// Kills the leader and, a moment later, the node that leads then; if none does, any other one.
-    fn kill_two(&mut self, leader: usize, other: usize) -> Remains {
-        self.crash(leader);
+    fn strike(&mut self, fault: LastingFault, leader: usize, follower: usize) {
+        match fault {
+            LastingFault::LeaderDead | LastingFault::TwoDead => self.crash(leader),
+            LastingFault::LeaderMachineDown => self.cut_power(leader),
+            LastingFault::FollowerDead => self.crash(follower),
+            LastingFault::LeaderDiskHangs => self.hang_disk(leader),
+            LastingFault::FollowerDiskHangs => self.hang_disk(follower),
+            LastingFault::LeaderDiskFull => self.nodes[leader].disk.full = true,
+            LastingFault::FollowerDiskFull => self.nodes[follower].disk.full = true,
+            LastingFault::FollowerHearsNothing => self.links.cut(leader, follower),
+            LastingFault::FollowerUnheard => self.links.cut(follower, leader),
+            LastingFault::FollowerCannotConnect => self.links.close(follower, leader),
+            LastingFault::LeaderCannotConnect => self.links.close(leader, follower),
+            LastingFault::LeaderClosedOff => self.close_to_others(leader),
+            LastingFault::LeaderDamaged => self.damage(leader),
+            LastingFault::FollowerDamaged => self.damage(follower),
+            LastingFault::ZooKeeperAway => self.zookeeper.up = false,
+            LastingFault::ZooKeeperAwayForLeader => self.zookeeper_reachable[leader] = false,
+            LastingFault::ZooKeeperAwayForFollower => self.zookeeper_reachable[follower] = false,
+        }
+    }
+
+    /// A moment after the leader's death, kills the node that leads then; if none does, any other one.
+    fn kill_next_leader(&mut self, dead: usize, other: usize) -> usize {
         let pause = self.random.below(BETWEEN_DEATHS);
         self.run_until(self.now + pause);
-        let second = self.oracle.leader(self.now).filter(|second| *second != leader).unwrap_or(other);
-        self.crash(second);
-        Remains { unable: vec![leader, second], bound: FAILOVER }
+        let next = self.oracle.leader(self.now).filter(|leader| *leader != dead).unwrap_or(other);
+        self.crash(next);
+        next
+    }
+
+    /// Damages a node that has not repaired itself for an hour.
+    fn damage(&mut self, node: usize) {
+        self.forget_repair(node);
+        assert!(self.rot_ledger(node), "a cluster that has settled tolerates a loss");
+    }
+
+    /// The damaged node must find the damage and vote with a new store in time, and the others serve meanwhile.
+    fn require_repair(&mut self, fault: LastingFault, able: &[usize], bound: u64, damaged: usize) {
+        let (began, store) = (self.now, self.nodes[damaged].disk.store_id);
+        self.require_service(fault, able, bound);
+        let votes_anew = |world: &Self| {
+            let Node { id, disk, .. } = &world.nodes[damaged];
+            disk.store_id != store && world.oracle.votes(id, disk.store_id)
+        };
+        while !votes_anew(self) {
+            assert!(self.now < began + REPAIRED, "{fault:?}: node{} has not begun again", damaged + 1);
+            self.run_until(self.now + CHECK_EVERY);
+        }
     }
 
     fn require_service(&mut self, fault: LastingFault, able: &[usize], bound: u64) {

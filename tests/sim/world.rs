@@ -55,6 +55,11 @@ pub(crate) enum WorldEvent {
         node: usize,
         life: u64,
     },
+    /// A quarantined process asks whether it may begin again.
+    Repair {
+        node: usize,
+        life: u64,
+    },
     Scrub {
         node: usize,
         life: u64,
@@ -284,6 +289,7 @@ impl World {
             | WorldEvent::Persisted { node, life }
             | WorldEvent::Exit { node, life }
             | WorldEvent::Condemn { node, life }
+            | WorldEvent::Repair { node, life }
             | WorldEvent::Scrub { node, life }
             | WorldEvent::Mark { node, life }
             | WorldEvent::ReadLog { node, life, .. }
@@ -315,6 +321,7 @@ impl World {
             WorldEvent::ZooKeeperCall { call, .. } => self.run_call(node, call),
             WorldEvent::Exit { .. } => self.exit(node),
             WorldEvent::Condemn { .. } => self.nodes[node].disk.condemned = true,
+            WorldEvent::Repair { .. } => self.repair(node, life),
             WorldEvent::Scrub { .. } => self.scrub(node, life),
             WorldEvent::Mark { .. } => self.mark(node, life),
             _ => {}

@@ -22,6 +22,7 @@
 //! one_step_configurations      voters change one store at a time
 //! own_checks                   no replica halts
 //! refused_keys                 a refused key never applies
+//! self_repair                  a damaged node begins again once an hour, and not before the others serve
 //! silent_peers                 a follower that does not answer costs next to nothing
 //! timestamps                   they never decrease, and one wrong clock does not move them
 //! unique_keys                  a key is committed at most once
@@ -48,6 +49,7 @@ mod one_leader_per_epoch;
 mod one_step_configurations;
 mod own_checks;
 mod refused_keys;
+mod self_repair;
 mod silent_peers;
 mod timestamps;
 mod unique_keys;
@@ -72,6 +74,7 @@ use linearizable_writes::LinearizableWrites;
 use money::Money;
 use one_leader_per_epoch::OneLeaderPerEpoch;
 use refused_keys::RefusedKeys;
+use self_repair::SelfRepairs;
 use silent_peers::SilentPeers;
 use unique_keys::UniqueKeys;
 
@@ -88,6 +91,7 @@ pub(crate) struct Oracle {
     writes: LinearizableWrites,
     refused: RefusedKeys,
     unpersisted: Unpersisted,
+    repairs: SelfRepairs,
     silent_peers: SilentPeers,
     answered_up_to: LogIndex,
 }
@@ -106,6 +110,7 @@ impl Oracle {
             writes: LinearizableWrites::default(),
             refused: RefusedKeys::default(),
             unpersisted: Unpersisted::default(),
+            repairs: SelfRepairs::default(),
             silent_peers: SilentPeers::default(),
             answered_up_to: LogIndex(0),
         }
@@ -276,6 +281,21 @@ impl Oracle {
     /// A node has quarantined itself.
     pub(crate) fn quarantined(&self, node: &Node) {
         justified_quarantine::check(node);
+    }
+
+    /// A node may repair itself now, by its clock.
+    pub(crate) fn repair_begins(&mut self, node: usize, now_ms: u64) {
+        self.repairs.begins(node, now_ms);
+    }
+
+    /// A node gives its damaged ledger up by itself.
+    pub(crate) fn gives_up_ledger(&self, node: usize, nodes: &[Node]) {
+        self_repair::check_others(node, &self.history, nodes);
+    }
+
+    /// A node may repair itself again.
+    pub(crate) fn repair_forgotten(&mut self, node: usize) {
+        self.repairs.forget(node);
     }
 
     /// The current leader; the newest one, if there are several.

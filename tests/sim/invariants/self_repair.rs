@@ -1,0 +1,44 @@
+//! Invariants: a node repairs itself at most once an hour by its own clock, and it gives a damaged ledger up only when a
+//! quorum of the other stores holds everything that it knows to be committed.
+
+use std::collections::BTreeMap;
+
+use quorapay_core::domain::LogIndex;
+
+use super::committed_history::CommittedHistory;
+use crate::node::Node;
+use crate::repair::MIN_INTERVAL_MS;
+
+/// When each node last repaired itself.
+#[derive(Default)]
+pub(super) struct SelfRepairs(BTreeMap<usize, u64>);
+
+impl SelfRepairs {
+    /// A node is about to repair itself.
+    pub(super) fn begins(&mut self, node: usize, now_ms: u64) {
+        if let Some(before) = self.0.insert(node, now_ms) {
+            let apart_ms = now_ms.abs_diff(before);
+            assert!(apart_ms >= MIN_INTERVAL_MS, "node{} repairs itself again after {apart_ms} ms", node + 1);
+        }
+    }
+
+    /// An hour has passed for a node, or its data directory is a new one.
+    pub(super) fn forget(&mut self, node: usize) {
+        self.0.remove(&node);
+    }
+}
+
+/// Checks a node that is about to begin with an empty ledger by its own decision.
+pub(super) fn check_others(node: usize, history: &CommittedHistory, nodes: &[Node]) {
+    let known = nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.engine.replica().commit_index());
+    let needed = known.min(history.last());
+    let Some(configuration) = history.configuration() else { return };
+    let holds = |(number, other): &(usize, &Node)| {
+        *number != node
+            && configuration.binds(&other.id, other.disk.store_id)
+            && other.disk.position(needed) == history.position(needed)
+    };
+    let copies = nodes.iter().enumerate().filter(holds).count();
+    let quorum = configuration.quorum();
+    assert!(copies >= quorum, "{} gives its ledger up, and only {copies} others hold {needed}", nodes[node].id);
+}
