@@ -99,6 +99,8 @@ pub enum Bug {
     RepairedBeforeOthersServe,
     /// A damaged node begins again at every quarantine.
     RepairedAtEveryQuarantine,
+    /// Any number of callers may wait with repetitions of one write.
+    RepeatsUnbounded,
 }
 
 /// Whether this bug is active.
@@ -182,5 +184,6 @@ mod selection {
         Bug::LostAnswerMeansNotApplied,
         Bug::RepairedBeforeOthersServe,
         Bug::RepairedAtEveryQuarantine,
+        Bug::RepeatsUnbounded,
     ];
 }

@@ -6,6 +6,7 @@
 //! admitted_stores              an admitted store holds everything that was committed when it started
 //! agreeing_chains              logs are equal up to the lower of their commit indexes
 //! bounded_failover             a leader and its successor that die are replaced before their sessions end
+//! bounded_memory               what a core holds in memory is bounded by its limits
 //! charges, money               a model of payments, orders and accounts, compared with every outcome
 //! commit_index                 it never decreases, and is on a quorum
 //! committed_history            one history for all nodes
@@ -32,6 +33,7 @@ mod acknowledged_payments;
 mod admitted_stores;
 mod agreeing_chains;
 pub(crate) mod bounded_failover;
+mod bounded_memory;
 mod charges;
 mod commit_index;
 mod committed_history;
@@ -66,6 +68,7 @@ use super::world::World;
 
 use acknowledged_payments::AcknowledgedPayments;
 use admitted_stores::AdmittedStores;
+use bounded_memory::BoundedMemory;
 use commit_index::DurableCopies;
 use committed_history::CommittedHistory;
 use equal_entries::EqualEntries;
@@ -91,6 +94,7 @@ pub(crate) struct Oracle {
     writes: LinearizableWrites,
     refused: RefusedKeys,
     unpersisted: Unpersisted,
+    memory: BoundedMemory,
     repairs: SelfRepairs,
     silent_peers: SilentPeers,
     answered_up_to: LogIndex,
@@ -110,6 +114,7 @@ impl Oracle {
             writes: LinearizableWrites::default(),
             refused: RefusedKeys::default(),
             unpersisted: Unpersisted::default(),
+            memory: BoundedMemory::default(),
             repairs: SelfRepairs::default(),
             silent_peers: SilentPeers::default(),
             answered_up_to: LogIndex(0),
@@ -132,14 +137,17 @@ impl Oracle {
     }
 
     /// A leader sends entries to a follower.
-    pub(crate) fn batch_sent(&mut self, node: &Node, to: usize) {
+    pub(crate) fn batch_sent(&mut self, node: &Node, to: usize, entries: usize, knobs: &Knobs) {
+        silent_peers::check_size(entries, knobs.limits.batch_entries);
         if let Some(process) = &node.process {
             self.silent_peers.batch_sent((process.life, process.engine.replica().promised_epoch(), to));
         }
     }
 
     /// A leader has read entries for a follower.
-    pub(crate) fn batch_read(&mut self, node: &Node, peer: usize) {
+    pub(crate) fn batch_read(&mut self, node: &Node, peer: usize, entries: usize, knobs: &Knobs) {
+        // One more: the entry before the batch.
+        silent_peers::check_size(entries, knobs.limits.batch_entries + 1);
         if let Some(process) = &node.process {
             self.silent_peers.batch_read((process.life, process.engine.replica().promised_epoch(), peer));
         }
@@ -276,6 +284,7 @@ impl Oracle {
     /// A core's effects were executed.
     pub(crate) fn effects_taken(&mut self, node: &Node, knobs: &Knobs) {
         self.unpersisted.check(node, knobs);
+        self.memory.check(node, knobs);
     }
 
     /// A node has quarantined itself.

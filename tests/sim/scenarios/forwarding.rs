@@ -92,3 +92,18 @@ fn read_points_that_arrive_twice_late_and_in_any_order_give_no_stale_read() {
         finish(world);
     }
 }
+
+#[test]
+fn callers_that_repeat_a_write_that_cannot_commit_do_not_collect_without_end() {
+    for seed in 0..5 {
+        let mut knobs = Knobs { retries: 1_000, ..busy_clients(seed) };
+        knobs.limits.tail_entries = 4;
+        let (mut world, leader) = at_work(knobs);
+        // Batches never arrive, heartbeats do. The oracle bounds how many callers wait.
+        (world.knobs.append_delay, world.knobs.client_timeout) = (1_000 * SECOND, 10 * MILLI);
+        world.clients_work_at(&[leader]);
+        world.run_until(world.now + 5 * SECOND);
+        (world.knobs.append_delay, world.knobs.client_timeout) = (0, SECOND / 4);
+        finish(world);
+    }
+}
