@@ -93,6 +93,14 @@ pub enum Bug {
     LostCopiesCount,
     /// A leader that no majority can open connections to stays.
     UnreachedLeaderStays,
+    /// A forwarded write whose answer was lost is reported as not applied.
+    LostAnswerMeansNotApplied,
+    /// A damaged node gives its ledger up before the others serve without it.
+    RepairedBeforeOthersServe,
+    /// A damaged node begins again at every quarantine.
+    RepairedAtEveryQuarantine,
+    /// Any number of callers may wait with repetitions of one write.
+    RepeatsUnbounded,
 }
 
 /// Whether this bug is active.
@@ -173,5 +181,9 @@ mod selection {
         Bug::OpeningTrustsWhatItReads,
         Bug::LostCopiesCount,
         Bug::UnreachedLeaderStays,
+        Bug::LostAnswerMeansNotApplied,
+        Bug::RepairedBeforeOthersServe,
+        Bug::RepairedAtEveryQuarantine,
+        Bug::RepeatsUnbounded,
     ];
 }

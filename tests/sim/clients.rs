@@ -8,6 +8,7 @@ use quorapay_core::domain::{AccountId, IdempotencyKey, OperationRequest, Payment
 use quorapay_core::engine::{CallerId, Input, ProposalOutcome};
 use quorapay_core::replication::ReadId;
 
+use super::forwarding::BatchId;
 use super::knobs::{Knobs, MILLI, SECOND};
 use super::workload::{Known, a_full_capture, a_request, an_account};
 use super::world::{World, WorldEvent};
@@ -32,7 +33,21 @@ pub(crate) struct Intent {
 struct Attempt {
     client: usize,
     intent: usize,
+    node: usize,
+}
+
+/// A proposal at a core: of a client of its node, or of another node that forwards it.
+struct Caller {
+    attempt: u64,
+    forwarded_by: Option<BatchId>,
     answered: bool,
+}
+
+/// When some client last got an answer through a node.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Served {
+    pub(crate) write: u64,
+    pub(crate) read: u64,
 }
 
 struct Read {
@@ -54,6 +69,22 @@ struct Client {
     unknown: Vec<usize>,
     /// Nodes at which a final read is still to succeed.
     last_reads: Vec<usize>,
+    /// The only node that it uses, if so; it alternates between writes and reads there.
+    keeps_to: Option<usize>,
+    reads_next: bool,
+}
+
+impl Client {
+    /// A client that does nothing yet.
+    const fn new() -> Self {
+        Self {
+            activity: Activity::Done,
+            unknown: Vec::new(),
+            last_reads: Vec::new(),
+            keeps_to: None,
+            reads_next: false,
+        }
+    }
 }
 
 /// What a client learns about its attempt or read.
@@ -98,9 +129,11 @@ pub(crate) struct Clients {
     clients: Vec<Client>,
     pub(crate) intents: Vec<Intent>,
     attempts: BTreeMap<u64, Attempt>,
+    callers: BTreeMap<CallerId, Caller>,
     reads: BTreeMap<u64, Read>,
     last_number: u64,
     last_answering: usize,
+    served: Vec<Served>,
     /// The newest attempt that each node has decided.
     decided_by: Vec<u64>,
     known: Known,
@@ -109,11 +142,12 @@ pub(crate) struct Clients {
 
 impl Clients {
     pub(crate) fn new(knobs: &Knobs) -> Self {
-        let client = || Client { activity: Activity::Thinking, unknown: Vec::new(), last_reads: Vec::new() };
         Self {
-            clients: (0..knobs.clients).map(|_| client()).collect(),
+            clients: (0..knobs.clients).map(|_| Client::new()).collect(),
             intents: Vec::new(),
             attempts: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            served: vec![Served::default(); knobs.nodes],
             reads: BTreeMap::new(),
             last_number: 0,
             last_answering: 0,
@@ -147,6 +181,18 @@ impl Clients {
     /// The newest attempt or read.
     pub(crate) const fn newest(&self) -> u64 {
         self.last_number
+    }
+
+    /// A proposal is about to be given to a core.
+    pub(crate) fn new_caller(&mut self, attempt: u64, forwarded_by: Option<BatchId>) -> CallerId {
+        let caller = CallerId(self.next_number());
+        self.callers.insert(caller, Caller { attempt, forwarded_by, answered: false });
+        caller
+    }
+
+    /// When clients were last answered through a node.
+    pub(crate) fn served(&self, node: usize) -> Served {
+        self.served[node]
     }
 
     /// The newest attempt whose own entry a node has seen committed.
@@ -185,6 +231,20 @@ impl World {
             let keep = client.unknown.len().saturating_sub(MAX_SETTLED_AT_END);
             client.unknown.drain(..keep);
             client.last_reads = (0..nodes).collect();
+            client.keeps_to = None;
+        }
+    }
+
+    /// From now on the clients take turns at these nodes: each of them has at least one, which keeps to it.
+    pub(crate) fn clients_work_at(&mut self, nodes: &[usize]) {
+        self.clients.settling = false;
+        let clients = self.clients.clients.len().max(nodes.len());
+        self.clients.clients.resize_with(clients, Client::new);
+        for (client, node) in (0..clients).zip(nodes.iter().cycle()) {
+            self.clients.clients[client].keeps_to = Some(*node);
+            if self.clients.clients[client].activity == Activity::Done {
+                self.think(client);
+            }
         }
     }
 
@@ -200,7 +260,12 @@ impl World {
 
     fn next_action(&mut self, client: usize) {
         if !self.clients.settling {
-            if self.random.chance(self.knobs.reads) {
+            let state = &mut self.clients.clients[client];
+            state.reads_next = !state.reads_next;
+            if let (Some(node), true) = (state.keeps_to, state.reads_next) {
+                return self.read(client, node);
+            }
+            if state.keeps_to.is_none() && self.random.chance(self.knobs.reads) {
                 let node = self.random.index(self.knobs.nodes);
                 return self.read(client, node);
             }
@@ -267,10 +332,16 @@ impl World {
 
     fn propose(&mut self, client: usize, intent: usize) {
         let attempt = self.clients.next_number();
-        self.clients.attempts.insert(attempt, Attempt { client, intent, answered: false });
         self.clients.clients[client].activity = Activity::Proposing { attempt, intent };
         let keep_node = self.random.chance(700);
-        let node = if keep_node { self.clients.last_answering } else { self.random.index(self.knobs.nodes) };
+        let node = if let Some(node) = self.clients.clients[client].keeps_to {
+            node
+        } else if keep_node {
+            self.clients.last_answering
+        } else {
+            self.random.index(self.knobs.nodes)
+        };
+        self.clients.attempts.insert(attempt, Attempt { client, intent, node });
         let proposal = self.clients.intents[intent].proposal.clone();
         let arrives = self.random.between(50, 500);
         self.schedule(arrives, WorldEvent::Client(ClientEvent::ProposalArrives { attempt, node, proposal }));
@@ -286,18 +357,20 @@ impl World {
         self.trace.note(self.now, node, "propose", [attempt, 0]);
         self.trace.show("propose", &proposal);
         if self.nodes[node].process.is_none() {
-            let client = self.clients.attempts[&attempt].client;
-            return self.send_reply(100, client, attempt, Reply::NotApplied);
+            return self.attempt_replied(attempt, Reply::NotApplied);
         }
-        self.feed(node, Input::Propose { caller: CallerId(attempt), proposal });
+        let Some(proposal) = self.forward(node, attempt, proposal) else { return };
+        let caller = self.clients.new_caller(attempt, None);
+        self.feed(node, Input::Propose { caller, proposal });
     }
 
     /// A core answers a caller: the oracle checks the answer, and the client gets it.
     pub(crate) fn caller_answered(&mut self, node: usize, caller: CallerId, outcome: &ProposalOutcome) {
         self.trace.note(self.now, node, "answer", [caller.0, 0]);
-        let attempt = self.clients.attempts.get_mut(&caller.0).expect("only callers are answered");
-        assert!(!std::mem::replace(&mut attempt.answered, true), "{caller:?} was answered twice");
-        let (client, number) = (attempt.client, attempt.intent);
+        let proposed = self.clients.callers.get_mut(&caller).expect("only callers are answered");
+        assert!(!std::mem::replace(&mut proposed.answered, true), "{caller:?} was answered twice");
+        let (attempt, forwarded_by) = (proposed.attempt, proposed.forwarded_by);
+        let number = self.clients.attempts[&attempt].intent;
         self.oracle.answered(&self.clients.intents[number], outcome, &self.nodes);
         if let ProposalOutcome::Decided(entry) = outcome {
             let operation = entry.operation().expect("what is decided is an operation");
@@ -311,23 +384,40 @@ impl World {
                     self.clients.known.remember_hold(ends, PaymentId::derive(entry.stamp(), payment.item));
                 }
             }
-            self.clients.decided_by[node] = self.clients.decided_by[node].max(caller.0);
+            if let Some(newest) = self.clients.decided_by.get_mut(node) {
+                *newest = attempt.max(*newest);
+            }
         }
         let reply = match outcome {
             ProposalOutcome::Decided(_) | ProposalOutcome::Repeated { .. } => {
-                self.clients.last_answering = node;
+                self.clients.last_answering = node.min(self.knobs.nodes - 1);
                 Reply::Settled
             }
             ProposalOutcome::NotLeading | ProposalOutcome::Overloaded => Reply::NotApplied,
             ProposalOutcome::Unknown => Reply::Unknown,
         };
+        match forwarded_by {
+            Some(batch) => self.forwarded_answered(node, batch, attempt, outcome, reply),
+            None => self.attempt_replied(attempt, reply),
+        }
+    }
+
+    /// The node that has a client's write answers it.
+    pub(crate) fn attempt_replied(&mut self, attempt: u64, reply: Reply) {
+        let client = self.clients.attempts[&attempt].client;
         let delay = self.random.between(50, 500);
-        self.send_reply(delay, client, caller.0, reply);
+        self.send_reply(delay, client, attempt, reply);
     }
 
     fn on_reply(&mut self, client: usize, number: u64, reply: Reply) {
         match self.clients.clients[client].activity {
-            Activity::Proposing { attempt, intent } if attempt == number => self.attempt_ended(client, intent, reply),
+            Activity::Proposing { attempt, intent } if attempt == number => {
+                if reply == Reply::Settled {
+                    let node = self.clients.attempts[&attempt].node;
+                    self.clients.served[node].write = self.now;
+                }
+                self.attempt_ended(client, intent, reply);
+            }
             Activity::Reading { read, node } if read == number => self.read_ended(client, node, reply),
             _ => {}
         }
@@ -407,6 +497,7 @@ impl World {
 
     fn read_ended(&mut self, client: usize, node: usize, reply: Reply) {
         if reply == Reply::Settled {
+            self.clients.served[node].read = self.now;
             self.clients.clients[client].last_reads.retain(|left| *left != node);
         }
         self.think(client);

@@ -78,8 +78,15 @@ impl World {
         let wiped = self.may_lose_a_disk();
         if wiped {
             self.replace_disk(node);
+            self.forget_repair(node);
         }
         wiped
+    }
+
+    /// Nothing remembers that a node has repaired itself: its data directory is new, or an hour has passed.
+    pub(crate) fn forget_repair(&mut self, node: usize) {
+        self.nodes[node].repaired_unix_ms = None;
+        self.oracle.repair_forgotten(node);
     }
 
     /// Loses the end of a dead node's ledger, if the cluster can tolerate it.
@@ -159,22 +166,5 @@ impl World {
     pub(crate) fn find_damage(&mut self, node: usize, damaged: Damaged) {
         self.trace.show("found damage", &damaged);
         self.feed(node, Input::Replication(Event::Quarantine(damaged.0.to_owned())));
-    }
-
-    /// A quarantined process condemns its ledger and runs on until an operator restarts it.
-    pub(crate) fn check_quarantine(&mut self, node: usize) {
-        let Some(process) = &mut self.nodes[node].process else { return };
-        if process.quarantined || process.engine.replica().quarantine().is_none() {
-            return;
-        }
-        process.quarantined = true;
-        self.met.insert("quarantine");
-        let life = process.life;
-        self.trace.note(self.now, node, "quarantined", [life, 0]);
-        self.oracle.quarantined(&self.nodes[node]);
-        let condemned_after = self.random.below(5 * MILLI);
-        self.schedule(condemned_after, WorldEvent::Condemn { node, life });
-        let restarted_after = self.random.between(100 * MILLI, 3 * SECOND);
-        self.schedule(restarted_after, WorldEvent::Exit { node, life });
     }
 }

@@ -3,6 +3,7 @@
 
 use quorapay_core::replication::{Limits, Timing};
 
+use super::lasting_faults::LastingFault;
 use super::random::Random;
 
 /// One second in the simulation's unit of time.
@@ -89,6 +90,9 @@ pub(crate) struct Knobs {
     pub(crate) reads: u64,
     pub(crate) client_timeout: u64,
     pub(crate) transfer_every: u64,
+
+    /// The fault that the run ends with.
+    pub(crate) lasting: Option<LastingFault>,
 }
 
 impl Knobs {
@@ -156,6 +160,7 @@ impl Knobs {
             reads: 200,
             client_timeout: 2 * SECOND,
             transfer_every: 0,
+            lasting: None,
         }
     }
 
@@ -176,6 +181,7 @@ impl Knobs {
         knobs.draw_clients(&mut random);
         knobs.draw_disks(&mut random);
         knobs.draw_rare_faults(&mut random);
+        knobs.lasting = LastingFault::of_run(seed, nodes);
         knobs
     }
 
@@ -269,6 +275,7 @@ impl Knobs {
         healed.clients = self.clients;
         healed.accounts = self.accounts;
         healed.retries = 1_000;
+        healed.lasting = self.lasting;
         healed
     }
 }

@@ -1,11 +1,127 @@
-//! Faults that last: a healthy cluster must get over each within a bound, and not only after it has ended.
+//! Faults that last: while one lasts, every node that the protocol says can serve must answer payments and linearizable
+//! reads, never longer without one than a bound. So a cluster gets over a fault by itself, and not because it has ended.
 
 use super::SETTLING_TIME;
-use super::knobs::SECOND;
+use super::knobs::{MILLI, SECOND};
+use super::node::Node;
 use super::world::World;
 
-/// The leadership must have moved this long after no other node can open connections to the leader.
-pub(crate) const MOVES_WITHIN: u64 = 3 * SECOND;
+/// The bound for faults that need no election: nobody waits for the faulty node. Clients pause for up to 0.4 s between
+/// two payments; the rest is for an attempt that is lost with the fault, and its repetition.
+const UNDISTURBED: u64 = SECOND;
+/// The bound if the leader is gone: 0.4 s until the others notice that it is silent, elections that the gone node takes
+/// part in as the queue's first, and an attempt in flight. Payments must wait for no ZooKeeper session (up to 4 s).
+const FAILOVER: u64 = 2 * SECOND;
+/// The bound if nobody can open connections to the leader: it leads on until its followers have complained for 1.5 s.
+const UNREACHED: u64 = 3 * SECOND;
+/// The bound if the leader's disk hangs: a write hangs when it takes 2 s. Then a follower that has everything leads.
+const HUNG: u64 = 3 * SECOND;
+/// A damaged node votes again after this time: the scrubber needs two rounds of a second or less to find the damage, the
+/// node asks once a second whether the others serve, and then copies the ledger.
+const REPAIRED: u64 = 6 * SECOND;
+/// A fault stays for its bound and one of these times, so that some runs see what happens later too.
+const STAYS: [u64; 6] = [SECOND / 2, SECOND / 2, SECOND / 2, SECOND / 2, SECOND / 2, 4 * SECOND];
+/// The clients' pause and patience meanwhile.
+const THINK: u64 = 100 * MILLI;
+const PATIENCE: u64 = SECOND / 4;
+/// The fault begins while payments are on their way, at most this long after the clients have started.
+const LOAD_BEFORE: u64 = 200 * MILLI;
+/// How often the bound is checked.
+const CHECK_EVERY: u64 = 50 * MILLI;
+/// The longest time between two deaths in a row: the second one hits the election, or the new leader at work.
+const BETWEEN_DEATHS: u64 = SECOND;
+
+/// One run in so many ends with a fault that lasts.
+const RUNS_PER_FAULT: u64 = 8;
+
+/// A fault that lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastingFault {
+    LeaderDead,
+    /// Its machine is down: connections to it time out.
+    LeaderMachineDown,
+    FollowerDead,
+    /// In a cluster of five the leader dies, and then another node, often the next leader.
+    TwoDead,
+    LeaderDiskHangs,
+    FollowerDiskHangs,
+    LeaderDiskFull,
+    FollowerDiskFull,
+    /// Messages from the leader to one follower are lost.
+    FollowerHearsNothing,
+    /// Messages from one follower to the leader are lost.
+    FollowerUnheard,
+    /// One follower cannot open connections to the leader.
+    FollowerCannotConnect,
+    /// The leader cannot open connections to one follower.
+    LeaderCannotConnect,
+    /// No other node can open connections to the leader.
+    LeaderClosedOff,
+    /// A row of its ledger is rotten: it begins again by itself.
+    LeaderDamaged,
+    FollowerDamaged,
+    ZooKeeperAway,
+    ZooKeeperAwayForLeader,
+    ZooKeeperAwayForFollower,
+}
+
+/// What a fault that lasts leaves.
+struct Remains {
+    /// Nodes that need not serve.
+    unable: Vec<usize>,
+    /// How long each other node may be without an answered payment, or an answered read.
+    bound: u64,
+}
+
+impl LastingFault {
+    const OF_ONE: [Self; 2] = [Self::ZooKeeperAway, Self::ZooKeeperAwayForLeader];
+    const OF_THREE: [Self; 17] = [
+        Self::LeaderDead,
+        Self::LeaderMachineDown,
+        Self::FollowerDead,
+        Self::LeaderDiskHangs,
+        Self::FollowerDiskHangs,
+        Self::LeaderDiskFull,
+        Self::FollowerDiskFull,
+        Self::FollowerHearsNothing,
+        Self::FollowerUnheard,
+        Self::FollowerCannotConnect,
+        Self::LeaderCannotConnect,
+        Self::LeaderClosedOff,
+        Self::LeaderDamaged,
+        Self::FollowerDamaged,
+        Self::ZooKeeperAway,
+        Self::ZooKeeperAwayForLeader,
+        Self::ZooKeeperAwayForFollower,
+    ];
+
+    /// The fault that a run ends with, if it is one of those that do. They take turns.
+    pub(crate) fn of_run(seed: u64, nodes: usize) -> Option<Self> {
+        let turn = seed.is_multiple_of(RUNS_PER_FAULT).then_some(seed / RUNS_PER_FAULT)?;
+        let turn = usize::try_from(turn).expect("seeds are small");
+        Some(match nodes {
+            1 => Self::OF_ONE[turn % Self::OF_ONE.len()],
+            5 if turn.is_multiple_of(3) => Self::TwoDead,
+            _ => Self::OF_THREE[turn % Self::OF_THREE.len()],
+        })
+    }
+
+    /// What the simulation calls it among the faults that it has met.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::LeaderDead | Self::LeaderMachineDown | Self::FollowerDead => "lasting death",
+            Self::TwoDead => "lasting deaths of two",
+            Self::LeaderDiskHangs | Self::FollowerDiskHangs => "lasting hung disk",
+            Self::LeaderDiskFull | Self::FollowerDiskFull => "lasting full disk",
+            Self::FollowerHearsNothing | Self::FollowerUnheard => "lasting one-way cut",
+            Self::FollowerCannotConnect | Self::LeaderCannotConnect => "lasting refusal of connections",
+            Self::LeaderDamaged | Self::FollowerDamaged => "lasting damage",
+            Self::LeaderClosedOff => "lasting closure of the leader",
+            Self::ZooKeeperAway => "lasting outage of ZooKeeper",
+            Self::ZooKeeperAwayForLeader | Self::ZooKeeperAwayForFollower => "lasting outage of ZooKeeper for one",
+        }
+    }
+}
 
 impl World {
     /// From now on no other node can open connections to this one.
@@ -15,19 +131,138 @@ impl World {
         }
     }
 
-    /// In a cluster that has settled, nobody can reach the leader for a while.
-    pub(crate) fn close_the_leader_off(&mut self) {
-        if self.knobs.nodes < 3 {
-            return;
+    /// In a cluster that has settled, begins a fault that stays, and checks that the others serve meanwhile.
+    pub(crate) fn endure(&mut self, fault: LastingFault) {
+        let leader = if self.knobs.nodes == 1 { Some(0) } else { self.oracle.leader(self.now) };
+        let leader = leader.expect("a cluster that has settled has a leader");
+        // Once two processes have had one node's id, the run destroys no more disks.
+        let is_damage = matches!(fault, LastingFault::LeaderDamaged | LastingFault::FollowerDamaged);
+        let fault = if is_damage && self.nodes.len() > self.knobs.nodes { LastingFault::FollowerDead } else { fault };
+        self.trace.show("lasting", &fault);
+        self.met.insert(fault.name());
+        let calm = self.knobs.clone();
+        (self.knobs.think, self.knobs.client_timeout) = (THINK, PATIENCE);
+        self.clients_work_at(&(0..self.knobs.nodes).collect::<Vec<_>>());
+        let load = self.random.below(LOAD_BEFORE);
+        self.run_until(self.now + load);
+        let Remains { unable, bound } = self.begin_lasting(fault, leader);
+        let able: Vec<usize> = (0..self.knobs.nodes).filter(|node| !unable.contains(node)).collect();
+        self.clients_work_at(&able);
+        match fault {
+            LastingFault::LeaderDamaged | LastingFault::FollowerDamaged => {
+                self.require_repair(fault, &able, bound, unable[0]);
+            }
+            _ => self.require_service(fault, &able, bound),
         }
-        let Some(leader) = self.oracle.leader(self.now) else { return };
-        self.close_to_others(leader);
-        let end = self.now + MOVES_WITHIN;
-        while self.oracle.leader(self.now).is_none_or(|now| now == leader) {
-            assert!(self.now < end, "node{} leads though no other node can open a connection to it", leader + 1);
-            self.run_until(self.now + SECOND / 10);
-        }
-        self.links.mend();
+        self.knobs = calm;
+        self.end_lasting();
         self.settle(SETTLING_TIME);
+    }
+
+    fn begin_lasting(&mut self, fault: LastingFault, leader: usize) -> Remains {
+        use LastingFault as F;
+        let nodes = self.knobs.nodes;
+        let follower = (leader + 1 + self.random.index(nodes.max(2) - 1)) % nodes;
+        self.strike(fault, leader, follower);
+        let without = |node: usize, bound| Remains { unable: vec![node], bound };
+        match fault {
+            F::LeaderDead | F::LeaderMachineDown | F::LeaderDiskFull | F::LeaderDamaged => without(leader, FAILOVER),
+            F::LeaderDiskHangs => without(leader, HUNG),
+            F::LeaderClosedOff => without(leader, UNREACHED),
+            F::TwoDead => Remains { unable: vec![leader, self.kill_next_leader(leader, follower)], bound: FAILOVER },
+            F::FollowerDead
+            | F::FollowerDiskHangs
+            | F::FollowerDiskFull
+            | F::FollowerHearsNothing
+            | F::FollowerUnheard
+            | F::FollowerCannotConnect
+            | F::LeaderCannotConnect
+            | F::FollowerDamaged => without(follower, UNDISTURBED),
+            F::ZooKeeperAway | F::ZooKeeperAwayForLeader | F::ZooKeeperAwayForFollower => {
+                Remains { unable: Vec::new(), bound: UNDISTURBED }
+            }
+        }
+    }
+
+    fn strike(&mut self, fault: LastingFault, leader: usize, follower: usize) {
+        match fault {
+            LastingFault::LeaderDead | LastingFault::TwoDead => self.crash(leader),
+            LastingFault::LeaderMachineDown => self.cut_power(leader),
+            LastingFault::FollowerDead => self.crash(follower),
+            LastingFault::LeaderDiskHangs => self.hang_disk(leader),
+            LastingFault::FollowerDiskHangs => self.hang_disk(follower),
+            LastingFault::LeaderDiskFull => self.nodes[leader].disk.full = true,
+            LastingFault::FollowerDiskFull => self.nodes[follower].disk.full = true,
+            LastingFault::FollowerHearsNothing => self.links.cut(leader, follower),
+            LastingFault::FollowerUnheard => self.links.cut(follower, leader),
+            LastingFault::FollowerCannotConnect => self.links.close(follower, leader),
+            LastingFault::LeaderCannotConnect => self.links.close(leader, follower),
+            LastingFault::LeaderClosedOff => self.close_to_others(leader),
+            LastingFault::LeaderDamaged => self.damage(leader),
+            LastingFault::FollowerDamaged => self.damage(follower),
+            LastingFault::ZooKeeperAway => self.zookeeper.up = false,
+            LastingFault::ZooKeeperAwayForLeader => self.zookeeper_reachable[leader] = false,
+            LastingFault::ZooKeeperAwayForFollower => self.zookeeper_reachable[follower] = false,
+        }
+    }
+
+    /// A moment after the leader's death, kills the node that leads then; if none does, any other one.
+    fn kill_next_leader(&mut self, dead: usize, other: usize) -> usize {
+        let pause = self.random.below(BETWEEN_DEATHS);
+        self.run_until(self.now + pause);
+        let next = self.oracle.leader(self.now).filter(|leader| *leader != dead).unwrap_or(other);
+        self.crash(next);
+        next
+    }
+
+    /// Damages a node that has not repaired itself for an hour.
+    fn damage(&mut self, node: usize) {
+        self.forget_repair(node);
+        assert!(self.rot_ledger(node), "a cluster that has settled tolerates a loss");
+    }
+
+    /// The damaged node must find the damage and vote with a new store in time, and the others serve meanwhile.
+    fn require_repair(&mut self, fault: LastingFault, able: &[usize], bound: u64, damaged: usize) {
+        let (began, store) = (self.now, self.nodes[damaged].disk.store_id);
+        self.require_service(fault, able, bound);
+        let votes_anew = |world: &Self| {
+            let Node { id, disk, .. } = &world.nodes[damaged];
+            disk.store_id != store && world.oracle.votes(id, disk.store_id)
+        };
+        while !votes_anew(self) {
+            assert!(self.now < began + REPAIRED, "{fault:?}: node{} has not begun again", damaged + 1);
+            self.run_until(self.now + CHECK_EVERY);
+        }
+    }
+
+    fn require_service(&mut self, fault: LastingFault, able: &[usize], bound: u64) {
+        let began = self.now;
+        let mut end = began + bound + self.random.pick(&STAYS);
+        if self.zookeeper_reachable.contains(&false) {
+            // The node's session ends, and with it its place in the queue.
+            end = end.max(began + self.knobs.session_timeout + SECOND);
+        }
+        while self.now < end {
+            self.run_until(self.now + CHECK_EVERY);
+            for node in able {
+                let served = self.clients.served(*node);
+                for (what, at) in [("payment", served.write), ("linearizable read", served.read)] {
+                    let waited = self.now - at.max(began);
+                    let id = &self.nodes[*node].id;
+                    assert!(waited <= bound, "{fault:?}: {id} has answered no {what} for {} ms", waited / MILLI);
+                }
+            }
+        }
+    }
+
+    fn end_lasting(&mut self) {
+        self.links.mend();
+        self.zookeeper_back();
+        for node in 0..self.knobs.nodes {
+            self.nodes[node].disk.full = false;
+            self.disk_responds(node);
+            self.restart(node);
+        }
+        self.clients_settle();
     }
 }

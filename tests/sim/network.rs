@@ -39,6 +39,11 @@ impl Links {
         !self.closed[from][to] && self.carries(from, to) && self.carries(to, from)
     }
 
+    /// Whether a connection can be opened in this direction, as far as the receiver is concerned.
+    pub(crate) fn opens_in_this_direction(&self, from: usize, to: usize) -> bool {
+        !self.closed[from][to]
+    }
+
     pub(crate) fn mend(&mut self) {
         self.cut.iter_mut().chain(&mut self.closed).flatten().for_each(|cut| *cut = false);
     }
@@ -87,8 +92,12 @@ const fn epoch_of(request: &Request) -> Epoch {
     }
 }
 
-fn brings_entries(request: &Request) -> bool {
-    matches!(request, Request::Append(Append { log: Some(batch), .. }) if !batch.entries.is_empty())
+/// How many entries a request brings.
+const fn entries_in(request: &Request) -> usize {
+    match request {
+        Request::Append(Append { log: Some(batch), .. }) => batch.entries.len(),
+        _ => 0,
+    }
 }
 
 impl World {
@@ -103,7 +112,7 @@ impl World {
     }
 
     /// Schedules a message's arrival with an additional delay, or holds it back until the end of the run.
-    fn deliver(&mut self, message: WorldEvent, additional: u64) {
+    pub(crate) fn deliver(&mut self, message: WorldEvent, additional: u64) {
         if self.random.chance(self.knobs.held_back) {
             self.held_back.push(message);
             self.met.insert("message kept back");
@@ -129,8 +138,9 @@ impl World {
             self.oracle.append_sent(self.now, node, append, &self.nodes);
         }
         let to = self.receiver_for(to);
-        if brings_entries(&request) {
-            self.oracle.batch_sent(&self.nodes[node], self.number_of(&self.nodes[to].id));
+        let entries = entries_in(&request);
+        if entries > 0 {
+            self.oracle.batch_sent(&self.nodes[node], self.number_of(&self.nodes[to].id), entries, &self.knobs);
         }
         assert_ne!(self.nodes[node].id, self.nodes[to].id, "a node asked itself: {request:?}");
         let Some(life) = self.life(node) else { return };
@@ -146,7 +156,7 @@ impl World {
         if !self.links.carries(node, to) || self.random.chance(self.knobs.loss) {
             return;
         }
-        let additional = if brings_entries(&request) { self.knobs.append_delay } else { 0 };
+        let additional = if entries > 0 { self.knobs.append_delay } else { 0 };
         if self.random.chance(self.knobs.duplication) {
             self.deliver(WorldEvent::Request { requester, to, request: request.clone() }, additional);
         }
@@ -270,7 +280,7 @@ impl World {
             ReadJob::Load { peer, .. } => {
                 let entries = read.map_or_else(Vec::new, |(_, entries)| entries);
                 if !entries.is_empty() {
-                    self.oracle.batch_read(&self.nodes[node], self.number_of(&peer));
+                    self.oracle.batch_read(&self.nodes[node], self.number_of(&peer), entries.len(), &self.knobs);
                 }
                 self.feed(node, Input::Replication(Event::Loaded { peer, entries }));
             }

@@ -8,6 +8,7 @@ use quorapay_core::replication::{NodeId, Now, Persist, ReadId, RequestId, RpcId}
 
 use super::coordination;
 use super::disk::Disk;
+use super::forwarding::Forwarding;
 use super::network::Requester;
 
 /// The wall clocks' start, in 2026.
@@ -43,6 +44,7 @@ pub(crate) struct Process {
     /// Reads that wait until an index is applied.
     pub(crate) reads: Vec<(ReadId, LogIndex)>,
     pub(crate) applied: LogIndex,
+    pub(crate) forwarding: Forwarding,
     pub(crate) coordination: coordination::Client,
 }
 
@@ -68,6 +70,7 @@ impl Process {
             open_requests: BTreeSet::new(),
             reads: Vec::new(),
             applied,
+            forwarding: Forwarding::default(),
             coordination: coordination::Client::default(),
         }
     }
@@ -82,6 +85,8 @@ pub(crate) struct Node {
     pub(crate) host_down: bool,
     /// Whether the disk hangs: no write ends.
     pub(crate) disk_hangs: bool,
+    /// When it last began again by itself, by its own clock: a file beside the ledger.
+    pub(crate) repaired_unix_ms: Option<u64>,
     /// How far the wall clock is ahead of `UNIX_START_MS`. The true time is one maximum skew ahead of it.
     clock_ahead_ms: u64,
     /// The maximum of that so far.
@@ -96,6 +101,7 @@ impl Node {
             process: None,
             host_down: false,
             disk_hangs: false,
+            repaired_unix_ms: None,
             clock_ahead_ms,
             max_clock_ahead_ms: clock_ahead_ms,
         }

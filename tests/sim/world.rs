@@ -13,6 +13,7 @@ use super::coordination::ZooKeeperCall;
 use super::disk::Disk;
 use super::disk_faults::{MARK_EVERY, SCRUB_EVERY};
 use super::faults::Fault;
+use super::forwarding::ForwardEvent;
 use super::invariants::Oracle;
 use super::knobs::{Knobs, MILLI};
 use super::network::{Links, ReadJob, Requester};
@@ -51,6 +52,11 @@ pub(crate) enum WorldEvent {
         life: u64,
     },
     Condemn {
+        node: usize,
+        life: u64,
+    },
+    /// A quarantined process asks whether it may begin again.
+    Repair {
         node: usize,
         life: u64,
     },
@@ -100,6 +106,7 @@ pub(crate) enum WorldEvent {
         call: ZooKeeperCall,
     },
     Client(ClientEvent),
+    Forward(ForwardEvent),
     Fault(Fault),
 }
 
@@ -266,6 +273,7 @@ impl World {
             WorldEvent::RequestTimeout { requester, to } => self.time_out(requester, to),
             WorldEvent::CoordinationTick => self.coordination_tick(),
             WorldEvent::Client(event) => self.client_event(event),
+            WorldEvent::Forward(event) => self.forward_event(event),
             WorldEvent::Fault(fault) => self.inject(fault),
             WorldEvent::Restart { node } => self.restart(node),
             of_a_process => self.process_inside(of_a_process),
@@ -281,6 +289,7 @@ impl World {
             | WorldEvent::Persisted { node, life }
             | WorldEvent::Exit { node, life }
             | WorldEvent::Condemn { node, life }
+            | WorldEvent::Repair { node, life }
             | WorldEvent::Scrub { node, life }
             | WorldEvent::Mark { node, life }
             | WorldEvent::ReadLog { node, life, .. }
@@ -312,6 +321,7 @@ impl World {
             WorldEvent::ZooKeeperCall { call, .. } => self.run_call(node, call),
             WorldEvent::Exit { .. } => self.exit(node),
             WorldEvent::Condemn { .. } => self.nodes[node].disk.condemned = true,
+            WorldEvent::Repair { .. } => self.repair(node, life),
             WorldEvent::Scrub { .. } => self.scrub(node, life),
             WorldEvent::Mark { .. } => self.mark(node, life),
             _ => {}
@@ -322,6 +332,7 @@ impl World {
         let paused = self.nodes[node].process.as_ref().is_some_and(|process| process.paused);
         if !paused {
             self.notice_reach(node);
+            self.notice_new_leader(node);
             self.feed(node, Input::Replication(Event::Tick));
             self.oracle.ticked(self.now, &self.nodes[node], &self.knobs);
         }
@@ -370,6 +381,7 @@ impl World {
             self.trace.show("effect", &effect);
             self.execute(number, effect);
         }
+        self.send_outcomes(number);
         self.oracle.effects_taken(&self.nodes[number], &self.knobs);
         self.check_applied(number);
         self.answer_reads(number);

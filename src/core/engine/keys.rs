@@ -10,7 +10,7 @@ use crate::domain::{KeyDigest, LogIndex};
 use super::bloom_filter::BloomFilter;
 
 /// Keys that each poll moves into the Bloom filter at least, if there are as many: a fraction of a millisecond's work.
-const MIN_MOVED_PER_POLL: usize = 256;
+pub const MIN_MOVED_PER_POLL: usize = 256;
 
 /// What memory knows about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl Keys {
 
     pub(super) fn projected(&self) -> LogIndex {
         self.projected
+    }
+
+    /// How many keys are held exactly.
+    pub(super) fn recent(&self) -> usize {
+        self.recent.len()
     }
 
     pub(super) fn find(&self, digest: KeyDigest) -> KeyStatus {

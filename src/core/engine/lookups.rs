@@ -7,11 +7,11 @@ use crate::domain::{IdempotencyKey, KeyDigest, KeyHolder, LogIndex, Proposal};
 use super::message::{CallerId, LookupId, LookupRequest, LookupResult};
 
 /// Proposals that may wait for lookups. With more, the disk is too slow for another one to be answered in time.
-const MAX_PENDING_LOOKUPS: usize = 16_384;
+pub const MAX_PENDING_LOOKUPS: usize = 16_384;
 
 /// Bytes of the proposals that may wait: as many as the uncommitted tail may hold. Batches reach this bound before the
 /// other.
-const MAX_PENDING_BYTES: usize = 64 << 20;
+pub const MAX_PENDING_BYTES: usize = 64 << 20;
 
 /// A proposal that waits for a lookup.
 #[derive(Debug)]
@@ -41,6 +41,10 @@ impl PendingLookups {
 
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn insert(&mut self, id: LookupId, pending: PendingLookup) {

@@ -22,8 +22,11 @@ mod state;
 
 use crate::replication::Now;
 
+pub use keys::MIN_MOVED_PER_POLL;
+pub use lookups::{MAX_PENDING_BYTES, MAX_PENDING_LOOKUPS};
 pub use message::{CallerId, Effect, Input, LookupId, LookupRequest, LookupResult, ProposalOutcome};
-pub use state::{Engine, EngineStart};
+pub use queries::HeldInMemory;
+pub use state::{Engine, EngineStart, REPEATS_PER_TAIL_ENTRY};
 
 /// Holds that one poll may expire: each expiry is an entry of its own, and payments wait meanwhile.
 const MAX_EXPIRIES_PER_POLL: usize = 64;

@@ -11,7 +11,7 @@ use crate::replication::Now;
 use super::keys::KeyStatus;
 use super::lookups::{LookedUp, PendingLookup};
 use super::message::{CallerId, Effect, LookupId, LookupRequest, LookupResult, ProposalOutcome};
-use super::state::{Engine, Waiter};
+use super::state::{Engine, REPEATS_PER_TAIL_ENTRY, Waiter};
 
 /// Whether an idempotency key is used.
 enum KeyUse {
@@ -77,10 +77,17 @@ impl Engine {
         self.waiting.entry(index).or_default().push(Waiter { caller, repeated: None });
     }
 
-    /// The entry at `index` already holds the key: the caller waits until it commits and gets the same answer.
+    /// The entry at `index` already holds the key: the caller waits until it commits and gets the same answer. If too
+    /// many wait already, it is told that the outcome is unknown.
     fn repeat(&mut self, caller: CallerId, index: LogIndex, proposal: &Proposal) {
         let fingerprint = proposal.request.fingerprint();
         if index > self.replica.commit_index() && !planted(Bug::RepeatBeforeCommit) {
+            let limit = REPEATS_PER_TAIL_ENTRY * self.replica.limits().tail_entries as u64;
+            if self.repeats_waiting >= limit && !planted(Bug::RepeatsUnbounded) {
+                // The write is in the tail: it may still be committed.
+                return self.answer(caller, ProposalOutcome::Unknown);
+            }
+            self.repeats_waiting += 1;
             self.waiting.entry(index).or_default().push(Waiter { caller, repeated: Some(fingerprint) });
         } else {
             let entry = self.replica.cached_entry(index).cloned();

@@ -8,7 +8,35 @@ use crate::replication::Replica;
 use super::keys::KeyStatus;
 use super::state::Engine;
 
+/// How much an engine holds in memory that grows with its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldInMemory {
+    /// Entries that can be undone.
+    pub undo: u64,
+    /// Idempotency keys that are held exactly.
+    pub recent_keys: u64,
+    /// Callers that wait for an entry to commit.
+    pub waiting: u64,
+    /// Proposals that wait for a lookup on disk.
+    pub parked: usize,
+    /// Their bytes.
+    pub parked_bytes: usize,
+}
+
 impl Engine {
+    /// How much is in memory, for checks of its bounds.
+    #[must_use]
+    pub fn held_in_memory(&self) -> HeldInMemory {
+        let waiting: usize = self.waiting.values().map(Vec::len).sum();
+        HeldInMemory {
+            undo: self.undo.len() as u64,
+            recent_keys: self.keys.recent() as u64,
+            waiting: waiting as u64,
+            parked: self.pending_lookups.len(),
+            parked_bytes: self.pending_lookups.bytes(),
+        }
+    }
+
     /// The replica, for its status.
     #[must_use]
     pub const fn replica(&self) -> &Replica {

@@ -12,6 +12,10 @@ use super::keys::Keys;
 use super::lookups::PendingLookups;
 use super::message::{CallerId, Effect, LookupId, ProposalOutcome};
 
+/// Callers that may wait with repetitions of a write, for each entry that the tail may hold. Clients that repeat their
+/// writes while nothing commits must not fill the memory.
+pub const REPEATS_PER_TAIL_ENTRY: u64 = 2;
+
 /// What a node's disk holds when its process starts.
 #[derive(Debug)]
 pub struct EngineStart {
@@ -42,6 +46,8 @@ pub struct Engine {
     pub(super) orders: BloomFilter,
     /// Callers by the entry that they wait for.
     pub(super) waiting: BTreeMap<LogIndex, Vec<Waiter>>,
+    /// How many of those repeat a write.
+    pub(super) repeats_waiting: u64,
     /// Proposals that wait for a lookup on disk.
     pub(super) pending_lookups: PendingLookups,
     pub(super) last_lookup: LookupId,
@@ -75,6 +81,7 @@ impl Engine {
             keys,
             orders: BloomFilter::default(),
             waiting: BTreeMap::new(),
+            repeats_waiting: 0,
             pending_lookups: PendingLookups::default(),
             last_lookup: LookupId(0),
             effects: Vec::new(),
@@ -157,9 +164,8 @@ impl Engine {
         if planted(Bug::AnsweredByIndex) {
             return;
         }
-        for waiter in self.waiting.split_off(&index.next()).into_values().flatten() {
-            self.answer(waiter.caller, ProposalOutcome::Unknown);
-        }
+        let lost = self.waiting.split_off(&index.next());
+        self.answer_unknown(lost);
     }
 
     /// Answers the callers whose entries are committed.
@@ -173,6 +179,7 @@ impl Engine {
             let (index, waiters) = first.remove_entry();
             let entry = self.replica.cached_entry(index).cloned();
             for Waiter { caller, repeated } in waiters {
+                self.repeats_waiting -= u64::from(repeated.is_some());
                 let outcome = match (repeated, entry.clone()) {
                     (None, Some(entry)) => ProposalOutcome::Decided(entry),
                     (None, None) => ProposalOutcome::Unknown,
@@ -188,7 +195,13 @@ impl Engine {
         if self.waiting.is_empty() || self.replica.is_leader() || planted(Bug::AnsweredByIndex) {
             return;
         }
-        for waiter in std::mem::take(&mut self.waiting).into_values().flatten() {
+        let unsettled = std::mem::take(&mut self.waiting);
+        self.answer_unknown(unsettled);
+    }
+
+    fn answer_unknown(&mut self, waiting: BTreeMap<LogIndex, Vec<Waiter>>) {
+        for waiter in waiting.into_values().flatten() {
+            self.repeats_waiting -= u64::from(waiter.repeated.is_some());
             self.answer(waiter.caller, ProposalOutcome::Unknown);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::config::Limits;
 use super::entry::Entry;
 use super::leader::FollowerView;
 use super::replica::{Replica, Role};
@@ -129,6 +130,12 @@ impl Replica {
     #[must_use]
     pub fn cached_position(&self, index: LogIndex) -> Option<Position> {
         self.state.log.position(index)
+    }
+
+    /// The bounds of its batches and memory.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        self.state.config.limits
     }
 
     /// Whether this node accepts proposals: it leads an open epoch and is not handing over. See also

@@ -6,6 +6,7 @@
 //! admitted_stores              an admitted store holds everything that was committed when it started
 //! agreeing_chains              logs are equal up to the lower of their commit indexes
 //! bounded_failover             a leader and its successor that die are replaced before their sessions end
+//! bounded_memory               what a core holds in memory is bounded by its limits
 //! charges, money               a model of payments, orders and accounts, compared with every outcome
 //! commit_index                 it never decreases, and is on a quorum
 //! committed_history            one history for all nodes
@@ -22,6 +23,7 @@
 //! one_step_configurations      voters change one store at a time
 //! own_checks                   no replica halts
 //! refused_keys                 a refused key never applies
+//! self_repair                  a damaged node begins again once an hour, and not before the others serve
 //! silent_peers                 a follower that does not answer costs next to nothing
 //! timestamps                   they never decrease, and one wrong clock does not move them
 //! unique_keys                  a key is committed at most once
@@ -31,6 +33,7 @@ mod acknowledged_payments;
 mod admitted_stores;
 mod agreeing_chains;
 pub(crate) mod bounded_failover;
+mod bounded_memory;
 mod charges;
 mod commit_index;
 mod committed_history;
@@ -48,6 +51,7 @@ mod one_leader_per_epoch;
 mod one_step_configurations;
 mod own_checks;
 mod refused_keys;
+mod self_repair;
 mod silent_peers;
 mod timestamps;
 mod unique_keys;
@@ -64,6 +68,7 @@ use super::world::World;
 
 use acknowledged_payments::AcknowledgedPayments;
 use admitted_stores::AdmittedStores;
+use bounded_memory::BoundedMemory;
 use commit_index::DurableCopies;
 use committed_history::CommittedHistory;
 use equal_entries::EqualEntries;
@@ -72,6 +77,7 @@ use linearizable_writes::LinearizableWrites;
 use money::Money;
 use one_leader_per_epoch::OneLeaderPerEpoch;
 use refused_keys::RefusedKeys;
+use self_repair::SelfRepairs;
 use silent_peers::SilentPeers;
 use unique_keys::UniqueKeys;
 
@@ -88,6 +94,8 @@ pub(crate) struct Oracle {
     writes: LinearizableWrites,
     refused: RefusedKeys,
     unpersisted: Unpersisted,
+    memory: BoundedMemory,
+    repairs: SelfRepairs,
     silent_peers: SilentPeers,
     answered_up_to: LogIndex,
 }
@@ -106,6 +114,8 @@ impl Oracle {
             writes: LinearizableWrites::default(),
             refused: RefusedKeys::default(),
             unpersisted: Unpersisted::default(),
+            memory: BoundedMemory::default(),
+            repairs: SelfRepairs::default(),
             silent_peers: SilentPeers::default(),
             answered_up_to: LogIndex(0),
         }
@@ -127,14 +137,17 @@ impl Oracle {
     }
 
     /// A leader sends entries to a follower.
-    pub(crate) fn batch_sent(&mut self, node: &Node, to: usize) {
+    pub(crate) fn batch_sent(&mut self, node: &Node, to: usize, entries: usize, knobs: &Knobs) {
+        silent_peers::check_size(entries, knobs.limits.batch_entries);
         if let Some(process) = &node.process {
             self.silent_peers.batch_sent((process.life, process.engine.replica().promised_epoch(), to));
         }
     }
 
     /// A leader has read entries for a follower.
-    pub(crate) fn batch_read(&mut self, node: &Node, peer: usize) {
+    pub(crate) fn batch_read(&mut self, node: &Node, peer: usize, entries: usize, knobs: &Knobs) {
+        // One more: the entry before the batch.
+        silent_peers::check_size(entries, knobs.limits.batch_entries + 1);
         if let Some(process) = &node.process {
             self.silent_peers.batch_read((process.life, process.engine.replica().promised_epoch(), peer));
         }
@@ -271,11 +284,27 @@ impl Oracle {
     /// A core's effects were executed.
     pub(crate) fn effects_taken(&mut self, node: &Node, knobs: &Knobs) {
         self.unpersisted.check(node, knobs);
+        self.memory.check(node, knobs);
     }
 
     /// A node has quarantined itself.
     pub(crate) fn quarantined(&self, node: &Node) {
         justified_quarantine::check(node);
+    }
+
+    /// A node may repair itself now, by its clock.
+    pub(crate) fn repair_begins(&mut self, node: usize, now_ms: u64) {
+        self.repairs.begins(node, now_ms);
+    }
+
+    /// A node gives its damaged ledger up by itself.
+    pub(crate) fn gives_up_ledger(&self, node: usize, nodes: &[Node]) {
+        self_repair::check_others(node, &self.history, nodes);
+    }
+
+    /// A node may repair itself again.
+    pub(crate) fn repair_forgotten(&mut self, node: usize) {
+        self.repairs.forget(node);
     }
 
     /// The current leader; the newest one, if there are several.

@@ -40,6 +40,11 @@ impl SilentPeers {
     }
 }
 
+/// Checks the size of a batch: together with their number it bounds what is spent.
+pub(super) fn check_size(entries: usize, limit: usize) {
+    assert!(entries <= limit, "a batch has {entries} entries, {limit} are allowed");
+}
+
 fn count(spent: &mut BTreeMap<Stream, u32>, stream: Stream, limit: u32, what: &str) {
     let count = spent.entry(stream).or_default();
     *count += 1;

@@ -348,3 +348,73 @@ fn a_store_put_back_from_an_older_copy_counts_for_nothing_and_begins_anew() {
         finish(world);
     }
 }
+
+/// Damages a node and waits until it votes with a new store, which it returns to by itself.
+fn damage_and_await_repair(world: &mut World, node: usize) {
+    let store = world.nodes[node].disk.store_id;
+    assert!(world.rot_ledger(node));
+    until(world, "it votes with a new store", |world| world.nodes[node].disk.store_id != store && votes(world, node));
+}
+
+#[test]
+fn a_damaged_node_keeps_its_ledger_until_the_others_serve_without_it() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        let (damaged, dead) = followers_of(leader);
+        let store = world.nodes[damaged].disk.store_id;
+        world.crash(dead);
+        assert!(world.rot_ledger(damaged));
+        until(&mut world, "the scrubber finds it", |world| is_quarantined(world, damaged));
+        world.run_until(world.now + 5 * SECOND);
+        assert_eq!(world.nodes[damaged].disk.store_id, store, "its ledger may be needed");
+        assert!(is_quarantined(&world, damaged));
+        world.restart(dead);
+        until(&mut world, "it votes with a new store", |world| {
+            world.nodes[damaged].disk.store_id != store && votes(world, damaged)
+        });
+        assert!(answered_during(&mut world, 2 * SECOND) > 20, "all three serve");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_second_quarantine_within_an_hour_stops_a_node_until_an_operator_restarts_it() {
+    for seed in 0..10 {
+        let (mut world, leader) = three_at_work(seed);
+        let (damaged, _) = followers_of(leader);
+        damage_and_await_repair(&mut world, damaged);
+        let store = world.nodes[damaged].disk.store_id;
+        assert!(world.rot_ledger(damaged));
+        until(&mut world, "the scrubber finds it", |world| is_quarantined(world, damaged));
+        assert!(answered_during(&mut world, 4 * SECOND) > 40, "two of three take payments");
+        assert_eq!(world.nodes[damaged].disk.store_id, store, "it does nothing by itself");
+        assert!(is_quarantined(&world, damaged));
+        world.exit(damaged);
+        until(&mut world, "it votes with a new store", |world| {
+            world.nodes[damaged].disk.store_id != store && votes(world, damaged)
+        });
+        world.forget_repair(damaged);
+        damage_and_await_repair(&mut world, damaged);
+        finish(world);
+    }
+}
+
+#[test]
+fn a_damaged_node_keeps_its_ledger_while_the_leader_has_not_stored_what_is_committed() {
+    for seed in 0..10 {
+        let (mut world, leader) = at_work(busy_clients(seed));
+        let (damaged, _) = followers_of(leader);
+        let store = world.nodes[damaged].disk.store_id;
+        world.hang_disk(leader);
+        assert!(answered_during(&mut world, SECOND / 2) > 10, "the followers' disks are a quorum");
+        assert!(world.rot_ledger(damaged));
+        until(&mut world, "the scrubber finds it", |world| is_quarantined(world, damaged));
+        world.run_until(world.now + 5 * SECOND);
+        assert_eq!(world.nodes[damaged].disk.store_id, store, "only one other disk holds what is committed");
+        world.disk_responds(leader);
+        until(&mut world, "it votes with a new store", |world| {
+            world.nodes[damaged].disk.store_id != store && votes(world, damaged)
+        });
+        finish(world);
+    }
+}

@@ -2,6 +2,7 @@
 //! scenarios cover which hazard of the protocol.
 //!
 //! ```text
+//! forwarding  writes and read points of a follower's clients
 //! elections   who leads, and what a deposed leader can still do
 //! logs        entries that are not committed, and answers that depend on them
 //! disks       disks that are full, fail to sync, rot, lose their end or are wiped
@@ -13,6 +14,7 @@
 mod clocks;
 mod disks;
 mod elections;
+mod forwarding;
 mod logs;
 mod messages;
 mod zookeeper;
@@ -137,7 +139,7 @@ fn the_documentation_names_every_scenario_and_no_other() {
     let (table, _) = table.split_once("###").expect("another heading follows");
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let named = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).map(str::to_owned);
-    let files = ["clocks", "disks", "elections", "logs", "messages", "zookeeper"];
+    let files = ["clocks", "disks", "elections", "forwarding", "logs", "messages", "zookeeper"];
     let code = files.map(|file| read(&format!("tests/sim/scenarios/{file}.rs"))).concat();
     let tests = code.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split('(').next()).map(str::to_owned);
     assert_eq!(named.collect::<BTreeSet<_>>(), tests.collect::<BTreeSet<_>>());

@@ -79,7 +79,7 @@ impl Stream<'_> {
         progress.loading = true;
         // One entry more than the batch: the position before it is needed too.
         let from_index = LogIndex(progress.next.previous().0.max(1));
-        let to_index = durable.min(LogIndex(from_index.0 + limit));
+        let to_index = durable.min(LogIndex(progress.next.previous().0 + limit));
         self.state.emit(Effect::Load { peer: self.follower.clone(), from_index, to_index });
     }
 
