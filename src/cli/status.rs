@@ -98,7 +98,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+    use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
     use quorapay_core::replication::{NodeId, StoreId};
     use quorapay_node::runtime::{FollowerStatus, NodeStatus, Role};
 
@@ -126,6 +126,8 @@ mod tests {
             followers: [(NodeId::parse("node2").unwrap(), node2)].into(),
             configuration: None,
             wall_clock: Timestamp(2),
+            rules: RuleVersion::FIRST,
+            newest_rules: RuleVersion::FIRST,
             client_url: "http://127.0.0.1:7101".to_owned(),
             peer_url: "http://127.0.0.1:7201".to_owned(),
             version: "0.1.0".to_owned(),

@@ -93,6 +93,10 @@ pub enum Bug {
     LostCopiesCount,
     /// A leader that no majority can open connections to stays.
     UnreachedLeaderStays,
+    /// A leader begins its epoch by the newest rules that it knows, whatever the other nodes know.
+    LeadAtNewestKnownToSelf,
+    /// A node that loads its bank decides by the newest rules that it knows until the next epoch begins.
+    ForgetRuleVersionOnLoad,
 }
 
 /// Whether this bug is active.
@@ -173,5 +177,7 @@ mod selection {
         Bug::OpeningTrustsWhatItReads,
         Bug::LostCopiesCount,
         Bug::UnreachedLeaderStays,
+        Bug::LeadAtNewestKnownToSelf,
+        Bug::ForgetRuleVersionOnLoad,
     ];
 }

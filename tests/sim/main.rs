@@ -16,6 +16,7 @@
 //! disk_faults    faults of disks
 //! hung_disks     disks that hang
 //! restored_ledgers  ledgers replaced by an older copy
+//! versions       programs upgraded and downgraded one by one
 //! twins          a second process with one node's id
 //! clients        clients, which propose, retry and read
 //! workload       what clients request
@@ -46,6 +47,7 @@ mod runs;
 mod scenarios;
 mod trace;
 mod twins;
+mod versions;
 mod views;
 mod workload;
 mod world;
@@ -112,7 +114,7 @@ fn the_same_seed_twice_gives_the_identical_trace() {
 
 #[test]
 fn a_small_sweep_meets_every_kind_of_fault() {
-    let met: BTreeSet<_> = (1..=300).flat_map(|seed| run(seed, false).met).collect();
+    let met: BTreeSet<_> = (1..=400).flat_map(|seed| run(seed, false).met).collect();
     let kinds = [
         "ZooKeeper away",
         "ZooKeeper away for one",
@@ -138,6 +140,10 @@ fn a_small_sweep_meets_every_kind_of_fault() {
         "partition",
         "pause",
         "power cut",
+        "program downgraded",
+        "program too old to follow",
+        "program too old to start",
+        "program upgraded",
         "quarantine",
         "session ended wrongly",
         "session without end",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{Bank, Fingerprint, KeyDigest, LogIndex, Operation, OrderDigest, Stamp, Undo};
 use crate::planted::{Bug, planted};
-use crate::replication::{Entry, LogChange, Replica, ReplicaConfig, ReplicaStart};
+use crate::replication::{Entry, EpochSpan, LogChange, Replica, ReplicaConfig, ReplicaStart};
 
 use super::bloom_filter::BloomFilter;
 use super::keys::Keys;
@@ -62,6 +62,15 @@ impl Engine {
     pub fn new(config: ReplicaConfig, start: EngineStart) -> Self {
         let EngineStart { replica, bank, projected_index, recent_keys } = start;
         let commit_index = replica.commit_index;
+        assert_eq!(
+            bank.rules(),
+            EpochSpan::rules_after(&replica.spans, commit_index),
+            "the bank is loaded with the rules in force"
+        );
+        let mut bank = bank;
+        if planted(Bug::ForgetRuleVersionOnLoad) {
+            bank.restore_rules(config.newest_rules);
+        }
         let uncommitted: Vec<_> = replica.tail.iter().filter(|entry| entry.index > commit_index).cloned().collect();
         let mut keys = Keys::new(projected_index);
         for (digest, index) in recent_keys {
@@ -106,7 +115,7 @@ impl Engine {
     }
 
     fn apply(&mut self, entry: &Entry) {
-        let Some(operation) = entry.operation() else { return };
+        let Some(operation) = entry.operation() else { return self.begin_epoch_of(entry) };
         let forgotten = planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()
             || planted(Bug::FencesForgotten) && matches!(operation, Operation::KeyFence(_));
         if !forgotten {
@@ -114,7 +123,7 @@ impl Engine {
         }
         let applied = match self.executed.take() {
             Some((index, undo)) if index == entry.index => Ok(undo),
-            _ => self.bank.apply(entry.stamp(), operation),
+            _ => entry.apply_to(&mut self.bank),
         };
         match applied {
             Ok(undo) => self.undo.push_back((entry.index, undo)),
@@ -124,6 +133,13 @@ impl Engine {
             self.replica.halt_on(format!("entry {}: all accounts together hold {sum} {currency}", entry.index));
         }
         self.add_orders(operation);
+    }
+
+    /// Applies an entry without an operation: the start of an epoch changes the rules.
+    fn begin_epoch_of(&mut self, entry: &Entry) {
+        if let Ok(undo) = entry.apply_to(&mut self.bank) {
+            self.undo.push_back((entry.index, undo));
+        }
     }
 
     fn add_orders(&mut self, operation: &Operation) {

@@ -10,9 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
+use crate::ledger::LedgerError;
 use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{self, Event, NodeId, Now};
 
+use super::error::NodeError;
 use super::executor::Executor;
 use super::message::Message;
 use super::metrics::Metrics;
@@ -55,7 +57,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// The reason why this node must stop at once.
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), NodeError> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks: u32 = 0;
@@ -122,7 +124,7 @@ impl EventLoop {
         }
     }
 
-    fn execute(&mut self, effect: Effect) -> Result<(), String> {
+    fn execute(&mut self, effect: Effect) -> Result<(), NodeError> {
         match effect {
             Effect::Answer { caller, outcome } => {
                 let decided = matches!(outcome, ProposalOutcome::Decided(_));
@@ -136,7 +138,7 @@ impl EventLoop {
         Ok(())
     }
 
-    fn execute_replication(&mut self, effect: replication::Effect) -> Result<(), String> {
+    fn execute_replication(&mut self, effect: replication::Effect) -> Result<(), NodeError> {
         use replication::Effect as Protocol;
         match effect {
             Protocol::Persist(write) => {
@@ -154,7 +156,8 @@ impl EventLoop {
             Protocol::Coordinate(command) => self.executor.coordinate(command),
             Protocol::ReadReady { read, index } => self.replies.answer_read(read, Some(index)),
             Protocol::ReadRefused(read) => self.replies.answer_read(read, None),
-            Protocol::Halt(reason) => return Err(reason),
+            Protocol::Halt(reason) => return Err(NodeError::Halted(reason)),
+            Protocol::Outdated { index, rules } => return Err(LedgerError::UnknownRules { index, rules }.into()),
         }
         Ok(())
     }
