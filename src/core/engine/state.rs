@@ -17,7 +17,7 @@ use super::message::{CallerId, Effect, LookupId, ProposalOutcome};
 pub struct EngineStart {
     /// The ledger.
     pub replica: ReplicaStart,
-    /// The bank as of `replica.commit_index`.
+    /// The bank as of `replica.commit_index`, with the rules in force there.
     pub bank: Bank,
     /// Highest index in the views; at most `replica.commit_index`.
     pub projected_index: LogIndex,
@@ -60,14 +60,10 @@ impl Engine {
     /// Makes the core of a node from what its disk holds.
     #[must_use]
     pub fn new(config: ReplicaConfig, start: EngineStart) -> Self {
-        let EngineStart { replica, bank, projected_index, recent_keys } = start;
+        let EngineStart { replica, mut bank, projected_index, recent_keys } = start;
         let commit_index = replica.commit_index;
-        assert_eq!(
-            bank.rules(),
-            EpochSpan::rules_after(&replica.spans, commit_index),
-            "the bank is loaded with the rules in force"
-        );
-        let mut bank = bank;
+        let in_force = EpochSpan::rules_after(&replica.spans, commit_index);
+        assert_eq!(bank.rules(), in_force, "the bank was loaded with the rules in force");
         if planted(Bug::ForgetRuleVersionOnLoad) {
             bank.restore_rules(config.newest_rules);
         }

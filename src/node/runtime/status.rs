@@ -74,10 +74,10 @@ pub struct NodeStatus {
     pub wall_clock: Timestamp,
     /// The rules in force at the end of its log.
     #[serde(default)]
-    pub rules: RuleVersion,
+    pub rule_version: RuleVersion,
     /// The newest rules that its program knows.
     #[serde(default)]
-    pub newest_rules: RuleVersion,
+    pub newest_rule_version: RuleVersion,
     /// The URL at which clients reach the node.
     pub client_url: String,
     /// The URL at which its peers reach the node.
@@ -153,8 +153,8 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         followers: replica.followers(now).into_iter().map(follower).collect(),
         configuration: replica.configuration().cloned(),
         wall_clock: Timestamp(now.unix_ms),
-        rules: replica.rules(),
-        newest_rules: replica.newest_rules(),
+        rule_version: replica.rules(),
+        newest_rule_version: replica.newest_rules(),
         client_url: base.client_url.clone(),
         peer_url: base.peer_url.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

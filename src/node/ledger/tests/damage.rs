@@ -28,11 +28,11 @@ async fn a_ledger_that_newer_rules_decided_is_refused_and_stays_as_it_is() {
     chain.start_epoch_by(2, RuleVersion(RuleVersion::NEWEST.0 + 1));
     chain.pay();
     let dir = stored(&chain, LogIndex(20)).await;
-    let refused = open(dir.path(), &identity(), || StoreId(2)).await.err().expect("its rules are unknown");
+    let Err(refused) = open(dir.path(), &identity(), || StoreId(2)).await else { panic!("its rules are unknown") };
     assert!(matches!(refused, LedgerError::UnknownRules { index: LogIndex(21), .. }), "{refused}");
     assert!(refused.to_string().contains("install a newer program"), "{refused}");
     assert!(aside(dir.path()).is_empty());
-    let inspected = inspect(dir.path()).await.err().expect("its rules are unknown");
+    let Err(inspected) = inspect(dir.path()).await else { panic!("its rules are unknown") };
     assert!(matches!(inspected, LedgerError::UnknownRules { .. }), "{inspected}");
 }
 
