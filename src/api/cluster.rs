@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 use quorapay_core::replication::{NodeId, StoreId};
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +135,12 @@ pub struct NodeReport {
     /// What its wall clock said at that moment, in milliseconds since the Unix epoch.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub wall_clock: Timestamp,
+    /// The version of the rules by which entries are decided at the end of its log.
+    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    pub rule_version: RuleVersion,
+    /// The newest rules that its program knows.
+    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    pub newest_rule_version: RuleVersion,
     /// Where clients reach it.
     pub client_url: String,
     /// Where its peers reach it.

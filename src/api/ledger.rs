@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use quorapay_core::domain::{
     AccountId, AccountOutcome, AccountStatus, BatchOutcome, Currency, Epoch, IdempotencyKey, LogIndex, MinorUnits,
-    Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome, Timestamp,
+    Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome, RuleVersion, Timestamp,
 };
 use quorapay_core::replication::{NodeId, StoreId};
 use serde::{Deserialize, Serialize};
@@ -200,6 +200,9 @@ pub enum EntryContent<'a> {
         /// The leader of the epoch.
         #[cfg_attr(feature = "openapi", schema(value_type = NodeIdText))]
         leader: Cow<'a, NodeId>,
+        /// The version of the rules by which the entries of the epoch are decided.
+        #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+        rule_version: RuleVersion,
     },
     /// Who votes from here on.
     Configuration {

@@ -44,7 +44,20 @@ pub(super) fn describe(cluster: &ClusterView) -> String {
     let rows: Vec<_> = cluster.nodes.iter().map(|node| row(cluster, node)).collect();
     let leader = cluster.leader.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
     let summary = format!("leader {leader}, epoch {} (as {} sees it)", cluster.epoch, cluster.node_id);
-    format!("{summary}\n{}", table(headings, &rows))
+    format!("{summary}\n{}{}", table(headings, &rows), pending_rules(cluster))
+}
+
+/// During an upgrade: which rules are in force, and which nodes know newer ones. Empty at all other times.
+fn pending_rules(cluster: &ClusterView) -> String {
+    let reports = || cluster.nodes.iter().filter_map(|node| node.status.as_ref());
+    let Some(in_force) = reports().map(|report| report.rule_version).max() else { return String::new() };
+    let upgraded = reports().filter(|report| report.newest_rule_version > in_force);
+    let names: Vec<_> =
+        upgraded.map(|report| format!("{} (up to {})", report.node_id, report.newest_rule_version)).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("\nrule version {in_force} is in force; newer ones are known to {}", names.join(", "))
 }
 
 fn row(cluster: &ClusterView, node: &NodeView) -> [String; 9] {
@@ -98,7 +111,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+    use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
     use quorapay_core::replication::{NodeId, StoreId};
     use quorapay_node::runtime::{FollowerStatus, NodeStatus, Role};
 
@@ -126,6 +139,8 @@ mod tests {
             followers: [(NodeId::parse("node2").unwrap(), node2)].into(),
             configuration: None,
             wall_clock: Timestamp(2),
+            rule_version: RuleVersion::FIRST,
+            newest_rule_version: RuleVersion::FIRST,
             client_url: "http://127.0.0.1:7101".to_owned(),
             peer_url: "http://127.0.0.1:7201".to_owned(),
             version: "0.1.0".to_owned(),
@@ -148,5 +163,17 @@ mod tests {
         let leader = ["node1", "leader", "3", "100", "99", "0", "connected", "yes", "http://127.0.0.1:7101"];
         assert_eq!(lines[2], leader);
         assert_eq!(lines[3], ["node2", "-", "-", "-", "-", "10", "-", "no", "-"]);
+    }
+
+    #[test]
+    fn newer_rules_that_are_not_in_force_yet_are_named_with_the_nodes_that_know_them() {
+        let status = NodeStatus { newest_rule_version: RuleVersion(2), ..leader_status() };
+        let answer = json!({
+            "node_id": "node1", "leader": "node1", "epoch": 3,
+            "nodes": [{"node_id": "node1", "peer_url": "p1", "reachable": true, "status": status}],
+        });
+        let cluster: ClusterView = serde_json::from_value(answer).unwrap();
+        let line = "rule version 1 is in force; newer ones are known to node1 (up to 2)";
+        assert_eq!(describe(&cluster).lines().next_back(), Some(line));
     }
 }

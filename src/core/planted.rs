@@ -101,6 +101,10 @@ pub enum Bug {
     RepairedAtEveryQuarantine,
     /// Any number of callers may wait with repetitions of one write.
     RepeatsUnbounded,
+    /// A leader begins its epoch by the newest rules that it knows, whatever the other nodes know.
+    LeadAtNewestKnownToSelf,
+    /// A node that loads its bank decides by the newest rules that it knows until the next epoch begins.
+    ForgetRuleVersionOnLoad,
 }
 
 /// Whether this bug is active.
@@ -185,5 +189,7 @@ mod selection {
         Bug::RepairedBeforeOthersServe,
         Bug::RepairedAtEveryQuarantine,
         Bug::RepeatsUnbounded,
+        Bug::LeadAtNewestKnownToSelf,
+        Bug::ForgetRuleVersionOnLoad,
     ];
 }

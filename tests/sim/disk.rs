@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorapay_core::domain::{KeyDigest, OrderDigest};
-use quorapay_core::domain::{LogIndex, Timestamp};
+use quorapay_core::domain::{LogIndex, RuleVersion, Timestamp};
 use quorapay_core::engine::{Engine, EngineStart, LookupRequest, LookupResult};
 use quorapay_core::replication::{
     Configuration, Entry, EntryBody, EpochSpan, Persist, PersistId, Position, Promise, ReplicaConfig, ReplicaStart,
@@ -54,6 +54,11 @@ impl Start {
     /// The highest index known to be committed.
     pub(crate) const fn commit_index(&self) -> LogIndex {
         self.engine.replica.commit_index
+    }
+
+    /// The rules in its log that a program does not know which knows `newest`.
+    pub(crate) fn unknown_rules(&self, newest: RuleVersion) -> Option<RuleVersion> {
+        self.engine.replica.unknown_rules(newest).map(|(_, rules)| rules)
     }
 
     pub(crate) fn into_engine(self, config: ReplicaConfig) -> Engine {
@@ -353,9 +358,10 @@ impl Disk {
         let projected_index = self.views.projected();
         let (mut bank, mut recent_keys) = (self.views.load_bank(), Vec::new());
         let mut orders = self.views.orders().to_vec();
+        bank.restore_rules(EpochSpan::rules_after(&self.spans(), projected_index));
         for entry in &self.rows[row(projected_index.next())..row(commit_index.next())] {
+            entry.apply_to(&mut bank).expect("what is committed fits the bank before it");
             let Some(operation) = entry.operation() else { continue };
-            bank.apply(entry.stamp(), operation).expect("what is committed fits the bank before it");
             recent_keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
             let paid = operation.payments().filter_map(|payment| payment.request.order.as_ref());
             orders.extend(paid.map(|order| order.id.digest()));
@@ -383,7 +389,8 @@ impl Disk {
         let mut spans: Vec<EpochSpan> = Vec::new();
         for entry in &self.rows {
             if spans.last().is_none_or(|span| span.epoch != entry.epoch) {
-                spans.push(EpochSpan { epoch: entry.epoch, start: entry.index });
+                let EntryBody::EpochStart { rules, .. } = entry.body else { panic!("no epoch begins with {entry:?}") };
+                spans.push(EpochSpan { epoch: entry.epoch, start: entry.index, rules });
             }
         }
         spans

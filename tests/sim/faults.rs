@@ -27,6 +27,7 @@ pub(crate) enum Fault {
     DiskFreed(usize),
     HungDisk,
     DiskResponds(usize),
+    NewProgram,
 }
 
 impl World {
@@ -44,6 +45,7 @@ impl World {
             Fault::BitRot,
             Fault::FullDisk,
             Fault::HungDisk,
+            Fault::NewProgram,
         ];
         kinds.into_iter().for_each(|kind| self.schedule_next_fault(kind));
     }
@@ -62,6 +64,7 @@ impl World {
             Fault::BitRot => self.knobs.bit_rot_every,
             Fault::FullDisk => self.knobs.full_disk_every,
             Fault::HungDisk => self.knobs.hung_disk_every,
+            Fault::NewProgram => self.knobs.upgrade_every,
             Fault::Resume { .. }
             | Fault::Mend
             | Fault::ZooKeeperBack
@@ -122,6 +125,7 @@ impl World {
             Fault::DiskFreed(node) => self.nodes[node].disk.full = false,
             Fault::HungDisk => self.hang_some_disk(),
             Fault::DiskResponds(node) => self.disk_responds(node),
+            Fault::NewProgram => self.replace_some_program(),
         }
         self.schedule_next_fault(fault);
     }

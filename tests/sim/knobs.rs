@@ -82,6 +82,9 @@ pub(crate) struct Knobs {
     /// When a second process with some node's id starts; zero for never.
     pub(crate) twin_after: u64,
 
+    /// How often some node's program is replaced by a newer or older one.
+    pub(crate) upgrade_every: u64,
+
     pub(crate) clients: usize,
     pub(crate) accounts: u64,
     pub(crate) think: u64,
@@ -152,6 +155,7 @@ impl Knobs {
             lost_publications: 0,
             restored_epochs: 0,
             twin_after: 0,
+            upgrade_every: 0,
             clients: 2,
             accounts: 6,
             think: 20 * MILLI,
@@ -182,6 +186,7 @@ impl Knobs {
         knobs.draw_disks(&mut random);
         knobs.draw_rare_faults(&mut random);
         knobs.lasting = LastingFault::of_run(seed, nodes);
+        knobs.upgrade_every = random.pick(&[0, 0, 0, 0, 500, 1_500]) * MILLI;
         knobs
     }
 
@@ -276,6 +281,7 @@ impl Knobs {
         healed.accounts = self.accounts;
         healed.retries = 1_000;
         healed.lasting = self.lasting;
+        healed.upgrade_every = self.upgrade_every;
         healed
     }
 }

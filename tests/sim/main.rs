@@ -18,6 +18,7 @@
 //! hung_disks     disks that hang
 //! restored_ledgers  ledgers replaced by an older copy
 //! forwarding     writes that a node forwards to the leader
+//! versions       programs upgraded and downgraded one by one
 //! twins          a second process with one node's id
 //! clients        clients, which propose, retry and read
 //! workload       what clients request
@@ -50,6 +51,7 @@ mod runs;
 mod scenarios;
 mod trace;
 mod twins;
+mod versions;
 mod views;
 mod workload;
 mod world;
@@ -116,7 +118,7 @@ fn the_same_seed_twice_gives_the_identical_trace() {
 
 #[test]
 fn a_small_sweep_meets_every_kind_of_fault() {
-    let met: BTreeSet<_> = (1..=300).flat_map(|seed| run(seed, false).met).collect();
+    let met: BTreeSet<_> = (1..=400).flat_map(|seed| run(seed, false).met).collect();
     let kinds = [
         "ZooKeeper away",
         "ZooKeeper away for one",
@@ -157,6 +159,10 @@ fn a_small_sweep_meets_every_kind_of_fault() {
         "partition",
         "pause",
         "power cut",
+        "program downgraded",
+        "program too old to follow",
+        "program too old to start",
+        "program upgraded",
         "quarantine",
         "second quarantine within an hour",
         "self-repair",

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{NodeId, Now, Persist, ReadId, RequestId, RpcId};
 
@@ -81,6 +81,8 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) disk: Disk,
     pub(crate) process: Option<Process>,
+    /// The newest rules that the installed program knows.
+    pub(crate) newest_rules: RuleVersion,
     /// Whether the whole machine is down, so that connections time out instead of being refused.
     pub(crate) host_down: bool,
     /// Whether the disk hangs: no write ends.
@@ -99,6 +101,7 @@ impl Node {
             id,
             disk,
             process: None,
+            newest_rules: RuleVersion::FIRST,
             host_down: false,
             disk_hangs: false,
             repaired_unix_ms: None,

@@ -22,7 +22,7 @@ pub(crate) struct Outcome {
 }
 
 /// Executes one run: a phase with faults, then everything heals and must settle, twice if messages were held back; then
-/// the leader and its successor die. Some runs end with a fault that lasts.
+/// the leader and its successor die. A run with upgrades completes them. Some runs end with a fault that lasts.
 pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
     let knobs = Knobs::from_seed(seed);
     let end = knobs.safety_phase;
@@ -37,6 +37,7 @@ pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
     }
     bounded_failover::check(&mut world);
     world.settle(SETTLING_TIME);
+    world.complete_the_upgrade();
     if let Some(fault) = world.knobs.lasting {
         world.endure(fault);
     }

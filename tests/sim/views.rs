@@ -48,8 +48,8 @@ impl Views {
         while self.projected < to {
             self.projected = self.projected.next();
             let entry = &rows[row(self.projected)];
+            entry.apply_to(&mut self.bank).expect("what is committed fits the bank before it");
             let Some(operation) = entry.operation() else { continue };
-            self.bank.apply(entry.stamp(), operation).expect("what is committed fits the bank before it");
             for key in operation.keys() {
                 self.keys.insert(key.digest(), self.projected);
                 self.digests.push(key.digest());

@@ -188,6 +188,7 @@ impl World {
             let clock_ahead_ms = world.random.between(0, 2 * world.knobs.clock_skew_ms);
             world.nodes.push(Node::new(id, disk, clock_ahead_ms));
         }
+        world.install_first_programs();
         (0..nodes).for_each(|node| world.start(node));
         world.coordination_tick();
         world.start_clients();
@@ -229,8 +230,13 @@ impl World {
         let peers = self.nodes.iter().map(|node| (node.id.clone(), format!("http://{}", node.id))).collect();
         let node = &self.nodes[number];
         let (timing, limits) = (self.knobs.timing, self.knobs.limits);
-        let config = ReplicaConfig { node_id: node.id.clone(), peers, timing, limits };
+        let config = ReplicaConfig { node_id: node.id.clone(), peers, newest_rules: node.newest_rules, timing, limits };
         let Some(start) = self.open_ledger(number) else { return };
+        let newest = self.nodes[number].newest_rules;
+        if let Some(rules) = start.unknown_rules(newest) {
+            return self.refuse_to_start(number, rules);
+        }
+        self.oracle.program_started(&self.nodes[number]);
         let durable = start.commit_index();
         let engine = start.into_engine(config);
         let process = Process::new(life, engine, self.now);
@@ -432,6 +438,7 @@ impl World {
             Effect::ReadReady { read, index } => self.read_ready(node, read, index),
             Effect::ReadRefused(read) => self.read_refused(read),
             Effect::Halt(reason) => self.oracle.halted(&self.nodes[node], &reason),
+            Effect::Outdated { rules, .. } => self.end_outdated(node, rules),
         }
     }
 

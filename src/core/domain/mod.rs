@@ -21,6 +21,7 @@
 //! operation        the union of all requests, and of all decided operations
 //! posting          what an operation moved, in one shape for all kinds
 //! rejection        reasons for which the bank refuses
+//! rules            versions of the bank's rules
 //! bank             the state machine that decides requests and applies operations
 //! ```
 
@@ -41,6 +42,7 @@ mod payment_id;
 mod payment_state;
 mod posting;
 mod rejection;
+mod rules;
 mod stamp;
 
 pub use account::{AccountId, AccountIdError, AccountStatus, EXTERNAL_PREFIX, Overdraft, OverdraftError};
@@ -60,4 +62,5 @@ pub use payment_id::{PaymentId, PaymentIdError};
 pub use payment_state::{HoldEnd, PaymentState, PaymentStatus};
 pub use posting::{DecidedPayment, Posting, PostingKind};
 pub use rejection::Rejection;
+pub use rules::RuleVersion;
 pub use stamp::{Epoch, LogIndex, Stamp, Timestamp};

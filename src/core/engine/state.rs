@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{Bank, Fingerprint, KeyDigest, LogIndex, Operation, OrderDigest, Stamp, Undo};
 use crate::planted::{Bug, planted};
-use crate::replication::{Entry, LogChange, Replica, ReplicaConfig, ReplicaStart};
+use crate::replication::{Entry, EpochSpan, LogChange, Replica, ReplicaConfig, ReplicaStart};
 
 use super::bloom_filter::BloomFilter;
 use super::keys::Keys;
@@ -21,7 +21,7 @@ pub const REPEATS_PER_TAIL_ENTRY: u64 = 2;
 pub struct EngineStart {
     /// The ledger.
     pub replica: ReplicaStart,
-    /// The bank as of `replica.commit_index`.
+    /// The bank as of `replica.commit_index`, with the rules in force there.
     pub bank: Bank,
     /// Highest index in the views; at most `replica.commit_index`.
     pub projected_index: LogIndex,
@@ -66,8 +66,13 @@ impl Engine {
     /// Makes the core of a node from what its disk holds.
     #[must_use]
     pub fn new(config: ReplicaConfig, start: EngineStart) -> Self {
-        let EngineStart { replica, bank, projected_index, recent_keys } = start;
+        let EngineStart { replica, mut bank, projected_index, recent_keys } = start;
         let commit_index = replica.commit_index;
+        let in_force = EpochSpan::rules_after(&replica.spans, commit_index);
+        assert_eq!(bank.rules(), in_force, "the bank was loaded with the rules in force");
+        if planted(Bug::ForgetRuleVersionOnLoad) {
+            bank.restore_rules(config.newest_rules);
+        }
         let uncommitted: Vec<_> = replica.tail.iter().filter(|entry| entry.index > commit_index).cloned().collect();
         let mut keys = Keys::new(projected_index);
         for (digest, index) in recent_keys {
@@ -113,7 +118,7 @@ impl Engine {
     }
 
     fn apply(&mut self, entry: &Entry) {
-        let Some(operation) = entry.operation() else { return };
+        let Some(operation) = entry.operation() else { return self.begin_epoch_of(entry) };
         let forgotten = planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()
             || planted(Bug::FencesForgotten) && matches!(operation, Operation::KeyFence(_));
         if !forgotten {
@@ -121,7 +126,7 @@ impl Engine {
         }
         let applied = match self.executed.take() {
             Some((index, undo)) if index == entry.index => Ok(undo),
-            _ => self.bank.apply(entry.stamp(), operation),
+            _ => entry.apply_to(&mut self.bank),
         };
         match applied {
             Ok(undo) => self.undo.push_back((entry.index, undo)),
@@ -131,6 +136,13 @@ impl Engine {
             self.replica.halt_on(format!("entry {}: all accounts together hold {sum} {currency}", entry.index));
         }
         self.add_orders(operation);
+    }
+
+    /// Applies an entry without an operation: the start of an epoch changes the rules.
+    fn begin_epoch_of(&mut self, entry: &Entry) {
+        if let Ok(undo) = entry.apply_to(&mut self.bank) {
+            self.undo.push_back((entry.index, undo));
+        }
     }
 
     fn add_orders(&mut self, operation: &Operation) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::types::NodeId;
+use crate::domain::RuleVersion;
 
 /// Entries of one append, on the wire and in one transaction. A single entry may be larger and is sent alone.
 pub(super) const MAX_APPEND_BYTES: usize = 8 * 1024 * 1024;
@@ -63,6 +64,8 @@ pub struct ReplicaConfig {
     /// All nodes of the cluster with their peer URLs, this one included. They are the voters of a new cluster; in an
     /// existing one the log's configuration lists the voters.
     pub peers: BTreeMap<NodeId, String>,
+    /// The newest rules of the bank that this program knows.
+    pub newest_rules: RuleVersion,
     /// Timeouts and intervals.
     pub timing: Timing,
     /// Sizes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::entry::Entry;
 use super::message::{Append, Request, Response};
 use super::types::{NodeId, Promise};
-use crate::domain::{Epoch, LogIndex};
+use crate::domain::{Epoch, LogIndex, RuleVersion};
 
 /// Numbers the requests that a replica sends, to match responses with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,6 +162,14 @@ pub enum Effect {
     ReadRefused(ReadId),
     /// Stop this process: an invariant is broken. Nothing more may be written or answered.
     Halt(String),
+    /// Stop this process: it must store an entry that is decided by rules that its program does not know. Nothing is
+    /// damaged; a newer program goes on from here.
+    Outdated {
+        /// The start of an epoch that names the rules.
+        index: LogIndex,
+        /// Those rules.
+        rules: RuleVersion,
+    },
 }
 
 /// A change of the log, in the order in which it happened: the bank follows it.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::types::{Configuration, Hash, NodeId, Position};
-use crate::domain::{DecidedItem, Epoch, LogIndex, Operation, Stamp, Timestamp};
+use crate::domain::{Bank, DecidedItem, Divergence, Epoch, LogIndex, Operation, RuleVersion, Stamp, Timestamp, Undo};
 
 /// Approximate size of a payment without free text.
 const PLAIN_ENTRY_BYTES: usize = 256;
@@ -16,6 +16,8 @@ pub enum EntryBody {
     EpochStart {
         /// The leader of the epoch.
         leader: NodeId,
+        /// The rules by which every entry is decided from here to the next start of an epoch.
+        rules: RuleVersion,
     },
     /// The voters from here on.
     Configuration(Configuration),
@@ -106,6 +108,18 @@ impl Entry {
         }
     }
 
+    /// Applies the entry to the bank as of the entry before, and returns how to undo it.
+    ///
+    /// # Errors
+    /// [`Divergence`] if the bank decides otherwise.
+    pub fn apply_to(&self, bank: &mut Bank) -> Result<Undo, Divergence> {
+        match &self.body {
+            EntryBody::EpochStart { rules, .. } => Ok(bank.begin_epoch(*rules)),
+            EntryBody::Configuration(_) => Ok(Undo::default()),
+            EntryBody::Operation(operation) => bank.apply(self.stamp(), operation),
+        }
+    }
+
     /// The operation in the entry, if there is one.
     #[must_use]
     pub const fn operation(&self) -> Option<&Operation> {
@@ -130,7 +144,8 @@ mod tests {
     use super::*;
 
     fn entry(index: u64, previous: &Hash) -> Entry {
-        let body = EntryBody::EpochStart { leader: NodeId::parse("node1").expect("valid") };
+        let leader = NodeId::parse("node1").expect("valid");
+        let body = EntryBody::EpochStart { leader, rules: RuleVersion::FIRST };
         UnchainedEntry { index: LogIndex(index), epoch: Epoch(1), timestamp: Timestamp(5), body }.chain(previous)
     }
 

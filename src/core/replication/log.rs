@@ -12,7 +12,7 @@ use super::entry::{Entry, EntryBody, UnchainedEntry};
 use super::message::EpochSpan;
 use super::start::ReplicaStart;
 use super::types::{Configuration, Position};
-use crate::domain::{Epoch, LogIndex, Timestamp};
+use crate::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 
 /// The log in memory.
 #[derive(Debug)]
@@ -86,6 +86,17 @@ impl Log {
     /// Index of the newest configuration; zero if there is none.
     pub(super) fn configuration_index(&self) -> LogIndex {
         self.configurations.last().map_or(LogIndex(0), |(index, _)| *index)
+    }
+
+    /// The rules in force: those that the newest start of an epoch names.
+    pub(super) fn rules(&self) -> RuleVersion {
+        self.spans.last().map_or(RuleVersion::FIRST, |span| span.rules)
+    }
+
+    /// The rules that were in force before the newest epoch.
+    pub(super) fn rules_before(&self) -> RuleVersion {
+        let before = self.spans.len().checked_sub(2);
+        before.map_or(RuleVersion::FIRST, |at| self.spans[at].rules)
     }
 
     pub(super) fn entry(&self, index: LogIndex) -> Option<&Arc<Entry>> {
@@ -167,7 +178,11 @@ impl Log {
     pub(super) fn push(&mut self, entry: UnchainedEntry) -> Arc<Entry> {
         let entry = Arc::new(entry.chain(&self.last.hash));
         if self.last.epoch != entry.epoch {
-            self.spans.push(EpochSpan { epoch: entry.epoch, start: entry.index });
+            let rules = match &entry.body {
+                EntryBody::EpochStart { rules, .. } => *rules,
+                EntryBody::Configuration(_) | EntryBody::Operation(_) => self.rules(),
+            };
+            self.spans.push(EpochSpan { epoch: entry.epoch, start: entry.index, rules });
         }
         if let EntryBody::Configuration(configuration) = &entry.body {
             self.configurations.push((entry.index, configuration.clone()));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::UnchainedEntry;
 use super::types::{Hash, NodeId, Position, StoreId};
-use crate::domain::{Epoch, LogIndex, Timestamp};
+use crate::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 
 /// A request from one node to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Append {
     pub commit_index: LogIndex,
     /// The chain's hash at `commit_index`, if the leader has it in memory: the follower compares it with its own.
     pub commit_hash: Option<Hash>,
+    /// The newest rules that all nodes know, as the leader has just heard from each: the next leader may lead by them.
+    pub common_rules: RuleVersion,
     /// What the receiver has acknowledged to this leader.
     pub acknowledged: Option<Acknowledged>,
 }
@@ -85,6 +87,17 @@ pub struct EpochSpan {
     pub epoch: Epoch,
     /// Index of its first entry.
     pub start: LogIndex,
+    /// The rules that decide its entries.
+    pub rules: RuleVersion,
+}
+
+impl EpochSpan {
+    /// The rules that are in force after the entry at `index`, in a log with these epochs.
+    #[must_use]
+    pub fn rules_after(spans: &[Self], index: LogIndex) -> RuleVersion {
+        let after = spans.partition_point(|span| span.start <= index);
+        after.checked_sub(1).map_or(RuleVersion::FIRST, |at| spans[at].rules)
+    }
 }
 
 /// The response to a [`Request`].
@@ -122,6 +135,8 @@ pub enum Response {
         clock: Timestamp,
         /// The nodes to which the responding one cannot open connections.
         unreachable: Vec<NodeId>,
+        /// The newest rules that the responding program knows.
+        newest_rules: RuleVersion,
     },
     /// To `Append`: this log has another entry before the batch, or ends earlier.
     Mismatch {
@@ -169,4 +184,6 @@ pub struct FenceAnswer {
     pub spans: Vec<EpochSpan>,
     /// Its wall clock.
     pub clock: Timestamp,
+    /// The newest rules that its program knows.
+    pub newest_rules: RuleVersion,
 }

@@ -56,8 +56,9 @@
 //! 7. Two entries with the same index and epoch are equal, and so is everything before them.
 //! 8. Acknowledgements count by node *and* store, as its process last reported them: a wiped disk has acknowledged
 //!    nothing, and a restarted process counts for nothing until it reports again.
+//! 9. The rule version that the starts of epochs name never falls along a log, and the log's node knows it.
 //!
-//! Numbers 1 to 5 are checked after every step, in release builds too; 6 to 8 hold by construction and are checked
+//! Numbers 1 to 5 and 9 are checked after every step, in release builds too; 6 to 8 hold by construction and are checked
 //! across nodes by the simulation (`tests/sim/invariants`).
 
 mod candidate;

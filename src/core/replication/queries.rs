@@ -7,7 +7,7 @@ use super::entry::Entry;
 use super::leader::FollowerView;
 use super::replica::{Replica, Role};
 use super::types::{Configuration, NodeId, Now, Position, StoreId};
-use crate::domain::{Epoch, LogIndex};
+use crate::domain::{Epoch, LogIndex, RuleVersion};
 
 impl Replica {
     /// The promised epoch, 0 before the first promise.
@@ -103,6 +103,18 @@ impl Replica {
     #[must_use]
     pub fn configuration(&self) -> Option<&Configuration> {
         self.state.log.configuration()
+    }
+
+    /// The rules in force at the end of the log.
+    #[must_use]
+    pub fn rules(&self) -> RuleVersion {
+        self.state.log.rules()
+    }
+
+    /// The newest rules that this program knows.
+    #[must_use]
+    pub const fn newest_rules(&self) -> RuleVersion {
+        self.state.config.newest_rules
     }
 
     /// What the leader knows about each follower; empty unless this node leads.

@@ -17,7 +17,7 @@ use super::start::ReplicaStart;
 use super::state::State;
 use super::transition::Transition;
 use super::types::{Configuration, NodeId, Now};
-use crate::domain::{Epoch, LogIndex, Operation, Stamp};
+use crate::domain::{Epoch, LogIndex, Operation, RuleVersion, Stamp};
 use crate::planted::{Bug, planted};
 
 /// One node's part in the protocol. See the module `replication` for the contract.
@@ -226,8 +226,9 @@ impl Replica {
             Response::Entries { previous, entries, last_hash } => {
                 self.as_candidate()?.on_entries(now, id, previous, entries, last_hash)
             }
-            Response::Appended { round, matched, store_id, clock, unreachable } => {
+            Response::Appended { round, matched, store_id, clock, unreachable, newest_rules } => {
                 let mut leader = self.as_leader()?;
+                leader.on_rules_reported(id, from, newest_rules);
                 leader.on_unreachable_reported(id, from, unreachable);
                 leader.on_appended(now, &Answered { id, from, round, store_id }, matched, clock)
             }
@@ -363,7 +364,7 @@ impl Replica {
         match transition {
             None => {}
             Some(Transition::BecomeCandidate) => self.become_candidate(now),
-            Some(Transition::BecomeLeader { founding }) => self.become_leader(now, founding),
+            Some(Transition::BecomeLeader { rules, founding }) => self.become_leader(now, rules, founding),
             Some(Transition::StepDown) => self.step_down(now),
             Some(Transition::HandOver) => self.hand_over(now),
         }
@@ -375,13 +376,14 @@ impl Replica {
         self.role = Role::Candidate(candidate);
     }
 
-    /// Begins the epoch: its first entry, once committed, commits everything before it.
-    fn become_leader(&mut self, now: Now, founding: Option<Configuration>) {
+    /// Begins the epoch: its first entry, once committed, commits everything before it, and it names the rules by which
+    /// everything after it is decided.
+    fn become_leader(&mut self, now: Now, rules: RuleVersion, founding: Option<Configuration>) {
         let (epoch, start) = (self.state.promised_epoch(), self.state.log.last().index.next());
         self.role = Role::Leader(Box::new(Leader::new(epoch, start, now)));
         self.state.election.last_heard_ms = None;
         let leader = self.state.config.node_id.clone();
-        self.state.append(now, EntryBody::EpochStart { leader });
+        self.state.append(now, EntryBody::EpochStart { leader, rules });
         if let Some(configuration) = founding {
             self.state.append(now, EntryBody::Configuration(configuration));
         }
@@ -449,6 +451,9 @@ impl Replica {
             Some(format!("invariant 2: commit index {commit} beyond the end of the log {last}"))
         } else if durable > last {
             Some(format!("invariant 4: durable index {durable} beyond the log {last}"))
+        } else if state.log.rules() < state.log.rules_before() || state.log.rules() > state.config.newest_rules {
+            let (before, rules, newest) = (state.log.rules_before(), state.log.rules(), state.config.newest_rules);
+            Some(format!("invariant 9: rules {rules} follow {before}, and this program knows them up to {newest}"))
         } else if let Role::Leader(leader) = &self.role {
             let promise = state.promise.as_ref();
             let own = promise.is_some_and(|p| p.epoch == leader.epoch && p.leader == state.config.node_id);

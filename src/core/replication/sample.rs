@@ -7,7 +7,7 @@ use super::{Configuration, Entry, EntryBody, NodeId, Persist, Position, StoreId,
 use crate::domain::{
     AccountChangeKind, AccountId, AccountStatus, Bank, BatchItem, BatchRequest, Capture, Currency, Epoch,
     IdempotencyKey, KeyHolders, LogIndex, MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft,
-    PaymentChangeKind, PaymentId, PaymentRequest, PaymentState, Proposal, Stamp, Timestamp,
+    PaymentChangeKind, PaymentId, PaymentRequest, PaymentState, Proposal, RuleVersion, Stamp, Timestamp,
 };
 
 /// A growing log with the bank that decides it.
@@ -49,8 +49,13 @@ impl Chain {
 
     /// Appends the `EpochStart` of an epoch; what follows is of that epoch.
     pub fn start_epoch(&mut self, epoch: u64) {
+        self.start_epoch_by(epoch, RuleVersion::FIRST);
+    }
+
+    /// The same for an epoch by these rules, which no bank needs to know.
+    pub fn start_epoch_by(&mut self, epoch: u64, rules: RuleVersion) {
         self.last.epoch = Epoch(epoch);
-        self.append(EntryBody::EpochStart { leader: node("node1") });
+        self.append(EntryBody::EpochStart { leader: node("node1"), rules });
     }
 
     /// Appends a payment that succeeds.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::entry::Entry;
 use super::message::EpochSpan;
 use super::types::{Configuration, Position, Promise, StoreId};
-use crate::domain::LogIndex;
+use crate::domain::{LogIndex, RuleVersion};
 
 /// What a node's ledger holds when its process starts.
 #[derive(Clone, Debug)]
@@ -24,4 +24,13 @@ pub struct ReplicaStart {
     pub configurations: Vec<(LogIndex, Configuration)>,
     /// The last entries of the log, consecutive up to `last`: at least the last one and all above `commit_index`.
     pub tail: Vec<Arc<Entry>>,
+}
+
+impl ReplicaStart {
+    /// The start of an epoch that names rules which a program does not know that knows `newest` and all before it, with
+    /// those rules. Such a program must not run on this ledger.
+    #[must_use]
+    pub fn unknown_rules(&self, newest: RuleVersion) -> Option<(LogIndex, RuleVersion)> {
+        self.spans.iter().find(|span| span.rules > newest).map(|span| (span.start, span.rules))
+    }
 }

@@ -14,7 +14,7 @@ use super::message::Response;
 use super::start::ReplicaStart;
 use super::storage::Storage;
 use super::types::{Configuration, NodeId, Now, Position, Promise, StoreId, can_follow};
-use crate::domain::{Epoch, LogIndex, Stamp, Timestamp};
+use crate::domain::{Epoch, LogIndex, RuleVersion, Stamp, Timestamp};
 use crate::planted::{Bug, planted};
 
 /// A node's state in all roles.
@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) confirmed_ms: Option<u64>,
     pub(super) forwarded_reads: ForwardedReads,
     pub(super) clocks: Clocks,
+    /// The newest rules that all nodes know, as the leader of this epoch last said.
+    pub(super) common_rules: (Epoch, RuleVersion),
     /// Why the node quarantined itself, if it did.
     pub(super) quarantine: Option<String>,
     /// Since when no connection to these peers can be opened.
@@ -106,6 +108,7 @@ impl State {
             confirmed_ms: None,
             forwarded_reads: ForwardedReads::default(),
             clocks: Clocks::default(),
+            common_rules: (Epoch(0), RuleVersion::FIRST),
             quarantine: None,
             unreachable_since_ms: BTreeMap::new(),
             elections_won: 0,
@@ -333,6 +336,21 @@ impl State {
 
     pub(super) fn refuse_reads(&mut self, reads: Vec<ReadId>) {
         self.effects.extend(reads.into_iter().map(Effect::ReadRefused));
+    }
+
+    /// Stops the process if one of these entries, which it must store, begins an epoch by rules that this program does
+    /// not know. True if so.
+    pub(super) fn is_outdated_by<'entry>(&mut self, entries: impl IntoIterator<Item = &'entry UnchainedEntry>) -> bool {
+        let newest = self.config.newest_rules;
+        let unknown = entries.into_iter().find_map(|entry| match &entry.body {
+            EntryBody::EpochStart { rules, .. } if *rules > newest => Some((entry.index, *rules)),
+            _ => None,
+        });
+        if let Some((index, rules)) = unknown {
+            self.halted = true;
+            self.emit(Effect::Outdated { index, rules });
+        }
+        unknown.is_some()
     }
 
     /// Stops the process: an invariant is broken.

@@ -7,19 +7,20 @@ use super::{
     Append, Effect, EntryBatch, EpochSpan, Event, Limits, Now, Persist, Replica, ReplicaConfig, ReplicaStart, Request,
     Response, RpcId, StoreId, Timing,
 };
-use crate::domain::{Epoch, LogIndex};
+use crate::domain::{Epoch, LogIndex, RuleVersion};
 
 /// A follower that has just started with these entries and loaded only those above its commit index.
 fn follower(chain: &Chain, commit_index: LogIndex) -> Replica {
     let peers = ["node1", "node2"].map(|id| (node(id), format!("http://{id}")));
     let (timing, limits) = (Timing::default(), Limits::default());
-    let config = ReplicaConfig { node_id: node("node2"), peers: BTreeMap::from(peers), timing, limits };
+    let newest_rules = RuleVersion::NEWEST;
+    let config = ReplicaConfig { node_id: node("node2"), peers: BTreeMap::from(peers), newest_rules, timing, limits };
     let start = ReplicaStart {
         store_id: StoreId(2),
         promise: None,
         commit_index,
         last: chain.last(),
-        spans: vec![EpochSpan { epoch: Epoch(1), start: LogIndex(1) }],
+        spans: vec![EpochSpan { epoch: Epoch(1), start: LogIndex(1), rules: RuleVersion::FIRST }],
         configurations: Vec::new(),
         tail: chain.entries.iter().filter(|entry| entry.index > commit_index).cloned().collect(),
     };
@@ -31,7 +32,8 @@ fn answer(follower: &mut Replica, leader: &Chain, after: usize) -> (Response, Ve
     let entries = leader.entries[after..].iter().map(|entry| entry.unchained()).collect();
     let log = Some(EntryBatch { previous: leader.entries[after - 1].position(), entries });
     let (epoch, commit_index) = (leader.last().epoch, LogIndex(0));
-    let append = Append { epoch, round: 1, log, commit_index, commit_hash: None, acknowledged: None };
+    let common_rules = RuleVersion::FIRST;
+    let append = Append { epoch, round: 1, log, commit_index, commit_hash: None, common_rules, acknowledged: None };
     let request = Request::Append(append);
     follower.step(Now::default(), Event::Request { rpc: RpcId(1), from: node("node1"), request });
     let (mut effects, mut writes) = (Vec::new(), Vec::new());

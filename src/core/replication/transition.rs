@@ -1,6 +1,7 @@
 //! Changes of role that a handler asks for. Only the replica performs them.
 
 use super::types::Configuration;
+use crate::domain::RuleVersion;
 
 /// The role that a node takes next. A node also becomes a follower when it accepts a leader's or candidate's epoch; the
 /// replica does that by itself.
@@ -9,8 +10,9 @@ use super::types::Configuration;
 pub(super) enum Transition {
     /// Follower to candidate.
     BecomeCandidate,
-    /// Candidate to leader of the promised epoch. The founder of a cluster brings its first configuration.
-    BecomeLeader { founding: Option<Configuration> },
+    /// Candidate to leader of the promised epoch, by these rules. The founder of a cluster brings its first
+    /// configuration.
+    BecomeLeader { rules: RuleVersion, founding: Option<Configuration> },
     /// Leader or candidate to follower of nobody, at the back of the election queue.
     StepDown,
     /// Leader to follower, after it has named its successor to all nodes.

@@ -25,6 +25,7 @@ impl State {
             commit_index: self.commit_index,
             spans: self.log.spans_above(self.commit_index.min(their_commit)),
             clock: Timestamp(now.unix_ms),
+            newest_rules: self.config.newest_rules,
         }
     }
 

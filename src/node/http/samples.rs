@@ -4,7 +4,7 @@ use crate::runtime::{FollowerStatus, NodeStatus, Role};
 use quorapay_core::domain::{
     AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, Capture, Currency, DecidedItem, Expiry,
     IdempotencyKey, KeyFence, MinorUnits, Operation, OperationRequest, OrderCap, OrderId, Payment, PaymentChange,
-    PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome, PaymentRequest, PaymentState,
+    PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome, PaymentRequest, PaymentState, RuleVersion,
 };
 use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::replication::{Entry, EntryBody, Hash, NodeId, StoreId, UnchainedEntry};
@@ -33,7 +33,7 @@ pub(super) fn entry(body: EntryBody) -> Entry {
 }
 
 pub(super) fn start_entry() -> Entry {
-    entry(EntryBody::EpochStart { leader: node("node1") })
+    entry(EntryBody::EpochStart { leader: node("node1"), rules: RuleVersion::FIRST })
 }
 
 /// 12.50 euros from a card to a shop, with everything that a payment may have.
@@ -164,6 +164,8 @@ pub(super) fn status() -> NodeStatus {
         followers: [(node("node2"), follower)].into(),
         configuration: None,
         wall_clock: Timestamp(1_700_000_000_020),
+        rule_version: RuleVersion::FIRST,
+        newest_rule_version: RuleVersion::FIRST,
         client_url: "http://127.0.0.1:7101".to_owned(),
         peer_url: "http://127.0.0.1:7201".to_owned(),
         version: "0.1.0".to_owned(),

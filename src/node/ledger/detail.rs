@@ -12,7 +12,7 @@ use super::error::LedgerError;
 use quorapay_core::domain::{
     AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountStatus, Batch, Capture, Currency, DecidedItem,
     Fingerprint, HoldEnd, IdempotencyKey, LogIndex, MinorUnits, OrderCap, OrderId, OrderState, Overdraft, PaymentId,
-    PaymentOutcome, PaymentRequest, PaymentState, Rejection,
+    PaymentOutcome, PaymentRequest, PaymentState, Rejection, RuleVersion,
 };
 use quorapay_core::replication::NodeId;
 
@@ -20,6 +20,8 @@ use quorapay_core::replication::NodeId;
 #[serde(deny_unknown_fields)]
 pub(super) struct EpochStartDetail {
     pub(super) leader: NodeId,
+    /// The rules by which the entries of the epoch are decided.
+    pub(super) rules: RuleVersion,
 }
 
 /// The parts of a payment that have no column.

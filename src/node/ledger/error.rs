@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::sqlite::is_damage;
-use quorapay_core::domain::LogIndex;
+use quorapay_core::domain::{LogIndex, RuleVersion};
 
 /// Why the ledger could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,17 @@ pub enum LedgerError {
         data_dir: PathBuf,
         /// What differs.
         reason: String,
+    },
+    /// Entries are decided by rules that this program does not know. Nothing is damaged.
+    #[error(
+        "entry {index} and those after it are decided by rule version {rules}, and this program knows rule versions up \
+         to {newest}: install a newer program on this node; its data is in order", newest = RuleVersion::NEWEST
+    )]
+    UnknownRules {
+        /// The start of an epoch that names the rules.
+        index: LogIndex,
+        /// Those rules.
+        rules: RuleVersion,
     },
     /// A directory for a new ledger holds one already.
     #[error("{} already holds a ledger; name an empty data directory", .0.display())]

@@ -12,7 +12,7 @@ use super::files::{
     DirectoryLock, clear_condemned, condemn_after, condemned, ledger_path, move_aside, readers, writer_options,
 };
 use super::reader::LedgerReader;
-use super::start::{Meta, last_index, load, read_meta};
+use super::start::{Meta, last_index, load, read_meta, spans};
 use super::watermark::Watermark;
 use super::writer::LedgerWriter;
 use crate::schema;
@@ -141,7 +141,8 @@ pub struct InspectedLedger {
 /// Opens the ledger in `data_dir` without changing or locking anything, whether its node runs or not.
 ///
 /// # Errors
-/// [`LedgerError::File`] if there is no ledger, [`LedgerError::Damaged`] if its metadata cannot be read.
+/// [`LedgerError::File`] if there is no ledger, [`LedgerError::Damaged`] if its metadata cannot be read,
+/// [`LedgerError::UnknownRules`] if a newer program decided its entries.
 pub async fn inspect(data_dir: &Path) -> Result<InspectedLedger, LedgerError> {
     let path = ledger_path(data_dir);
     std::fs::metadata(&path).map_err(LedgerError::file(&path))?;
@@ -149,6 +150,10 @@ pub async fn inspect(data_dir: &Path) -> Result<InspectedLedger, LedgerError> {
     let mut connection = reader.readers.acquire().await.map_err(LedgerError::from_read)?;
     let meta = read_meta(&mut connection).await?;
     let meta = meta.ok_or_else(|| LedgerError::Damaged("it does not say whose it is".to_owned()))?;
+    // The reader finds and names all damage; only an older program's rules would make it name what is none.
+    if let Err(unknown @ LedgerError::UnknownRules { .. }) = spans(&mut connection).await {
+        return Err(unknown);
+    }
     let last_index = last_index(&mut connection).await?;
     drop(connection);
     let Meta { cluster_id, store_id, commit_index, .. } = meta;

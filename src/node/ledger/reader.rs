@@ -243,7 +243,7 @@ impl LedgerReader {
         let mut leaders = BTreeMap::new();
         while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
             let entry = read_entry(&row)?;
-            if let EntryBody::EpochStart { leader } = &entry.body {
+            if let EntryBody::EpochStart { leader, .. } = &entry.body {
                 leaders.insert(entry.epoch, leader.clone());
             }
         }

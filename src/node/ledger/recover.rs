@@ -16,7 +16,7 @@ use super::writer::LedgerWriter;
 use crate::sqlite::{FILE_SUFFIXES, suffixed};
 use quorapay_core::domain::{Epoch, Timestamp};
 use quorapay_core::replication::{
-    Configuration, Entry, EntryBody, NodeId, Persist, PersistId, Position, Promise, ReplicaStart, StoreId,
+    Configuration, Entry, EntryBody, EpochSpan, NodeId, Persist, PersistId, Position, Promise, ReplicaStart, StoreId,
     UnchainedEntry, Voter,
 };
 
@@ -117,7 +117,9 @@ fn first_epoch(start: &ReplicaStart, first: &FirstVoter) -> Persist {
     let voter = Voter { store_id: first.store_id, peer_url: first.peer_url.clone() };
     let configuration = Configuration { voters: [(leader.clone(), voter)].into() };
     let mut before = start.last;
-    let bodies = [EntryBody::EpochStart { leader: leader.clone() }, EntryBody::Configuration(configuration)];
+    // Recovery changes who votes, and nothing else.
+    let rules = EpochSpan::rules_after(&start.spans, start.last.index);
+    let bodies = [EntryBody::EpochStart { leader: leader.clone(), rules }, EntryBody::Configuration(configuration)];
     let entries: Vec<Arc<Entry>> = bodies
         .into_iter()
         .map(|body| {

@@ -207,8 +207,9 @@ pub(super) fn bind_entry(arguments: &mut SqliteArguments, entry: &Entry) -> Resu
 
 fn movement_and_detail(body: &EntryBody) -> (Movement<'_>, Option<String>) {
     let operation = match body {
-        EntryBody::EpochStart { leader } => {
-            return (Movement::default(), Some(to_json(&EpochStartDetail { leader: leader.clone() })));
+        EntryBody::EpochStart { leader, rules } => {
+            let detail = EpochStartDetail { leader: leader.clone(), rules: *rules };
+            return (Movement::default(), Some(to_json(&detail)));
         }
         EntryBody::Configuration(configuration) => return (Movement::default(), Some(to_json(configuration))),
         EntryBody::Operation(operation) => operation,
@@ -283,7 +284,10 @@ pub(super) fn read_entry(row: &SqliteRow) -> Result<Arc<Entry>, LedgerError> {
 fn read_at(row: &SqliteRow, index: LogIndex) -> Result<Entry, LedgerError> {
     let name: &str = column(row, 3)?;
     let body = match name {
-        "epoch_start" => EntryBody::EpochStart { leader: from_json::<EpochStartDetail>(column(row, 13)?)?.leader },
+        "epoch_start" => {
+            let EpochStartDetail { leader, rules } = from_json(column(row, 13)?)?;
+            EntryBody::EpochStart { leader, rules }
+        }
         "configuration" => EntryBody::Configuration(from_json(column(row, 13)?)?),
         _ => EntryBody::Operation(read_operation(row, name)?),
     };

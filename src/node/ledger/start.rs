@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::error::LedgerError;
 use super::reader::decode_position;
 use super::row::{COLUMNS, column, from_sql, read_entry, to_sql};
-use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::domain::{Epoch, LogIndex, RuleVersion};
 use quorapay_core::replication::{
     Configuration, Entry, EntryBody, EpochSpan, NodeId, Position, Promise, ReplicaStart, StoreId,
 };
@@ -77,11 +77,13 @@ pub(super) async fn load(
     meta: Meta,
     watermark: Option<Position>,
 ) -> Result<ReplicaStart, LedgerError> {
+    // Before any other entry is read: this program may be unable to read those that newer rules decided.
+    let spans = spans(connection).await?;
     let last_index = last_index(connection).await?;
     check_end(last_index, meta.commit_index, watermark)?;
     let tail_start = meta.commit_index.min(min_tail_start(connection, last_index).await?);
     let before = position(connection, tail_start).await?;
-    let tail = tail_after(connection, before).await?;
+    let tail = tail_after(connection, before, None).await?;
     let last = tail.last().map_or(before, |entry| entry.position());
     if let Some(mark) = watermark
         && position(connection, mark.index).await? != mark
@@ -93,7 +95,7 @@ pub(super) async fn load(
         promise: meta.promise,
         commit_index: meta.commit_index,
         last,
-        spans: spans(connection).await?,
+        spans,
         configurations: configurations(connection).await?,
         tail,
     })
@@ -142,9 +144,14 @@ async fn min_tail_start(connection: &mut SqliteConnection, last: LogIndex) -> Re
     Ok(start.min(last.previous()))
 }
 
-async fn tail_after(connection: &mut SqliteConnection, before: Position) -> Result<Vec<Arc<Entry>>, LedgerError> {
-    let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM entries WHERE log_index > ? ORDER BY log_index"));
-    let mut rows = sqlx::query(sql).bind(to_sql(before.index.0)?).fetch(connection);
+async fn tail_after(
+    connection: &mut SqliteConnection,
+    before: Position,
+    to: Option<LogIndex>,
+) -> Result<Vec<Arc<Entry>>, LedgerError> {
+    let sql = format!("SELECT {COLUMNS} FROM entries WHERE log_index > ? AND log_index <= ? ORDER BY log_index");
+    let to = to.map_or(Ok(i64::MAX), |to| to_sql(to.0))?;
+    let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(to_sql(before.index.0)?).bind(to).fetch(connection);
     let mut previous = before;
     let mut tail = Vec::new();
     while let Some(row) = rows.try_next().await.map_err(LedgerError::from_read)? {
@@ -161,19 +168,29 @@ async fn tail_after(connection: &mut SqliteConnection, before: Position) -> Resu
     Ok(tail)
 }
 
-async fn spans(connection: &mut SqliteConnection) -> Result<Vec<EpochSpan>, LedgerError> {
-    let sql = "SELECT log_index, epoch FROM entries WHERE kind = 'epoch_start' ORDER BY log_index";
-    let rows = sqlx::query(sql).fetch_all(connection).await.map_err(LedgerError::from_read)?;
+/// Every epoch in the log, oldest first.
+///
+/// # Errors
+/// [`LedgerError::UnknownRules`] if one begins by rules that this program does not know.
+pub(super) async fn spans(connection: &mut SqliteConnection) -> Result<Vec<EpochSpan>, LedgerError> {
+    let sql = "SELECT log_index, epoch, detail ->> 'rules' FROM entries WHERE kind = 'epoch_start' ORDER BY log_index";
+    let rows = sqlx::query(sql).fetch_all(&mut *connection).await.map_err(LedgerError::from_read)?;
     let span = |row: &SqliteRow| {
         let start = LogIndex(from_sql(column(row, 0)?)?);
-        Ok(EpochSpan { epoch: Epoch(from_sql(column(row, 1)?)?), start })
+        let rules = u32::try_from(column::<i64>(row, 2)?).map_err(|_| damaged("a rule version is out of range"))?;
+        Ok(EpochSpan { epoch: Epoch(from_sql(column(row, 1)?)?), start, rules: RuleVersion(rules) })
     };
     let spans = rows.iter().map(span).collect::<Result<Vec<_>, LedgerError>>()?;
-    if spans.is_sorted_by(|earlier, later| earlier.epoch < later.epoch) {
-        Ok(spans)
-    } else {
-        Err(damaged("its epochs do not grow"))
+    if !spans.is_sorted_by(|earlier, later| earlier.epoch < later.epoch && earlier.rules <= later.rules) {
+        return Err(damaged("its epochs or their rules do not grow"));
     }
+    if let Some(unknown) = spans.iter().find(|span| span.rules > RuleVersion::NEWEST) {
+        // A flipped bit must not pass for newer rules: the entry has to follow in the chain.
+        let before = position(connection, unknown.start.previous()).await?;
+        tail_after(connection, before, Some(unknown.start)).await?;
+        return Err(LedgerError::UnknownRules { index: unknown.start, rules: unknown.rules });
+    }
+    Ok(spans)
 }
 
 async fn configurations(connection: &mut SqliteConnection) -> Result<Vec<(LogIndex, Configuration)>, LedgerError> {

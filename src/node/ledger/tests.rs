@@ -14,7 +14,7 @@ use super::*;
 use quorapay_core::domain::{
     AccountId, Currency, DecidedPayment, Operation, OperationRequest, OrderId, PaymentId, PaymentOutcome,
 };
-use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 use quorapay_core::replication::sample::{Chain, account, batch, item, node, payment};
 use quorapay_core::replication::{Entry, Hash, Persist, Position, Promise, StoreId};
 

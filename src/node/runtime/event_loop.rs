@@ -10,10 +10,12 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
+use crate::ledger::LedgerError;
 use crate::published::{Publisher, Watched};
 use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{self, Event, NodeId, Now};
 
+use super::error::NodeError;
 use super::executor::Executor;
 use super::message::Message;
 use super::metrics::Metrics;
@@ -56,7 +58,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// The reason why this node must stop at once.
-    pub(super) async fn run(mut self, stop: Watched<bool>) -> Result<(), String> {
+    pub(super) async fn run(mut self, stop: Watched<bool>) -> Result<(), NodeError> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks: u32 = 0;
@@ -123,7 +125,7 @@ impl EventLoop {
         }
     }
 
-    fn execute(&mut self, effect: Effect) -> Result<(), String> {
+    fn execute(&mut self, effect: Effect) -> Result<(), NodeError> {
         match effect {
             Effect::Answer { caller, outcome } => {
                 let decided = matches!(outcome, ProposalOutcome::Decided(_));
@@ -137,7 +139,7 @@ impl EventLoop {
         Ok(())
     }
 
-    fn execute_replication(&mut self, effect: replication::Effect) -> Result<(), String> {
+    fn execute_replication(&mut self, effect: replication::Effect) -> Result<(), NodeError> {
         use replication::Effect as Protocol;
         match effect {
             Protocol::Persist(write) => {
@@ -155,7 +157,8 @@ impl EventLoop {
             Protocol::Coordinate(command) => self.executor.coordinate(command),
             Protocol::ReadReady { read, index } => self.replies.answer_read(read, Some(index)),
             Protocol::ReadRefused(read) => self.replies.answer_read(read, None),
-            Protocol::Halt(reason) => return Err(reason),
+            Protocol::Halt(reason) => return Err(NodeError::Halted(reason)),
+            Protocol::Outdated { index, rules } => return Err(LedgerError::UnknownRules { index, rules }.into()),
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::views::{self, OpenViews};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Bank, KeyDigest, OrderDigest};
 use quorapay_core::engine::{Engine, EngineStart};
-use quorapay_core::replication::{ReplicaConfig, ReplicaStart};
+use quorapay_core::replication::{EpochSpan, ReplicaConfig, ReplicaStart};
 
 use super::error::NodeError;
 
@@ -62,6 +62,7 @@ async fn build(
         views.writer.reset().await?;
         (projected, bank) = views.reader.load_bank().await?;
     }
+    bank.restore_rules(EpochSpan::rules_after(&start.spans, projected.index));
     // Only committed entries are ever projected, so the views may know a higher commit index than the ledger.
     start.commit_index = start.commit_index.max(projected.index);
     let replayed = replay(ledger, &mut bank, projected.index, start.commit_index).await?;
@@ -95,9 +96,8 @@ async fn replay(ledger: &LedgerReader, bank: &mut Bank, from: LogIndex, to: LogI
         };
         done = last.index;
         for entry in &entries {
+            entry.apply_to(bank).map_err(|divergence| NodeError::Diverged { index: entry.index, divergence })?;
             let Some(operation) = entry.operation() else { continue };
-            bank.apply(entry.stamp(), operation)
-                .map_err(|divergence| NodeError::Diverged { index: entry.index, divergence })?;
             replayed.keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
             let orders = operation.payments().filter_map(|payment| payment.request.order.as_ref());
             replayed.orders.extend(orders.map(|order| order.id.digest()));

@@ -8,13 +8,14 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::stored::{opened, stored, tamper};
-use quorapay_core::domain::Currency;
+use quorapay_core::domain::{Currency, RuleVersion};
 use quorapay_core::replication::sample::{Chain, node};
 use quorapay_core::replication::{Limits, StoreId, Timing};
 
 fn config() -> ReplicaConfig {
     let peers = BTreeMap::from([(node("node1"), "http://node1".to_owned())]);
-    ReplicaConfig { node_id: node("node1"), peers, timing: Timing::default(), limits: Limits::default() }
+    let newest_rules = RuleVersion::NEWEST;
+    ReplicaConfig { node_id: node("node1"), peers, newest_rules, timing: Timing::default(), limits: Limits::default() }
 }
 
 /// Starts twice: the first start finds the damage, the second one begins anew.

@@ -61,7 +61,7 @@ pub struct Node {
     pub(super) handle: NodeHandle,
     pub(super) stop: Publisher<bool>,
     pub(super) coordination: Coordination,
-    pub(super) loop_task: JoinHandle<Result<(), String>>,
+    pub(super) loop_task: JoinHandle<Result<(), NodeError>>,
     pub(super) writer_task: JoinHandle<Result<(), LedgerError>>,
     pub(super) peer_port: JoinHandle<std::io::Result<()>>,
     pub(super) fatal: mpsc::Receiver<CoordinationError>,
@@ -98,7 +98,7 @@ impl Node {
             biased;
             () = may_begin_again => return Ok(()),
             result = &mut self.loop_task => match result {
-                Ok(Err(reason)) => NodeError::Halted(reason),
+                Ok(Err(error)) => error,
                 Ok(Ok(())) | Err(_) => NodeError::Halted(ended.to_owned()),
             },
             result = &mut self.writer_task => match result {

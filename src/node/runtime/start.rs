@@ -15,6 +15,7 @@ use crate::published::{Watched, publish};
 use crate::query::Queries;
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
 use crate::views::{OpenViews, ViewsWriter};
+use quorapay_core::domain::RuleVersion;
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
 
@@ -125,6 +126,7 @@ async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
     let replica = ReplicaConfig {
         node_id: config.node_id.clone(),
         peers: config.peers.clone(),
+        newest_rules: RuleVersion::NEWEST,
         timing: config.timing,
         limits: config.limits,
     };
@@ -252,7 +254,7 @@ impl Wiring {
         executor: Executor,
         quarantines: Quarantines,
         side: LoopSide,
-    ) -> JoinHandle<Result<(), String>> {
+    ) -> JoinHandle<Result<(), NodeError>> {
         let event_loop = EventLoop {
             engine,
             clock: self.shared().clock.clone(),

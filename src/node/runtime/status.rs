@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 use quorapay_core::engine::Engine;
 use quorapay_core::replication::{Configuration, FollowerView, NodeId, Now, Replica, StoreId};
 
@@ -72,6 +72,12 @@ pub struct NodeStatus {
     /// Its wall clock at that moment.
     #[serde(default)]
     pub wall_clock: Timestamp,
+    /// The rules in force at the end of its log.
+    #[serde(default)]
+    pub rule_version: RuleVersion,
+    /// The newest rules that its program knows.
+    #[serde(default)]
+    pub newest_rule_version: RuleVersion,
     /// The URL at which clients reach the node.
     pub client_url: String,
     /// The URL at which its peers reach the node.
@@ -147,6 +153,8 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         followers: replica.followers(now).into_iter().map(follower).collect(),
         configuration: replica.configuration().cloned(),
         wall_clock: Timestamp(now.unix_ms),
+        rule_version: replica.rules(),
+        newest_rule_version: replica.newest_rules(),
         client_url: base.client_url.clone(),
         peer_url: base.peer_url.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

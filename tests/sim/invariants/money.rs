@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use quorapay_core::domain::{
     AccountChangeKind, AccountId, AccountOutcome, AccountState, AccountStatus, Batch, Currency, LogIndex, Operation,
-    OrderId, Overdraft, PaymentId, Rejection,
+    OrderId, Overdraft, PaymentId, Rejection, RuleVersion,
 };
 use quorapay_core::replication::Entry;
 
@@ -57,9 +57,16 @@ pub(crate) struct Money {
     accounts: BTreeMap<AccountId, Vec<(LogIndex, Account)>>,
     pub(super) charges: BTreeMap<PaymentId, Charge>,
     pub(super) orders: BTreeMap<OrderId, Order>,
+    /// The rules in force.
+    pub(super) rules: RuleVersion,
 }
 
 impl Money {
+    /// An epoch begins: these rules decide from here on.
+    pub(super) fn begin_epoch(&mut self, rules: RuleVersion) {
+        self.rules = rules;
+    }
+
     /// An account as of an index.
     pub(super) fn as_of(&self, id: &AccountId, index: LogIndex) -> Option<&Account> {
         self.accounts.get(id)?.iter().rev().find(|(since, _)| *since <= index).map(|(_, account)| account)

@@ -7,13 +7,15 @@ use std::ops::Bound;
 use super::state::{AccountState, Balance};
 use super::undo::{OrderRecord, Undo, UndoStep};
 use crate::domain::{
-    AccountId, Currency, LogIndex, MinorUnits, OrderId, OrderState, Overdraft, PaymentId, PaymentState,
+    AccountId, Currency, LogIndex, MinorUnits, OrderId, OrderState, Overdraft, PaymentId, PaymentState, RuleVersion,
 };
 
 /// All accounts, the open holds with their orders, and recently used payments and orders. Sorted maps, so that
 /// iteration has the same order on every node.
 #[derive(Clone, Debug, Default)]
 pub struct Bank {
+    /// The rules by which the next entry is decided: those that the newest start of an epoch named.
+    pub(super) rules: RuleVersion,
     pub(super) accounts: BTreeMap<AccountId, AccountState>,
     /// The sum of all posted balances, by currency. Always zero: every posting debits one account and credits another.
     sums: BTreeMap<Currency, i128>,
@@ -37,6 +39,23 @@ enum Forgettable {
 const BACKLOG_DIVISOR: usize = 16;
 
 impl Bank {
+    /// The rules by which the next entry is decided.
+    #[must_use]
+    pub const fn rules(&self) -> RuleVersion {
+        self.rules
+    }
+
+    /// Restores the rules when a bank is loaded from the views.
+    pub const fn restore_rules(&mut self, rules: RuleVersion) {
+        self.rules = rules;
+    }
+
+    /// An epoch begins: from here on these rules decide.
+    pub fn begin_epoch(&mut self, rules: RuleVersion) -> Undo {
+        let before = std::mem::replace(&mut self.rules, rules);
+        Undo(vec![UndoStep::Rules(before)])
+    }
+
     /// An account as of the last applied operation.
     #[must_use]
     pub fn account(&self, id: &AccountId) -> Option<&AccountState> {
@@ -270,6 +289,7 @@ impl Bank {
                 }
                 UndoStep::Payment(id, before) => self.put_payment(*id, before.as_deref().cloned()),
                 UndoStep::Order(id, before) => self.put_order(id, *before),
+                UndoStep::Rules(before) => self.rules = *before,
             }
         }
     }

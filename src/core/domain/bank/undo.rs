@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::{AccountState, Balance};
 use crate::domain::{
-    AccountId, AccountStatus, Currency, LogIndex, OrderId, OrderState, Overdraft, PaymentId, PaymentState,
+    AccountId, AccountStatus, Currency, LogIndex, OrderId, OrderState, Overdraft, PaymentId, PaymentState, RuleVersion,
 };
 
 /// An order in memory.
@@ -29,6 +29,7 @@ pub(super) enum UndoStep {
     Policy(AccountId, Overdraft, AccountStatus),
     Payment(PaymentId, Option<Box<PaymentState>>),
     Order(OrderId, Option<OrderRecord>),
+    Rules(RuleVersion),
 }
 
 impl Undo {
@@ -36,7 +37,7 @@ impl Undo {
     pub fn accounts(&self) -> impl Iterator<Item = &AccountId> {
         self.0.iter().filter_map(|step| match step {
             UndoStep::Created(id) | UndoStep::Balance(id, ..) | UndoStep::Policy(id, ..) => Some(id),
-            UndoStep::Payment(..) | UndoStep::Order(..) => None,
+            UndoStep::Payment(..) | UndoStep::Order(..) | UndoStep::Rules(_) => None,
         })
     }
 
@@ -46,7 +47,7 @@ impl Undo {
         for step in self.0.iter().rev() {
             let account = match step {
                 UndoStep::Created(id) | UndoStep::Balance(id, ..) | UndoStep::Policy(id, ..) => id,
-                UndoStep::Payment(..) | UndoStep::Order(..) => continue,
+                UndoStep::Payment(..) | UndoStep::Order(..) | UndoStep::Rules(_) => continue,
             };
             let Some(state) = states.get_mut(account) else { continue };
             match (step, state.as_mut()) {

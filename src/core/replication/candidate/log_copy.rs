@@ -21,7 +21,8 @@ pub(super) enum Stored {
         /// The newest epoch in the piece.
         newest: Epoch,
     },
-    /// It would have truncated committed entries: the replica halts.
+    /// It would have truncated committed entries, or is decided by rules that this program does not know: the process
+    /// stops.
     Halted,
 }
 
@@ -73,7 +74,7 @@ impl CandidateHandler<'_> {
         if newest > fetching.target.epoch {
             return Stored::Replaced { newest };
         }
-        if !self.state.truncate(previous) {
+        if self.state.is_outdated_by(&entries) || !self.state.truncate(previous) {
             return Stored::Halted;
         }
         for entry in entries {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::handler::{CandidateHandler, Fencing, Stage};
 use super::log_copy::Stored;
-use crate::domain::{Epoch, LogIndex};
+use crate::domain::{Epoch, LogIndex, RuleVersion};
 use crate::planted::{Bug, planted};
 use crate::replication::clocks::Clocks;
 use crate::replication::config::FENCE_RETRY_MS;
@@ -121,7 +121,10 @@ impl CandidateHandler<'_> {
             return None;
         }
         match best_source(&counted, self.state.log.last()).filter(|_| !planted(Bug::NoCatchUp)) {
-            None => self.lead(),
+            None => {
+                let rules = self.rules_to_lead_by(fencing);
+                self.lead(rules)
+            }
             Some((source, answer)) => {
                 self.copy_log(now, source, &answer);
                 None
@@ -145,20 +148,40 @@ impl CandidateHandler<'_> {
             (node.clone(), voter)
         };
         let founding = Configuration { voters: peers.iter().map(voter).collect() };
-        Some(Transition::BecomeLeader { founding: Some(founding) })
+        Some(Transition::BecomeLeader { rules: self.rules_to_lead_by(fencing), founding: Some(founding) })
     }
 
     /// Leads with the recovered log. The log may reveal that this node's store was replaced while it was away: a leader
     /// cannot readmit itself, so it lets a voter lead, which will. It may also hold entries of a newer leader: epochs
     /// never decrease along a log, so nothing can follow them in this epoch.
-    fn lead(&mut self) -> Option<Transition> {
+    fn lead(&mut self, rules: RuleVersion) -> Option<Transition> {
         let newest = self.state.log.last().epoch;
         if newest >= self.state.promised_epoch() {
             self.start_over(newest);
             return None;
         }
         let founding = None;
-        Some(if self.state.is_voter() { Transition::BecomeLeader { founding } } else { Transition::StepDown })
+        Some(if self.state.is_voter() { Transition::BecomeLeader { rules, founding } } else { Transition::StepDown })
+    }
+
+    /// The newest rules that every node knows, but none older than those in force. A node that has not promised counts
+    /// with what the last leader heard from it, if that leader's epoch is the log's newest; otherwise it counts as
+    /// knowing the rules in force and no newer ones.
+    fn rules_to_lead_by(&self, fencing: &Fencing) -> RuleVersion {
+        let state = &*self.state;
+        if planted(Bug::LeadAtNewestKnownToSelf) {
+            return state.config.newest_rules;
+        }
+        let in_force = state.log.rules();
+        let (epoch, heard) = state.common_rules;
+        let all_answered = state.others().iter().all(|node| fencing.answers.contains_key(node));
+        let absent = match (all_answered, epoch == state.log.last().epoch) {
+            (true, _) => state.config.newest_rules,
+            (false, true) => heard,
+            (false, false) => in_force,
+        };
+        let told = fencing.answers.values().map(|answer| answer.newest_rules);
+        in_force.max(told.fold(absent.min(state.config.newest_rules), RuleVersion::min))
     }
 
     /// Starts to copy the best log, from where it parts from this one.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Epoch, LogIndex, Timestamp};
+use crate::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 use crate::replication::sample::{Chain, node};
 use crate::replication::{
     Configuration, CoordinationCommand, CoordinationEvent, Effect, EntryBody, EpochSpan, Event, FenceAnswer, Limits,
@@ -35,13 +35,14 @@ fn store(number: usize) -> StoreId {
 /// Node 2 with this log, nothing of which it knows to be committed.
 fn started(chain: &Chain) -> Replica {
     let peers: BTreeMap<NodeId, String> = NODES.map(|id| (node(id), format!("http://{id}"))).into();
-    let config = ReplicaConfig { node_id: node("node2"), peers, timing: Timing::default(), limits: Limits::default() };
+    let (timing, limits, newest_rules) = (Timing::default(), Limits::default(), RuleVersion::NEWEST);
+    let config = ReplicaConfig { node_id: node("node2"), peers, newest_rules, timing, limits };
     let start = ReplicaStart {
         store_id: store(1),
         promise: None,
         commit_index: LogIndex(0),
         last: chain.last(),
-        spans: vec![EpochSpan { epoch: Epoch(1), start: LogIndex(1) }],
+        spans: vec![EpochSpan { epoch: Epoch(1), start: LogIndex(1), rules: RuleVersion::FIRST }],
         configurations: vec![(LogIndex(2), configuration_of_three())],
         tail: chain.entries.clone(),
     };
@@ -94,8 +95,9 @@ fn promised(own: &Chain, source: &Chain) -> (Replica, Vec<(RequestId, NodeId, Re
         store_id: store(0),
         last: source.last(),
         commit_index: LogIndex(0),
-        spans: vec![EpochSpan { epoch: source.last().epoch, start: LogIndex(1) }],
+        spans: vec![EpochSpan { epoch: source.last().epoch, start: LogIndex(1), rules: RuleVersion::FIRST }],
         clock: Timestamp(0),
+        newest_rules: RuleVersion::NEWEST,
     };
     let (requests, _) =
         step(&mut replica, Event::Response { id, from, response: Response::Promised(Box::new(answer)) });

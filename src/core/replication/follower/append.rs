@@ -49,12 +49,14 @@ impl FollowerHandler<'_> {
             return self.state.respond(rpc, Response::Unable);
         }
         self.state.confirmed_ms = Some(now.monotonic_ms);
+        self.state.common_rules = (append.epoch, append.common_rules);
         // A heartbeat is answered at once, for the part of the log that is durable: the leader must hear from this node
         // while its disk is slow.
         let matched = if brings_batch { matched } else { matched.min(self.state.storage.durable_index()) };
         let (round, store_id, clock) = (append.round, self.state.store_id, Timestamp(now.unix_ms));
         let unreachable = self.state.unreachable(now);
-        let response = Response::Appended { round, matched, store_id, clock, unreachable };
+        let newest_rules = self.state.config.newest_rules;
+        let response = Response::Appended { round, matched, store_id, clock, unreachable, newest_rules };
         self.state.respond_when_durable(rpc, response, append.epoch, matched);
     }
 
@@ -95,6 +97,9 @@ impl FollowerHandler<'_> {
         }
         let end = entries.last().map_or(previous.index, |entry| entry.index);
         let known = entries.iter().take_while(|entry| log.epoch_at(entry.index) == Some(entry.epoch)).count();
+        if self.state.is_outdated_by(&entries[known..]) {
+            return Err(Refused::Unable);
+        }
         if let Some(first_new) = entries.get(known)
             && first_new.index <= last
         {

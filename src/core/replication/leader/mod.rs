@@ -8,6 +8,7 @@
 //! reads        read indexes, confirmed by a quorum round
 //! transfer     transfer of the leadership
 //! reach        which nodes a majority can open connections to
+//! rules        the rules that all nodes know
 //! commit       the commit rule, the opening of the epoch, stepping down
 //! membership   admission of replaced stores
 //! replicate    what to send to each follower, and when
@@ -22,6 +23,7 @@ mod reach;
 mod reads;
 mod replicate;
 mod responses;
+mod rules;
 mod transfer;
 
 pub use handler::FollowerView;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::LogIndex;
+use crate::domain::{LogIndex, RuleVersion};
 use crate::planted::{Bug, planted};
 use crate::replication::config::{MAX_UNANSWERED_APPENDS, STALL_TIMEOUT_MS};
 use crate::replication::effect::RequestId;
@@ -39,6 +39,8 @@ pub(super) struct Progress {
     pub(super) process_gone: bool,
     /// The nodes to which it cannot open connections, as it last reported.
     pub(super) unreachable: Vec<NodeId>,
+    /// The newest rules that its program knows, as it last reported.
+    pub(super) newest_rules: RuleVersion,
     /// Whether a read of older entries from this node's ledger is in flight.
     pub(super) loading: bool,
     /// Older entries for it, beginning with the one before `next`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::handler::LeaderHandler;
 use super::progress::{InFlight, Progress};
-use crate::domain::{Epoch, LogIndex};
+use crate::domain::{Epoch, LogIndex, RuleVersion};
 use crate::replication::config::{COMMIT_NOTICE_MS, MAX_APPEND_BYTES};
 use crate::replication::effect::{Effect, Outgoing};
 use crate::replication::entry::Entry;
@@ -23,6 +23,7 @@ struct Stream<'a> {
     epoch: Epoch,
     round: u64,
     read_waits: bool,
+    common_rules: RuleVersion,
 }
 
 impl LeaderHandler<'_> {
@@ -34,8 +35,10 @@ impl LeaderHandler<'_> {
         self.change_configuration(now);
         self.add_followers();
         let (epoch, round, read_waits) = (self.leader.epoch, self.leader.round, !self.leader.reads.is_empty());
+        let common_rules = self.common_rules(now);
+        self.state.common_rules = (epoch, common_rules);
         for (follower, progress) in &mut self.leader.followers {
-            let mut stream = Stream { follower, progress, state: self.state, epoch, round, read_waits };
+            let mut stream = Stream { follower, progress, state: self.state, epoch, round, read_waits, common_rules };
             stream.load_ahead();
             stream.replicate(now);
         }
@@ -152,7 +155,8 @@ impl Stream<'_> {
         let commit_index = self.state.commit_index;
         let commit_hash = self.state.log.position(commit_index).map(|position| position.hash);
         let (epoch, round, acknowledged) = (self.epoch, self.round, self.acknowledged());
-        let head = |log| Append { epoch, round, log, commit_index, commit_hash, acknowledged };
+        let common_rules = self.common_rules;
+        let head = |log| Append { epoch, round, log, commit_index, commit_hash, common_rules, acknowledged };
         match batch {
             None => Outgoing::Plain(Request::Append(head(None))),
             Some((previous, entries)) => {

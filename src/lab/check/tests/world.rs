@@ -18,7 +18,7 @@ use quorapay_core::domain::{
     KeyHolder, KeyHolders, MinorUnits, Operation, OperationRequest, Overdraft, PaymentChange, PaymentChangeOutcome,
     PaymentId, PaymentOutcome, PaymentRequest, PaymentState, Proposal, Rejection, Stamp,
 };
-use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 use quorapay_core::replication::{Entry, EntryBody, NodeId, Persist, Position, StoreId, UnchainedEntry};
 use quorapay_node::ledger::{Identity, open};
 
@@ -70,7 +70,7 @@ impl World {
         let (entries, events) = (Vec::new(), Vec::new());
         let last = Position { epoch: Epoch(1), ..Position::default() };
         let mut world = Self { bank: Bank::default(), entries, last, events, now: 0, operations: 0 };
-        world.append(EntryBody::EpochStart { leader: NodeId::parse("node1").unwrap() });
+        world.append(EntryBody::EpochStart { leader: NodeId::parse("node1").unwrap(), rules: RuleVersion::FIRST });
         world
     }
 

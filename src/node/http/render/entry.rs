@@ -19,7 +19,9 @@ pub(in crate::http) fn ledger_entry(entry: &Entry) -> LedgerEntry<'_> {
         epoch: entry.epoch,
         timestamp: entry.timestamp,
         content: Some(match &entry.body {
-            EntryBody::EpochStart { leader } => EntryContent::EpochStart { leader: Cow::Borrowed(leader) },
+            EntryBody::EpochStart { leader, rules } => {
+                EntryContent::EpochStart { leader: Cow::Borrowed(leader), rule_version: *rules }
+            }
             EntryBody::Configuration(configuration) => configuration_content(configuration),
             EntryBody::Operation(operation) => operation_content(entry, operation),
         }),

@@ -42,6 +42,8 @@ fn node_report(status: NodeStatus) -> NodeReport {
         followers: status.followers.into_iter().map(|(node, follower)| (node, progress(&follower))).collect(),
         configuration: status.configuration.map(configuration_view),
         wall_clock: status.wall_clock,
+        rule_version: status.rule_version,
+        newest_rule_version: status.newest_rule_version,
         client_url: status.client_url,
         peer_url: status.peer_url,
         version: status.version,

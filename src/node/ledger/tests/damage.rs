@@ -23,6 +23,30 @@ async fn a_changed_amount_in_the_tail_is_found_when_the_ledger_is_opened() {
 }
 
 #[tokio::test]
+async fn a_ledger_that_newer_rules_decided_is_refused_and_stays_as_it_is() {
+    let mut chain = Chain::of_payments(20);
+    chain.start_epoch_by(2, RuleVersion(RuleVersion::NEWEST.0 + 1));
+    chain.pay();
+    let dir = stored(&chain, LogIndex(20)).await;
+    let Err(refused) = open(dir.path(), &identity(), || StoreId(2)).await else { panic!("its rules are unknown") };
+    assert!(matches!(refused, LedgerError::UnknownRules { index: LogIndex(21), .. }), "{refused}");
+    assert!(refused.to_string().contains("install a newer program"), "{refused}");
+    assert!(aside(dir.path()).is_empty());
+    let Err(inspected) = inspect(dir.path()).await else { panic!("its rules are unknown") };
+    assert!(matches!(inspected, LedgerError::UnknownRules { .. }), "{inspected}");
+}
+
+#[tokio::test]
+async fn a_rule_version_that_nobody_wrote_is_damage() {
+    let mut chain = Chain::of_payments(20);
+    chain.start_epoch(2);
+    chain.pay();
+    let dir = stored(&chain, LogIndex(20)).await;
+    tamper(dir.path(), "UPDATE entries SET detail = json_set(detail, '$.rules', 9) WHERE log_index = 21").await;
+    opened_damaged(dir.path(), "between entries 20 and 21").await;
+}
+
+#[tokio::test]
 async fn a_hole_in_the_tail_is_found_when_the_ledger_is_opened() {
     let dir = stored(&Chain::of_payments(50), LogIndex(50)).await;
     tamper(dir.path(), "DELETE FROM entries WHERE log_index = 30").await;

@@ -1,0 +1,86 @@
+//! Upgrades and downgrades of programs, one node at a time: the programs know different versions of the bank's rules.
+
+use quorapay_core::domain::RuleVersion;
+
+use super::SETTLING_TIME;
+use super::knobs::SECOND;
+use super::world::{World, WorldEvent};
+
+impl World {
+    /// Before the first start: in a run with upgrades some nodes are upgraded already.
+    pub(crate) fn install_first_programs(&mut self) {
+        if self.knobs.upgrade_every == 0 {
+            return;
+        }
+        for node in 0..self.nodes.len() {
+            if self.random.chance(300) {
+                self.nodes[node].newest_rules = RuleVersion::TRIAL;
+            }
+        }
+    }
+
+    /// Replaces the program of some node by a newer or an older one.
+    pub(crate) fn replace_some_program(&mut self) {
+        let node = self.random.index(self.knobs.nodes);
+        let newest = if self.random.chance(600) { RuleVersion::TRIAL } else { RuleVersion::FIRST };
+        if self.nodes[node].newest_rules == newest {
+            return;
+        }
+        self.met.insert(if newest == RuleVersion::TRIAL { "program upgraded" } else { "program downgraded" });
+        self.trace.note(self.now, node, "program replaced", [u64::from(newest.0), 0]);
+        self.crash(node);
+        self.nodes[node].newest_rules = newest;
+        self.restart_later(node);
+    }
+
+    /// Ends a node's process, installs a program that knows these rules, and starts it.
+    pub(crate) fn install(&mut self, node: usize, newest: RuleVersion) {
+        self.crash(node);
+        self.nodes[node].newest_rules = newest;
+        self.restart(node);
+    }
+
+    /// A program refuses to start on a ledger whose rules it does not know. An operator installs a newer one.
+    pub(crate) fn refuse_to_start(&mut self, node: usize, rules: RuleVersion) {
+        self.met.insert("program too old to start");
+        self.upgrade_refused(node, rules);
+        self.restart_later(node);
+    }
+
+    /// A process ends because it received an entry whose rules it does not know. An operator installs a newer program.
+    pub(crate) fn end_outdated(&mut self, node: usize, rules: RuleVersion) {
+        self.met.insert("program too old to follow");
+        self.upgrade_refused(node, rules);
+        if let Some(life) = self.life(node) {
+            self.schedule(0, WorldEvent::Exit { node, life });
+        }
+    }
+
+    fn upgrade_refused(&mut self, node: usize, rules: RuleVersion) {
+        self.trace.note(self.now, node, "program too old", [u64::from(rules.0), 0]);
+        self.oracle.program_refused(&self.nodes[node], rules);
+        self.nodes[node].newest_rules = rules;
+    }
+
+    /// In a run with upgrades: upgrades every node of a settled cluster, after which one election must suffice to bring
+    /// the new rules into force.
+    pub(crate) fn complete_the_upgrade(&mut self) {
+        if self.knobs.upgrade_every == 0 {
+            return;
+        }
+        for node in 0..self.knobs.nodes {
+            if self.nodes[node].newest_rules < RuleVersion::TRIAL {
+                self.install(node, RuleVersion::TRIAL);
+                self.settle(SETTLING_TIME);
+            }
+        }
+        self.run_until(self.now + SECOND);
+        if let Some(leader) = self.oracle.leader(self.now) {
+            self.crash(leader);
+            self.run_until(self.now + SECOND);
+            self.restart(leader);
+        }
+        self.settle(SETTLING_TIME);
+        self.oracle.check_rules_in_force(RuleVersion::TRIAL);
+    }
+}
