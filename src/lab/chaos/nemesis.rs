@@ -22,6 +22,8 @@ pub(super) struct DrawnFault {
     pub(super) kind: FaultKind,
     /// Seed of every choice that is made when the fault is injected.
     pub(super) seed: u64,
+    /// How often its kind was drawn before. Kinds with several forms take them in turn.
+    pub(super) turn: usize,
     pub(super) duration: Duration,
 }
 
@@ -38,18 +40,21 @@ pub(super) struct Nemesis {
     random: Random,
     kinds: Vec<FaultKind>,
     deck: Vec<FaultKind>,
+    /// How many decks have been shuffled: each has every kind once.
+    decks: usize,
 }
 
 impl Nemesis {
     /// Draws from these kinds, at least one.
     pub(super) fn new(seed: u64, kinds: Vec<FaultKind>) -> Self {
         assert!(!kinds.is_empty(), "there is nothing to draw from");
-        Self { random: Random::new(seed), kinds, deck: Vec::new() }
+        Self { random: Random::new(seed), kinds, deck: Vec::new(), decks: 0 }
     }
 
     pub(super) fn next(&mut self) -> Round {
         let first = self.draw();
-        let second = self.random.chance(TWO_AT_ONCE_PER_MILLE).then(|| self.draw());
+        let two = self.random.chance(TWO_AT_ONCE_PER_MILLE) && self.kinds.len() > 1;
+        let second = two.then(|| self.draw());
         let pause = Duration::from_millis(self.random.between(PAUSE_MS.0, PAUSE_MS.1));
         Round { first, second, pause }
     }
@@ -58,10 +63,11 @@ impl Nemesis {
         if self.deck.is_empty() {
             self.deck.clone_from(&self.kinds);
             self.random.shuffle(&mut self.deck);
+            self.decks += 1;
         }
         let kind = self.deck.pop().expect("the deck was just filled");
         let duration = Duration::from_millis(self.random.between(DURATION_MS.0, DURATION_MS.1));
-        DrawnFault { kind, seed: self.random.next(), duration }
+        DrawnFault { kind, seed: self.random.next(), turn: self.decks - 1, duration }
     }
 }
 
