@@ -1,13 +1,17 @@
 # The commands for developers and CI. Each installs the tools that it needs and that are missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test sim planted planted-table http fuzz openapi drill bench chaos soak chaos-tools lint deny advisories zookeeper clean
+.PHONY: help up test sim planted planted-table http fuzz openapi drill held-readers idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
 
 PORT ?= 7101
 DATA ?= quorapay-dev
 SEEDS ?= 2000
 SECONDS ?= 60
 SOAK ?= 2h
+ROUNDS ?= 50
+ROUNDS_PER_CHECK ?= 5
+RATE ?= 1000
+ENTRIES ?= 1000000
 SOAK_SEEDS ?= 100000
 
 help: ## show this list
@@ -51,12 +55,28 @@ drill: zookeeper ## measure failover, pause, leadership transfer, ZooKeeper outa
 	cargo build --release --bin quorapay
 	QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it drill -- --ignored --nocapture --test-threads 1
 
+held-readers: zookeeper ## payments with a reader on every ledger and without: make held-readers RATE=10000
+	cargo build --release --bin quorapay
+	RATE=$(RATE) SECONDS=$(SECONDS) QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it measure_payments_while -- --ignored --nocapture
+
+idle-cost: zookeeper ## processor time of an idle leader with a dead follower: make idle-cost ENTRIES=1000000
+	cargo build --release --bin quorapay
+	ENTRIES=$(ENTRIES) QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it measure_an_idle_leader -- --ignored --nocapture
+
 chaos-tools:
 	@bash tests/chaos/tools.sh install || echo "some faults will be skipped; the report says which"
 
 chaos: zookeeper chaos-tools ## make faults on real processes: make chaos SECONDS=60 SEED=1
 	cargo build --release --bin quorapay
 	./target/release/quorapay chaos --duration $(SECONDS)s $(if $(SEED),--seed $(SEED)) --report target/chaos
+
+power-loss: zookeeper chaos-tools ## power losses, failed syncs, kills at a sync, as root: make power-loss ROUNDS=50
+	cargo build --bin quorapay
+	QUORAPAY_BINARY=$(CURDIR)/target/debug/quorapay bash tests/chaos/power_loss.sh $(ROUNDS) $(ROUNDS_PER_CHECK)
+
+one-way: zookeeper chaos-tools ## each direction between two nodes fails, as root: make one-way ROUNDS=14 tries each form once
+	cargo build --release --bin quorapay
+	./target/release/quorapay chaos --network namespaces --faults partition-link --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) --report target/one-way
 
 soak: zookeeper chaos-tools ## run SOAK=2h of chaos and SOAK_SEEDS=100000 simulations; reports in target/soak
 	mkdir -p target/soak

@@ -9,7 +9,7 @@ use super::CliError;
 use super::connection::{print_line, to_json};
 use super::duration::parse_duration;
 use super::signals::Signals;
-use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, FaultKind, NetworkKind, Notice, Report};
+use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, Extent, FaultKind, NetworkKind, Notice, Report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,14 +17,15 @@ Examples:
   quorapay chaos --seed 7 --nodes 5 --duration 10m --report /tmp/chaos
   quorapay chaos --faults kill,pause,partition --duration 30s
   quorapay chaos --network namespaces                        # as root
+  quorapay chaos --faults power-loss,fsync-error --rounds 10 # as root
   quorapay chaos --json | jq .verdict
 
 Faults, each by its name or by the first word of it:
   kill-leader kill-follower pause-leader pause-follower restart-all partition-leader partition-minority
-  partition-one-way partition-zookeeper delay loss disk-full fsync-error clock-step clock-drift zookeeper-server
-  zookeeper-all zookeeper-wiped session-expiry disk-wiped bit-flip
+  partition-one-way partition-link partition-zookeeper delay loss disk-full fsync-error kill-at-sync power-loss
+  clock-step clock-drift zookeeper-server zookeeper-all zookeeper-wiped session-expiry disk-wiped bit-flip
 
-Some need a tool (strace, faketime) or root; what cannot be made here is said and skipped. The report's folder gets
+Some need a tool (strace, faketime, xfs_io) or root; what cannot be made here is said and skipped. The report's folder gets
 report.json, history.jsonl (for `quorapay check`), timeline.svg and the logs, and the ledgers if a promise was broken.
 
 Exit codes:
@@ -47,8 +48,11 @@ pub(super) struct Chaos {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
     zookeepers: u8,
     /// How long faults are made, such as 60s, 10m or 2h
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration, conflicts_with = "rounds")]
     duration: Duration,
+    /// How many rounds, instead of how long; a round has one fault, sometimes two
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
     /// What faults and load are drawn from [default: another one each time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -109,7 +113,7 @@ impl Chaos {
         ChaosPlan {
             nodes: self.nodes.into(),
             zookeepers: self.zookeepers.into(),
-            duration: self.duration,
+            extent: self.rounds.map_or(Extent::Duration(self.duration), Extent::Rounds),
             seed,
             rate: self.rate,
             network: self.network.into(),
@@ -121,7 +125,11 @@ impl Chaos {
 
     /// The command line that repeats this run.
     fn command(&self, seed: u64, faults: &[FaultKind]) -> String {
-        let Self { nodes, zookeepers, duration, rate, .. } = self;
+        let Self { nodes, zookeepers, rate, .. } = self;
+        let extent = match self.rounds {
+            Some(rounds) => format!("--rounds {rounds}"),
+            None => format!("--duration {}ms", self.duration.as_millis()),
+        };
         let network = match self.network {
             NetworkArgument::Loopback => "",
             NetworkArgument::Namespaces => " --network namespaces",
@@ -129,9 +137,8 @@ impl Chaos {
         let names: Vec<&str> = faults.iter().map(|kind| kind.name()).collect();
         let only =
             if names.len() == FaultKind::ALL.len() { String::new() } else { format!(" --faults {}", names.join(",")) };
-        let ms = duration.as_millis();
         format!(
-            "quorapay chaos --seed {seed} --nodes {nodes} --zookeepers {zookeepers} --duration {ms}ms --rate {rate}{network}{only}"
+            "quorapay chaos --seed {seed} --nodes {nodes} --zookeepers {zookeepers} {extent} --rate {rate}{network}{only}"
         )
     }
 

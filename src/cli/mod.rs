@@ -148,6 +148,7 @@ mod tests {
             "chaos --seed 7 --nodes 5 --duration 10m --report /tmp/chaos",
             "chaos --faults kill,pause,partition --duration 30s",
             "chaos --network namespaces",
+            "chaos --faults power-loss,fsync-error --rounds 10",
             "check history.jsonl node1 node2/ledger.db --complete --json",
         ] {
             let arguments = std::iter::once("quorapay").chain(line.split(' '));

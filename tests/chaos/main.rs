@@ -1,4 +1,5 @@
-//! Runs `quorapay chaos` as a user does: a minute with every kind of fault that this machine allows, drawn from `CHAOS_SEED`.
+//! Runs `quorapay chaos` as a user does: a minute with every kind of fault that this machine allows, drawn from `CHAOS_SEED`,
+//! and three rounds of power losses and failed syncs.
 //! The program checks the cluster; these tests check its report and that it leaves nothing behind.
 #![allow(clippy::unwrap_used)]
 
@@ -29,17 +30,17 @@ impl Round {
         Self { work: folder("chaos-work-"), report: folder("chaos-report-") }
     }
 
-    fn start(&self, seconds: u32, stdout: Stdio) -> Child {
+    fn start(&self, arguments: &[&str], stdout: Stdio) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quorapay"));
         let seed = std::env::var("CHAOS_SEED").unwrap_or_else(|_| "1".to_owned());
         command.args(["chaos", "--json", "--seed", &seed, "--rate", "100"]);
-        command.args(["--duration", &format!("{seconds}s"), "--report"]).arg(self.report.path());
+        command.args(arguments).arg("--report").arg(self.report.path());
         command.env("TMPDIR", self.work.path()).stdin(Stdio::null()).stdout(stdout).spawn().unwrap()
     }
 
     /// Runs a round that must keep every promise. Returns its report.
-    fn run(&self, seconds: u32) -> Value {
-        let output = self.start(seconds, Stdio::piped()).wait_with_output().unwrap();
+    fn run(&self, arguments: &[&str]) -> Value {
+        let output = self.start(arguments, Stdio::piped()).wait_with_output().unwrap();
         let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{:#}", printed["findings"]);
         self.assert_nothing_is_left();
@@ -80,7 +81,7 @@ fn kinds(report: &Value) -> Vec<String> {
 fn a_minute_of_faults_of_every_kind_keeps_every_promise_and_reports() {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let round = Round::new();
-    let report = round.run(60);
+    let report = round.run(&["--duration", "60s"]);
     assert_eq!(report["verdict"], "kept");
     assert!(kinds(&report).len() >= 8, "{:#}", report["faults"]);
     for skipped in report["skipped"].as_array().unwrap() {
@@ -101,11 +102,26 @@ fn a_minute_of_faults_of_every_kind_keeps_every_promise_and_reports() {
 }
 
 #[test]
+fn what_is_acknowledged_survives_power_losses_failed_syncs_and_kills_between_write_and_sync() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("skipped: only root can give every node a disk of its own that loses its power");
+    }
+    let faults = "power-loss,fsync-error,kill-at-sync";
+    let report = Round::new().run(&["--faults", faults, "--rounds", "3", "--zookeepers", "1"]);
+    assert_eq!(report["verdict"], "kept");
+    assert!(!kinds(&report).is_empty());
+    for skipped in report["skipped"].as_array().unwrap() {
+        eprintln!("skipped: {}: {} ({})", skipped["kind"], skipped["reason"], skipped["remedy"]);
+    }
+}
+
+#[test]
 fn a_round_that_is_ended_by_a_signal_leaves_nothing_behind() {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let round = Round::new();
-        let mut chaos = round.start(60, Stdio::null());
+        let mut chaos = round.start(&["--duration", "60s"], Stdio::null());
         let deadline = Instant::now() + Duration::from_secs(60);
         while processes_naming(round.work.path()).iter().filter(|line| line.contains(" node ")).count() < 3 {
             assert!(Instant::now() < deadline, "the nodes do not come up");

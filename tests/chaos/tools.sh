@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs the tools that some faults of `quorapay chaos` need: strace (failing syncs and writes), faketime (clocks),
-# ip and iptables (network namespaces), mkfs.ext4 (a file system for each node). Without them these faults are skipped,
+# ip and iptables (network namespaces), mkfs.ext4 (a file system for each node), xfs_io (power losses). Without them these faults are skipped,
 # and the report says so.
 set -euo pipefail
 
-declare -A package=([strace]=strace [faketime]=faketime [ip]=iproute2 [iptables]=iptables [mkfs.ext4]=e2fsprogs)
+declare -A package=([strace]=strace [faketime]=faketime [ip]=iproute2 [iptables]=iptables [mkfs.ext4]=e2fsprogs [xfs_io]=xfsprogs)
 
 missing() {
     local tool

@@ -7,6 +7,7 @@ mod batches;
 mod cli;
 mod compatible;
 mod coordination;
+mod costs;
 mod docs;
 mod double_charge;
 mod drill;

@@ -12,12 +12,42 @@ use crate::random::Random;
 /// Time between the kill and the start of all nodes.
 const RESTART_DURATION: Duration = Duration::from_millis(300);
 
+/// How long one direction fails: longer than the payments should take to succeed again meanwhile.
+const ONE_WAY_DURATION: Duration = Duration::from_secs(8);
+
+/// The last of the next syncs at which a node is killed or fails. Under the standard load it comes within a second.
+const LAST_SYNC: u64 = 40;
+
 /// The cluster at the moment when a fault is injected.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Topology {
     pub(super) nodes: usize,
     pub(super) zookeepers: usize,
     pub(super) leader: usize,
+}
+
+impl Topology {
+    /// How many nodes may be unavailable while the rest is a majority.
+    const fn tolerated(self) -> usize {
+        (self.nodes - 1) / 2
+    }
+}
+
+/// Which of the syncs from now on fail, counted from 1 in each thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailedSyncs {
+    All,
+    /// Only this one: a disk that fails once and seems sound later.
+    One(u64),
+}
+
+/// The sync that is not made when a node is killed at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SyncToDieAt {
+    /// This one, counted from 1 in each thread: the node ends as the sync begins.
+    Next(u64),
+    /// The first one: it is held back, while the rest of the node goes on, until the fault ends with the node's death.
+    Held,
 }
 
 /// What a fault does.
@@ -32,7 +62,11 @@ pub(super) enum FaultAction {
     /// Fill a node's disk.
     FillDisk(usize),
     /// Make a node's fsync calls fail.
-    FailSync(usize),
+    FailSync(usize, FailedSyncs),
+    /// Kill a node between a write and its sync.
+    KillAtSync(usize, SyncToDieAt),
+    /// Stop these nodes' disks so that nothing unsynced is left, and kill their processes.
+    PowerLoss(Vec<usize>),
     /// Set a node's wall clock off by this many seconds.
     StepClock(usize, i64),
     /// Make a node's wall clock gain this many milliseconds per second.
@@ -64,12 +98,15 @@ impl FaultAction {
                 Self::isolate(&minority(&mut random, topology), topology, random.chance(250))
             }
             FaultKind::PartitionOneWay => Self::one_way(any, topology, random.chance(500)),
+            FaultKind::PartitionLink => Self::link(draw.turn, topology),
             FaultKind::PartitionZookeeper => Self::from_zookeeper(leader_or_any(&mut random, topology), topology),
             FaultKind::SessionExpiry => Self::from_zookeeper(any, topology),
             FaultKind::Delay => Self::delay(random.between(5, 40), topology),
             FaultKind::Loss => Self::lose(u16::try_from(random.between(10, 80)).expect("at most 80"), topology),
             FaultKind::DiskFull => Self::FillDisk(leader_or_any(&mut random, topology)),
-            FaultKind::FsyncError => Self::FailSync(leader_or_any(&mut random, topology)),
+            FaultKind::FsyncError => Self::FailSync(leader_or_any(&mut random, topology), failed_syncs(&mut random)),
+            FaultKind::KillAtSync => Self::kill_at_sync(leader_or_any(&mut random, topology), &mut random),
+            FaultKind::PowerLoss => Self::power_loss(draw.turn, &mut random, topology),
             FaultKind::ClockStep => {
                 Self::StepClock(leader_or_any(&mut random, topology), signed(&mut random, 30, 7_200))
             }
@@ -85,8 +122,10 @@ impl FaultAction {
         let duration = match draw.kind {
             // The client's clock counts a session as expired a third after its timeout; the rest is a margin.
             FaultKind::SessionExpiry => session * 8 / 5,
-            // Nothing can be observed while no node runs.
+            FaultKind::PartitionLink => ONE_WAY_DURATION,
+            // Nothing can be observed while no node runs, or no majority.
             FaultKind::RestartAll => RESTART_DURATION,
+            FaultKind::PowerLoss if action.unavailable_nodes().len() > topology.tolerated() => RESTART_DURATION,
             _ => draw.duration,
         };
         (action, duration)
@@ -103,7 +142,7 @@ impl FaultAction {
         }
         let how = if from_zookeeper_too { "alone, without ZooKeeper" } else { "alone" };
         let target = format!("{} {how}", describe_all("node", group));
-        Self::Links(LinkFault { links, state: LinkState::Cut, isolated: group.to_vec(), target })
+        Self::Links(LinkFault { links, state: LinkState::Cut, isolated: group.to_vec(), target, form: None })
     }
 
     fn one_way(number: usize, topology: Topology, outwards: bool) -> Self {
@@ -112,7 +151,52 @@ impl FaultAction {
         let links = others.map(|other| if outwards { (node, other) } else { (other, node) }).collect();
         let how = if outwards { "is not heard" } else { "hears nobody" };
         let target = format!("{} {how}", describe_all("node", &[number]));
-        Self::Links(LinkFault { links, state: LinkState::Cut, isolated: vec![number], target })
+        Self::Links(LinkFault { links, state: LinkState::Cut, isolated: vec![number], target, form: None })
+    }
+
+    /// In turn: every ordered pair of nodes for packets, then for connections, then all connections to the leader, then all
+    /// from it.
+    fn link(turn: usize, topology: Topology) -> Self {
+        let Topology { nodes, leader, .. } = topology;
+        // In the order of their distance from the leader, so that the turns mean the same whoever leads.
+        let node = |distance: usize| (leader + distance) % nodes;
+        let followers: Vec<usize> = (1..nodes).map(node).collect();
+        let pairs: Vec<(usize, usize)> = (0..nodes)
+            .flat_map(|from| (0..nodes).map(move |to| (from, to)))
+            .filter(|(from, to)| from != to)
+            .map(|(from, to)| (node(from), node(to)))
+            .collect();
+        let forms = 2 * pairs.len() + 2;
+        match turn % forms {
+            turn if turn == forms - 2 => {
+                Self::one_direction(&followers, &[leader], LinkState::Unconnectable, "nobody connects to the leader")
+            }
+            turn if turn == forms - 1 => {
+                Self::one_direction(&[leader], &followers, LinkState::Unconnectable, "the leader connects to nobody")
+            }
+            turn => {
+                let (from, to) = pairs[turn % pairs.len()];
+                let packets = turn < pairs.len();
+                let form = match (packets, from == leader, to == leader) {
+                    (true, true, _) => "packets, leader to follower",
+                    (true, _, true) => "packets, follower to leader",
+                    (true, ..) => "packets, follower to follower",
+                    (false, true, _) => "connections, leader to follower",
+                    (false, _, true) => "connections, follower to leader",
+                    (false, ..) => "connections, follower to follower",
+                };
+                let state = if packets { LinkState::Cut } else { LinkState::Unconnectable };
+                Self::one_direction(&[from], &[to], state, form)
+            }
+        }
+    }
+
+    fn one_direction(from: &[usize], to: &[usize], state: LinkState, form: &'static str) -> Self {
+        let ends = from.iter().flat_map(|from| to.iter().map(|to| (Endpoint::Node(*from), Endpoint::Node(*to))));
+        let target = format!("{form}: {} to {}", describe_all("node", from), describe_all("node", to));
+        // One side is a single node; without it the others are a majority.
+        let isolated = if from.len() == 1 { from } else { to };
+        Self::Links(LinkFault { links: ends.collect(), state, isolated: isolated.to_vec(), target, form: Some(form) })
     }
 
     fn from_zookeeper(node: usize, topology: Topology) -> Self {
@@ -122,7 +206,22 @@ impl FaultAction {
             state: LinkState::Cut,
             isolated: Vec::new(),
             target,
+            form: None,
         })
+    }
+
+    fn kill_at_sync(node: usize, random: &mut Random) -> Self {
+        let at = random.between(1, LAST_SYNC);
+        Self::KillAtSync(node, if random.chance(300) { SyncToDieAt::Held } else { SyncToDieAt::Next(at) })
+    }
+
+    /// One node, then two, and so on up to all.
+    fn power_loss(turn: usize, random: &mut Random, topology: Topology) -> Self {
+        let mut nodes: Vec<usize> = (0..topology.nodes).collect();
+        random.shuffle(&mut nodes);
+        nodes.truncate(1 + turn % topology.nodes);
+        nodes.sort_unstable();
+        Self::PowerLoss(nodes)
     }
 
     fn delay(min_ms: u64, topology: Topology) -> Self {
@@ -138,16 +237,18 @@ impl FaultAction {
     fn between_nodes(topology: Topology, state: LinkState, target: String) -> Self {
         let nodes = || (0..topology.nodes).map(Endpoint::Node);
         let links = nodes().flat_map(|from| nodes().map(move |to| (from, to))).filter(|(from, to)| from != to);
-        Self::Links(LinkFault { links: links.collect(), state, isolated: Vec::new(), target })
+        Self::Links(LinkFault { links: links.collect(), state, isolated: Vec::new(), target, form: None })
     }
 
     /// The nodes that a majority cannot count on meanwhile.
     pub(super) fn unavailable_nodes(&self) -> BTreeSet<usize> {
         match self {
-            Self::Kill(nodes) | Self::Pause(nodes) => nodes.iter().copied().collect(),
-            Self::FillDisk(node) | Self::FailSync(node) | Self::WipeDisk(node) | Self::FlipBit(node, _) => {
-                [*node].into()
-            }
+            Self::Kill(nodes) | Self::Pause(nodes) | Self::PowerLoss(nodes) => nodes.iter().copied().collect(),
+            Self::FillDisk(node)
+            | Self::FailSync(node, _)
+            | Self::KillAtSync(node, ..)
+            | Self::WipeDisk(node)
+            | Self::FlipBit(node, _) => [*node].into(),
             Self::Links(fault) => fault.isolated.iter().copied().collect(),
             Self::StepClock(..) | Self::DriftClock(..) | Self::KillZooKeeper(_) | Self::WipeZooKeeper => {
                 BTreeSet::new()
@@ -157,38 +258,55 @@ impl FaultAction {
 
     /// Whether a node loses entries that it acknowledged. After a failed sync it gives up its ledger.
     pub(super) fn loses_data(&self) -> bool {
-        matches!(self, Self::WipeDisk(_) | Self::FlipBit(..) | Self::FailSync(_))
+        matches!(self, Self::WipeDisk(_) | Self::FlipBit(..) | Self::FailSync(..))
     }
 
-    /// Whether it may make a node's process exit.
-    pub(super) fn may_end_node(&self) -> bool {
-        matches!(self, Self::FillDisk(_) | Self::FailSync(_))
+    /// Whether it should make a node's process exit, sooner or later.
+    pub(super) fn ends_node(&self) -> Option<usize> {
+        match self {
+            Self::FillDisk(node) | Self::FailSync(node, _) | Self::KillAtSync(node, ..) => Some(*node),
+            _ => None,
+        }
+    }
+
+    /// Whether it hits nodes whose data it does not destroy, and is over as soon as they are started again.
+    fn keeps_what_was_synced(&self) -> bool {
+        matches!(self, Self::PowerLoss(_))
     }
 
     /// Whether two actions may overlap. Together they must leave a majority of working nodes, so that no acknowledged entry
-    /// depends on a node that lost it, and they must not affect the same node or both affect ZooKeeper.
+    /// depends on a node that lost it, and they must not affect the same node or both affect ZooKeeper. A power loss may
+    /// take the majority away for a moment, also while another node's disk fails: every other copy is as good as before.
     pub(super) fn is_compatible_with(&self, other: &Self, topology: Topology) -> bool {
         let (mine, theirs) = (self.unavailable_nodes(), other.unavailable_nodes());
-        let tolerated = (topology.nodes - 1) / 2;
+        let working = mine.len() + theirs.len() <= topology.tolerated();
+        let disk_and_power = |one: &Self, two: &Self| one.keeps_what_was_synced() && two.ends_node().is_some();
         let on_links = |action: &Self| matches!(action, Self::Links(_));
         let at_zookeeper = |action: &Self| matches!(action, Self::KillZooKeeper(_) | Self::WipeZooKeeper);
         let at_clock = |action: &Self| matches!(action, Self::StepClock(..) | Self::DriftClock(..));
         mine.is_disjoint(&theirs)
-            && mine.len() + theirs.len() <= tolerated
+            && (working || disk_and_power(self, other) || disk_and_power(other, self))
             && !(on_links(self) && on_links(other))
             && !(at_zookeeper(self) && at_zookeeper(other))
             && !(at_clock(self) && at_clock(other))
             && !(self.loses_data() && other.loses_data())
     }
 
+    /// What the interruptions of several such actions are summed up under.
+    pub(super) fn form(&self) -> Option<&'static str> {
+        if let Self::Links(fault) = self { fault.form } else { None }
+    }
+
     /// The affected processes, for people.
     pub(super) fn target(&self) -> String {
         match self {
-            Self::Kill(nodes) | Self::Pause(nodes) => describe_all("node", nodes),
+            Self::Kill(nodes) | Self::Pause(nodes) | Self::PowerLoss(nodes) => describe_all("node", nodes),
             Self::Links(fault) => fault.target.clone(),
-            Self::FillDisk(node) | Self::FailSync(node) | Self::WipeDisk(node) | Self::FlipBit(node, _) => {
-                describe_all("node", &[*node])
-            }
+            Self::FillDisk(node) | Self::WipeDisk(node) | Self::FlipBit(node, _) => describe_all("node", &[*node]),
+            Self::FailSync(node, FailedSyncs::All) => format!("{}, every sync", describe_all("node", &[*node])),
+            Self::FailSync(node, FailedSyncs::One(at)) => format!("{}, sync {at}", describe_all("node", &[*node])),
+            Self::KillAtSync(node, SyncToDieAt::Next(at)) => format!("{}, sync {at}", describe_all("node", &[*node])),
+            Self::KillAtSync(node, SyncToDieAt::Held) => format!("{}, held back", describe_all("node", &[*node])),
             Self::StepClock(node, seconds) => format!("{} by {seconds:+} s", describe_all("node", &[*node])),
             Self::DriftClock(node, by) => format!("{} by {by:+} ms/s", describe_all("node", &[*node])),
             Self::KillZooKeeper(servers) => describe_all("zookeeper", servers),
@@ -203,6 +321,11 @@ fn both_ways(one: Endpoint, other: Endpoint) -> [(Endpoint, Endpoint); 2] {
 
 fn zookeeper_links(node: usize, topology: Topology) -> Vec<(Endpoint, Endpoint)> {
     (0..topology.zookeepers).flat_map(|server| both_ways(Endpoint::Node(node), Endpoint::ZooKeeper(server))).collect()
+}
+
+fn failed_syncs(random: &mut Random) -> FailedSyncs {
+    let at = random.between(1, LAST_SYNC);
+    if random.chance(300) { FailedSyncs::All } else { FailedSyncs::One(at) }
 }
 
 fn minority(random: &mut Random, topology: Topology) -> Vec<usize> {
@@ -237,7 +360,7 @@ mod tests {
     const FIVE: Topology = Topology { nodes: 5, zookeepers: 3, leader: 4 };
 
     fn action(kind: FaultKind, seed: u64, topology: Topology) -> FaultAction {
-        FaultAction::choose(&DrawnFault { kind, seed, duration: Duration::ZERO }, topology, SESSION).0
+        FaultAction::choose(&DrawnFault { kind, seed, turn: 0, duration: Duration::ZERO }, topology, SESSION).0
     }
 
     #[test]
@@ -279,7 +402,8 @@ mod tests {
                         if first.is_compatible_with(&second, topology) {
                             together += 1;
                             let lost = first.unavailable_nodes().len() + second.unavailable_nodes().len();
-                            assert!(lost <= (topology.nodes - 1) / 2, "{first:?} with {second:?}");
+                            let power_loss = [&first, &second].into_iter().any(FaultAction::keeps_what_was_synced);
+                            assert!(lost <= (topology.nodes - 1) / 2 || power_loss, "{first:?} with {second:?}");
                             assert!(!(first.loses_data() && second.loses_data()));
                         }
                     }
@@ -290,8 +414,41 @@ mod tests {
     }
 
     #[test]
+    fn every_direction_of_every_pair_fails_in_turn_for_packets_and_for_connections() {
+        let link = |turn| match FaultAction::link(turn, THREE) {
+            FaultAction::Links(fault) => (fault.links, fault.state),
+            other => panic!("{other:?}"),
+        };
+        let all: Vec<_> = (0..14).map(link).collect();
+        for state in [LinkState::Cut, LinkState::Unconnectable] {
+            let single: Vec<_> = all.iter().filter(|(links, of)| *of == state && links.len() == 1).collect();
+            assert_eq!(single.len(), 6, "{state:?}");
+        }
+        let [node1, node2, node3] = [0, 1, 2].map(Endpoint::Node);
+        assert_eq!(all[12].0, [(node3, node2), (node1, node2)], "node2 leads");
+        assert_eq!(all[13].0, [(node2, node3), (node2, node1)]);
+        assert_eq!(link(14), all[0]);
+        assert_eq!(FaultAction::link(0, THREE).target(), "packets, leader to follower: node2 to node3");
+    }
+
+    #[test]
+    fn the_power_fails_for_one_node_then_for_two_and_so_on_up_to_all() {
+        let lost = |turn| FaultAction::power_loss(turn, &mut Random::new(9), FIVE).unavailable_nodes().len();
+        assert_eq!((0..7).map(lost).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 1, 2]);
+    }
+
+    #[test]
+    fn a_disk_may_fail_while_the_power_of_other_nodes_does_but_not_on_the_same_node() {
+        let failed = FaultAction::FailSync(0, FailedSyncs::One(3));
+        assert!(failed.is_compatible_with(&FaultAction::PowerLoss(vec![1, 2]), THREE));
+        assert!(FaultAction::PowerLoss(vec![2]).is_compatible_with(&failed, THREE));
+        assert!(!failed.is_compatible_with(&FaultAction::PowerLoss(vec![0]), THREE));
+        assert!(!FaultAction::PowerLoss(vec![1]).is_compatible_with(&FaultAction::WipeDisk(0), THREE));
+    }
+
+    #[test]
     fn a_session_expiry_lasts_longer_than_the_session_timeout() {
-        let draw = DrawnFault { kind: FaultKind::SessionExpiry, seed: 1, duration: Duration::from_secs(1) };
+        let draw = DrawnFault { kind: FaultKind::SessionExpiry, seed: 1, turn: 0, duration: Duration::from_secs(1) };
         let (_, duration) = FaultAction::choose(&draw, THREE, SESSION);
         assert!(duration > SESSION.mul_f64(1.4), "{duration:?}");
     }

@@ -8,11 +8,12 @@ mod recovery;
 use std::path::Path;
 use std::time::Duration;
 
+use super::disks::Disks;
 use super::endpoint::Endpoint;
 use super::error::ChaosError;
 use super::network::{Addresses, Network};
 use super::network_kind::NetworkKind;
-use super::tools::{Clocks, Disks, Tools};
+use super::tools::{Clocks, Tools};
 use crate::local::{Ensemble, LocalError, Member, NodeFile, Reaper, ZooKeeperServer};
 
 pub(super) use node::Node;
@@ -60,8 +61,8 @@ impl TestCluster {
         for server in &mut self.zookeepers {
             server.wait_until_serving().await?;
         }
-        for node in &mut self.nodes {
-            disks.provide(&node.id, &node.data_dir, self.reaper.folder()).await?;
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            disks.provide(number, &node.id, &node.data_dir).await?;
             node.start(&self.reaper)?;
         }
         let mut unexpected = Vec::new();

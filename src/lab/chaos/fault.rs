@@ -6,9 +6,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::action::FaultAction;
+use futures_util::future::join_all;
+
+use super::action::{FailedSyncs, FaultAction, SyncToDieAt};
 use super::bit_flip;
 use super::cluster::{TestCluster, Tolerated};
+use super::disks::{lose_power, mount_again};
 use super::error::ChaosError;
 use super::tools::{Injection, set_clock};
 use crate::local::{LocalError, Signal, run};
@@ -58,8 +61,22 @@ impl ActiveFault {
             FaultAction::FillDisk(node) if own_disks => {
                 resource = Resource::Ballast(fill(&cluster.nodes[*node].data_dir).await?);
             }
-            FaultAction::FillDisk(node) => resource = fail_calls(cluster, *node, "pwrite64", "ENOSPC").await?,
-            FaultAction::FailSync(node) => resource = fail_calls(cluster, *node, "fsync,fdatasync", "EIO").await?,
+            FaultAction::FillDisk(node) => resource = tamper(cluster, *node, "pwrite64", "error=ENOSPC").await?,
+            FaultAction::FailSync(node, which) => {
+                let which = match which {
+                    FailedSyncs::All => String::new(),
+                    FailedSyncs::One(at) => format!(":when={at}"),
+                };
+                resource = tamper(cluster, *node, SYNCS, &format!("error=EIO{which}")).await?;
+            }
+            FaultAction::KillAtSync(node, at) => {
+                let how = match at {
+                    SyncToDieAt::Next(at) => format!("signal=KILL:when={at}"),
+                    SyncToDieAt::Held => format!("delay_enter={}", LONGEST_HOLD.as_micros()),
+                };
+                resource = tamper(cluster, *node, SYNCS, &how).await?;
+            }
+            FaultAction::PowerLoss(nodes) => lose_power_of(cluster, nodes).await?,
             FaultAction::StepClock(node, seconds) => cluster.set_clock(*node, seconds * 1_000)?,
             FaultAction::DriftClock(..) => {}
             FaultAction::KillZooKeeper(servers) => {
@@ -93,21 +110,31 @@ impl ActiveFault {
 
     /// Whether it should make a node exit that still runs.
     pub(super) fn waits_for_node_to_end(&self, cluster: &TestCluster) -> bool {
-        match self.action {
-            FaultAction::FillDisk(node) | FaultAction::FailSync(node) => cluster.nodes[node].pid().is_some(),
-            _ => false,
-        }
+        let ends = self.action.ends_node().filter(|_| !self.kills_in_the_end());
+        ends.is_some_and(|node| cluster.nodes[node].pid().is_some())
+    }
+
+    fn kills_in_the_end(&self) -> bool {
+        matches!(self.action, FaultAction::KillAtSync(_, SyncToDieAt::Held))
     }
 
     /// Removes the cause. Nodes that do not run are started once all causes are removed.
-    pub(super) async fn heal(self, cluster: &mut TestCluster) -> Result<(), ChaosError> {
+    pub(super) async fn heal(mut self, cluster: &mut TestCluster) -> Result<(), ChaosError> {
         match &self.action {
             FaultAction::Pause(nodes) => nodes.iter().for_each(|node| cluster.nodes[*node].signal(Signal::SIGCONT)),
             FaultAction::Links(fault) => cluster.network.end(fault).await?,
             FaultAction::StepClock(node, _) | FaultAction::DriftClock(node, _) => cluster.set_clock(*node, 0)?,
+            FaultAction::KillAtSync(node, SyncToDieAt::Held) => {
+                // The signal comes first, so that the sync is not made; a process that strace holds back ends with strace.
+                cluster.nodes[*node].signal(Signal::SIGKILL);
+                self.resource = Resource::None;
+                cluster.nodes[*node].kill().await;
+            }
             FaultAction::KillZooKeeper(_) | FaultAction::WipeZooKeeper => cluster.start_zookeepers().await?,
             FaultAction::FillDisk(_)
-            | FaultAction::FailSync(_)
+            | FaultAction::FailSync(..)
+            | FaultAction::KillAtSync(_, SyncToDieAt::Next(_))
+            | FaultAction::PowerLoss(_)
             | FaultAction::Kill(_)
             | FaultAction::WipeDisk(_)
             | FaultAction::FlipBit(..) => {}
@@ -133,13 +160,34 @@ impl ActiveFault {
 
     /// What the nodes may do while it lasts.
     pub(super) fn tolerated(&self) -> Tolerated {
-        Tolerated { exit: self.action.may_end_node(), damage: matches!(self.action, FaultAction::FlipBit(..)) }
+        Tolerated { exit: self.action.ends_node().is_some(), damage: matches!(self.action, FaultAction::FlipBit(..)) }
     }
 }
 
-async fn fail_calls(cluster: &TestCluster, node: usize, calls: &str, error: &str) -> Result<Resource, ChaosError> {
+/// How long a sync is held back at most: longer than any fault lasts.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// The calls with which a node makes its writes durable.
+const SYNCS: &str = "fsync,fdatasync";
+
+async fn tamper(cluster: &TestCluster, node: usize, calls: &str, how: &str) -> Result<Resource, ChaosError> {
     let pid = cluster.nodes[node].pid().ok_or_else(|| ChaosError::Impossible("the node does not run".to_owned()))?;
-    Ok(Resource::Injection(Injection::begin(pid, calls, error).await?))
+    Ok(Resource::Injection(Injection::begin(pid, calls, how).await?))
+}
+
+/// Freezes the processes, stops their disks, all at once, and kills them. A process that still ran could read what no machine
+/// reads after a power loss: errors of its own disk.
+async fn lose_power_of(cluster: &mut TestCluster, nodes: &[usize]) -> Result<(), ChaosError> {
+    nodes.iter().for_each(|node| cluster.nodes[*node].signal(Signal::SIGSTOP));
+    let stopped = join_all(nodes.iter().map(|node| lose_power(&cluster.nodes[*node].data_dir))).await;
+    for &node in nodes {
+        cluster.nodes[node].kill().await;
+    }
+    for &node in nodes {
+        let node = &cluster.nodes[node];
+        mount_again(&node.id, &node.data_dir).await?;
+    }
+    Ok(stopped.into_iter().collect::<Result<(), LocalError>>()?)
 }
 
 async fn flip(cluster: &mut TestCluster, node: usize, seed: u64) -> Result<Resource, ChaosError> {

@@ -14,6 +14,9 @@ pub struct FaultRecord {
     pub kind: FaultKind,
     /// The affected processes.
     pub target: String,
+    /// What the interruptions of several such faults are summed up under, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<&'static str>,
     /// When it began, in microseconds of the history's clock.
     #[serde(rename = "began_us")]
     pub began: Micros,

@@ -24,6 +24,8 @@ pub enum FaultKind {
     PartitionMinority,
     /// One node receives and cannot send, or the other way round.
     PartitionOneWay,
+    /// One direction between two nodes fails, or of all connections to the leader or from it: for packets or for connections.
+    PartitionLink,
     /// One node is cut off from ZooKeeper alone.
     PartitionZookeeper,
     /// Everything between the nodes is delayed.
@@ -32,8 +34,12 @@ pub enum FaultKind {
     Loss,
     /// A node's disk is full.
     DiskFull,
-    /// A node's fsync calls fail.
+    /// A node's fsync calls fail: one of them, or all.
     FsyncError,
+    /// A node is killed when it has written and is about to sync.
+    KillAtSync,
+    /// The disks of one node, of more or of all lose their power together with the processes: nothing unsynced is left.
+    PowerLoss,
     /// A node's wall clock jumps.
     ClockStep,
     /// A node's wall clock runs too fast or too slow.
@@ -54,7 +60,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::KillLeader,
         Self::KillFollower,
         Self::PauseLeader,
@@ -63,11 +69,14 @@ impl FaultKind {
         Self::PartitionLeader,
         Self::PartitionMinority,
         Self::PartitionOneWay,
+        Self::PartitionLink,
         Self::PartitionZookeeper,
         Self::Delay,
         Self::Loss,
         Self::DiskFull,
         Self::FsyncError,
+        Self::KillAtSync,
+        Self::PowerLoss,
         Self::ClockStep,
         Self::ClockDrift,
         Self::ZookeeperServer,
@@ -90,11 +99,14 @@ impl FaultKind {
             Self::PartitionLeader => "partition-leader",
             Self::PartitionMinority => "partition-minority",
             Self::PartitionOneWay => "partition-one-way",
+            Self::PartitionLink => "partition-link",
             Self::PartitionZookeeper => "partition-zookeeper",
             Self::Delay => "delay",
             Self::Loss => "loss",
             Self::DiskFull => "disk-full",
             Self::FsyncError => "fsync-error",
+            Self::KillAtSync => "kill-at-sync",
+            Self::PowerLoss => "power-loss",
             Self::ClockStep => "clock-step",
             Self::ClockDrift => "clock-drift",
             Self::ZookeeperServer => "zookeeper-server",
@@ -135,7 +147,10 @@ mod tests {
     #[test]
     fn a_fault_is_named_by_its_name_or_its_family() {
         assert_eq!(FaultKind::parse("loss"), Ok(vec![FaultKind::Loss]));
-        assert_eq!(FaultKind::parse("kill"), Ok(vec![FaultKind::KillLeader, FaultKind::KillFollower]));
+        assert_eq!(
+            FaultKind::parse("kill"),
+            Ok(vec![FaultKind::KillLeader, FaultKind::KillFollower, FaultKind::KillAtSync])
+        );
         assert!(FaultKind::parse("kil").is_err_and(|error| error.contains("kill-leader")));
         for kind in FaultKind::ALL {
             assert_eq!(FaultKind::parse(kind.name()), Ok(vec![kind]));

@@ -14,6 +14,8 @@ pub(super) struct LinkFault {
     pub(super) isolated: Vec<usize>,
     /// The affected processes, for people.
     pub(super) target: String,
+    /// What the interruptions of several such faults are summed up under.
+    pub(super) form: Option<&'static str>,
 }
 
 /// What happens to the traffic on a link, in one direction.
@@ -24,6 +26,9 @@ pub(super) enum LinkState {
     Healthy,
     /// Nothing arrives until the link recovers.
     Cut,
+    /// Nothing arrives on connections that are opened in this direction, old or new. Replies on connections in the other
+    /// direction do.
+    Unconnectable,
     /// Everything arrives later, by this duration up to twice as much.
     Delayed(Duration),
     /// This many of a thousand packets are lost.

@@ -18,7 +18,8 @@
 //! cluster       the processes, and whether the cluster has recovered
 //! network       links between processes: proxies or network namespaces
 //! network_kind  which of the two
-//! tools         strace, faketime, disks: what this machine has
+//! tools         strace, faketime: what this machine has
+//! disks         a file system for every node, which can lose its power
 //! skipped       kinds of faults that it does not allow
 //! clients       the load
 //! report        results as text, JSON and SVG
@@ -30,6 +31,7 @@ mod action;
 mod bit_flip;
 pub mod clients;
 mod cluster;
+mod disks;
 mod endpoint;
 mod error;
 mod fault;
@@ -51,8 +53,8 @@ pub use fault_record::FaultRecord;
 pub use kind::FaultKind;
 pub use network_kind::NetworkKind;
 pub use notice::Notice;
-pub use plan::ChaosPlan;
-pub use report::{Availability, Report};
+pub use plan::{ChaosPlan, Extent};
+pub use report::{Availability, Interruptions, Report};
 pub use run::run;
 pub use skipped::SkippedKind;
 pub use tools::enter_private_namespaces;

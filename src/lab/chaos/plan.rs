@@ -6,6 +6,15 @@ use std::time::Duration;
 use super::kind::FaultKind;
 use super::network_kind::NetworkKind;
 
+/// How much a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Faults are injected for this long.
+    Duration(Duration),
+    /// This many rounds, each with one fault or two at once.
+    Rounds(u32),
+}
+
 /// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct ChaosPlan {
@@ -14,7 +23,7 @@ pub struct ChaosPlan {
     /// How many ZooKeeper servers.
     pub zookeepers: usize,
     /// For how long faults are injected.
-    pub duration: Duration,
+    pub extent: Extent,
     /// Seed of the faults and of the load.
     pub seed: u64,
     /// Operations per second of the clients.

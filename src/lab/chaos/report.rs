@@ -1,12 +1,14 @@
 //! The report of a run: as text, as JSON and as a picture.
 //!
 //! ```text
-//! results   the report itself, which is report.json
-//! measure   latencies, gaps and availability from a history
-//! text      the report for people
-//! timeline  the report as SVG
+//! results        the report itself, which is report.json
+//! measure        latencies, gaps and availability from a history
+//! interruptions  how long each node was without payments, for faults that last
+//! text           the report for people
+//! timeline       the report as SVG
 //! ```
 
+mod interruptions;
 mod measure;
 mod results;
 mod text;
@@ -17,6 +19,7 @@ use std::path::Path;
 use super::error::ChaosError;
 use crate::local::LocalError;
 
+pub use interruptions::Interruptions;
 pub use measure::Availability;
 pub use results::Report;
 pub(super) use results::RunResult;

@@ -16,7 +16,7 @@ use super::fault_record::FaultRecord;
 use super::kind::FaultKind;
 use super::nemesis::{DrawnFault, Nemesis, Round};
 use super::notice::Notice;
-use super::plan::ChaosPlan;
+use super::plan::{ChaosPlan, Extent};
 use super::report::{Report, RunResult};
 use super::tools::Tools;
 use crate::check::{Subjects, check};
@@ -157,11 +157,16 @@ struct RunState<'a> {
 }
 
 impl RunState<'_> {
-    /// Injects faults for the plan's duration.
+    /// Injects faults for the plan's duration or number of rounds.
     async fn inject_faults(&mut self, cluster: &mut TestCluster, mut nemesis: Nemesis) -> Result<(), ChaosError> {
-        let end = Instant::now() + self.plan.duration;
+        let began = Instant::now();
         self.wait(cluster, QUIET_TIME, &[]).await?;
-        while Instant::now() < end {
+        let mut rounds = 0;
+        while match self.plan.extent {
+            Extent::Duration(duration) => began.elapsed() < duration,
+            Extent::Rounds(wanted) => rounds < wanted,
+        } {
+            rounds += 1;
             let round = nemesis.next();
             if !self.round(cluster, &round).await? {
                 return Ok(());
@@ -230,11 +235,12 @@ impl RunState<'_> {
         drawn: &DrawnFault,
         action: FaultAction,
     ) -> Result<Option<ActiveFault>, ChaosError> {
-        let (kind, target) = (drawn.kind, action.target());
+        let (kind, target, form) = (drawn.kind, action.target(), action.form());
         self.last_number += 1;
         let began = self.recorder.now();
         (self.notify)(Notice::FaultBegins { at: began.since_start(), kind, target: &target });
-        let record = FaultRecord { number: self.last_number, kind, target, began, healed: began, recovered: began };
+        let record =
+            FaultRecord { number: self.last_number, kind, target, form, began, healed: began, recovered: began };
         self.record(&record, FaultPhase::Begin);
         match ActiveFault::inject(action, cluster, self.own_disks).await {
             Ok(fault) => {

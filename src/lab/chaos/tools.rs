@@ -9,19 +9,17 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::disks::Disks;
 use super::kind::FaultKind;
 use super::network_kind::NetworkKind;
 use super::skipped::SkippedKind;
-use crate::local::{LocalError, Reaper, run};
+use crate::local::{LocalError, run};
 
 /// Environment variable that tells this program that it runs in private namespaces already.
-const PRIVATE_VARIABLE: &str = "QUORAPAY_CHAOS_PRIVATE";
+pub(super) const PRIVATE_VARIABLE: &str = "QUORAPAY_CHAOS_PRIVATE";
 
 /// How long strace may take to attach to a process.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Size of a node's disk. Its image is sparse and grows with what is written.
-const DISK_BYTES: &str = "8G";
 
 /// What this machine allows.
 #[derive(Debug)]
@@ -41,9 +39,13 @@ impl Tools {
         } else {
             Clocks { preload: Err(unused()) }
         };
-        let disks =
-            if any(&[FaultKind::DiskFull]) { Disks::detect().await } else { Disks { mountable: Err(unused()) } };
-        let needs_strace = any(&[FaultKind::FsyncError]) || (any(&[FaultKind::DiskFull]) && disks.mountable.is_err());
+        let disks = if any(&[FaultKind::DiskFull, FaultKind::PowerLoss]) {
+            Disks::detect(any(&[FaultKind::PowerLoss])).await
+        } else {
+            Disks::unavailable(unused())
+        };
+        let needs_strace = any(&[FaultKind::FsyncError, FaultKind::KillAtSync])
+            || (any(&[FaultKind::DiskFull]) && disks.mountable.is_err());
         let strace = if needs_strace { detect_strace().await } else { Err(unused()) };
         Self { clocks, disks, strace }
     }
@@ -62,18 +64,25 @@ impl Tools {
 
     fn obstacle(&self, kind: FaultKind, network: NetworkKind) -> Option<(String, &'static str)> {
         match kind {
-            FaultKind::FsyncError => {
+            FaultKind::FsyncError | FaultKind::KillAtSync => {
                 Some((self.strace.as_ref().err()?.clone(), "apt-get install strace, or run as root"))
             }
             FaultKind::DiskFull => {
                 let reason = format!("{}; {}", self.disks.mountable.as_ref().err()?, self.strace.as_ref().err()?);
                 Some((reason, "run as root, or apt-get install strace"))
             }
+            FaultKind::PowerLoss => {
+                let reason = self.disks.mountable.as_ref().and(self.disks.stoppable.as_ref()).err()?.clone();
+                Some((reason, "run as root, and apt-get install xfsprogs"))
+            }
             FaultKind::ClockStep | FaultKind::ClockDrift => {
                 Some((self.clocks.preload.as_ref().err()?.clone(), "apt-get install faketime"))
             }
             FaultKind::Delay if network == NetworkKind::Namespaces => {
                 Some(("packet filters lose packets, they do not delay them".to_owned(), "use --network loopback"))
+            }
+            FaultKind::PartitionLink if network == NetworkKind::Loopback => {
+                Some(("it takes packet filters".to_owned(), "use --network namespaces"))
             }
             _ => None,
         }
@@ -166,51 +175,7 @@ pub(super) fn set_clock(file: &Path, off_ms: i64) -> Result<(), LocalError> {
     write().map_err(LocalError::io("a node's clock"))
 }
 
-/// A disk for every node: a file with a file system, mounted in this program's private mount namespace.
-#[derive(Debug)]
-pub(super) struct Disks {
-    mountable: Result<(), String>,
-}
-
-impl Disks {
-    async fn detect() -> Self {
-        if std::env::var_os(PRIVATE_VARIABLE).is_none() {
-            return Self { mountable: Err("only root can mount disks".to_owned()) };
-        }
-        let mountable = match Reaper::with_folder("quorapay-chaos-disk") {
-            Ok(reaper) => {
-                let mounted = make_disk("trial", &reaper.folder().join("trial"), reaper.folder()).await;
-                mounted.map_err(|error| format!("a disk cannot be made: {error}"))
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        Self { mountable }
-    }
-
-    /// Whether every node can have one.
-    pub(super) fn available(&self) -> bool {
-        self.mountable.is_ok()
-    }
-
-    /// Mounts a disk for a node, or creates a folder where disks are not available.
-    pub(super) async fn provide(&self, node: &str, data_dir: &Path, folder: &Path) -> Result<(), LocalError> {
-        if self.available() {
-            return make_disk(node, data_dir, folder).await;
-        }
-        std::fs::create_dir_all(data_dir).map_err(LocalError::io(data_dir.display().to_string()))
-    }
-}
-
-async fn make_disk(name: &str, mount_point: &Path, folder: &Path) -> Result<(), LocalError> {
-    let image = folder.join(format!("{name}.disk"));
-    std::fs::create_dir_all(mount_point).map_err(LocalError::io(mount_point.display().to_string()))?;
-    run("truncate", ["-s".as_ref(), DISK_BYTES.as_ref(), image.as_os_str()]).await?;
-    // No blocks are reserved for root, so that a full disk is full for every user.
-    run("mkfs.ext4", ["-q".as_ref(), "-F".as_ref(), "-m".as_ref(), "0".as_ref(), image.as_os_str()]).await?;
-    run("mount", ["-o".as_ref(), "loop".as_ref(), image.as_os_str(), mount_point.as_os_str()]).await.map(drop)
-}
-
-/// Makes system calls of a running process fail. Ends with the process or when dropped.
+/// Tampers with system calls of a running process. Ends with the process or when dropped.
 #[derive(Debug)]
 pub(super) struct Injection {
     _strace: Child,
@@ -218,11 +183,11 @@ pub(super) struct Injection {
 }
 
 impl Injection {
-    /// Makes all of these calls of the process fail from now on.
-    pub(super) async fn begin(pid: u32, calls: &str, error: &str) -> Result<Self, LocalError> {
+    /// Tampers with these calls of the process from now on, as `strace` describes it, such as `error=EIO`.
+    pub(super) async fn begin(pid: u32, calls: &str, how: &str) -> Result<Self, LocalError> {
         let mut command = Command::new("strace");
         command.args(["-f", "-o", "/dev/null", "-p", &pid.to_string()]);
-        command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:error={error}")]);
+        command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{how}")]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut strace = command.spawn().map_err(LocalError::io("strace"))?;
         let mut said = BufReader::new(strace.stderr.take().expect("it was piped")).lines();
@@ -245,7 +210,7 @@ async fn detect_strace() -> Result<(), String> {
     run("strace", ["-V"]).await.map_err(|_| "strace is not there".to_owned())?;
     let mut trial = Command::new("sleep").arg("60").kill_on_drop(true).spawn().map_err(|error| error.to_string())?;
     let attached = match trial.id() {
-        Some(pid) => Injection::begin(pid, "fsync", "EIO").await.map(drop).map_err(|error| error.to_string()),
+        Some(pid) => Injection::begin(pid, "fsync", "error=EIO").await.map(drop).map_err(|error| error.to_string()),
         None => Err("no process to try it on".to_owned()),
     };
     let _ = trial.kill().await;

@@ -186,7 +186,7 @@ async fn pump(
 /// Extra delay of a chunk.
 fn delay(state: LinkState) -> Duration {
     match state {
-        LinkState::Healthy | LinkState::Cut => Duration::ZERO,
+        LinkState::Healthy | LinkState::Cut | LinkState::Unconnectable => Duration::ZERO,
         LinkState::Delayed(least) => least.mul_f64(rand::rng().random_range(1.0..2.0)),
         LinkState::Lossy(per_mille) => {
             let lost = rand::rng().random_range(0..1_000) < per_mille;

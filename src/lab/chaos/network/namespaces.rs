@@ -87,6 +87,7 @@ impl Namespaces {
 async fn change(action: &str, links: &[(Endpoint, Endpoint)], state: LinkState) -> Result<(), LocalError> {
     let matching = match state {
         LinkState::Cut => String::new(),
+        LinkState::Unconnectable => format!("-p tcp --dport {PEER_PORT}"),
         LinkState::Lossy(per_mille) => {
             format!("-m statistic --mode random --probability {}", f64::from(per_mille) / 1_000.0)
         }

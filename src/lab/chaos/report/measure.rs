@@ -25,6 +25,8 @@ const MAX_LATENCY_US: u64 = 3_600_000_000;
 pub(super) struct CommittedPayment {
     pub(super) intended: Micros,
     pub(super) ended: Micros,
+    /// The node that answered, by its place among the names.
+    pub(super) node: usize,
 }
 
 impl CommittedPayment {
@@ -38,6 +40,8 @@ impl CommittedPayment {
 pub(super) struct Measurements {
     /// Payments that were committed, in the order of their answers.
     pub(super) paid: Vec<CommittedPayment>,
+    /// The names of the nodes that were asked, in the order of their first answers.
+    pub(super) nodes: Vec<String>,
     /// When payments ended without a decision: refused by a node, or unknown.
     pub(super) failed: Vec<Micros>,
 }
@@ -88,13 +92,21 @@ impl Measurements {
         }
         match &operation.ending {
             Ending::Ok { at, .. } => {
-                self.paid.push(CommittedPayment { intended: operation.invoke.intended, ended: *at });
+                let node = self.number_of(&operation.invoke.node);
+                self.paid.push(CommittedPayment { intended: operation.invoke.intended, ended: *at, node });
             }
             // 409 is a decision of the bank: it is in the ledger like any other.
             Ending::Refused { response: Some(response), .. } if response.status == 409 => {}
             Ending::Refused { at, .. } | Ending::Unknown { at, .. } => self.failed.push(*at),
             Ending::Never => {}
         }
+    }
+
+    fn number_of(&mut self, name: &str) -> usize {
+        self.nodes.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.nodes.push(name.to_owned());
+            self.nodes.len() - 1
+        })
     }
 
     /// One row per kind of fault that came alone, one for pairs, and one for the time without faults.
@@ -218,7 +230,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(super) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
@@ -232,13 +244,13 @@ mod tests {
     /// A payment every 10 ms that takes 2 ms, without those that end within the gap.
     fn measurements(gap_ms: std::ops::Range<u64>) -> Measurements {
         let paid = (0..1_000).map(|number| number * 10).filter(|ms| !gap_ms.contains(&(ms + 2)));
-        let paid = paid.map(|ms| CommittedPayment { intended: Micros(ms * MS), ended: Micros((ms + 2) * MS) });
-        Measurements { paid: paid.collect(), failed: vec![Micros(3_100 * MS)] }
+        let paid = paid.map(|ms| CommittedPayment { intended: Micros(ms * MS), ended: Micros((ms + 2) * MS), node: 0 });
+        Measurements { paid: paid.collect(), nodes: vec!["node1".to_owned()], failed: vec![Micros(3_100 * MS)] }
     }
 
     fn fault(number: u64, kind: FaultKind, began_ms: u64, recovered_ms: u64) -> FaultRecord {
         let [began, recovered] = [began_ms, recovered_ms].map(|ms| Micros(ms * MS));
-        FaultRecord { number, kind, target: "node1".to_owned(), began, healed: began, recovered }
+        FaultRecord { number, kind, target: "node1".to_owned(), form: None, began, healed: began, recovered }
     }
 
     fn row<'a>(rows: &'a [Availability], during: &str) -> &'a Availability {
@@ -293,7 +305,7 @@ mod tests {
 
     #[test]
     fn latencies_count_from_the_scheduled_start() {
-        let late = CommittedPayment { intended: Micros(3_000 * MS), ended: Micros(3_900 * MS) };
+        let late = CommittedPayment { intended: Micros(3_000 * MS), ended: Micros(3_900 * MS), node: 0 };
         let mut measurements = measurements(3_000..3_900);
         measurements.paid.push(late);
         measurements.paid.sort_by_key(|paid| paid.ended);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::interruptions::Interruptions;
 use super::measure::{Availability, Measurements};
 use crate::chaos::clients::LoadSummary;
 use crate::chaos::error::ChaosError;
@@ -56,6 +57,9 @@ pub struct Report {
     pub load: LoadSummary,
     /// Availability by kind of fault, for faults that came alone, and for the time without faults.
     pub availability: Vec<Availability>,
+    /// For how long a node committed no payment while faults of some forms lasted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interruptions: Vec<Interruptions>,
     /// All faults in order.
     pub faults: Vec<FaultRecord>,
     /// Kinds of faults that cannot be injected on this machine.
@@ -85,6 +89,7 @@ impl Report {
             notes,
             load: summary,
             availability: measurements.availability(&faults),
+            interruptions: measurements.interruptions(&faults),
             faults,
             skipped,
             check: checked,

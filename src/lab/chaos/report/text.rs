@@ -11,6 +11,7 @@ pub(super) fn describe(report: &Report, folder: &Path) -> String {
     let mut text = String::new();
     write_head(&mut text, report).expect("writing to a string does not fail");
     write_availability(&mut text, report).expect("writing to a string does not fail");
+    write_interruptions(&mut text, report).expect("writing to a string does not fail");
     write_verdict(&mut text, report, folder).expect("writing to a string does not fail");
     text
 }
@@ -46,6 +47,24 @@ fn write_availability(text: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     writeln!(text, "(gap: time without a committed payment; latencies count from when a payment was meant to begin)")
+}
+
+fn write_interruptions(text: &mut String, report: &Report) -> std::fmt::Result {
+    if report.interruptions.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "\none direction fails                   faults        min     median        max   longest")?;
+    for row in &report.interruptions {
+        writeln!(
+            text,
+            "{:<36} {:>7} {:>7.0} ms {:>7.0} ms {:>7.0} ms   {}",
+            row.form, row.faults, row.min_ms, row.median_ms, row.max_ms, row.longest_at
+        )?;
+    }
+    writeln!(
+        text,
+        "(longest time without a payment committed at the node where it was longest, while the fault lasted)"
+    )
 }
 
 fn write_verdict(text: &mut String, report: &Report, folder: &Path) -> std::fmt::Result {

@@ -120,7 +120,7 @@ fn colour(kind: FaultKind) -> &'static str {
         "pause" => "#c9803a",
         "partition" => "#8e6bbf",
         "delay" | "loss" => "#3f9c9c",
-        "disk" | "fsync" | "bit" => "#a1743f",
+        "disk" | "fsync" | "bit" | "power" => "#a1743f",
         "clock" => "#b09a30",
         _ => "#5a9e58",
     }
@@ -370,8 +370,10 @@ mod tests {
         let paid = |ended_ms: u64| super::super::measure::CommittedPayment {
             intended: Micros(0),
             ended: Micros(ended_ms * 1_000),
+            node: 0,
         };
-        let measurements = Measurements { paid: vec![paid(10), paid(190), paid(210)], failed: vec![Micros(999_000)] };
+        let paid = vec![paid(10), paid(190), paid(210)];
+        let measurements = Measurements { paid, nodes: Vec::new(), failed: vec![Micros(999_000)] };
         let columns = Columns::of(&measurements, Duration::from_secs(1));
         let counts: Vec<(u32, u32)> = columns.columns.iter().map(|column| (column.paid, column.failed)).collect();
         assert_eq!(counts, [(2, 0), (1, 0), (0, 0), (0, 0), (0, 1), (0, 0)]);
