@@ -223,6 +223,17 @@ impl SimNetwork {
 }
 
 impl State {
+    /// Whether a connection can be opened now: that takes messages in both directions.
+    fn opens(&self, from: Host, to: (Host, Port)) -> Result<(), SendError> {
+        if self.cut.contains(&(from, to.0)) || self.cut.contains(&(to.0, from)) {
+            Err(SendError::Unreachable)
+        } else if self.listening.contains_key(&to) {
+            Ok(())
+        } else {
+            Err(SendError::Refused)
+        }
+    }
+
     /// Sends a message of a connection.
     fn send_on(&mut self, connection: u64, (from, to): (Host, Host), earliest: u64, message: Message) -> u64 {
         match &mut self.dying {
@@ -298,7 +309,7 @@ impl Network for HostNetwork {
             sent_until: 0,
         };
         let opens = !state.connected.contains(&(client, server));
-        if opens && (state.cut.contains(&(client, server)) || state.cut.contains(&(server, client))) {
+        if opens && state.opens(client, to) == Err(SendError::Unreachable) {
             let at = state.now_ms + CONNECT_TIMEOUT_MS;
             let message = connection.never_opened();
             state.arrives(at, message);
@@ -311,6 +322,18 @@ impl Network for HostNetwork {
         Box::pin(receive(caller, answer, body))
     }
 
+    fn reach(&self, url: &str) -> BoxFuture<'static, Result<(), SendError>> {
+        let to = url.parse().ok().as_ref().and_then(destination);
+        let (network, host) = (self.network.clone(), self.host);
+        Box::pin(async move {
+            let to = to.ok_or(SendError::Unreachable)?;
+            let opened = network.state().opens(host, to);
+            let takes = if opened == Err(SendError::Unreachable) { CONNECT_TIMEOUT_MS } else { 1 };
+            tokio::time::sleep(Duration::from_millis(takes)).await;
+            opened
+        })
+    }
+
     fn serve(&self, router: Router) -> BoxFuture<'static, io::Result<()>> {
         self.listen(Port::Peers, router)
     }
@@ -321,13 +344,10 @@ impl Prober for HostNetwork {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let Some(to) = peer_url.parse().ok().as_ref().and_then(destination) else { return Probe::Silent };
-            let state = self.network.state();
-            if state.cut.contains(&(self.host, to.0)) || state.cut.contains(&(to.0, self.host)) {
-                Probe::Silent
-            } else if state.listening.contains_key(&to) {
-                Probe::Alive
-            } else {
-                Probe::Dead
+            match self.network.state().opens(self.host, to) {
+                Ok(()) => Probe::Alive,
+                Err(SendError::Refused) => Probe::Dead,
+                Err(_) => Probe::Silent,
             }
         })
     }

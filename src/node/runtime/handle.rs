@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 
 use crate::clock::Clock;
 use crate::ledger::LedgerReader;
-use crate::published::Watched;
+use crate::published::{Ended, Watched};
 use crate::query::Queries;
 use crate::transport::PeerClient;
 use quorapay_core::domain::Timestamp;
@@ -136,13 +136,14 @@ impl NodeHandle {
         }
     }
 
-    /// Waits until a node other than `tried` leads, but only for a moment. An error at the deadline.
+    /// Waits until a node other than `tried` leads, but only for a moment. An error at the deadline, and if this node has
+    /// stopped.
     pub(super) async fn await_other_leader(&self, tried: Option<&NodeId>, deadline: Instant) -> Result<(), ()> {
         let again = deadline.min(Instant::now() + LEADER_RETRY);
         let progress = &self.shared.progress;
         let changed = progress.wait_for(|progress| progress.leader.is_some() && progress.leader.as_ref() != tried);
-        // Whether it changed, the time passed or the node stops: the caller tries again until its deadline.
-        let _ = timeout_at(again, changed).await;
-        if Instant::now() >= deadline { Err(()) } else { Ok(()) }
+        // Whether it changed or the time passed, the caller tries again until its deadline. A stopped node learns nothing.
+        let stopped = matches!(timeout_at(again, changed).await, Ok(Err(Ended)));
+        if stopped || Instant::now() >= deadline { Err(()) } else { Ok(()) }
     }
 }

@@ -91,7 +91,9 @@ pub(super) fn others_serve(me: &NodeId, commit_index: LogIndex, nodes: &[PeerSta
         let holds = |(node, follower): &(&NodeId, &FollowerStatus)| {
             *node != me && follower.voter && follower.reachable && follower.matched_index >= commit_index
         };
-        let copies = 1 + leader.followers.iter().filter(holds).count();
+        // The followers alone may have committed what the leader has only in memory: its disk may be slow, or hang.
+        let own = usize::from(leader.applied_index >= commit_index);
+        let copies = own + leader.followers.iter().filter(holds).count();
         leader.configuration.as_ref().is_some_and(|configuration| copies >= configuration.quorum())
     })
 }

@@ -125,6 +125,14 @@ impl PeerClient {
         if response.status().is_success() { Ok(response.into_body()) } else { Err(SendError::Broken) }
     }
 
+    /// Whether a new connection to the peer can be opened.
+    pub(super) async fn reaches(&self, peer: &NodeId) -> bool {
+        match self.identity.peers.get(peer) {
+            Some(url) => self.network.reach(url).await.is_ok(),
+            None => false,
+        }
+    }
+
     async fn post<T: DeserializeOwned>(
         &self,
         to: &NodeId,

@@ -9,7 +9,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response};
 use futures_util::future::BoxFuture;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use url::{Host, Url};
 
 use crate::port::without_delay;
 
@@ -32,6 +34,9 @@ pub enum SendError {
 pub trait Network: Send + Sync {
     /// Sends a request and waits for the head of the answer. The body ends with an error if the connection breaks.
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Body>, SendError>>;
+
+    /// Opens a connection to a URL and closes it. Shows whether new connections are possible, whatever becomes of old ones.
+    fn reach(&self, url: &str) -> BoxFuture<'static, Result<(), SendError>>;
 
     /// Answers the requests of peers until an error ends it. Called once.
     fn serve(&self, router: Router) -> BoxFuture<'static, io::Result<()>>;
@@ -65,6 +70,23 @@ impl Network for HttpNetwork {
             let request = reqwest::Request::try_from(request).map_err(|_| SendError::Unreachable)?;
             let response = client.execute(request).await.map_err(|error| classify(&error))?;
             Ok(Response::from(response).map(Body::new))
+        })
+    }
+
+    fn reach(&self, url: &str) -> BoxFuture<'static, Result<(), SendError>> {
+        let address = Url::parse(url).ok().and_then(|url| Some((url.host()?.to_owned(), url.port_or_known_default()?)));
+        Box::pin(async move {
+            let (host, port) = address.ok_or(SendError::Unreachable)?;
+            let opened = match host {
+                Host::Domain(name) => timeout(CONNECT_TIMEOUT, TcpStream::connect((name, port))).await,
+                Host::Ipv4(address) => timeout(CONNECT_TIMEOUT, TcpStream::connect((address, port))).await,
+                Host::Ipv6(address) => timeout(CONNECT_TIMEOUT, TcpStream::connect((address, port))).await,
+            };
+            match opened {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Err(SendError::Refused),
+                Ok(Err(_)) | Err(_) => Err(SendError::Unreachable),
+            }
         })
     }
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 
@@ -15,6 +16,10 @@ use super::network::SendError;
 /// The pause between attempts to connect doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1_000);
+
+/// How often new connections are tried while the old one stands: a link may carry old connections and no new ones, or
+/// nothing at all in one direction, and neither ends a connection that is silent.
+const REACH_EVERY: Duration = Duration::from_millis(500);
 
 /// News about a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +50,9 @@ pub async fn watch_presence(client: PeerClient, peer: NodeId, notices: mpsc::Sen
             Ok(mut connection) => {
                 pause = FIRST_PAUSE;
                 reported = false;
-                // The body is empty; it ends with the process or the connection.
-                while let Some(Ok(_)) = connection.frame().await {}
+                if !keep(&client, &peer, &mut connection, &mut unreachable, &notices).await {
+                    return;
+                }
                 continue;
             }
             Err(SendError::Refused) if !reported => {
@@ -63,4 +69,37 @@ pub async fn watch_presence(client: PeerClient, peer: NodeId, notices: mpsc::Sen
             () = notices.closed() => return,
         }
     }
+}
+
+/// Watches an open connection until it ends, and meanwhile whether others could be opened. False once nobody listens.
+async fn keep(
+    client: &PeerClient,
+    peer: &NodeId,
+    connection: &mut Body,
+    unreachable: &mut bool,
+    notices: &mpsc::Sender<PeerNotice>,
+) -> bool {
+    loop {
+        let try_another = async {
+            tokio::time::sleep(REACH_EVERY).await;
+            client.reaches(peer).await
+        };
+        let reaches = tokio::select! {
+            biased;
+            () = ends(connection) => return true,
+            reaches = try_another => reaches,
+        };
+        if reaches == *unreachable {
+            *unreachable = !reaches;
+            let notice = if reaches { PeerNotice::Reachable } else { PeerNotice::Unreachable };
+            if notices.send(notice(peer.clone())).await.is_err() {
+                return false;
+            }
+        }
+    }
+}
+
+/// Waits until a connection ends. Its body is empty; it ends with the process or the connection.
+async fn ends(connection: &mut Body) {
+    while let Some(Ok(_)) = connection.frame().await {}
 }

@@ -23,11 +23,11 @@ impl LeaderHandler<'_> {
         }
     }
 
-    /// Moves the leadership if no majority has been able to reach this node for a while and another one would be
-    /// reached.
+    /// Moves the leadership if some voter has been unable to reach this node for a while, and another node is reached by
+    /// more voters and by a majority.
     pub(super) fn leave_if_unreached(&mut self, now: Now) -> Option<Transition> {
         let own = self.state.config.node_id.clone();
-        let successor = if self.is_reached(now, &own) { None } else { self.reached_follower(now) };
+        let successor = if self.is_complained_about(now, &own) { self.better_reached(now, &own) } else { None };
         let Some(successor) = successor.filter(|_| !planted(Bug::UnreachedLeaderStays)) else {
             self.leader.unreached_since_ms = None;
             return None;
@@ -39,32 +39,38 @@ impl LeaderHandler<'_> {
         self.begin_transfer(now, Some(successor))
     }
 
-    /// A voter that answers, holds most of the log, and that a majority can reach.
-    fn reached_follower(&self, now: Now) -> Option<NodeId> {
-        let may_lead = |(node, progress): &(&NodeId, &Progress)| {
-            self.answers(now, progress) && votes(self.state, node, progress) && self.is_reached(now, node)
-        };
-        let best = self.leader.followers.iter().filter(may_lead).max_by_key(|(_, progress)| progress.counted());
-        best.map(|(node, _)| node.clone())
+    /// The voter that answers and that most voters can reach, if these are a majority and more than reach `own`; of
+    /// several, the one that holds most of the log.
+    fn better_reached(&self, now: Now, own: &NodeId) -> Option<NodeId> {
+        let needed = self.state.quorum().max(self.reached_by(now, own) + 1);
+        let followers = self.leader.followers.iter();
+        let may_lead = followers
+            .filter(|(node, progress)| self.answers(now, progress) && votes(self.state, node, progress))
+            .map(|(node, progress)| (self.reached_by(now, node), progress.counted(), node));
+        let best =
+            may_lead.filter(|(voters, ..)| *voters >= needed).max_by_key(|(voters, counted, _)| (*voters, *counted));
+        best.map(|(.., node)| node.clone())
     }
 
-    /// Whether a majority can open connections to `node`. A voter that does not answer counts as one that cannot,
-    /// unless nobody has complained.
-    fn is_reached(&self, now: Now, node: &NodeId) -> bool {
-        let own = &self.state.config.node_id;
-        let complains = |voter: &NodeId| match self.leader.followers.get(voter) {
+    fn is_complained_about(&self, now: Now, node: &NodeId) -> bool {
+        self.state.voter_ids().into_iter().any(|voter| voter != node && self.complains(now, voter, node))
+    }
+
+    /// Whether `voter` has reported that it cannot open connections to `node`.
+    fn complains(&self, now: Now, voter: &NodeId, node: &NodeId) -> bool {
+        match self.leader.followers.get(voter) {
             Some(progress) => progress.unreachable.contains(node),
-            None => *voter == *own && self.state.unreachable(now).contains(node),
-        };
-        let voters = self.state.voter_ids();
-        if !voters.iter().any(|voter| *voter != node && complains(voter)) {
-            return true;
+            None => *voter == self.state.config.node_id && self.state.unreachable(now).contains(node),
         }
+    }
+
+    /// How many voters can open connections to `node`. One that does not answer counts as one that cannot.
+    fn reached_by(&self, now: Now, node: &NodeId) -> usize {
         let reaches = |voter: &NodeId| {
             let present = self.leader.followers.get(voter).is_none_or(|progress| self.answers(now, progress));
-            voter == node || (present && !complains(voter))
+            voter == node || (present && !self.complains(now, voter, node))
         };
-        voters.into_iter().filter(|voter| reaches(voter)).count() >= self.state.quorum()
+        self.state.voter_ids().into_iter().filter(|voter| reaches(voter)).count()
     }
 
     fn answers(&self, now: Now, progress: &Progress) -> bool {

@@ -136,7 +136,8 @@ async fn an_invalid_plan_or_url_is_refused_before_anything_is_sent() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let recorder = Recorder::create(file.path(), &Header::new("test", 1, 0, 1)).unwrap();
     let target = |url: &str| Target { name: "n1".into(), url: url.into() };
-    let refused = |targets: &[Target], plan| Load::start(targets, plan, recorder.clone()).unwrap_err().to_string();
+    let refused =
+        |targets: &[Target], plan| Load::start(targets, plan, recorder.clone()).err().expect("refused").to_string();
     assert!(refused(&[], plan()).contains("at least one node"));
     assert!(refused(&[target("ftp://x")], plan()).contains("ftp://x"));
     assert!(refused(&[target("http://x")], LoadPlan { rate: 0, ..plan() }).contains("rate"));
