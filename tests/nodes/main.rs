@@ -9,6 +9,7 @@ mod coordination;
 mod disk;
 mod faults;
 mod host;
+mod lasting;
 mod network;
 mod world;
 mod zookeeper;

@@ -99,6 +99,8 @@ struct State {
     listening: BTreeMap<(Host, Port), mpsc::UnboundedSender<(Request<Bytes>, ServerSide)>>,
     /// Directions in which nothing passes.
     cut: BTreeSet<(Host, Host)>,
+    /// Directions in which no new connection can be opened.
+    closed: BTreeSet<(Host, Host)>,
     /// Hosts with kept-alive connections to others.
     connected: BTreeSet<(Host, Host)>,
     weather: Weather,
@@ -121,6 +123,7 @@ impl SimNetwork {
             held: Vec::new(),
             listening: BTreeMap::new(),
             cut: BTreeSet::new(),
+            closed: BTreeSet::new(),
             connected: BTreeSet::new(),
             weather: Weather::FAIR,
             dying: None,
@@ -172,6 +175,13 @@ impl SimNetwork {
         self.state().cut.insert((from, to));
     }
 
+    /// Lets no connection be opened in one direction, and breaks those that are open.
+    pub(crate) fn close(&self, from: Host, to: Host) {
+        let mut state = self.state();
+        state.closed.insert((from, to));
+        state.connected.remove(&(from, to));
+    }
+
     pub(crate) fn set_weather(&self, weather: Weather) {
         self.state().weather = weather;
     }
@@ -180,6 +190,7 @@ impl SimNetwork {
     pub(crate) fn heal(&self) {
         let mut state = self.state();
         state.cut.clear();
+        state.closed.clear();
         state.weather = Weather::FAIR;
         for (from, to, message) in std::mem::take(&mut state.held) {
             state.send(from, to, 0, message);
@@ -225,7 +236,7 @@ impl SimNetwork {
 impl State {
     /// Whether a connection can be opened now: that takes messages in both directions.
     fn opens(&self, from: Host, to: (Host, Port)) -> Result<(), SendError> {
-        if self.cut.contains(&(from, to.0)) || self.cut.contains(&(to.0, from)) {
+        if self.closed.contains(&(from, to.0)) || self.cut.contains(&(from, to.0)) || self.cut.contains(&(to.0, from)) {
             Err(SendError::Unreachable)
         } else if self.listening.contains_key(&to) {
             Ok(())

@@ -19,13 +19,14 @@ use tokio::time::{Instant, sleep_until};
 use crate::disk::Disk;
 use crate::faults::{self, Cure, Fault};
 use crate::host::{Fate, NodeHost};
+use crate::lasting;
 use crate::network::{Host, Port, SimNetwork, url};
 use crate::zookeeper::SimZooKeeper;
 
 /// How long faults are made.
 const FAULTS_MS: u64 = 6_000;
 /// Within this time after the last fault a cluster must have settled.
-const SETTLING_MS: u64 = 60_000;
+pub(crate) const SETTLING_MS: u64 = 60_000;
 /// Within this time after that every open key and every account must be read.
 const READING_MS: u64 = 30_000;
 /// Operations a second.
@@ -151,7 +152,7 @@ impl World {
     }
 
     /// Lets everything run for a millisecond.
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.now_ms += 1;
         self.zookeeper.step(self.now_ms);
         self.network.step(self.now_ms);
@@ -182,7 +183,7 @@ impl World {
     }
 
     /// Runs until something holds.
-    fn await_within(&mut self, ms: u64, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub(crate) fn await_within(&mut self, ms: u64, what: &str, holds: impl Fn(&Self) -> bool) {
         let end = self.now_ms + ms;
         while !holds(self) {
             assert!(self.now_ms < end, "seed {}: {what} within {ms} ms\n{}", self.seed, self.describe());
@@ -190,7 +191,7 @@ impl World {
         }
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let nodes = self.nodes.iter().map(|node| format!("{:#?}", node.status()));
         self.trace.iter().cloned().chain(nodes).collect::<Vec<_>>().join("\n")
     }
@@ -244,6 +245,10 @@ pub(crate) fn run(seed: u64) -> Outcome {
         }
     }
     world.heal_everything();
+    if world.random.below(2) == 0 {
+        lasting::endure(&mut world, &load);
+        world.heal_everything();
+    }
     let summary = finish(&mut world, load);
     assert_eq!((&summary.unsettled, &summary.unread), (&vec![], &vec![]), "seed {seed}: everything can be read");
     world.await_within(SETTLING_MS, "the cluster settles", World::is_settled);

@@ -80,7 +80,7 @@ impl NodeHandle {
     async fn leader_by(&self, deadline: Instant) -> Option<NodeId> {
         let progress = &self.shared.progress;
         let led = timeout_at(deadline, progress.wait_for(|progress| progress.leader.is_some())).await;
-        led.ok()?.ok()?.leader.clone()
+        led.ok()?.ok()?.leader
     }
 
     async fn propose_here(&self, proposal: Proposal, deadline: Instant) -> WriteOutcome {

@@ -53,7 +53,7 @@ impl NodeHandle {
         let progress = &self.shared.progress;
         let other = progress.wait_for(|progress| progress.leader.as_ref().is_some_and(|now| *now != leader));
         match timeout_at(deadline, other).await {
-            Ok(Ok(progress)) => progress.leader.clone().ok_or(TransferError::NoLeader),
+            Ok(Ok(progress)) => progress.leader.ok_or(TransferError::NoLeader),
             Ok(Err(_)) | Err(_) => Err(TransferError::TimedOut),
         }
     }

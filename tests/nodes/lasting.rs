@@ -1,0 +1,74 @@
+//! Faults that stay: payments must flow again while they do, within a bound of the run's time.
+
+use quorapay_lab::chaos::clients::RunningLoad;
+use quorapay_node::runtime::Role;
+
+use crate::network::Host;
+use crate::world::{SETTLING_MS, World};
+
+/// How long a fault stays.
+const STAYS_MS: u64 = 6_000;
+/// The longest time without a committed payment meanwhile: the one after which leadership has left a node that the others
+/// cannot reach.
+const LONGEST_GAP_MS: u64 = 3_000;
+
+/// A fault that stays.
+#[derive(Clone, Copy, Debug)]
+enum Lasting {
+    LeaderDead,
+    FollowerDead,
+    LeaderDiskHangs,
+    ZooKeeperDown,
+    /// No other node can open a connection to the leader.
+    LeaderNotReached,
+    /// One follower cannot.
+    LeaderNotReachedByOne,
+}
+
+const ALL: [Lasting; 6] = [
+    Lasting::LeaderDead,
+    Lasting::FollowerDead,
+    Lasting::LeaderDiskHangs,
+    Lasting::ZooKeeperDown,
+    Lasting::LeaderNotReached,
+    Lasting::LeaderNotReachedByOne,
+];
+
+/// Makes a fault in a cluster that is well, and requires payments while it stays.
+pub(crate) fn endure(world: &mut World, load: &RunningLoad) {
+    world.await_within(SETTLING_MS, "one node leads and all others follow", |world| leader(world).is_some());
+    let leader = leader(world).expect("just seen");
+    let follower = (leader + 1) % world.nodes.len();
+    let fault = ALL[world.random.index(ALL.len())];
+    world.note(format_args!("{fault:?} stays; node{} leads", leader + 1));
+    match fault {
+        Lasting::LeaderDead => world.kill(leader, STAYS_MS),
+        Lasting::FollowerDead => world.kill(follower, STAYS_MS),
+        Lasting::LeaderDiskHangs => world.nodes[leader].disk.set_hangs(true),
+        Lasting::ZooKeeperDown => world.zookeeper.stop(),
+        Lasting::LeaderNotReached => {
+            (0..world.nodes.len()).filter(|node| *node != leader).for_each(|node| world.network.close(node, leader));
+        }
+        Lasting::LeaderNotReachedByOne => world.network.close(follower, leader),
+    }
+    let end = world.now_ms + STAYS_MS;
+    let (mut committed, mut since) = (load.progress().committed, world.now_ms);
+    while world.now_ms < end {
+        world.step();
+        let now = load.progress().committed;
+        if now > committed {
+            (committed, since) = (now, world.now_ms);
+        }
+        let gap = world.now_ms - since;
+        assert!(gap <= LONGEST_GAP_MS, "{gap} ms without a payment under {fault:?}\n{}", world.describe());
+    }
+}
+
+/// The node that leads all others.
+fn leader(world: &World) -> Option<Host> {
+    let roles: Option<Vec<_>> = world.nodes.iter().map(|node| Some(node.status()?.role)).collect();
+    let roles = roles?;
+    let leads = roles.iter().position(|role| *role == Role::Leader)?;
+    let follows = |(node, role): (Host, &Role)| node == leads || *role == Role::Follower;
+    roles.iter().enumerate().all(follows).then_some(leads)
+}
