@@ -1,7 +1,7 @@
 # The commands for developers and CI. Each installs the tools that it needs and that are missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test sim planted planted-table http fuzz openapi drill held-readers idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
+.PHONY: help up test sim nodes planted planted-table http fuzz openapi drill held-readers idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
 
 PORT ?= 7101
 DATA ?= quorapay-dev
@@ -27,6 +27,7 @@ up: zookeeper ## run ZooKeeper and three nodes on this machine, until Ctrl-C
 test: zookeeper chaos-tools ## run every test, including those with a real ZooKeeper
 	cargo test --workspace --lib --bins
 	N=$(SEEDS) cargo test --workspace --test sim
+	N=20 cargo test --workspace --test nodes
 	cargo test --workspace --test it
 	cargo test --workspace --test chaos
 	cargo test --workspace --doc
@@ -35,6 +36,9 @@ test: zookeeper chaos-tools ## run every test, including those with a real ZooKe
 
 sim: ## run only the simulation: make sim N=100000, or one run: make sim SEED=7
 	cargo test -p quorapay-core --test sim $(if $(SEED),a_sweep_of_seeds) -- --nocapture
+
+nodes: ## run the simulation of whole nodes: make nodes N=1000, or one run: make nodes SEED=7 (TRACE=1 logs it)
+	cargo test --workspace --test nodes a_sweep_of_whole_nodes -- --nocapture
 
 planted: ## check that the simulation finds each planted bug; replay one: make planted PLANTED=name SEED=7
 	cargo test -p quorapay-core --features planted-bugs --test sim every_planted_bug -- --nocapture

@@ -23,15 +23,24 @@ enum Lasting {
     LeaderNotReached,
     /// One follower cannot.
     LeaderNotReachedByOne,
+    /// The leader can open no connection to one follower.
+    LeaderDoesNotReachOne,
+    /// Nothing passes from the leader to one follower.
+    NothingFromLeaderToOne,
+    /// Nothing passes from one follower to the leader.
+    NothingFromOneToLeader,
 }
 
-const ALL: [Lasting; 6] = [
+const ALL: [Lasting; 9] = [
     Lasting::LeaderDead,
     Lasting::FollowerDead,
     Lasting::LeaderDiskHangs,
     Lasting::ZooKeeperDown,
     Lasting::LeaderNotReached,
     Lasting::LeaderNotReachedByOne,
+    Lasting::LeaderDoesNotReachOne,
+    Lasting::NothingFromLeaderToOne,
+    Lasting::NothingFromOneToLeader,
 ];
 
 /// Makes a fault in a cluster that is well, and requires payments while it stays.
@@ -50,7 +59,37 @@ pub(crate) fn endure(world: &mut World, load: &RunningLoad) {
             (0..world.nodes.len()).filter(|node| *node != leader).for_each(|node| world.network.close(node, leader));
         }
         Lasting::LeaderNotReachedByOne => world.network.close(follower, leader),
+        Lasting::LeaderDoesNotReachOne => world.network.close(leader, follower),
+        Lasting::NothingFromLeaderToOne => world.network.cut(leader, follower),
+        Lasting::NothingFromOneToLeader => world.network.cut(follower, leader),
     }
+    require_payments(world, load, fault);
+    if fault.breaks_a_link() {
+        let successor = self::leader(world);
+        assert!(
+            successor.is_some_and(|successor| successor != leader),
+            "the leadership has not moved to where all nodes follow under {fault:?}\n{}",
+            world.describe()
+        );
+    }
+}
+
+impl Lasting {
+    /// Whether the leader cannot serve all nodes while another one could.
+    const fn breaks_a_link(self) -> bool {
+        match self {
+            Self::LeaderDead | Self::FollowerDead | Self::LeaderDiskHangs | Self::ZooKeeperDown => false,
+            // The old leader cannot be reached from the new one either.
+            Self::LeaderNotReached => false,
+            Self::LeaderNotReachedByOne
+            | Self::LeaderDoesNotReachOne
+            | Self::NothingFromLeaderToOne
+            | Self::NothingFromOneToLeader => true,
+        }
+    }
+}
+
+fn require_payments(world: &mut World, load: &RunningLoad, fault: Lasting) {
     let end = world.now_ms + STAYS_MS;
     let (mut committed, mut since) = (load.progress().committed, world.now_ms);
     while world.now_ms < end {

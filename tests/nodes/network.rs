@@ -50,12 +50,16 @@ fn destination(uri: &Uri) -> Option<(Host, Port)> {
 
 type Answer = Result<response::Parts, SendError>;
 type Part = Result<Bytes, io::Error>;
+/// A request that has arrived, and its connection.
+type Arrived = (Request<Bytes>, ServerSide);
+/// By the number of their connection.
+type LastMessages = BTreeMap<u64, Vec<(Host, Message)>>;
 
 /// What is under way on a connection.
 enum Message {
     Request {
         to: (Host, Port),
-        request: Request<Bytes>,
+        request: Box<Request<Bytes>>,
         connection: ServerSide,
     },
     Answer {
@@ -96,7 +100,7 @@ struct State {
     /// What a cut link holds back.
     held: Vec<(Host, Host, Message)>,
     /// The tasks that take requests. A port without one is closed.
-    listening: BTreeMap<(Host, Port), mpsc::UnboundedSender<(Request<Bytes>, ServerSide)>>,
+    listening: BTreeMap<(Host, Port), mpsc::UnboundedSender<Arrived>>,
     /// Directions in which nothing passes.
     cut: BTreeSet<(Host, Host)>,
     /// Directions in which no new connection can be opened.
@@ -105,7 +109,7 @@ struct State {
     connected: BTreeSet<(Host, Host)>,
     weather: Weather,
     /// The host whose process is ending, and what its connections send, by their numbers.
-    dying: Option<(Host, BTreeMap<u64, Vec<(Host, Message)>>)>,
+    dying: Option<(Host, LastMessages)>,
     connections: u64,
 }
 
@@ -154,7 +158,7 @@ impl SimNetwork {
             Message::Request { to, request, connection } => {
                 let listening = self.state().listening.get(&to).cloned();
                 match listening {
-                    Some(port) => drop(port.send((request, connection))),
+                    Some(port) => drop(port.send((*request, connection))),
                     None => connection.refuse(),
                 }
             }
@@ -326,7 +330,7 @@ impl Network for HostNetwork {
             state.arrives(at, message);
         } else {
             state.connected.insert((client, server));
-            state.send(client, server, 0, Message::Request { to, request, connection });
+            state.send(client, server, 0, Message::Request { to, request: Box::new(request), connection });
         }
         drop(state);
         let caller = ClientSide { network: self.network.clone(), number, client, server, handler, finished: false };

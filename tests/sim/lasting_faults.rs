@@ -12,7 +12,7 @@ const UNDISTURBED: u64 = SECOND;
 /// The bound if the leader is gone: 0.4 s until the others notice that it is silent, elections that the gone node takes
 /// part in as the queue's first, and an attempt in flight. Payments must wait for no ZooKeeper session (up to 4 s).
 const FAILOVER: u64 = 2 * SECOND;
-/// The bound if nobody can open connections to the leader: it leads on until its followers have complained for 1.5 s.
+/// The bound if some nodes cannot open connections to the leader, or it to them: it leads on until that is known for 1.5 s.
 const UNREACHED: u64 = 3 * SECOND;
 /// The bound if the leader's disk hangs: a write hangs when it takes 2 s. Then a follower that has everything leads.
 const HUNG: u64 = 3 * SECOND;
@@ -175,9 +175,9 @@ impl World {
             | F::FollowerDiskFull
             | F::FollowerHearsNothing
             | F::FollowerUnheard
-            | F::FollowerCannotConnect
-            | F::LeaderCannotConnect
             | F::FollowerDamaged => without(follower, UNDISTURBED),
+            // The leadership moves to the node that has links with all.
+            F::FollowerCannotConnect | F::LeaderCannotConnect => Remains { unable: Vec::new(), bound: UNREACHED },
             F::ZooKeeperAway | F::ZooKeeperAwayForLeader | F::ZooKeeperAwayForFollower => {
                 Remains { unable: Vec::new(), bound: UNDISTURBED }
             }

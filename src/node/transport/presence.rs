@@ -103,3 +103,57 @@ async fn keep(
 async fn ends(connection: &mut Body) {
     while let Some(Ok(_)) = connection.frame().await {}
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpSocket, TcpStream};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::transport::{HttpNetwork, PeerIdentity};
+
+    /// The kernel drops every attempt to connect to a port whose queue is full, as a broken network does.
+    async fn fill_queue(address: std::net::SocketAddr) -> Vec<TcpStream> {
+        let mut waiting = Vec::new();
+        while let Ok(connected) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            waiting.push(connected.unwrap());
+        }
+        waiting
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_accepts_no_new_connection_is_unreachable_though_an_old_one_stays_open() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let node = |id: &str| NodeId::parse(id).unwrap();
+        let identity = PeerIdentity {
+            cluster_id: "test".to_owned(),
+            node_id: node("node1"),
+            secret: None,
+            peers: BTreeMap::from([(node("node2"), format!("http://{address}"))]),
+        };
+        let client = PeerClient::new(Arc::new(identity), Arc::new(HttpNetwork::new(None)));
+        let (notices, mut noticed) = mpsc::channel(8);
+        let watching = tokio::spawn(watch_presence(client, node("node2"), notices));
+        let (mut presence, _) = listener.accept().await.unwrap();
+        let _ = presence.read(&mut [0; 1_024]).await.unwrap();
+        presence.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+        let waiting = fill_queue(address).await;
+        let next = timeout(Duration::from_secs(10), noticed.recv()).await.expect("it is noticed");
+        assert_eq!(next, Some(PeerNotice::Unreachable(node("node2"))));
+        drop(waiting);
+        let accepting = tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        let next = timeout(Duration::from_secs(10), noticed.recv()).await.expect("it is noticed");
+        assert_eq!(next, Some(PeerNotice::Reachable(node("node2"))));
+        accepting.abort();
+        watching.abort();
+    }
+}

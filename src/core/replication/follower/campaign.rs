@@ -131,12 +131,13 @@ impl FollowerHandler<'_> {
                 }
             }
         } else {
-            // A node without a majority, or one that has not seen a configuration while others are ahead of it, can
-            // only block the queue.
+            // A node without a majority can only block the queue. So can one whose configuration is out of date: those who
+            // are ahead of it may know of voters that answer, and nobody hears a leader who would tell it.
             let isolated = pre_vote.silent.len() + pre_vote.hearing.len() < self.state.quorum();
             let own = self.state.log.last().index;
             let others_are_ahead = pre_vote.silent.values().any(|last| *last > own);
-            if isolated || (self.state.log.configuration().is_none() && others_are_ahead) {
+            let out_of_date = self.state.log.configuration().is_none() || pre_vote.hearing.is_empty();
+            if isolated || (out_of_date && others_are_ahead) {
                 self.leave_queue_head(now);
             }
         }

@@ -1,6 +1,6 @@
-//! Leadership on a network that works in one direction only: followers that cannot open connections to their leader
-//! answer its appends, but can forward nothing to it. They say so in their answers, and the leadership moves to a node
-//! that a majority can reach.
+//! Leadership on a network that is broken between some nodes or works in one direction only. A follower that cannot open
+//! connections to its leader can forward nothing to it; one to which the leader can open none gets nothing from it. All
+//! nodes say in their answers which others they cannot reach, and the leadership moves to the node with the best links.
 
 use super::handler::{LeaderHandler, votes};
 use super::progress::Progress;
@@ -23,12 +23,10 @@ impl LeaderHandler<'_> {
         }
     }
 
-    /// Moves the leadership if some voter has been unable to reach this node for a while, and another node is reached by
-    /// more voters and by a majority.
+    /// Moves the leadership if for a while another voter has had links with more voters, and a majority reaches it.
     pub(super) fn leave_if_unreached(&mut self, now: Now) -> Option<Transition> {
         let own = self.state.config.node_id.clone();
-        let successor = if self.is_complained_about(now, &own) { self.better_reached(now, &own) } else { None };
-        let Some(successor) = successor.filter(|_| !planted(Bug::UnreachedLeaderStays)) else {
+        let Some(successor) = self.better_linked(now, &own).filter(|_| !planted(Bug::UnreachedLeaderStays)) else {
             self.leader.unreached_since_ms = None;
             return None;
         };
@@ -39,38 +37,45 @@ impl LeaderHandler<'_> {
         self.begin_transfer(now, Some(successor))
     }
 
-    /// The voter that answers and that most voters can reach, if these are a majority and more than reach `own`; of
-    /// several, the one that holds most of the log.
-    fn better_reached(&self, now: Now, own: &NodeId) -> Option<NodeId> {
-        let needed = self.state.quorum().max(self.reached_by(now, own) + 1);
-        let followers = self.leader.followers.iter();
-        let may_lead = followers
-            .filter(|(node, progress)| self.answers(now, progress) && votes(self.state, node, progress))
-            .map(|(node, progress)| (self.reached_by(now, node), progress.counted(), node));
-        let best =
-            may_lead.filter(|(voters, ..)| *voters >= needed).max_by_key(|(voters, counted, _)| (*voters, *counted));
-        best.map(|(.., node)| node.clone())
+    /// The voter that answers and has links with most voters, if these are more than `own` has links with and a majority
+    /// reaches it; of several, the one that holds most of the log.
+    fn better_linked(&self, now: Now, own: &NodeId) -> Option<NodeId> {
+        let links = self.links(now, own);
+        let voters = self.state.voter_ids();
+        if links + 1 >= voters.len() {
+            return None;
+        }
+        let may_lead = |(node, progress): &(&NodeId, &Progress)| {
+            self.answers(now, progress)
+                && votes(self.state, node, progress)
+                && self.links(now, node) > links
+                && voters.iter().filter(|voter| self.reaches(now, voter, node)).count() >= self.state.quorum()
+        };
+        let best = self.leader.followers.iter().filter(may_lead);
+        let best = best.max_by_key(|(node, progress)| (self.links(now, node), progress.counted()));
+        best.map(|(node, _)| node.clone())
     }
 
-    fn is_complained_about(&self, now: Now, node: &NodeId) -> bool {
-        self.state.voter_ids().into_iter().any(|voter| voter != node && self.complains(now, voter, node))
+    /// With how many other voters `node` can exchange messages in both directions. What a voter sees that does not answer
+    /// is not known; it counts if `node` can reach it.
+    fn links(&self, now: Now, node: &NodeId) -> usize {
+        let linked =
+            |voter: &&NodeId| *voter != node && !self.complains(now, node, voter) && !self.complains(now, voter, node);
+        self.state.voter_ids().into_iter().filter(linked).count()
     }
 
-    /// Whether `voter` has reported that it cannot open connections to `node`.
+    /// Whether `voter` answers and can open connections to `node`.
+    fn reaches(&self, now: Now, voter: &NodeId, node: &NodeId) -> bool {
+        let present = self.leader.followers.get(voter).is_none_or(|progress| self.answers(now, progress));
+        voter == node || (present && !self.complains(now, voter, node))
+    }
+
+    /// Whether `voter` has reported, as long as it answers, that it cannot open connections to `node`.
     fn complains(&self, now: Now, voter: &NodeId, node: &NodeId) -> bool {
         match self.leader.followers.get(voter) {
-            Some(progress) => progress.unreachable.contains(node),
+            Some(progress) => self.answers(now, progress) && progress.unreachable.contains(node),
             None => *voter == self.state.config.node_id && self.state.unreachable(now).contains(node),
         }
-    }
-
-    /// How many voters can open connections to `node`. One that does not answer counts as one that cannot.
-    fn reached_by(&self, now: Now, node: &NodeId) -> usize {
-        let reaches = |voter: &NodeId| {
-            let present = self.leader.followers.get(voter).is_none_or(|progress| self.answers(now, progress));
-            voter == node || (present && !self.complains(now, voter, node))
-        };
-        self.state.voter_ids().into_iter().filter(|voter| reaches(voter)).count()
     }
 
     fn answers(&self, now: Now, progress: &Progress) -> bool {
