@@ -50,7 +50,7 @@ pub(super) const MAX_UNANSWERED_APPENDS: u32 = 2;
 pub(super) const UNREACHABLE_MS: u64 = 500;
 
 /// A leader that no majority has been able to reach for this long, by their reports, moves the leadership. A node that
-/// was down tries again to connect after a second at the latest.
+/// was down is tried again every half second, by some a little earlier than by others.
 pub(super) const UNREACHED_MS: u64 = 1_000;
 
 /// A commit index that is ahead of the stored one for this long is written without waiting for entries.

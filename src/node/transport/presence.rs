@@ -15,7 +15,7 @@ use super::network::SendError;
 
 /// The pause between attempts to connect doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(1_000);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often new connections are tried while the old one stands: a link may carry old connections and no new ones, or
 /// nothing at all in one direction, and neither ends a connection that is silent.
