@@ -91,7 +91,7 @@ pub enum Bug {
     OpeningTrustsWhatItReads,
     /// A leader goes on counting what a store has acknowledged after its process reports less.
     LostCopiesCount,
-    /// A leader that no majority can open connections to stays.
+    /// A leader stays though a follower has better links.
     UnreachedLeaderStays,
     /// A forwarded write whose answer was lost is reported as not applied.
     LostAnswerMeansNotApplied,

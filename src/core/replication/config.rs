@@ -49,9 +49,13 @@ pub(super) const MAX_UNANSWERED_APPENDS: u32 = 2;
 /// less.
 pub(super) const UNREACHABLE_MS: u64 = 500;
 
-/// A leader that no majority has been able to reach for this long, by their reports, moves the leadership. A node that
-/// was down is tried again every half second, by some a little earlier than by others.
-pub(super) const UNREACHED_MS: u64 = 1_000;
+/// A leader moves the leadership when a follower has had better links for this long, by all nodes' reports. It takes a
+/// node up to a second to notice that another one is back, and nodes must not disagree for so long. It also takes three
+/// lost attempts to connect, so that a network which loses some packets moves nothing.
+pub(super) const UNREACHED_MS: u64 = 1_200;
+
+/// A leader that has moved the leadership to better links does not do so again within this time.
+pub(super) const MOVE_PAUSE_MS: u64 = 30_000;
 
 /// A commit index that is ahead of the stored one for this long is written without waiting for entries.
 pub(super) const IDLE_COMMIT_MS: u64 = 200;

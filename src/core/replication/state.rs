@@ -63,6 +63,9 @@ pub(super) struct ElectionTimers {
     pub(super) not_before_ms: u64,
     /// Until when this node leaves the head of the queue to a named successor.
     pub(super) yield_until_ms: u64,
+    /// As a leader, this node does not move the leadership to better links before this moment: the last such move may
+    /// have led to a node that cannot lead for another reason.
+    pub(super) no_move_before_ms: u64,
 }
 
 impl ElectionTimers {

@@ -65,7 +65,7 @@ pub trait ZooKeeper: Send + Sync {
 
 /// One session. Dropping it closes it in the background.
 ///
-/// An operation is on its way to the server when its method returns, even if the future is dropped. Every operation
+/// An operation is on its way to the server once its future was polled, even if the future is dropped then. Every operation
 /// fails with the rejection that the server gives, or with any other error if its outcome is unknown. None has a timeout;
 /// one that is issued while disconnected waits without bound, so the caller must not do that. Created znodes get the
 /// cluster's access list.

@@ -1,9 +1,8 @@
 //! What reads share: consistency, deadline and cursors.
 
-use tokio::time::Instant;
-
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::runtime::{Consistency, Cursor, NodeHandle, ReadPoint};
 use quorapay_api::{Code, query};

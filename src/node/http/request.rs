@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt;
 use http_body_util::LengthLimitError;
+use tokio::time::Instant;
 use url::form_urlencoded;
 
 use quorapay_api::limits::{DEFAULT_DEADLINE_MS, DEFAULT_PAGE_ITEMS, MAX_BODY_BYTES, MAX_DEADLINE_MS, MAX_PAGE_ITEMS};

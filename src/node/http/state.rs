@@ -2,13 +2,13 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
-use tokio::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::response::Response;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::runtime::NodeHandle;
 use quorapay_api::Code;

@@ -1,10 +1,9 @@
 //! What writes share: key, deadline, and submission to the node.
 
-use tokio::time::Instant;
-
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use tokio::time::Instant;
 
 use crate::runtime::CommittedWrite;
 use quorapay_api::Code;

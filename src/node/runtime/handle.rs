@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use futures_util::future::join_all;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::ledger::LedgerReader;

@@ -1,9 +1,8 @@
 //! What this node does for its peers: their requests go straight into the event loop's queue.
 
-use tokio::time::Instant;
-
 use futures_util::Stream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::transport::{Outcomes, PeerService, Stopped};
 use quorapay_core::domain::Proposal;

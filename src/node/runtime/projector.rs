@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::blocking::Blocking;
 use crate::ledger::LedgerReader;

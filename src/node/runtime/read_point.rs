@@ -1,9 +1,7 @@
 //! The index as of which a read may be answered.
 
-use tokio::time::Instant;
-
 use tokio::sync::oneshot;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::query::ReadError;
 use quorapay_core::domain::{Epoch, LogIndex};

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{CallerId, ProposalOutcome};

@@ -2,12 +2,11 @@
 //! changes meanwhile. The idempotency key makes every repetition safe.
 
 use std::sync::Arc;
-use tokio::time::Instant;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::oneshot;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::transport::{CommittedWrite, Outcomes, WriteOutcome};
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};

@@ -1,8 +1,6 @@
 //! Hands the leadership over.
 
-use tokio::time::Instant;
-
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use quorapay_core::engine::Input;
 use quorapay_core::replication::NodeId;

@@ -80,8 +80,8 @@ pub(super) async fn scrub(ledger: LedgerReader, progress: Watched<NodeProgress>,
     loop {
         tokio::select! {
             biased;
-            _ = tick.tick() => {}
             () = events.closed() => return,
+            _ = tick.tick() => {}
         }
         if checked >= end {
             (checked, end) = (LogIndex(0), progress.borrow().applied_index);

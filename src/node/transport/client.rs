@@ -125,11 +125,11 @@ impl PeerClient {
         if response.status().is_success() { Ok(response.into_body()) } else { Err(SendError::Broken) }
     }
 
-    /// Whether a new connection to the peer can be opened.
-    pub(super) async fn reaches(&self, peer: &NodeId) -> bool {
+    /// Tries whether a new connection to the peer can be opened.
+    pub(super) async fn reach(&self, peer: &NodeId) -> Result<(), SendError> {
         match self.identity.peers.get(peer) {
-            Some(url) => self.network.reach(url).await.is_ok(),
-            None => false,
+            Some(url) => self.network.reach(url).await,
+            None => Err(SendError::Unreachable),
         }
     }
 

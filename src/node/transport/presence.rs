@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often new connections are tried while the old one stands: a link may carry old connections and no new ones, or
 /// nothing at all in one direction, and neither ends a connection that is silent.
-const REACH_EVERY: Duration = Duration::from_millis(500);
+const REACH_EVERY: Duration = Duration::from_millis(300);
 
 /// News about a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,13 +82,19 @@ async fn keep(
     loop {
         let try_another = async {
             tokio::time::sleep(REACH_EVERY).await;
-            client.reaches(peer).await
+            client.reach(peer).await
         };
-        let reaches = tokio::select! {
+        let tried = tokio::select! {
             biased;
             () = ends(connection) => return true,
-            reaches = try_another => reaches,
+            () = notices.closed() => return false,
+            tried = try_another => tried,
         };
+        if tried == Err(SendError::Refused) {
+            // Its process is gone, and the old connection does not know it yet.
+            return true;
+        }
+        let reaches = tried.is_ok();
         if reaches == *unreachable {
             *unreachable = !reaches;
             let notice = if reaches { PeerNotice::Reachable } else { PeerNotice::Unreachable };

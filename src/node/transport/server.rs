@@ -5,8 +5,6 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
@@ -15,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, post};
 use futures_util::{Stream, StreamExt, stream};
+use tokio::time::Instant;
 
 use crate::published::Watched;
 use quorapay_core::domain::Proposal;

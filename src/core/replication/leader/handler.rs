@@ -27,7 +27,7 @@ pub(in crate::replication) struct Leader {
     pub(super) round: u64,
     pub(super) reads: VecDeque<PendingRead>,
     pub(super) transfer: Option<Transfer>,
-    /// Since when no majority can open connections to this node.
+    /// Since when a follower has better links than this node.
     pub(super) unreached_since_ms: Option<u64>,
 }
 

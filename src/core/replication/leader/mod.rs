@@ -7,7 +7,7 @@
 //! handler      the leader's state, and values that a quorum has reached
 //! reads        read indexes, confirmed by a quorum round
 //! transfer     transfer of the leadership
-//! reach        which nodes a majority can open connections to
+//! reach        moving the leadership to the node with the best links
 //! rules        the rules that all nodes know
 //! commit       the commit rule, the opening of the epoch, stepping down
 //! membership   admission of replaced stores

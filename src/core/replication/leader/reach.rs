@@ -5,7 +5,7 @@
 use super::handler::{LeaderHandler, votes};
 use super::progress::Progress;
 use crate::planted::{Bug, planted};
-use crate::replication::config::UNREACHED_MS;
+use crate::replication::config::{MOVE_PAUSE_MS, UNREACHED_MS};
 use crate::replication::effect::RequestId;
 use crate::replication::transition::Transition;
 use crate::replication::types::{NodeId, Now};
@@ -31,10 +31,21 @@ impl LeaderHandler<'_> {
             return None;
         };
         let since_ms = *self.leader.unreached_since_ms.get_or_insert(now.monotonic_ms);
-        if now.monotonic_ms < since_ms + UNREACHED_MS || self.leader.transfer.is_some() {
+        let too_early = now.monotonic_ms < (since_ms + UNREACHED_MS).max(self.state.election.no_move_before_ms);
+        if too_early || self.leader.transfer.is_some() || !self.is_near(&successor) {
             return None;
         }
+        // If this one is in vain, payments are taken for a while before the next one.
+        self.leader.unreached_since_ms = None;
+        self.state.election.no_move_before_ms = now.monotonic_ms + MOVE_PAUSE_MS;
         self.begin_transfer(now, Some(successor))
+    }
+
+    /// Whether a follower lacks so little that it can take over at once. The leader takes no payments until then.
+    fn is_near(&self, follower: &NodeId) -> bool {
+        let behind = |progress: &Progress| self.state.log.last().index.0.saturating_sub(progress.counted().0);
+        let progress = self.leader.followers.get(follower);
+        progress.is_some_and(|progress| behind(progress) <= self.state.config.limits.batch_entries as u64)
     }
 
     /// The voter that answers and has links with most voters, if these are more than `own` has links with and a majority
@@ -56,8 +67,8 @@ impl LeaderHandler<'_> {
         best.map(|(node, _)| node.clone())
     }
 
-    /// With how many other voters `node` can exchange messages in both directions. What a voter sees that does not answer
-    /// is not known; it counts if `node` can reach it.
+    /// With how many other voters `node` can exchange messages in both directions. A voter that does not answer reports
+    /// nothing; its link counts if `node` can reach it.
     fn links(&self, now: Now, node: &NodeId) -> usize {
         let linked =
             |voter: &&NodeId| *voter != node && !self.complains(now, node, voter) && !self.complains(now, voter, node);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::runtime::{CommittedWrite, PeerStatus};
 use quorapay_api::Code;
