@@ -22,6 +22,7 @@ mod integration_guide;
 mod last_resort;
 mod layers;
 mod lists;
+mod observability;
 mod payments;
 mod peers;
 mod reads;
