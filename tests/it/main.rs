@@ -27,5 +27,6 @@ mod payments;
 mod peers;
 mod reads;
 mod recovery;
+mod runbooks;
 mod startup;
 mod support;
