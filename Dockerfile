@@ -30,7 +30,7 @@ FROM debian:bookworm-slim
 # of /data.
 RUN groupadd --gid 10001 quorapay \
     && useradd --uid 10001 --gid quorapay --no-create-home --home-dir /data --shell /usr/sbin/nologin quorapay \
-    && install --directory --owner quorapay --group quorapay --mode 0750 /data
+    && install --directory --owner quorapay --group quorapay --mode 0700 /data /secrets
 COPY --from=build /src/target/dist/quorapay /usr/local/bin/quorapay
 
 USER 10001:10001
@@ -46,6 +46,13 @@ STOPSIGNAL SIGTERM
 # Healthy means able to serve. A node without a leader, or one that is catching up, is unhealthy and must not be
 # restarted for that reason. The check retries for two seconds, which is longer than a failover.
 HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["quorapay", "ready", "--deadline-ms", "2000"]
+
+# Last, because another revision must not build the layers before it again.
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Quorapay" \
+    org.opencontainers.image.version="0.1.0" \
+    org.opencontainers.image.revision=${REVISION} \
+    org.opencontainers.image.licenses="Apache-2.0"
 
 ENTRYPOINT ["quorapay"]
 CMD ["node"]

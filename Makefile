@@ -1,8 +1,10 @@
 # The commands for developers and CI. Each installs the tools that it needs and that are missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test sim nodes planted planted-table http fuzz openapi drill held-readers idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
+.PHONY: help up stack down logs alerts test sim nodes planted planted-table http fuzz openapi drill held-readers idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
 
+# Whichever this machine has: the plugin of docker, or the program of its own.
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 PORT ?= 7101
 DATA ?= quorapay-dev
 SEEDS ?= 2000
@@ -16,6 +18,18 @@ SOAK_SEEDS ?= 100000
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
+
+stack: ## the stack of docker-compose.yml: three ZooKeeper servers and three nodes in containers
+	QUORAPAY_REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(COMPOSE) up --build --detach
+
+down: ## stop the stack and remove its containers; ledgers and secrets stay in their volumes
+	$(COMPOSE) down
+
+logs: ## follow what the containers of the stack say
+	$(COMPOSE) logs --follow --tail 100
+
+alerts: ## check and test the alert rules with Prometheus' own tool
+	bash runbooks/observability/promtool.sh
 
 zookeeper: ## install ZooKeeper if it is missing
 	@bash zk/zookeeper.sh where >/dev/null 2>&1 || bash zk/zookeeper.sh install
@@ -33,6 +47,7 @@ test: zookeeper chaos-tools ## run every test, including those with a real ZooKe
 	cargo test --workspace --doc
 	BINARY=$(CURDIR)/target/debug/quorapay bash tests/http/schemathesis.sh 60
 	SEED=1 bash tests/fuzz/run.sh 33
+	bash runbooks/observability/promtool.sh
 
 sim: ## run only the simulation: make sim N=100000, or one run: make sim SEED=7
 	cargo test -p quorapay-core --test sim $(if $(SEED),a_sweep_of_seeds) -- --nocapture

@@ -34,7 +34,7 @@ impl Demo {
         let temporary = std::env::temp_dir().join(format!("quorapay-demo-{}", uuid::Uuid::new_v4()));
         let data_dir = self.keep.clone().unwrap_or_else(|| temporary.clone());
         println!("starting ZooKeeper and three nodes");
-        let options = DevOptions { nodes: 3, port: self.port, data_dir, zookeeper: None };
+        let options = DevOptions { nodes: 3, port: self.port, data_dir, zookeeper: None, chaos_mode: false };
         let mut cluster = DevCluster::start(options).await?;
         let result = show(&mut cluster).await;
         cluster.stop().await;

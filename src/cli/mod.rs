@@ -125,7 +125,7 @@ mod tests {
         for line in [
             "pay external:card shop:42 150.75 USD --key order-1001 --metadata {\"order\":7}",
             "pay a b 10 USD --capture manual --expires-in 3600 --order 7 --order-total 10",
-            "payment show 0198c1f0-7c1e-7000-8000-00000000002a",
+            "payment get 0198c1f0-7c1e-7000-8000-00000000002a",
             "payment capture 0198c1f0-7c1e-7000-8000-00000000002a 50.25 --key c1",
             "payment void 0198c1f0-7c1e-7000-8000-00000000002a",
             "payment refund 0198c1f0-7c1e-7000-8000-00000000002a",
@@ -155,7 +155,7 @@ mod tests {
             assert!(Cli::try_parse_from(arguments).is_ok(), "{line}");
         }
         for line in [
-            "payment show",
+            "payment get",
             "pay a b 1 US$",
             "pay a b 1 USD --order 7",
             "account set shop:42",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
+use nix::sys::stat::{Mode, umask};
 use tracing_subscriber::EnvFilter;
 
 use super::CliError;
@@ -35,6 +36,8 @@ pub(super) struct NodeArguments {
 impl NodeArguments {
     pub(super) fn run(&self) -> Result<(), CliError> {
         let settings = load_settings(self.config.as_deref())?;
+        // Whatever a node writes is for its own user only.
+        umask(Mode::S_IRWXG | Mode::S_IRWXO);
         start_tracing(&settings)?;
         for warning in settings.warnings() {
             tracing::warn!("{warning}");

@@ -1,30 +1,79 @@
 //! `quorapay status`: all nodes with their roles and indexes.
 
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
 use clap::Args;
 
 use super::CliError;
-use super::connection::{Connection, block_on};
+use super::connection::{Connection, block_on, to_json};
 use super::exit;
+use super::signals::Signals;
 use super::table::{Align, table};
 use quorapay_client::{ClusterView, NodeView};
 
 const EXAMPLES: &str = "\
 Examples:
   quorapay status
-  quorapay status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json";
+  quorapay status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json
+  quorapay status --watch                # once a second until Ctrl-C; --watch 5 every five seconds";
+
+/// Clears a terminal and goes to its first line.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Show every node: role, epoch, indexes, lag
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 pub(super) struct Status {
+    /// Show it again every so many seconds, until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
+          value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    watch: Option<u64>,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl Status {
     pub(super) fn run(&self) -> Result<(), CliError> {
-        let cluster = block_on(self.connection.client()?.cluster())??;
-        self.connection.show(&cluster, describe)
+        match self.watch {
+            None => {
+                let cluster = block_on(self.connection.client()?.cluster())??;
+                self.connection.show(&cluster, describe)
+            }
+            Some(seconds) => block_on(self.repeat(Duration::from_secs(seconds)))?,
+        }
+    }
+
+    /// Shows the status again and again. A cluster that does not answer is shown as such: it may do so later.
+    async fn repeat(&self, every: Duration) -> Result<(), CliError> {
+        let mut signals = Signals::listen()?;
+        let client = self.connection.client()?;
+        let mut due = tokio::time::interval(every);
+        loop {
+            let cluster = tokio::select! {
+                () = signals.received() => return Ok(()),
+                cluster = async { due.tick().await; client.cluster().await } => cluster,
+            };
+            let text = match &cluster {
+                Ok(cluster) if self.connection.json => to_json(cluster),
+                Ok(cluster) => describe(cluster),
+                Err(error) => error.to_string(),
+            };
+            if !redraw(&text)? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Writes the text in the place of the one before if this is a terminal, else below it. `false` if nobody reads any more.
+fn redraw(text: &str) -> Result<bool, CliError> {
+    let mut out = io::stdout().lock();
+    let clear = if out.is_terminal() { CLEAR } else { "" };
+    match writeln!(out, "{clear}{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(source) => Err(CliError::Io { what: "writing the status".to_owned(), source }),
     }
 }
 

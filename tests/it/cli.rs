@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::cluster::{Cluster, program, wait_until};
+use crate::support::http::{Connection as Http, Request};
 
 fn quorapay(arguments: &[&str], url: &str) -> Output {
     Command::new(program()).args(arguments).args(["--url", url]).output().unwrap()
@@ -30,7 +31,7 @@ fn every_client_command_does_what_its_help_says() {
     let paid = done(&["pay", "external:card", "shop:1", "150.75", "USD", "--key", "order-1"], &url);
     assert_eq!((&paid["amount"], &paid["status"]), (&Value::from(15_075), &Value::from("succeeded")));
     let id = paid["id"].as_str().unwrap();
-    assert_eq!(done(&["payment", "show", id], &url)["index"], paid["index"]);
+    assert_eq!(done(&["payment", "get", id], &url)["index"], paid["index"]);
     assert_eq!(done(&["payment", "by-key", "order-1"], &url)["payment"]["id"], paid["id"]);
     assert_eq!(done(&["payment", "list", "--account", "shop:1"], &url)["payments"][0]["id"], paid["id"]);
     assert_eq!(done(&["account", "open", "supplier", "--overdraft", "limit:5"], &url)["overdraft"], "limit:5");
@@ -52,6 +53,36 @@ fn a_refusal_is_exit_code_1_and_its_problem_is_json_for_programs() {
 }
 
 #[test]
+fn a_watched_status_is_shown_again_until_it_is_told_to_end() {
+    let cluster = Cluster::start(1);
+    let url = format!("http://127.0.0.1:{}", cluster.nodes[0].port);
+    let mut command = Command::new(program());
+    command.args(["status", "--watch", "1", "--json", "--url", &url]).stdout(Stdio::piped());
+    let mut watching = command.spawn().unwrap();
+    let output = watching.stdout.take().unwrap();
+    let shown = serde_json::Deserializer::from_reader(output).into_iter::<Value>().take(2);
+    for status in shown.map(Result::unwrap) {
+        assert_eq!(status["leader"], cluster.nodes[0].id.as_str());
+    }
+    kill(Pid::from_raw(i32::try_from(watching.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(watching.wait().unwrap().success());
+}
+
+#[test]
+fn a_development_cluster_drops_a_connection_after_a_commit_if_its_chaos_mode_is_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let _dev = Dev::start_with(directory.path(), 17_451, &["--chaos-mode"]);
+    let node = std::fs::read_to_string(directory.path().join("node1.toml")).unwrap();
+    assert!(node.contains("chaos_mode = true"), "{node}");
+    let url = "http://127.0.0.1:17451";
+    done(&["pay", "external:card", "1", "100", "USD"], url);
+    let transfer = Request::post("/transfer").key("dropped").header("X-Simulate-Chaos", "true");
+    let transfer = transfer.json(r#"{"from_id": 1, "to_id": 2, "amount": 5}"#);
+    assert!(Http::to(17_451).send(&transfer).is_err(), "committed, and not answered");
+    assert_eq!(done(&["payment", "by-key", "dropped"], url)["state"], "committed");
+}
+
+#[test]
 fn no_node_there_is_exit_code_4() {
     let nobody = quorapay(&["status"], "http://127.0.0.1:9");
     assert_eq!(nobody.status.code(), Some(4));
@@ -62,7 +93,12 @@ struct Dev(Child);
 
 impl Dev {
     fn start(directory: &Path, port: u16) -> Self {
+        Self::start_with(directory, port, &[])
+    }
+
+    fn start_with(directory: &Path, port: u16, more: &[&str]) -> Self {
         let mut command = dev_command(directory, port);
+        command.args(more);
         let dev = Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         wait_until("the development cluster is ready", || ready(port));
         dev

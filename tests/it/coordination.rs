@@ -511,7 +511,7 @@ async fn an_ensemble_may_lose_its_leading_server() {
 }
 
 #[tokio::test]
-async fn without_the_credential_protected_znodes_can_be_read_but_not_changed() {
+async fn without_the_credential_protected_znodes_can_be_neither_read_nor_changed() {
     // The parent znode of all clusters belongs to its creator, so this test needs its own server.
     let server = ZooKeeperServer::start();
     let mut settings = config(&server.address(), "locked", 1, "http://127.0.0.1:1");
@@ -521,10 +521,14 @@ async fn without_the_credential_protected_znodes_can_be_read_but_not_changed() {
     member.until_rank(QueueRank::First).await;
     assert_eq!(member.take_epoch(1).await, Some(Epoch(1)));
 
-    let stranger = client(&server.address()).await;
-    assert_eq!(queue_of(&stranger, "locked").await, ["node1"]);
-    let rank = stranger.list_children("/quorapay/locked/election").await.unwrap().remove(0);
+    let owner = client(&server.address()).await;
+    owner.auth("digest", b"quorapay:s3cret").await.unwrap();
+    assert_eq!(queue_of(&owner, "locked").await, ["node1"]);
+    let rank = owner.list_children("/quorapay/locked/election").await.unwrap().remove(0);
     let rank = format!("/quorapay/locked/election/{rank}");
+    let stranger = client(&server.address()).await;
+    assert_eq!(stranger.list_children("/quorapay/locked/election").await, Err(Error::NoAuth));
+    assert_eq!(stranger.get_data("/quorapay/locked/epoch").await.unwrap_err(), Error::NoAuth);
     assert_eq!(stranger.delete(&rank, None).await, Err(Error::NoAuth));
     assert_eq!(stranger.delete("/quorapay/locked/live/node1", None).await, Err(Error::NoAuth));
     assert_eq!(stranger.set_data("/quorapay/locked/epoch", b"{}", None).await, Err(Error::NoAuth));

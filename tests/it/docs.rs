@@ -88,6 +88,14 @@ fn every_file_that_a_document_names_exists() {
 }
 
 #[test]
+fn the_image_names_the_version_of_the_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("Dockerfile")).unwrap();
+    let label = format!("org.opencontainers.image.version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(&label), "the Dockerfile has no label {label}");
+}
+
+#[test]
 fn every_test_that_the_api_names_for_a_promise_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("docs/API.md")).unwrap();

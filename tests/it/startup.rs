@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -49,6 +50,24 @@ fn a_wrong_setting_is_named_with_its_value_and_what_to_do() {
     assert!(line.contains("heartbeat"), "{line}");
     let line = refused_setting("log_format = \"xml\"");
     assert!(line.contains("log_format = \"xml\" cannot be used: set it to text or json"), "{line}");
+}
+
+#[test]
+fn only_their_owner_can_read_the_files_of_a_node() {
+    let mut cluster = Cluster::start(1);
+    let data_dir = cluster.nodes[0].data_dir.clone();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let readable_by_others = || {
+        let files = fs::read_dir(&data_dir).unwrap().map(|file| file.unwrap().path());
+        files.filter(|file| mode(file) & 0o077 != 0).collect::<Vec<_>>()
+    };
+    assert_eq!(mode(&data_dir), 0o700);
+    assert_eq!(readable_by_others(), Vec::<PathBuf>::new());
+    cluster.kill(0);
+    fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o755)).unwrap();
+    cluster.restart(0);
+    cluster.wait_ready();
+    assert_eq!(mode(&data_dir), 0o700, "a start closes a directory that was open to others");
 }
 
 #[test]

@@ -43,12 +43,20 @@ pub(super) struct Dev {
     /// Restart nodes that die
     #[arg(long)]
     restart: bool,
+    /// Let clients of `POST /transfer` ask for a connection that is dropped after the commit (`X-Simulate-Chaos: true`)
+    #[arg(long)]
+    chaos_mode: bool,
 }
 
 impl Dev {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let options =
-            DevOptions { nodes: self.nodes, port: self.port, data_dir: self.data_dir, zookeeper: self.zookeeper };
+        let options = DevOptions {
+            nodes: self.nodes,
+            port: self.port,
+            data_dir: self.data_dir,
+            zookeeper: self.zookeeper,
+            chaos_mode: self.chaos_mode,
+        };
         super::connection::block_on(async {
             let mut signals = Signals::listen()?;
             // A signal may come at any moment of the start; what has been started by then is stopped in order.

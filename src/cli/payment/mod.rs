@@ -19,7 +19,7 @@ pub(super) use list::{PageArguments, TimeArguments, next_page};
 
 const EXAMPLES: &str = "\
 Examples:
-  quorapay payment show 0198c1f0-7c1e-7000-8000-00000000002a
+  quorapay payment get 0198c1f0-7c1e-7000-8000-00000000002a
   quorapay payment capture 0198c1f0-7c1e-7000-8000-00000000002a 50.25 --key order-1001-capture-1
   quorapay payment void 0198c1f0-7c1e-7000-8000-00000000002a
   quorapay payment refund 0198c1f0-7c1e-7000-8000-00000000002a        # all that is left
@@ -37,7 +37,8 @@ pub(super) struct PaymentArguments {
 
 #[derive(Debug, Subcommand)]
 enum PaymentCommand {
-    Show(Show),
+    #[command(alias = "show")]
+    Get(Get),
     List(List),
     Capture(Capture),
     Void(Void),
@@ -48,7 +49,7 @@ enum PaymentCommand {
 
 /// One payment where it stands now, with its history
 #[derive(Debug, Args)]
-struct Show {
+struct Get {
     /// The payment's id
     id: String,
     #[command(flatten)]
@@ -58,7 +59,7 @@ struct Show {
 impl PaymentArguments {
     pub(super) fn run(&self) -> Result<(), CliError> {
         match &self.command {
-            PaymentCommand::Show(show) => show.run(),
+            PaymentCommand::Get(get) => get.run(),
             PaymentCommand::List(list) => list.run(),
             PaymentCommand::Capture(capture) => capture.run(),
             PaymentCommand::Void(void) => void.run(),
@@ -69,7 +70,7 @@ impl PaymentArguments {
     }
 }
 
-impl Show {
+impl Get {
     fn run(&self) -> Result<(), CliError> {
         self.connection.show(&block_on(self.connection.client()?.payment(&self.id))??, describe::describe_with_history)
     }

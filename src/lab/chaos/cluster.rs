@@ -105,6 +105,7 @@ impl Setup<'_> {
             zookeeper: self.network.zookeeper_of(number, self.addresses),
             zookeeper_session_timeout_ms: u64::try_from(SESSION_TIMEOUT.as_millis()).ok(),
             cluster_secret: Some(self.secret.to_owned()),
+            chaos_mode: None,
             data_dir: node.data_dir.display().to_string(),
             peers: reached.into_iter().map(|(other, at)| (node_id(other), format!("http://{at}"))).collect(),
         };

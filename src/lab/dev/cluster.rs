@@ -64,7 +64,7 @@ impl DevCluster {
                 (Some(zookeeper), address)
             }
         };
-        layout::write_configurations(&nodes, &zookeeper_address)?;
+        layout::write_configurations(&nodes, &zookeeper_address, options.chaos_mode)?;
         let mut processes = Vec::new();
         for node in &mut nodes {
             let process = Process::spawn(node_command(&node.config)?, &node.log, None)?;

@@ -22,6 +22,8 @@ pub struct DevOptions {
     pub data_dir: PathBuf,
     /// ZooKeeper's address; `None` starts a private server.
     pub zookeeper: Option<String>,
+    /// Whether the nodes run in the chaos mode of `POST /transfer`.
+    pub chaos_mode: bool,
 }
 
 /// One node in `dev.json`.
@@ -81,7 +83,7 @@ pub(super) fn lock(data_dir: &Path) -> Result<fs::File, DevError> {
 }
 
 /// Writes every node's configuration.
-pub(super) fn write_configurations(nodes: &[DevNode], zookeeper: &str) -> Result<(), DevError> {
+pub(super) fn write_configurations(nodes: &[DevNode], zookeeper: &str, chaos_mode: bool) -> Result<(), DevError> {
     for node in nodes {
         let file = NodeFile {
             node_id: node.id.clone(),
@@ -92,6 +94,7 @@ pub(super) fn write_configurations(nodes: &[DevNode], zookeeper: &str) -> Result
             zookeeper: zookeeper.to_owned(),
             zookeeper_session_timeout_ms: None,
             cluster_secret: None,
+            chaos_mode: chaos_mode.then_some(true),
             data_dir: node.data_dir.display().to_string(),
             peers: nodes.iter().map(|peer| (peer.id.clone(), peer.peer_url.clone())).collect(),
         };

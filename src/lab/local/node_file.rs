@@ -28,6 +28,9 @@ pub struct NodeFile {
     /// The secret that peers share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_secret: Option<String>,
+    /// Whether clients may ask for a connection that is dropped after a commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chaos_mode: Option<bool>,
     /// The folder of its ledger.
     pub data_dir: String,
     /// All nodes with the base URLs under which this node reaches them.

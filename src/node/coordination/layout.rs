@@ -138,11 +138,11 @@ pub(super) fn decode<T: DeserializeOwned>(data: &[u8]) -> Option<T> {
     serde_json::from_slice(data).ok()
 }
 
-/// The access list of the znodes. With a credential everybody may read, but only its holders may change anything: a
-/// deletion is checked against the parent, so parents have the same list as their children.
+/// The access list of the znodes. With a credential only its holders may read or change anything. A deletion is checked
+/// against the parent, so parents have the same list as their children.
 pub(super) fn access(with_credential: bool) -> Vec<Acl> {
     if with_credential {
-        vec![Acl::new(Permission::ALL, AuthId::authed()), Acl::new(Permission::READ, AuthId::anyone())]
+        vec![Acl::new(Permission::ALL, AuthId::authed())]
     } else {
         vec![Acl::new(Permission::ALL, AuthId::anyone())]
     }

@@ -1,6 +1,7 @@
 //! The ledger's files: their names, how SQLite opens them, the lock over them, and moving damaged ones aside.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,6 +17,11 @@ const LEDGER_FILE: &str = "ledger.db";
 const LOCK_FILE: &str = "ledger.lock";
 const CONDEMNED: &str = "ledger.condemned";
 
+/// Mode of a data directory.
+const PRIVATE: u32 = 0o700;
+/// The bits of a mode that are not the owner's.
+const OTHERS: u32 = 0o077;
+
 /// Rows that SQLite's thread may read ahead: fewer wake-ups in long reads.
 const ROWS_AHEAD: usize = 512;
 
@@ -29,12 +35,13 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Locks the data directory, which is created if it is missing.
+    /// Locks the data directory, which is created if it is missing. Only this user may look into it afterwards: payments
+    /// and their accounts are nobody else's business.
     ///
     /// # Errors
     /// [`LedgerError::Locked`] if another process has it; [`LedgerError::File`] if it cannot be created or locked.
     pub fn take(data_dir: &Path) -> Result<Self, LedgerError> {
-        fs::create_dir_all(data_dir).map_err(LedgerError::file(data_dir))?;
+        create_private(data_dir).map_err(LedgerError::file(data_dir))?;
         let path = data_dir.join(LOCK_FILE);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(LedgerError::file(&path))?;
@@ -44,6 +51,15 @@ impl DirectoryLock {
             Err(TryLockError::Error(error)) => Err(LedgerError::file(&path)(error)),
         }
     }
+}
+
+/// Creates a directory that only this user can enter, or makes an existing one such.
+fn create_private(directory: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE).create(directory)?;
+    if fs::metadata(directory)?.permissions().mode() & OTHERS == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(directory, Permissions::from_mode(PRIVATE))
 }
 
 /// The database file of a data directory.

@@ -64,4 +64,20 @@ pub enum SettingsError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// A secret is set both by itself and by a file.
+    #[error("{name} and {name}_file are both set: remove one of them")]
+    SecretTwice {
+        /// The secret.
+        name: &'static str,
+    },
+    /// The file of a secret cannot be used.
+    #[error("{name}_file = {file:?} cannot be used: {reason}; name a readable file that contains the secret alone")]
+    SecretFile {
+        /// The secret.
+        name: &'static str,
+        /// The file.
+        file: String,
+        /// Why not.
+        reason: String,
+    },
 }

@@ -1,6 +1,7 @@
 //! Defaults, file and environment, merged; values are taken out by name.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use config::{Config, Environment, File, FileFormat, Map, Source, Value, ValueKind};
@@ -53,6 +54,10 @@ pub(super) const KNOWN: [Known; 20] = [
 ];
 
 const PREFIX: &str = "QUORAPAY";
+/// What the name of a secret gets appended to name the file that contains it.
+const FILE_SUFFIX: &str = "_file";
+/// Most bytes of such a file: no secret is longer, and a wrong path may name a huge file.
+const MAX_SECRET_BYTES: u64 = 4_096;
 /// The `config` crate's name for the origin of values from the environment.
 const ENVIRONMENT: &str = "the environment";
 
@@ -82,9 +87,25 @@ impl Layers {
         let variables = environment.iter().filter(own).map(|(name, value)| (name.clone(), value.clone())).collect();
         let environment = Environment::with_prefix(PREFIX).ignore_empty(true).source(Some(variables));
         let merged = builder.add_source(environment).build().map_err(unusable)?;
-        let layers = Self(merged.collect().map_err(unusable)?);
+        let mut layers = Self(merged.collect().map_err(unusable)?);
+        layers.read_secret_files()?;
         layers.reject_unknown()?;
         Ok(layers)
+    }
+
+    /// Replaces each `…_file` of a secret by the secret that the file contains.
+    fn read_secret_files(&mut self) -> Result<(), SettingsError> {
+        for Known { name, secret, .. } in KNOWN {
+            let Some(path) = secret.then(|| self.0.remove(&format!("{name}{FILE_SUFFIX}"))).flatten() else {
+                continue;
+            };
+            if self.0.contains_key(name) {
+                return Err(SettingsError::SecretTwice { name });
+            }
+            let path = path.into_string().map_err(unusable)?;
+            self.0.insert(name.to_owned(), Value::new(None, read_secret(name, &path)?));
+        }
+        Ok(())
     }
 
     fn reject_unknown(&self) -> Result<(), SettingsError> {
@@ -148,6 +169,21 @@ fn missing(name: &'static str, hint: &'static str) -> SettingsError {
 /// An error of the `config` crate. Its message may quote values, so it is dropped.
 fn unusable(_: config::ConfigError) -> SettingsError {
     SettingsError::Unusable
+}
+
+/// The secret in a file, without the end of its line.
+fn read_secret(name: &'static str, path: &str) -> Result<String, SettingsError> {
+    let unreadable = |reason: String| SettingsError::SecretFile { name, file: path.to_owned(), reason };
+    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text);
+    let length = read.map_err(|error| unreadable(error.to_string()))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    match (u64::try_from(length), secret) {
+        (_, "") => Err(unreadable("it is empty".to_owned())),
+        (Ok(0..=MAX_SECRET_BYTES), secret) => Ok(secret.to_owned()),
+        _ => Err(unreadable(format!("it has more than {MAX_SECRET_BYTES} bytes"))),
+    }
 }
 
 /// Reads the file and checks that it is TOML, because the parser's own message would show the line, secrets included.

@@ -176,6 +176,27 @@ fn a_secret_is_never_shown() {
 }
 
 #[test]
+fn a_secret_may_be_in_a_file_of_its_own() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("secret");
+    let named = path.to_str().expect("UTF-8");
+    let given = [("QUORAPAY_CLUSTER_SECRET_FILE", named)];
+    let rejected = |changes: &[(&str, &str)]| load(changes).expect_err("rejected").to_string();
+    assert!(rejected(&given).contains(named), "a missing file is named");
+    for (content, reason) in [("\n".to_owned(), "empty"), ("x".repeat(5_000), "4096 bytes")] {
+        fs::write(&path, content).expect("written");
+        assert!(rejected(&given).contains(reason), "{}", rejected(&given));
+    }
+    fs::write(&path, format!("{SECRET}\n")).expect("written");
+    let settings = load(&given).expect("valid");
+    assert_eq!(settings.cluster_secret.as_ref().expect("given").expose(), SECRET);
+    assert_eq!(settings.shown()["cluster_secret"], "***");
+    let twice = rejected(&[given[0], ("QUORAPAY_CLUSTER_SECRET", SECRET)]);
+    assert!(twice.contains("cluster_secret_file") && !twice.contains(SECRET), "{twice}");
+    assert!(rejected(&[("QUORAPAY_NODE_ID_FILE", named)]).contains("QUORAPAY_NODE_ID_FILE"), "it is no secret");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let text = Settings::load(Some(Path::new("/no/such.toml")), &environment(&[])).expect_err("missing").to_string();
     assert!(text.contains("/no/such.toml"), "{text}");

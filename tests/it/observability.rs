@@ -1,0 +1,84 @@
+//! What operators look at: the alert rules and the dashboard in `runbooks/observability` ask for metrics that nodes show,
+//! and name parts of runbooks that exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::support::cluster::Cluster;
+
+/// What Prometheus itself says of each target.
+const OF_PROMETHEUS: &str = "up";
+/// What is appended to the name of a histogram.
+const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
+
+fn file(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The words of an expression that are names of the nodes' metrics.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| ["quorapay_", "process_"].iter().any(|prefix| word.starts_with(prefix))).collect()
+}
+
+/// The expressions of the alert rules: what stands at `expr:`, on the same line or on the lines below it.
+fn alert_expressions(rules: &str) -> Vec<String> {
+    let mut expressions = Vec::new();
+    let mut lines = rules.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(first) = line.trim_start().strip_prefix("expr:") else { continue };
+        let depth = line.len() - line.trim_start().len();
+        let mut expression = first.to_owned();
+        while let Some(more) = lines.next_if(|next| next.len() - next.trim_start().len() > depth) {
+            expression.push_str(more);
+        }
+        expressions.push(expression);
+    }
+    expressions
+}
+
+/// The expressions of the dashboard's panels.
+fn panel_expressions(dashboard: &serde_json::Value) -> Vec<String> {
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_metric_that_an_alert_or_the_dashboard_asks_for_is_shown_by_a_node() {
+    let cluster = Cluster::start(3);
+    cluster.nodes[0].pay("observed", "external:card", "shop:1", 100).expect(201);
+    let texts: Vec<String> = cluster.nodes.iter().map(|node| node.get("/metrics").text()).collect();
+    let shown: BTreeSet<&str> = texts.iter().flat_map(|text| metrics_in(text)).collect();
+    let dashboard = serde_json::from_str(&file("runbooks/observability/grafana/dashboards/quorapay.json")).unwrap();
+    let alerts = alert_expressions(&file("runbooks/observability/alerts.yml"));
+    let panels = panel_expressions(&dashboard);
+    assert!(alerts.len() >= 14 && panels.len() >= 16, "{} alerts, {} panels", alerts.len(), panels.len());
+    for expression in alerts.iter().chain(&panels) {
+        let asked = metrics_in(expression);
+        assert!(!asked.is_empty() || expression.contains(OF_PROMETHEUS), "{expression} asks for nothing");
+        for name in asked {
+            let whole = PARTS.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+            assert!(shown.contains(name) || shown.contains(whole), "no node shows {name}, asked for in {expression}");
+        }
+    }
+}
+
+#[test]
+fn every_alert_names_a_part_of_a_runbook_that_exists() {
+    let rules = file("runbooks/observability/alerts.yml");
+    let alerts = rules.lines().filter(|line| line.trim_start().starts_with("- alert:")).count();
+    let named: Vec<&str> = rules.lines().filter_map(|line| line.trim_start().strip_prefix("runbook: ")).collect();
+    assert_eq!(named.len(), alerts, "each alert names one");
+    for name in named {
+        let (document, part) = name.split_once('#').expect("a document and a part");
+        let headings = file(document);
+        let anchors = headings.lines().filter_map(|line| line.strip_prefix("## "));
+        let mut anchors = anchors.map(|heading| {
+            let kept = heading.to_lowercase().replace(' ', "-");
+            kept.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect::<String>()
+        });
+        assert!(anchors.any(|anchor| anchor == part), "{document} has no part {part}");
+    }
+}
