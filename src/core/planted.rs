@@ -93,6 +93,12 @@ pub enum Bug {
     LostCopiesCount,
     /// A leader stays though a follower has better links.
     UnreachedLeaderStays,
+    /// A leader names a successor that does not stand in ZooKeeper's queue.
+    SuccessorNotInQueue,
+    /// A named successor does not say so to a node that asks whether there is a leader.
+    SuccessorDisturbed,
+    /// A node campaigns though a majority cannot open connections to it.
+    UnreachedCandidateStands,
     /// A forwarded write whose answer was lost is reported as not applied.
     LostAnswerMeansNotApplied,
     /// A damaged node gives its ledger up before the others serve without it.
@@ -185,6 +191,9 @@ mod selection {
         Bug::OpeningTrustsWhatItReads,
         Bug::LostCopiesCount,
         Bug::UnreachedLeaderStays,
+        Bug::SuccessorNotInQueue,
+        Bug::SuccessorDisturbed,
+        Bug::UnreachedCandidateStands,
         Bug::LostAnswerMeansNotApplied,
         Bug::RepairedBeforeOthersServe,
         Bug::RepairedAtEveryQuarantine,

@@ -12,8 +12,9 @@ const UNDISTURBED: u64 = SECOND;
 /// The bound if the leader is gone: 0.4 s until the others notice that it is silent, elections that the gone node takes
 /// part in as the queue's first, and an attempt in flight. Payments must wait for no ZooKeeper session (up to 4 s).
 const FAILOVER: u64 = 2 * SECOND;
-/// The bound if some nodes cannot open connections to the leader, or it to them: it leads on until that is known for 1.5 s.
-const UNREACHED: u64 = 3 * SECOND;
+/// The bound if the link between the leader and some nodes is broken, in either direction: it leads on until that is
+/// known for 1.1 s. The rest is for a transfer, and the attempts in flight.
+const UNREACHED: u64 = 2 * SECOND;
 /// The bound if the leader's disk hangs: a write hangs when it takes 2 s. Then a follower that has everything leads.
 const HUNG: u64 = 3 * SECOND;
 /// A damaged node votes again after this time: the scrubber needs two rounds of a second or less to find the damage, the
@@ -57,6 +58,10 @@ pub(crate) enum LastingFault {
     LeaderCannotConnect,
     /// No other node can open connections to the leader.
     LeaderClosedOff,
+    /// One follower cannot open connections to the leader, and the nodes that all can reach have no ZooKeeper.
+    LinkedWithoutZooKeeper,
+    /// In a cluster of five no other node can open connections to the next in the queue, and then the leader dies.
+    LeaderDeadNextClosedOff,
     /// A row of its ledger is rotten: it begins again by itself.
     LeaderDamaged,
     FollowerDamaged,
@@ -71,11 +76,14 @@ struct Remains {
     unable: Vec<usize>,
     /// How long each other node may be without an answered payment, or an answered read.
     bound: u64,
+    /// A node that must not lead.
+    shunned: Option<usize>,
 }
 
 impl LastingFault {
     const OF_ONE: [Self; 2] = [Self::ZooKeeperAway, Self::ZooKeeperAwayForLeader];
-    const OF_THREE: [Self; 17] = [
+    const OF_FIVE: [Self; 2] = [Self::TwoDead, Self::LeaderDeadNextClosedOff];
+    const OF_THREE: [Self; 18] = [
         Self::LeaderDead,
         Self::LeaderMachineDown,
         Self::FollowerDead,
@@ -88,6 +96,7 @@ impl LastingFault {
         Self::FollowerCannotConnect,
         Self::LeaderCannotConnect,
         Self::LeaderClosedOff,
+        Self::LinkedWithoutZooKeeper,
         Self::LeaderDamaged,
         Self::FollowerDamaged,
         Self::ZooKeeperAway,
@@ -101,7 +110,7 @@ impl LastingFault {
         let turn = usize::try_from(turn).expect("seeds are small");
         Some(match nodes {
             1 => Self::OF_ONE[turn % Self::OF_ONE.len()],
-            5 if turn.is_multiple_of(3) => Self::TwoDead,
+            5 if turn.is_multiple_of(3) => Self::OF_FIVE[turn / 3 % Self::OF_FIVE.len()],
             _ => Self::OF_THREE[turn % Self::OF_THREE.len()],
         })
     }
@@ -117,6 +126,8 @@ impl LastingFault {
             Self::FollowerCannotConnect | Self::LeaderCannotConnect => "lasting refusal of connections",
             Self::LeaderDamaged | Self::FollowerDamaged => "lasting damage",
             Self::LeaderClosedOff => "lasting closure of the leader",
+            Self::LinkedWithoutZooKeeper => "lasting refusal of connections without ZooKeeper",
+            Self::LeaderDeadNextClosedOff => "lasting death and closure of the next",
             Self::ZooKeeperAway => "lasting outage of ZooKeeper",
             Self::ZooKeeperAwayForLeader | Self::ZooKeeperAwayForFollower => "lasting outage of ZooKeeper for one",
         }
@@ -145,14 +156,14 @@ impl World {
         self.clients_work_at(&(0..self.knobs.nodes).collect::<Vec<_>>());
         let load = self.random.below(LOAD_BEFORE);
         self.run_until(self.now + load);
-        let Remains { unable, bound } = self.begin_lasting(fault, leader);
+        let Remains { unable, bound, shunned } = self.begin_lasting(fault, leader);
         let able: Vec<usize> = (0..self.knobs.nodes).filter(|node| !unable.contains(node)).collect();
         self.clients_work_at(&able);
         match fault {
             LastingFault::LeaderDamaged | LastingFault::FollowerDamaged => {
                 self.require_repair(fault, &able, bound, unable[0]);
             }
-            _ => self.require_service(fault, &able, bound),
+            _ => self.require_service(fault, &able, bound, shunned),
         }
         self.knobs = calm;
         self.end_lasting();
@@ -164,22 +175,28 @@ impl World {
         let nodes = self.knobs.nodes;
         let follower = (leader + 1 + self.random.index(nodes.max(2) - 1)) % nodes;
         self.strike(fault, leader, follower);
-        let without = |node: usize, bound| Remains { unable: vec![node], bound };
+        let all_but = |unable: Vec<usize>, bound| Remains { unable, bound, shunned: None };
+        let without = |node: usize, bound| all_but(vec![node], bound);
         match fault {
             F::LeaderDead | F::LeaderMachineDown | F::LeaderDiskFull | F::LeaderDamaged => without(leader, FAILOVER),
             F::LeaderDiskHangs => without(leader, HUNG),
             F::LeaderClosedOff => without(leader, UNREACHED),
-            F::TwoDead => Remains { unable: vec![leader, self.kill_next_leader(leader, follower)], bound: FAILOVER },
+            F::TwoDead => all_but(vec![leader, self.kill_next_leader(leader, follower)], FAILOVER),
             F::FollowerDead
             | F::FollowerDiskHangs
             | F::FollowerDiskFull
-            | F::FollowerHearsNothing
-            | F::FollowerUnheard
+            | F::LinkedWithoutZooKeeper
             | F::FollowerDamaged => without(follower, UNDISTURBED),
+            F::LeaderDeadNextClosedOff => {
+                let next = self.close_next(leader);
+                Remains { shunned: Some(next), ..all_but(vec![leader, next], FAILOVER) }
+            }
             // The leadership moves to the node that has links with all.
-            F::FollowerCannotConnect | F::LeaderCannotConnect => Remains { unable: Vec::new(), bound: UNREACHED },
+            F::FollowerHearsNothing | F::FollowerUnheard | F::FollowerCannotConnect | F::LeaderCannotConnect => {
+                all_but(Vec::new(), UNREACHED)
+            }
             F::ZooKeeperAway | F::ZooKeeperAwayForLeader | F::ZooKeeperAwayForFollower => {
-                Remains { unable: Vec::new(), bound: UNDISTURBED }
+                all_but(Vec::new(), UNDISTURBED)
             }
         }
     }
@@ -198,12 +215,35 @@ impl World {
             LastingFault::FollowerCannotConnect => self.links.close(follower, leader),
             LastingFault::LeaderCannotConnect => self.links.close(leader, follower),
             LastingFault::LeaderClosedOff => self.close_to_others(leader),
+            LastingFault::LinkedWithoutZooKeeper => self.close_without_zookeeper(leader, follower),
+            // The leader dies once the others know that they cannot reach the next.
+            LastingFault::LeaderDeadNextClosedOff => {}
             LastingFault::LeaderDamaged => self.damage(leader),
             LastingFault::FollowerDamaged => self.damage(follower),
             LastingFault::ZooKeeperAway => self.zookeeper.up = false,
             LastingFault::ZooKeeperAwayForLeader => self.zookeeper_reachable[leader] = false,
             LastingFault::ZooKeeperAwayForFollower => self.zookeeper_reachable[follower] = false,
         }
+    }
+
+    /// Only the leader and this follower keep ZooKeeper. Once the others know that they have lost it, the follower cannot
+    /// open connections to the leader any more.
+    fn close_without_zookeeper(&mut self, leader: usize, follower: usize) {
+        for node in (0..self.knobs.nodes).filter(|node| ![leader, follower].contains(node)) {
+            self.zookeeper_reachable[node] = false;
+        }
+        self.run_until(self.now + self.knobs.session_timeout);
+        self.links.close(follower, leader);
+    }
+
+    /// No other node can open connections to the next in the queue, and once they know it the leader dies.
+    fn close_next(&mut self, leader: usize) -> usize {
+        let next =
+            self.zookeeper.queue().find(|node| *node != leader).expect("a cluster that has settled is in the queue");
+        self.close_to_others(next);
+        self.run_until(self.now + SECOND);
+        self.crash(leader);
+        next
     }
 
     /// A moment after the leader's death, kills the node that leads then; if none does, any other one.
@@ -224,7 +264,7 @@ impl World {
     /// The damaged node must find the damage and vote with a new store in time, and the others serve meanwhile.
     fn require_repair(&mut self, fault: LastingFault, able: &[usize], bound: u64, damaged: usize) {
         let (began, store) = (self.now, self.nodes[damaged].disk.store_id);
-        self.require_service(fault, able, bound);
+        self.require_service(fault, able, bound, None);
         let votes_anew = |world: &Self| {
             let Node { id, disk, .. } = &world.nodes[damaged];
             disk.store_id != store && world.oracle.votes(id, disk.store_id)
@@ -235,7 +275,7 @@ impl World {
         }
     }
 
-    fn require_service(&mut self, fault: LastingFault, able: &[usize], bound: u64) {
+    fn require_service(&mut self, fault: LastingFault, able: &[usize], bound: u64, shunned: Option<usize>) {
         let began = self.now;
         let mut end = began + bound + self.random.pick(&STAYS);
         if self.zookeeper_reachable.contains(&false) {
@@ -244,6 +284,8 @@ impl World {
         }
         while self.now < end {
             self.run_until(self.now + CHECK_EVERY);
+            let led_by = self.oracle.leader(self.now);
+            assert!(led_by.is_none() || led_by != shunned, "{fault:?}: a node leads that no other can reach");
             for node in able {
                 let served = self.clients.served(*node);
                 for (what, at) in [("payment", served.write), ("linearizable read", served.read)] {

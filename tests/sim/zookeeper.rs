@@ -157,6 +157,11 @@ impl ZooKeeper {
         }
     }
 
+    /// The nodes in the order of the queue.
+    pub(crate) fn queue(&self) -> impl Iterator<Item = usize> + '_ {
+        self.queue.values().map(|(node, _)| *node)
+    }
+
     /// Names a leader, unless a later one is named.
     pub(crate) fn publish(&mut self, node: usize, epoch: Epoch) {
         if self.leader.is_none_or(|(named, _)| named <= epoch) {

@@ -18,8 +18,10 @@ pub(super) const MAX_CACHED_BYTES: u64 = 32 * 1024 * 1024;
 /// Reads that may wait for one read index.
 pub(super) const MAX_WAITING_READS: usize = 65_536;
 
-/// A pre-vote ends this long after it began, even if some nodes have not answered.
+/// A pre-vote ends this long after it began, even if some nodes have not answered. The time doubles after each that no
+/// majority has answered, so often at most: on a slow network, or a machine with too much to do, answers take longer.
 pub(super) const PRE_VOTE_TIMEOUT_MS: u64 = 150;
+pub(super) const MAX_PRE_VOTE_DOUBLINGS: u32 = 2;
 
 /// A candidate repeats its request to nodes that have not promised after this time.
 pub(super) const FENCE_RETRY_MS: u64 = 50;
@@ -50,12 +52,18 @@ pub(super) const MAX_UNANSWERED_APPENDS: u32 = 2;
 pub(super) const UNREACHABLE_MS: u64 = 500;
 
 /// A leader moves the leadership when a follower has had better links for this long, by all nodes' reports. It takes a
-/// node up to a second to notice that another one is back, and nodes must not disagree for so long. It also takes three
-/// lost attempts to connect, so that a network which loses some packets moves nothing.
-pub(super) const UNREACHED_MS: u64 = 1_200;
+/// node up to half a second to notice that another one is back, and nodes must not disagree for so long. With the time
+/// before a report it also takes three lost attempts to connect, so that a network which loses some packets moves
+/// nothing.
+pub(super) const UNREACHED_MS: u64 = 600;
 
-/// A leader that has moved the leadership to better links does not do so again within this time.
+/// A leader that has moved the leadership to better links in vain, because no other node has led since, does not do so
+/// again within this time.
 pub(super) const MOVE_PAUSE_MS: u64 = 30_000;
+
+/// A node to which a majority cannot open connections leaves its turn to others for this long: an election takes a tenth
+/// of it. If nobody leads then, a leader that only its own clients reach is better than none.
+pub(super) const UNREACHED_STANDS_MS: u64 = 1_000;
 
 /// A commit index that is ahead of the stored one for this long is written without waiting for entries.
 pub(super) const IDLE_COMMIT_MS: u64 = 200;

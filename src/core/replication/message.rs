@@ -105,12 +105,14 @@ impl EpochSpan {
 pub enum Response {
     /// To `PreVote`.
     PreVote {
-        /// Whether a leader was heard within the heartbeat timeout.
+        /// Whether a leader was heard within the heartbeat timeout, or the node is itself about to lead.
         hears_leader: bool,
+        /// Whether the node can open connections to the one that asks.
+        reaches: bool,
         /// The highest epoch that the node has promised.
         promised: Epoch,
-        /// Index of its last entry: a new cluster is founded only if every log is empty.
-        last_index: LogIndex,
+        /// End of its log: a new cluster is founded only if every log is empty.
+        last: Position,
     },
     /// To `Fence`: the promise is durable.
     Promised(Box<FenceAnswer>),
@@ -135,6 +137,8 @@ pub enum Response {
         clock: Timestamp,
         /// The nodes to which the responding one cannot open connections.
         unreachable: Vec<NodeId>,
+        /// Whether the responding node stands in ZooKeeper's election queue: without that it can take no epoch.
+        in_queue: bool,
         /// The newest rules that the responding program knows.
         newest_rules: RuleVersion,
     },

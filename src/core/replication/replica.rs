@@ -10,7 +10,7 @@ use super::effect::{
     RequestId, RpcId,
 };
 use super::entry::{Entry, EntryBody};
-use super::follower::{Follower, FollowerHandler};
+use super::follower::{Follower, FollowerHandler, Vote};
 use super::leader::{Answered, Leader, LeaderHandler};
 use super::message::{Append, Request, Response};
 use super::start::ReplicaStart;
@@ -176,7 +176,7 @@ impl Replica {
             return self.state.respond(rpc, Response::Unable);
         }
         match request {
-            Request::PreVote => self.on_pre_vote_request(now, rpc),
+            Request::PreVote => self.on_pre_vote_request(now, rpc, from),
             Request::Fence { epoch, commit_index } => {
                 if !self.state.promise_allows(epoch, from) {
                     return self.state.respond_fenced(rpc);
@@ -199,11 +199,13 @@ impl Replica {
         }
     }
 
-    fn on_pre_vote_request(&mut self, now: Now, rpc: RpcId) {
+    fn on_pre_vote_request(&mut self, now: Now, rpc: RpcId, from: &NodeId) {
+        let succeeds = self.state.election.succeeds(now) && !planted(Bug::SuccessorDisturbed);
         let response = Response::PreVote {
-            hears_leader: self.is_leader() || self.state.heard_leader(now),
+            hears_leader: self.is_leader() || self.state.heard_leader(now) || succeeds,
+            reaches: !self.state.unreachable(now).contains(from),
             promised: self.state.promised_epoch(),
-            last_index: self.state.log.last().index,
+            last: self.state.log.last(),
         };
         self.state.respond(rpc, response);
     }
@@ -218,18 +220,18 @@ impl Replica {
 
     fn on_response(&mut self, now: Now, id: RequestId, from: &NodeId, response: Response) -> Option<Transition> {
         match response {
-            Response::PreVote { hears_leader, promised, last_index } => {
+            Response::PreVote { hears_leader, reaches, promised, last } => {
                 self.state.hear_of(promised);
-                self.as_follower()?.on_pre_vote(now, id, from, hears_leader, last_index)
+                self.as_follower()?.on_pre_vote(now, id, from, Vote { hears_leader, reaches, last })
             }
             Response::Promised(answer) => self.as_candidate()?.on_promised(now, from, *answer),
             Response::Entries { previous, entries, last_hash } => {
                 self.as_candidate()?.on_entries(now, id, previous, entries, last_hash)
             }
-            Response::Appended { round, matched, store_id, clock, unreachable, newest_rules } => {
+            Response::Appended { round, matched, store_id, clock, unreachable, in_queue, newest_rules } => {
                 let mut leader = self.as_leader()?;
                 leader.on_rules_reported(id, from, newest_rules);
-                leader.on_unreachable_reported(id, from, unreachable);
+                leader.on_reach_reported(id, from, unreachable, in_queue);
                 leader.on_appended(now, &Answered { id, from, round, store_id }, matched, clock)
             }
             Response::Mismatch { round, index, epoch, epoch_start, store_id } => {
@@ -318,7 +320,7 @@ impl Replica {
         let state = &mut self.state;
         match &mut self.role {
             Role::Follower(follower) => FollowerHandler { follower, state }.on_queue_rank(now),
-            Role::Candidate(candidate) => CandidateHandler { candidate, state }.on_queue_rank(),
+            Role::Candidate(candidate) => CandidateHandler { candidate, state }.on_queue_rank(now),
             // A leader stays while a majority answers, even if ZooKeeper removes it from the queue.
             Role::Leader(_) => None,
         }
@@ -424,7 +426,7 @@ impl Replica {
                 self.state.truncate(committed);
             }
             if leader.is_some() {
-                self.state.election.stop_yielding(now);
+                self.state.election.follow(now);
             }
         }
         self.state.election.last_heard_ms = Some(now.monotonic_ms);

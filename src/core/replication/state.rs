@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::clocks::Clocks;
-use super::config::{MAX_TAIL_BYTES, ReplicaConfig, TRANSFER_GRACE_MS, UNREACHABLE_MS};
+use super::config::{
+    MAX_PRE_VOTE_DOUBLINGS, MAX_TAIL_BYTES, PRE_VOTE_TIMEOUT_MS, ReplicaConfig, TRANSFER_GRACE_MS, UNREACHABLE_MS,
+    UNREACHED_STANDS_MS,
+};
 use super::effect::{CoordinationCommand, Effect, LogChange, Outgoing, PersistId, QueueRank, ReadId, RequestId, RpcId};
 use super::entry::{Entry, EntryBody, UnchainedEntry};
 use super::forwarded_reads::ForwardedReads;
@@ -61,10 +64,16 @@ pub(super) struct ElectionTimers {
     /// No candidacy before this moment: after a false alarm, after a failed candidacy, or while a named successor has
     /// its turn.
     pub(super) not_before_ms: u64,
-    /// Until when this node leaves the head of the queue to a named successor.
+    /// Until when this node leaves the leadership to a named successor.
     pub(super) yield_until_ms: u64,
-    /// As a leader, this node does not move the leadership to better links before this moment: the last such move may
-    /// have led to a node that cannot lead for another reason.
+    /// Until when it is this node's turn, because the last leader named it as its successor.
+    pub(super) succeed_until_ms: u64,
+    /// Since when this node would campaign, but a majority cannot open connections to it.
+    pub(super) unreached_since_ms: Option<u64>,
+    /// How many pre-votes in a row no majority has answered in time.
+    pub(super) pre_votes_unanswered: u32,
+    /// As a leader, this node does not move the leadership to better links before this moment: the last such move was in
+    /// vain, unless another node has led since.
     pub(super) no_move_before_ms: u64,
 }
 
@@ -81,16 +90,37 @@ impl ElectionTimers {
         self.last_heard_ms = None;
         self.no_leader_until_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
         self.not_before_ms = now.monotonic_ms;
+        self.succeed_until_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
         // An earlier transfer may have asked this node to let another one pass.
         self.yield_until_ms = now.monotonic_ms;
     }
 
-    /// A leader was heard: no successor has a turn any more, and this node may campaign as soon as the leader fails.
-    pub(super) fn stop_yielding(&mut self, now: Now) {
+    /// How long a pre-vote waits for answers.
+    pub(super) fn pre_vote_timeout_ms(&self) -> u64 {
+        PRE_VOTE_TIMEOUT_MS << self.pre_votes_unanswered.min(MAX_PRE_VOTE_DOUBLINGS)
+    }
+
+    /// Whether it is this node's turn to lead, because the last leader named it.
+    pub(super) const fn succeeds(&self, now: Now) -> bool {
+        now.monotonic_ms < self.succeed_until_ms
+    }
+
+    /// Another node leads: no successor has a turn any more, this node may campaign as soon as that leader fails, and
+    /// its own last move of the leadership was not in vain.
+    pub(super) fn follow(&mut self, now: Now) {
         if now.monotonic_ms < self.yield_until_ms {
             self.yield_until_ms = now.monotonic_ms;
             self.not_before_ms = now.monotonic_ms;
         }
+        self.succeed_until_ms = now.monotonic_ms;
+        self.unreached_since_ms = None;
+        self.no_move_before_ms = now.monotonic_ms;
+    }
+
+    /// Whether this node has been ready to campaign for so long, though a majority cannot open connections to it, that
+    /// no other node seems able to lead.
+    pub(super) fn stands_unreached(&self, now: Now) -> bool {
+        self.unreached_since_ms.is_some_and(|since| now.monotonic_ms >= since + UNREACHED_STANDS_MS)
     }
 }
 

@@ -142,7 +142,14 @@ impl FaultAction {
         }
         let how = if from_zookeeper_too { "alone, without ZooKeeper" } else { "alone" };
         let target = format!("{} {how}", describe_all("node", group));
-        Self::Links(LinkFault { links, state: LinkState::Cut, isolated: group.to_vec(), target, form: None })
+        Self::Links(LinkFault {
+            links,
+            state: LinkState::Cut,
+            isolated: group.to_vec(),
+            target,
+            form: None,
+            cut_off: None,
+        })
     }
 
     fn one_way(number: usize, topology: Topology, outwards: bool) -> Self {
@@ -151,7 +158,14 @@ impl FaultAction {
         let links = others.map(|other| if outwards { (node, other) } else { (other, node) }).collect();
         let how = if outwards { "is not heard" } else { "hears nobody" };
         let target = format!("{} {how}", describe_all("node", &[number]));
-        Self::Links(LinkFault { links, state: LinkState::Cut, isolated: vec![number], target, form: None })
+        Self::Links(LinkFault {
+            links,
+            state: LinkState::Cut,
+            isolated: vec![number],
+            target,
+            form: None,
+            cut_off: None,
+        })
     }
 
     /// In turn: every ordered pair of nodes for packets, then for connections, then all connections to the leader, then all
@@ -196,7 +210,10 @@ impl FaultAction {
         let target = format!("{form}: {} to {}", describe_all("node", from), describe_all("node", to));
         // One side is a single node; without it the others are a majority.
         let isolated = if from.len() == 1 { from } else { to };
-        Self::Links(LinkFault { links: ends.collect(), state, isolated: isolated.to_vec(), target, form: Some(form) })
+        // A node with one broken link has links with the others. If no other was left, it would be cut off.
+        let cut_off = (from.len() != to.len()).then(|| isolated[0]);
+        let (links, isolated, form) = (ends.collect(), isolated.to_vec(), Some(form));
+        Self::Links(LinkFault { links, state, isolated, target, form, cut_off })
     }
 
     fn from_zookeeper(node: usize, topology: Topology) -> Self {
@@ -207,6 +224,7 @@ impl FaultAction {
             isolated: Vec::new(),
             target,
             form: None,
+            cut_off: None,
         })
     }
 
@@ -237,7 +255,14 @@ impl FaultAction {
     fn between_nodes(topology: Topology, state: LinkState, target: String) -> Self {
         let nodes = || (0..topology.nodes).map(Endpoint::Node);
         let links = nodes().flat_map(|from| nodes().map(move |to| (from, to))).filter(|(from, to)| from != to);
-        Self::Links(LinkFault { links: links.collect(), state, isolated: Vec::new(), target, form: None })
+        Self::Links(LinkFault {
+            links: links.collect(),
+            state,
+            isolated: Vec::new(),
+            target,
+            form: None,
+            cut_off: None,
+        })
     }
 
     /// The nodes that a majority cannot count on meanwhile.
@@ -295,6 +320,11 @@ impl FaultAction {
     /// What the interruptions of several such actions are summed up under.
     pub(super) fn form(&self) -> Option<&'static str> {
         if let Self::Links(fault) = self { fault.form } else { None }
+    }
+
+    /// A node with which no majority can exchange messages in both directions.
+    pub(super) fn cut_off(&self) -> Option<usize> {
+        if let Self::Links(fault) = self { fault.cut_off } else { None }
     }
 
     /// The affected processes, for people.

@@ -17,6 +17,10 @@ pub struct FaultRecord {
     /// What the interruptions of several such faults are summed up under, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub form: Option<&'static str>,
+    /// The node, by its number from 0, with which no majority can exchange messages in both directions meanwhile, if the
+    /// fault has a form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_off: Option<usize>,
     /// When it began, in microseconds of the history's clock.
     #[serde(rename = "began_us")]
     pub began: Micros,

@@ -16,6 +16,9 @@ pub(super) struct LinkFault {
     pub(super) target: String,
     /// What the interruptions of several such faults are summed up under.
     pub(super) form: Option<&'static str>,
+    /// A node that no majority can exchange messages with in both directions: it cannot lead, and its own clients are
+    /// served by nobody while another node leads.
+    pub(super) cut_off: Option<usize>,
 }
 
 /// What happens to the traffic on a link, in one direction.

@@ -235,12 +235,20 @@ impl RunState<'_> {
         drawn: &DrawnFault,
         action: FaultAction,
     ) -> Result<Option<ActiveFault>, ChaosError> {
-        let (kind, target, form) = (drawn.kind, action.target(), action.form());
+        let (kind, target, form, cut_off) = (drawn.kind, action.target(), action.form(), action.cut_off());
         self.last_number += 1;
         let began = self.recorder.now();
         (self.notify)(Notice::FaultBegins { at: began.since_start(), kind, target: &target });
-        let record =
-            FaultRecord { number: self.last_number, kind, target, form, began, healed: began, recovered: began };
+        let record = FaultRecord {
+            number: self.last_number,
+            kind,
+            target,
+            form,
+            cut_off,
+            began,
+            healed: began,
+            recovered: began,
+        };
         self.record(&record, FaultPhase::Begin);
         match ActiveFault::inject(action, cluster, self.own_disks).await {
             Ok(fault) => {

@@ -113,14 +113,19 @@ fn gather(
 }
 
 /// Sends a batch and passes each outcome on when it comes. `no_outcome` is released with the first: one write that
-/// waits for the leader's disk holds up no other batch.
+/// waits for the leader's disk holds up no other batch. A batch that nobody waits for any more, because another node leads
+/// or every deadline is over, is given up: its connection may be dead.
 async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>, no_outcome: OwnedSemaphorePermit) {
     let latest = batch.iter().map(|write| write.deadline).max().unwrap_or_else(Instant::now);
     let within = latest.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let (proposals, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|write| (write.proposal, Some(write.reply))).unzip();
     let mut replies = Replies(replies);
-    let sent = peers.propose(node, &proposals, within).await;
+    let sent = tokio::select! {
+        biased;
+        sent = peers.propose(node, &proposals, within) => sent,
+        () = replies.abandoned() => return,
+    };
     drop(proposals);
     let rest = match sent {
         Ok(mut outcomes) => {
@@ -141,6 +146,13 @@ async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>, no
 struct Replies(Vec<Option<oneshot::Sender<WriteOutcome>>>);
 
 impl Replies {
+    /// Waits until all callers have given up.
+    async fn abandoned(&mut self) {
+        for reply in self.0.iter_mut().flatten() {
+            reply.closed().await;
+        }
+    }
+
     fn send(&mut self, position: usize, outcome: WriteOutcome) {
         if let Some(reply) = self.0.get_mut(position).and_then(Option::take) {
             // A caller that has given up has already reported an unknown outcome.
@@ -229,9 +241,8 @@ mod tests {
         }
     }
 
-    /// A forwarder to a leader on a port of this machine.
-    async fn forwarder_to(leader: LeaderWithSlowDisk) -> Forwarder {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    /// A forwarder to a leader at this address.
+    fn forwarder_at(listener: &tokio::net::TcpListener) -> (Arc<PeerIdentity>, Forwarder) {
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let identity = Arc::new(PeerIdentity {
             cluster_id: "test".to_owned(),
@@ -239,11 +250,50 @@ mod tests {
             peers: [(node("node1"), url.clone()), (node("node2"), url)].into(),
             secret: None,
         });
+        let client = PeerClient::new(Arc::clone(&identity), Arc::new(HttpNetwork::new(None)));
+        (identity, Forwarder::start(&client, std::iter::once(node("node1"))))
+    }
+
+    fn proposal(key: &str) -> Proposal {
+        let key = IdempotencyKey::parse(key).expect("printable");
+        Proposal { key, request: payment("external:card", "a", 1, None, None) }
+    }
+
+    #[tokio::test]
+    async fn batches_that_nobody_waits_for_any_more_hold_up_no_other() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let (_, forwarder) = forwarder_at(&listener);
+        let (deadline, leader) = (Instant::now() + Duration::from_secs(60), node("node1"));
+        // A leader that takes connections and answers nothing, as one behind a broken network seems to.
+        let (mut waiting, mut silent) = (Vec::new(), Vec::new());
+        for _ in 0..MAX_IN_FLIGHT {
+            let mut write = Box::pin(forwarder.forward(&leader, proposal("lost"), deadline));
+            tokio::select! {
+                biased;
+                outcome = &mut write => panic!("{outcome:?} without an answer"),
+                connection = listener.accept() => silent.push(connection.expect("accepted")),
+            }
+            waiting.push(write);
+        }
+        drop(waiting);
+        let next = forwarder.forward(&leader, proposal("next"), deadline);
+        tokio::select! {
+            biased;
+            outcome = next => panic!("{outcome:?} without an answer"),
+            sent = timeout_at(Instant::now() + Duration::from_secs(10), listener.accept()) => {
+                assert!(sent.is_ok(), "the next batch is sent");
+            }
+        }
+    }
+
+    /// A forwarder to a leader on a port of this machine.
+    async fn forwarder_to(leader: LeaderWithSlowDisk) -> Forwarder {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let (identity, forwarder) = forwarder_at(&listener);
         let (_, stopping) = crate::published::publish(false);
-        let router = peer_router(PeerServer { identity: Arc::clone(&identity), service: leader, stopping });
+        let router = peer_router(PeerServer { identity, service: leader, stopping });
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let network = Arc::new(HttpNetwork::new(None));
-        Forwarder::start(&PeerClient::new(identity, network), std::iter::once(node("node1")))
+        forwarder
     }
 
     #[tokio::test]
@@ -252,13 +302,7 @@ mod tests {
         let forwarder = forwarder_to(LeaderWithSlowDisk { disk: Arc::clone(&disk) }).await;
         let deadline = Instant::now() + Duration::from_secs(30);
         let leader = node("node1");
-        let send = |key: &str| {
-            let proposal = Proposal {
-                key: IdempotencyKey::parse(key).expect("printable"),
-                request: payment("external:card", "a", 1, None, None),
-            };
-            forwarder.forward(&leader, proposal, deadline)
-        };
+        let send = |key: &str| forwarder.forward(&leader, proposal(key), deadline);
         // In one batch with a fast one, and in more batches than may be in flight without an outcome.
         let mut slow = FuturesUnordered::new();
         for _ in 0..2 * MAX_IN_FLIGHT {

@@ -126,7 +126,7 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
     let replica = engine.replica();
     let applied_index = engine.applied_index();
     let last_index = replica.last().index;
-    let follower = |FollowerView { node, matched, reachable, votes }: FollowerView| {
+    let follower = |FollowerView { node, matched, reachable, votes, .. }: FollowerView| {
         let lag = last_index.0.saturating_sub(matched.0);
         (node, FollowerStatus { matched_index: matched, lag, reachable, voter: votes })
     };

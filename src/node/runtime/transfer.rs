@@ -62,7 +62,8 @@ impl NodeHandle {
         let can = self.shared.engine.ask(move |engine, now| {
             let fits = |node: &NodeId| wanted.as_ref().is_none_or(|wanted| wanted == node);
             let followers = engine.replica().followers(now);
-            engine.replica().is_open() && followers.iter().any(|peer| fits(&peer.node) && peer.reachable && peer.votes)
+            engine.replica().is_open()
+                && followers.iter().any(|peer| fits(&peer.node) && peer.reachable && peer.can_succeed)
         });
         can.await.unwrap_or(false) && self.shared.engine.send(Message::Input(Input::Transfer(to))).is_ok()
     }

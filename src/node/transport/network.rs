@@ -9,11 +9,10 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response};
 use futures_util::future::BoxFuture;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
-use url::{Host, Url};
 
-use crate::port::without_delay;
+use crate::port::{self, without_delay};
 
 /// A connection inside a cluster is established within a millisecond or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -74,15 +73,9 @@ impl Network for HttpNetwork {
     }
 
     fn reach(&self, url: &str) -> BoxFuture<'static, Result<(), SendError>> {
-        let address = Url::parse(url).ok().and_then(|url| Some((url.host()?.to_owned(), url.port_or_known_default()?)));
+        let url = url.to_owned();
         Box::pin(async move {
-            let (host, port) = address.ok_or(SendError::Unreachable)?;
-            let opened = match host {
-                Host::Domain(name) => timeout(CONNECT_TIMEOUT, TcpStream::connect((name, port))).await,
-                Host::Ipv4(address) => timeout(CONNECT_TIMEOUT, TcpStream::connect((address, port))).await,
-                Host::Ipv6(address) => timeout(CONNECT_TIMEOUT, TcpStream::connect((address, port))).await,
-            };
-            match opened {
+            match timeout(CONNECT_TIMEOUT, port::connect(&url)).await {
                 Ok(Ok(_)) => Ok(()),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Err(SendError::Refused),
                 Ok(Err(_)) | Err(_) => Err(SendError::Unreachable),

@@ -7,19 +7,24 @@ use std::time::Duration;
 use axum::body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use quorapay_core::replication::NodeId;
 
 use super::client::PeerClient;
 use super::network::SendError;
 
-/// The pause between attempts to connect doubles from the first to the longest.
+/// How often new connections are tried while the old one stands: a link may carry old connections and no new ones, or
+/// nothing at all in one direction, and neither ends a connection that is silent. An attempt in vain takes longer, and the
+/// next one follows at once.
+const REACH_EVERY: Duration = Duration::from_millis(250);
+
+/// Without a connection, the time between the beginnings of two attempts doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How often new connections are tried while the old one stands: a link may carry old connections and no new ones, or
-/// nothing at all in one direction, and neither ends a connection that is silent.
-const REACH_EVERY: Duration = Duration::from_millis(300);
+/// A peer that accepts connections sends the head of its answer within this time, or is asked again.
+const HEAD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// News about a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,79 +40,76 @@ pub enum PeerNotice {
 /// Keeps a connection to `peer` and reports each time its process is gone, and whether it can be reached. Ends when the
 /// receiver is dropped.
 pub async fn watch_presence(client: PeerClient, peer: NodeId, notices: mpsc::Sender<PeerNotice>) {
-    let mut pause = FIRST_PAUSE;
-    let (mut reported, mut unreachable) = (false, false);
+    let mut known = Known { peer, notices, gone: false, unreachable: false };
+    let mut connection = None;
+    let (mut attempt_at, mut pause) = (Instant::now(), FIRST_PAUSE);
     loop {
-        let opened = client.presence(&peer).await;
-        if opened.is_err() != unreachable {
-            unreachable = opened.is_err();
-            let notice = if unreachable { PeerNotice::Unreachable } else { PeerNotice::Reachable };
-            if notices.send(notice(peer.clone())).await.is_err() {
-                return;
-            }
-        }
-        match opened {
-            Ok(mut connection) => {
-                pause = FIRST_PAUSE;
-                reported = false;
-                if !keep(&client, &peer, &mut connection, &mut unreachable, &notices).await {
-                    return;
-                }
+        let attempt = async {
+            sleep_until(attempt_at).await;
+            (Instant::now(), client.reach(&known.peer).await)
+        };
+        let (began, reached) = tokio::select! {
+            biased;
+            () = ends(&mut connection) => {
+                (connection, attempt_at, pause) = (None, Instant::now(), FIRST_PAUSE);
                 continue;
             }
-            Err(SendError::Refused) if !reported => {
-                reported = true;
-                if notices.send(PeerNotice::Gone(peer.clone())).await.is_err() {
-                    return;
-                }
-            }
-            Err(_) => {}
+            () = known.notices.closed() => return,
+            attempted = attempt => attempted,
+        };
+        if known.report(reached).await.is_err() {
+            return;
         }
-        tokio::select! {
-            biased;
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
-            () = notices.closed() => return,
+        if reached == Err(SendError::Refused) {
+            // The old connection may not know yet that its process is gone.
+            connection = None;
+        } else if reached.is_ok() && connection.is_none() {
+            let opened = timeout(HEAD_TIMEOUT, client.presence(&known.peer)).await;
+            connection = opened.ok().and_then(Result::ok);
+        }
+        if connection.is_some() {
+            (attempt_at, pause) = (began + REACH_EVERY, FIRST_PAUSE);
+        } else {
+            (attempt_at, pause) = (began + pause, (pause * 2).min(LONGEST_PAUSE));
         }
     }
 }
 
-/// Watches an open connection until it ends, and meanwhile whether others could be opened. False once nobody listens.
-async fn keep(
-    client: &PeerClient,
-    peer: &NodeId,
-    connection: &mut Body,
-    unreachable: &mut bool,
-    notices: &mpsc::Sender<PeerNotice>,
-) -> bool {
-    loop {
-        let try_another = async {
-            tokio::time::sleep(REACH_EVERY).await;
-            client.reach(peer).await
-        };
-        let tried = tokio::select! {
-            biased;
-            () = ends(connection) => return true,
-            () = notices.closed() => return false,
-            tried = try_another => tried,
-        };
-        if tried == Err(SendError::Refused) {
-            // Its process is gone, and the old connection does not know it yet.
-            return true;
+/// What was reported about a peer.
+struct Known {
+    peer: NodeId,
+    notices: mpsc::Sender<PeerNotice>,
+    gone: bool,
+    unreachable: bool,
+}
+
+impl Known {
+    /// Reports what an attempt to connect shows, if it is new. An error once nobody listens.
+    async fn report(&mut self, reached: Result<(), SendError>) -> Result<(), mpsc::error::SendError<PeerNotice>> {
+        if reached.is_err() != self.unreachable {
+            self.unreachable = reached.is_err();
+            let notice = if self.unreachable { PeerNotice::Unreachable } else { PeerNotice::Reachable };
+            self.notices.send(notice(self.peer.clone())).await?;
         }
-        let reaches = tried.is_ok();
-        if reaches == *unreachable {
-            *unreachable = !reaches;
-            let notice = if reaches { PeerNotice::Reachable } else { PeerNotice::Unreachable };
-            if notices.send(notice(peer.clone())).await.is_err() {
-                return false;
-            }
+        let gone = match reached {
+            Ok(()) => false,
+            Err(SendError::Refused) => true,
+            Err(SendError::Unreachable | SendError::Broken) => self.gone,
+        };
+        if gone && !self.gone {
+            self.notices.send(PeerNotice::Gone(self.peer.clone())).await?;
         }
+        self.gone = gone;
+        Ok(())
     }
 }
 
-/// Waits until a connection ends. Its body is empty; it ends with the process or the connection.
-async fn ends(connection: &mut Body) {
-    while let Some(Ok(_)) = connection.frame().await {}
+/// Waits until a connection ends; without one, for ever. Its body is empty; it ends with the process or the connection.
+async fn ends(connection: &mut Option<Body>) {
+    match connection {
+        Some(body) => while let Some(Ok(_)) = body.frame().await {},
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]
@@ -118,8 +120,8 @@ mod tests {
     use std::sync::Arc;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpSocket, TcpStream};
-    use tokio::time::timeout;
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use tokio::task::JoinHandle;
 
     use super::*;
     use crate::transport::{HttpNetwork, PeerIdentity};
@@ -133,13 +135,12 @@ mod tests {
         waiting
     }
 
-    #[tokio::test]
-    async fn a_peer_that_accepts_no_new_connection_is_unreachable_though_an_old_one_stays_open() {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let listener = socket.listen(1).unwrap();
-        let address = listener.local_addr().unwrap();
-        let node = |id: &str| NodeId::parse(id).unwrap();
+    fn node(id: &str) -> NodeId {
+        NodeId::parse(id).unwrap()
+    }
+
+    /// Watches a peer at this address.
+    fn watch(address: std::net::SocketAddr) -> (JoinHandle<()>, mpsc::Receiver<PeerNotice>) {
         let identity = PeerIdentity {
             cluster_id: "test".to_owned(),
             node_id: node("node1"),
@@ -147,10 +148,43 @@ mod tests {
             peers: BTreeMap::from([(node("node2"), format!("http://{address}"))]),
         };
         let client = PeerClient::new(Arc::new(identity), Arc::new(HttpNetwork::new(None)));
-        let (notices, mut noticed) = mpsc::channel(8);
-        let watching = tokio::spawn(watch_presence(client, node("node2"), notices));
-        let (mut presence, _) = listener.accept().await.unwrap();
-        let _ = presence.read(&mut [0; 1_024]).await.unwrap();
+        let (notices, noticed) = mpsc::channel(8);
+        (tokio::spawn(watch_presence(client, node("node2"), notices)), noticed)
+    }
+
+    /// The next connection that brings a request, unlike attempts to connect, which bring nothing.
+    async fn next_request(listener: &TcpListener) -> TcpStream {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            if connection.read(&mut [0; 1_024]).await.is_ok_and(|bytes| bytes > 0) {
+                return connection;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_answer_is_asked_again_over_a_new_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (watching, mut noticed) = watch(listener.local_addr().unwrap());
+        let _silent = timeout(Duration::from_secs(10), next_request(&listener)).await.expect("it is asked");
+        let _again = timeout(Duration::from_secs(10), next_request(&listener)).await.expect("it is asked again");
+        assert!(noticed.try_recv().is_err(), "connections can be opened, and nobody is gone");
+        drop(listener);
+        let next = timeout(Duration::from_secs(10), noticed.recv()).await.expect("it is noticed");
+        assert_eq!(next, Some(PeerNotice::Unreachable(node("node2"))));
+        let next = timeout(Duration::from_secs(10), noticed.recv()).await.expect("it is noticed");
+        assert_eq!(next, Some(PeerNotice::Gone(node("node2"))));
+        watching.abort();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_accepts_no_new_connection_is_unreachable_though_an_old_one_stays_open() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (watching, mut noticed) = watch(address);
+        let mut presence = next_request(&listener).await;
         presence.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
         let waiting = fill_queue(address).await;
         let next = timeout(Duration::from_secs(10), noticed.recv()).await.expect("it is noticed");

@@ -35,8 +35,14 @@ impl CandidateHandler<'_> {
         None
     }
 
-    pub(in crate::replication) fn on_queue_rank(&self) -> Option<Transition> {
-        (self.state.queue_rank != QueueRank::First).then_some(Transition::StepDown)
+    /// A candidate is the first in the queue, or was named by the leader before it and stands anywhere in the queue.
+    pub(in crate::replication) fn on_queue_rank(&self, now: Now) -> Option<Transition> {
+        let stays = match self.state.queue_rank {
+            QueueRank::First => true,
+            QueueRank::Behind => self.state.election.succeeds(now),
+            QueueRank::Absent => false,
+        };
+        (!stays).then_some(Transition::StepDown)
     }
 
     /// ZooKeeper has given an epoch. One that was promised before is not used, nor one that no election can have led to.

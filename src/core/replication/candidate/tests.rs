@@ -79,7 +79,7 @@ fn campaigning(chain: &Chain) -> Replica {
     let mut replica = started(chain);
     let (votes, _) = step(&mut replica, coordination(CoordinationEvent::QueueRank(QueueRank::First)));
     let (id, from, _) = votes.into_iter().find(|(_, to, _)| *to == node("node1")).expect("it asks all nodes");
-    let silent = Response::PreVote { hears_leader: false, promised: Epoch(1), last_index: chain.last().index };
+    let silent = Response::PreVote { hears_leader: false, reaches: true, promised: Epoch(1), last: chain.last() };
     let (_, commands) = step(&mut replica, Event::Response { id, from, response: silent });
     assert_eq!(commands, [CoordinationCommand::TakeEpoch { at_least: Epoch(2) }]);
     replica
@@ -161,7 +161,8 @@ fn a_peer_cannot_raise_the_next_epoch_to_a_number_that_no_election_can_have_led_
     let mut replica = started(&chain);
     let (votes, _) = step(&mut replica, coordination(CoordinationEvent::QueueRank(QueueRank::First)));
     let (id, from, _) = votes.into_iter().next().expect("it asks all nodes");
-    let response = Response::PreVote { hears_leader: false, promised: Epoch(u64::MAX), last_index: chain.last().index };
+    let response =
+        Response::PreVote { hears_leader: false, reaches: true, promised: Epoch(u64::MAX), last: chain.last() };
     let (_, commands) = step(&mut replica, Event::Response { id, from, response });
     assert_eq!(commands, [CoordinationCommand::TakeEpoch { at_least: Epoch(2) }]);
     let fence = Request::Fence { epoch: Epoch(u64::MAX), commit_index: LogIndex(0) };

@@ -3,7 +3,7 @@
 use super::handler::FollowerHandler;
 use crate::domain::{Epoch, LogIndex, Timestamp};
 use crate::planted::{Bug, planted};
-use crate::replication::effect::RpcId;
+use crate::replication::effect::{QueueRank, RpcId};
 use crate::replication::entry::UnchainedEntry;
 use crate::replication::message::{Acknowledged, Append, EntryBatch, Response};
 use crate::replication::types::{Hash, Now, Position};
@@ -55,8 +55,9 @@ impl FollowerHandler<'_> {
         let matched = if brings_batch { matched } else { matched.min(self.state.storage.durable_index()) };
         let (round, store_id, clock) = (append.round, self.state.store_id, Timestamp(now.unix_ms));
         let unreachable = self.state.unreachable(now);
+        let in_queue = self.state.queue_rank != QueueRank::Absent;
         let newest_rules = self.state.config.newest_rules;
-        let response = Response::Appended { round, matched, store_id, clock, unreachable, newest_rules };
+        let response = Response::Appended { round, matched, store_id, clock, unreachable, in_queue, newest_rules };
         self.state.respond_when_durable(rpc, response, append.epoch, matched);
     }
 

@@ -1,15 +1,15 @@
 //! When a follower becomes a candidate.
 //!
-//! The first node in ZooKeeper's queue may campaign. Before it does, it asks the others whether they hear a leader
-//! (pre-vote), so that one node's bad connection does not depose a working leader. If the leader's process is known to
-//! be gone, no pre-vote is needed.
+//! The first node in ZooKeeper's queue may campaign. Before it does, it asks the others (pre-vote) whether they hear a
+//! leader, so that one node's bad connection does not depose a working leader, and whether they can open connections to
+//! it, so that no node leads which the others cannot reach. What they hear does not matter if the leader's process is
+//! known to be gone. A successor that the last leader named campaigns at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::handler::{FollowerHandler, PreVote};
+use super::handler::{FollowerHandler, PreVote, Vote};
 use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
-use crate::replication::config::PRE_VOTE_TIMEOUT_MS;
 use crate::replication::effect::{CoordinationCommand, Outgoing, QueueRank, RequestId};
 use crate::replication::message::Request;
 use crate::replication::transition::Transition;
@@ -27,18 +27,38 @@ impl FollowerHandler<'_> {
             self.leave_queue_head(now);
             return None;
         }
-        let no_leader = now.monotonic_ms < self.state.election.no_leader_until_ms;
-        if self.state.queue_rank == QueueRank::First && no_leader {
+        if self.state.election.succeeds(now) {
             return Some(Transition::BecomeCandidate);
         }
         match &self.follower.pre_vote {
             None => self.start_pre_vote(now),
-            Some(pre_vote) if now.monotonic_ms >= pre_vote.started_ms + PRE_VOTE_TIMEOUT_MS => {
+            Some(pre_vote) if now.monotonic_ms >= pre_vote.started_ms + self.state.election.pre_vote_timeout_ms() => {
                 self.end_pre_vote(now);
                 None
             }
-            Some(_) => None,
+            Some(_) => self.stand(now),
         }
+    }
+
+    /// Becomes a candidate if this node is the first in the queue, there is no leader, and a majority can open
+    /// connections to it.
+    fn stand(&self, now: Now) -> Option<Transition> {
+        let is_next = self.state.queue_rank == QueueRank::First && self.no_leader(now);
+        let reached = self.majority(|vote| vote.reaches) || self.state.election.stands_unreached(now);
+        (is_next && (reached || planted(Bug::UnreachedCandidateStands))).then_some(Transition::BecomeCandidate)
+    }
+
+    /// Whether it counts as confirmed that there is no leader.
+    const fn no_leader(&self, now: Now) -> bool {
+        now.monotonic_ms < self.state.election.no_leader_until_ms
+    }
+
+    /// Whether this holds for the answers of a majority in the pre-vote in progress.
+    fn majority(&self, holds: impl Fn(&Vote) -> bool) -> bool {
+        let voters = self.state.voter_ids();
+        let counts = |(node, vote): &(&NodeId, &Vote)| voters.contains(node) && holds(vote);
+        let votes = self.follower.pre_vote.iter().flat_map(|pre_vote| &pre_vote.votes);
+        votes.filter(counts).count() >= self.state.quorum()
     }
 
     /// A node that may not lead gives way to the next one.
@@ -50,11 +70,11 @@ impl FollowerHandler<'_> {
     }
 
     fn start_pre_vote(&mut self, now: Now) -> Option<Transition> {
+        let own = Vote { hears_leader: false, reaches: true, last: self.state.log.last() };
         let mut pre_vote = PreVote {
             started_ms: now.monotonic_ms,
             requests: BTreeMap::new(),
-            hearing: BTreeSet::new(),
-            silent: BTreeMap::from([(self.state.config.node_id.clone(), self.state.log.last().index)]),
+            votes: BTreeMap::from([(self.state.config.node_id.clone(), own)]),
         };
         for node in self.state.others() {
             let id = self.state.send(&node, Outgoing::Plain(Request::PreVote));
@@ -69,40 +89,31 @@ impl FollowerHandler<'_> {
         now: Now,
         id: RequestId,
         from: &NodeId,
-        hears_leader: bool,
-        last_index: LogIndex,
+        vote: Vote,
     ) -> Option<Transition> {
         let pre_vote = self.follower.pre_vote.as_mut()?;
         if pre_vote.requests.get(from) != Some(&id) {
             return None;
         }
-        if hears_leader {
-            pre_vote.hearing.insert(from.clone());
-        } else {
-            pre_vote.silent.insert(from.clone(), last_index);
-        }
+        pre_vote.votes.insert(from.clone(), vote);
         self.count_pre_votes(now)
     }
 
     /// Once a majority hears no leader, there is none.
     fn count_pre_votes(&mut self, now: Now) -> Option<Transition> {
-        let pre_vote = self.follower.pre_vote.as_ref()?;
-        let voters = self.state.voter_ids();
-        let silent = pre_vote.silent.keys().filter(|node| voters.contains(node)).count();
-        if silent < self.state.quorum() || self.state.heard_leader(now) {
+        if self.state.heard_leader(now) {
             return None;
         }
-        if self.state.log.configuration().is_none() && !self.may_found_cluster(pre_vote) {
-            return None;
+        let may_vote = self.state.log.configuration().is_some() || self.may_found_cluster();
+        if may_vote && self.majority(|vote| !vote.hears_leader) {
+            self.confirm_no_leader(now);
+            if self.state.queue_rank != QueueRank::First
+                && let Some(leader) = self.follower.leader.clone()
+            {
+                self.remove_from_queue(leader);
+            }
         }
-        self.confirm_no_leader(now);
-        if self.state.queue_rank == QueueRank::First {
-            return Some(Transition::BecomeCandidate);
-        }
-        if let Some(leader) = self.follower.leader.clone() {
-            self.remove_from_queue(leader);
-        }
-        None
+        self.stand(now)
     }
 
     fn confirm_no_leader(&mut self, now: Now) {
@@ -111,8 +122,12 @@ impl FollowerHandler<'_> {
     }
 
     /// An empty log may only be a candidate's when every node of a new cluster has answered and every log is empty.
-    fn may_found_cluster(&self, pre_vote: &PreVote) -> bool {
-        self.state.config.peers.keys().all(|node| pre_vote.silent.get(node) == Some(&LogIndex(0)))
+    fn may_found_cluster(&self) -> bool {
+        let votes = self.follower.pre_vote.as_ref().map(|pre_vote| &pre_vote.votes);
+        let is_empty = |node: &NodeId| {
+            votes.and_then(|votes| votes.get(node)).is_some_and(|vote| !vote.hears_leader && vote.last.index.0 == 0)
+        };
+        self.state.config.peers.keys().all(is_empty)
     }
 
     fn remove_from_queue(&mut self, node: NodeId) {
@@ -120,31 +135,44 @@ impl FollowerHandler<'_> {
         self.state.coordinate(CoordinationCommand::RemovePredecessor { node, epoch });
     }
 
-    /// Time is up. If a majority hears no leader, nodes that did not answer must not block the queue.
+    /// Time is up. If a majority hears no leader, nodes that did not answer must not block the queue, nor must this one
+    /// if a majority cannot reach it.
     fn end_pre_vote(&mut self, now: Now) {
-        let Some(pre_vote) = self.follower.pre_vote.take() else { return };
-        if now.monotonic_ms < self.state.election.no_leader_until_ms {
-            let PreVote { requests, hearing, silent, .. } = pre_vote;
-            for node in requests.into_keys() {
-                if !hearing.contains(&node) && !silent.contains_key(&node) {
-                    self.remove_from_queue(node);
-                }
-            }
-        } else {
-            // A node without a majority can only block the queue. So can one whose configuration is out of date: those who
-            // are ahead of it may know of voters that answer, and nobody hears a leader who would tell it.
-            let isolated = pre_vote.silent.len() + pre_vote.hearing.len() < self.state.quorum();
-            let own = self.state.log.last().index;
-            let others_are_ahead = pre_vote.silent.values().any(|last| *last > own);
-            let out_of_date = self.state.log.configuration().is_none() || pre_vote.hearing.is_empty();
-            if isolated || (out_of_date && others_are_ahead) {
-                self.leave_queue_head(now);
-            }
+        let answered = self.majority(|_| true);
+        let unanswered = &mut self.state.election.pre_votes_unanswered;
+        *unanswered = if answered { 0 } else { unanswered.saturating_add(1) };
+        let gives_way = if self.no_leader(now) { self.is_unreached(now) } else { self.cannot_lead() };
+        let Some(PreVote { requests, votes, .. }) = self.follower.pre_vote.take() else { return };
+        if self.no_leader(now) {
+            requests.into_keys().filter(|node| !votes.contains_key(node)).for_each(|node| self.remove_from_queue(node));
+        }
+        if gives_way {
+            self.leave_queue_head(now);
         }
         self.state.election.not_before_ms = now.monotonic_ms + self.state.config.timing.backoff_ms;
     }
 
-    /// A peer's process is gone. If it led, no pre-vote is needed.
+    /// Whether a majority has answered, but too few of it can open connections to this node. Remembers since when.
+    fn is_unreached(&mut self, now: Now) -> bool {
+        let unreached = self.majority(|_| true) && !self.majority(|vote| vote.reaches);
+        if unreached {
+            self.state.election.unreached_since_ms.get_or_insert(now.monotonic_ms);
+        }
+        unreached
+    }
+
+    /// Whether this node can only block the queue: it has no majority, or its configuration is out of date. Those who
+    /// are ahead of it may know of voters that answer, and nobody hears a leader who would tell it.
+    fn cannot_lead(&self) -> bool {
+        let Some(PreVote { votes, .. }) = &self.follower.pre_vote else { return false };
+        let own = self.state.log.last().rank();
+        let others_are_ahead = votes.values().any(|vote| !vote.hears_leader && vote.last.rank() > own);
+        let nobody_hears = votes.values().all(|vote| !vote.hears_leader);
+        let out_of_date = self.state.log.configuration().is_none() || nobody_hears;
+        votes.len() < self.state.quorum() || (out_of_date && others_are_ahead)
+    }
+
+    /// A peer's process is gone. If it led, there is no leader, whatever other nodes still hear.
     pub(in crate::replication) fn on_peer_gone(&mut self, now: Now, peer: &NodeId) -> Option<Transition> {
         if self.follower.leader.as_ref() == Some(peer) {
             self.follower.leader = None;
@@ -169,11 +197,11 @@ impl FollowerHandler<'_> {
     }
 
     pub(in crate::replication) fn on_queue_rank(&mut self, now: Now) -> Option<Transition> {
-        self.yield_to_successor(now);
         self.campaign_if_due(now)
     }
 
-    /// The leader hands over to `successor`, which campaigns as soon as it is its turn; every other node lets it pass.
+    /// The leader hands over to `successor`, which campaigns at once, wherever in the queue it stands; every other node
+    /// lets it pass.
     pub(in crate::replication) fn on_transfer(
         &mut self,
         now: Now,
@@ -189,14 +217,6 @@ impl FollowerHandler<'_> {
             return self.campaign_if_due(now);
         }
         self.state.election.yield_from(now);
-        self.yield_to_successor(now);
         None
-    }
-
-    /// First in the queue while a named successor has its turn: goes to the back at once.
-    fn yield_to_successor(&mut self, now: Now) {
-        if self.state.queue_rank == QueueRank::First && now.monotonic_ms < self.state.election.yield_until_ms {
-            self.state.coordinate(CoordinationCommand::GoToBack);
-        }
     }
 }

@@ -1,11 +1,11 @@
 //! The follower's state, and what its handler may touch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::domain::LogIndex;
 use crate::replication::effect::RequestId;
 use crate::replication::state::State;
-use crate::replication::types::NodeId;
+use crate::replication::types::{NodeId, Position};
 
 /// Follows the leader of an epoch, or waits for one.
 #[derive(Debug, Default)]
@@ -23,10 +23,19 @@ pub(in crate::replication) struct Follower {
 pub(in crate::replication) struct PreVote {
     pub(super) started_ms: u64,
     pub(super) requests: BTreeMap<NodeId, RequestId>,
-    /// Nodes that hear a leader.
-    pub(super) hearing: BTreeSet<NodeId>,
-    /// Nodes that hear no leader, with the ends of their logs.
-    pub(super) silent: BTreeMap<NodeId, LogIndex>,
+    /// The answers, this node's own among them.
+    pub(super) votes: BTreeMap<NodeId, Vote>,
+}
+
+/// One node's answer in a pre-vote.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::replication) struct Vote {
+    /// Whether it hears a leader.
+    pub(in crate::replication) hears_leader: bool,
+    /// Whether it can open connections to the node that asks.
+    pub(in crate::replication) reaches: bool,
+    /// End of its log.
+    pub(in crate::replication) last: Position,
 }
 
 /// A follower at work.

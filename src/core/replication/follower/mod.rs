@@ -9,5 +9,7 @@
 mod append;
 mod campaign;
 mod handler;
+#[cfg(test)]
+mod tests;
 
-pub(super) use handler::{Follower, FollowerHandler};
+pub(super) use handler::{Follower, FollowerHandler, Vote};

@@ -69,6 +69,8 @@ pub struct FollowerView {
     pub reachable: bool,
     /// Whether its store is a voter.
     pub votes: bool,
+    /// Whether it can be the next leader: its store is a voter, and it stands in ZooKeeper's queue.
+    pub can_succeed: bool,
 }
 
 /// A leader at work.
@@ -105,6 +107,7 @@ impl Leader {
             matched: progress.counted(),
             reachable: progress.answered_within(now, timeout_ms),
             votes: votes(state, node, progress),
+            can_succeed: can_succeed(state, node, progress),
         };
         self.followers.iter().map(view).collect()
     }
@@ -120,6 +123,11 @@ impl Leader {
 /// Whether a follower's store counts in the newest configuration.
 pub(super) fn votes(state: &State, node: &NodeId, progress: &Progress) -> bool {
     progress.store_id.and_then(|store| state.binds(node, store)).unwrap_or(false)
+}
+
+/// Whether a follower can lead: it votes, and stands in ZooKeeper's queue, so that it can take an epoch.
+pub(super) fn can_succeed(state: &State, node: &NodeId, progress: &Progress) -> bool {
+    votes(state, node, progress) && (progress.in_queue || planted(Bug::SuccessorNotInQueue))
 }
 
 /// The answer to a read that cannot have an index here.

@@ -39,6 +39,8 @@ pub(super) struct Progress {
     pub(super) process_gone: bool,
     /// The nodes to which it cannot open connections, as it last reported.
     pub(super) unreachable: Vec<NodeId>,
+    /// Whether it stands in ZooKeeper's election queue, as it last reported.
+    pub(super) in_queue: bool,
     /// The newest rules that its program knows, as it last reported.
     pub(super) newest_rules: RuleVersion,
     /// Whether a read of older entries from this node's ledger is in flight.

@@ -2,7 +2,7 @@
 //! connections to its leader can forward nothing to it; one to which the leader can open none gets nothing from it. All
 //! nodes say in their answers which others they cannot reach, and the leadership moves to the node with the best links.
 
-use super::handler::{LeaderHandler, votes};
+use super::handler::{LeaderHandler, can_succeed};
 use super::progress::Progress;
 use crate::planted::{Bug, planted};
 use crate::replication::config::{MOVE_PAUSE_MS, UNREACHED_MS};
@@ -11,19 +11,20 @@ use crate::replication::transition::Transition;
 use crate::replication::types::{NodeId, Now};
 
 impl LeaderHandler<'_> {
-    /// A follower reports to which nodes it cannot open connections.
-    pub(in crate::replication) fn on_unreachable_reported(
+    /// A follower reports to which nodes it cannot open connections, and whether it stands in ZooKeeper's queue.
+    pub(in crate::replication) fn on_reach_reported(
         &mut self,
         id: RequestId,
         from: &NodeId,
         unreachable: Vec<NodeId>,
+        in_queue: bool,
     ) {
         if let Some(progress) = self.leader.followers.get_mut(from).filter(|progress| progress.awaits(id)) {
-            progress.unreachable = unreachable;
+            (progress.unreachable, progress.in_queue) = (unreachable, in_queue);
         }
     }
 
-    /// Moves the leadership if for a while another voter has had links with more voters, and a majority reaches it.
+    /// Moves the leadership if for a while another voter has had links with more voters, a majority among them.
     pub(super) fn leave_if_unreached(&mut self, now: Now) -> Option<Transition> {
         let own = self.state.config.node_id.clone();
         let Some(successor) = self.better_linked(now, &own).filter(|_| !planted(Bug::UnreachedLeaderStays)) else {
@@ -35,7 +36,8 @@ impl LeaderHandler<'_> {
         if too_early || self.leader.transfer.is_some() || !self.is_near(&successor) {
             return None;
         }
-        // If this one is in vain, payments are taken for a while before the next one.
+        // If this one is in vain, payments are taken for a while before the next one. If another node leads after it,
+        // there is nothing to wait for.
         self.leader.unreached_since_ms = None;
         self.state.election.no_move_before_ms = now.monotonic_ms + MOVE_PAUSE_MS;
         self.begin_transfer(now, Some(successor))
@@ -48,8 +50,8 @@ impl LeaderHandler<'_> {
         progress.is_some_and(|progress| behind(progress) <= self.state.config.limits.batch_entries as u64)
     }
 
-    /// The voter that answers and has links with most voters, if these are more than `own` has links with and a majority
-    /// reaches it; of several, the one that holds most of the log.
+    /// The voter that can take over and has links with most voters, if these are more than `own` has links with and a
+    /// majority that answers is among them; of several, the one that holds most of the log.
     fn better_linked(&self, now: Now, own: &NodeId) -> Option<NodeId> {
         let links = self.links(now, own);
         let voters = self.state.voter_ids();
@@ -58,9 +60,9 @@ impl LeaderHandler<'_> {
         }
         let may_lead = |(node, progress): &(&NodeId, &Progress)| {
             self.answers(now, progress)
-                && votes(self.state, node, progress)
+                && can_succeed(self.state, node, progress)
                 && self.links(now, node) > links
-                && voters.iter().filter(|voter| self.reaches(now, voter, node)).count() >= self.state.quorum()
+                && voters.iter().filter(|voter| self.answers_link(now, voter, node)).count() >= self.state.quorum()
         };
         let best = self.leader.followers.iter().filter(may_lead);
         let best = best.max_by_key(|(node, progress)| (self.links(now, node), progress.counted()));
@@ -70,15 +72,18 @@ impl LeaderHandler<'_> {
     /// With how many other voters `node` can exchange messages in both directions. A voter that does not answer reports
     /// nothing; its link counts if `node` can reach it.
     fn links(&self, now: Now, node: &NodeId) -> usize {
-        let linked =
-            |voter: &&NodeId| *voter != node && !self.complains(now, node, voter) && !self.complains(now, voter, node);
-        self.state.voter_ids().into_iter().filter(linked).count()
+        self.state.voter_ids().into_iter().filter(|voter| *voter != node && self.linked(now, voter, node)).count()
     }
 
-    /// Whether `voter` answers and can open connections to `node`.
-    fn reaches(&self, now: Now, voter: &NodeId, node: &NodeId) -> bool {
+    /// Whether neither of two voters says that it cannot open connections to the other.
+    fn linked(&self, now: Now, one: &NodeId, other: &NodeId) -> bool {
+        !self.complains(now, one, other) && !self.complains(now, other, one)
+    }
+
+    /// Whether `voter` is `node`, or answers and has a link with it.
+    fn answers_link(&self, now: Now, voter: &NodeId, node: &NodeId) -> bool {
         let present = self.leader.followers.get(voter).is_none_or(|progress| self.answers(now, progress));
-        voter == node || (present && !self.complains(now, voter, node))
+        voter == node || (present && self.linked(now, voter, node))
     }
 
     /// Whether `voter` has reported, as long as it answers, that it cannot open connections to `node`.

@@ -1,6 +1,6 @@
 //! Transfer of the leadership: proposals are refused until a follower has everything, which then is named as successor.
 
-use super::handler::{LeaderHandler, Transfer, votes};
+use super::handler::{LeaderHandler, Transfer, can_succeed};
 use super::progress::Progress;
 use crate::replication::config::TRANSFER_TIMEOUT_MS;
 use crate::replication::effect::Outgoing;
@@ -19,13 +19,10 @@ impl LeaderHandler<'_> {
     }
 
     pub(super) fn cancel_late_transfer(&mut self, now: Now) {
-        if self.leader.transfer.take_if(|transfer| now.monotonic_ms >= transfer.until_ms).is_some() {
-            // The leadership has not moved.
-            self.state.election.no_move_before_ms = now.monotonic_ms;
-        }
+        self.leader.transfer.take_if(|transfer| now.monotonic_ms >= transfer.until_ms);
     }
 
-    /// Names the successor once everything is committed and a follower has it all.
+    /// Names the successor once everything is committed and a follower has it all that can take an epoch.
     pub(super) fn finish_transfer(&mut self, now: Now) -> Option<Transition> {
         let successor = self.ready_successor(now)?;
         let epoch = self.leader.epoch;
@@ -47,7 +44,7 @@ impl LeaderHandler<'_> {
             transfer.to.as_ref().is_none_or(|to| to == *node)
                 && progress.matched == last
                 && progress.answered_within(now, timeout_ms)
-                && votes(self.state, node, progress)
+                && can_succeed(self.state, node, progress)
         };
         self.leader.followers.iter().find(is_ready).map(|(node, _)| node.clone())
     }

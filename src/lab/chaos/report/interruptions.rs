@@ -10,7 +10,7 @@ use crate::history::Micros;
 ///
 /// The interruption of a fault is the longest time that passed, at the node where it was longest, without a payment that
 /// this node answered as committed. It ends with the fault at the latest: what only healing repairs counts as lasting as
-/// long as the fault.
+/// long as the fault. A node that is cut off counts for itself: nobody can serve its clients.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Interruptions {
     /// The form of the faults.
@@ -25,6 +25,9 @@ pub struct Interruptions {
     pub max_ms: f64,
     /// The fault with the longest, and the node.
     pub longest_at: String,
+    /// The longest at the nodes that were cut off, in milliseconds, if any was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_off_max_ms: Option<f64>,
 }
 
 impl Measurements {
@@ -38,10 +41,13 @@ impl Measurements {
 
     fn interruptions_of(&self, form: &'static str, faults: &[FaultRecord]) -> Option<Interruptions> {
         let of_form = faults.iter().filter(|fault| fault.form == Some(form));
+        let at_node = |fault: &FaultRecord, node| millis(self.longest_gap_at(node, fault.began, fault.healed));
+        let cut_off = of_form.clone().filter_map(|fault| Some(at_node(fault, fault.cut_off?)));
+        let cut_off_max_ms = cut_off.reduce(f64::max);
         let mut all: Vec<(f64, String)> = of_form
             .flat_map(|fault| {
-                let at_node = |node| millis(self.longest_gap_at(node, fault.began, fault.healed));
-                let longest = (0..self.nodes.len()).map(|node| (at_node(node), node));
+                let nodes = (0..self.nodes.len()).filter(|node| fault.cut_off != Some(*node));
+                let longest = nodes.map(|node| (at_node(fault, node), node));
                 let longest = longest.max_by(|one, other| one.0.total_cmp(&other.0));
                 longest.map(|(ms, node)| (ms, format!("fault {} at {}", fault.number, self.nodes[node])))
             })
@@ -55,6 +61,7 @@ impl Measurements {
             median_ms: all[all.len() / 2].0,
             max_ms,
             longest_at,
+            cut_off_max_ms,
         })
     }
 
@@ -80,7 +87,8 @@ mod tests {
     fn fault(number: u64, form: Option<&'static str>, began: u64, healed: u64) -> FaultRecord {
         let [began, healed] = [began, healed].map(Micros);
         let target = "node1 to node2".to_owned();
-        FaultRecord { number, kind: FaultKind::PartitionLink, target, form, began, healed, recovered: healed }
+        let (kind, cut_off) = (FaultKind::PartitionLink, None);
+        FaultRecord { number, kind, target, form, cut_off, began, healed, recovered: healed }
     }
 
     #[test]
@@ -93,6 +101,17 @@ mod tests {
         let rows = measurements.interruptions(&faults);
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].faults, rows[0].min_ms, rows[0].max_ms), (2, 0.7, 3.0));
-        assert_eq!(rows[0].longest_at, "fault 2 at node1");
+        assert_eq!((rows[0].longest_at.as_str(), rows[0].cut_off_max_ms), ("fault 2 at node1", None));
+    }
+
+    #[test]
+    fn a_node_that_is_cut_off_counts_for_itself() {
+        let paid = |ended, node| CommittedPayment { intended: Micros(0), ended: Micros(ended), node };
+        let nodes = vec!["node1".to_owned(), "node2".to_owned()];
+        let measurements = Measurements { paid: vec![paid(1_400, 1)], nodes, failed: Vec::new() };
+        let fault = FaultRecord { cut_off: Some(0), ..fault(1, Some("a"), 1_000, 2_000) };
+        let rows = measurements.interruptions(&[fault]);
+        assert_eq!((rows[0].max_ms, rows[0].longest_at.as_str()), (0.6, "fault 1 at node2"));
+        assert_eq!(rows[0].cut_off_max_ms, Some(1.0));
     }
 }

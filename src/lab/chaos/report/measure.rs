@@ -250,7 +250,16 @@ mod tests {
 
     fn fault(number: u64, kind: FaultKind, began_ms: u64, recovered_ms: u64) -> FaultRecord {
         let [began, recovered] = [began_ms, recovered_ms].map(|ms| Micros(ms * MS));
-        FaultRecord { number, kind, target: "node1".to_owned(), form: None, began, healed: began, recovered }
+        FaultRecord {
+            number,
+            kind,
+            target: "node1".to_owned(),
+            form: None,
+            cut_off: None,
+            began,
+            healed: began,
+            recovered,
+        }
     }
 
     fn row<'a>(rows: &'a [Availability], during: &str) -> &'a Availability {

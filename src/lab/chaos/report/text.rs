@@ -53,17 +53,22 @@ fn write_interruptions(text: &mut String, report: &Report) -> std::fmt::Result {
     if report.interruptions.is_empty() {
         return Ok(());
     }
-    writeln!(text, "\none direction fails                   faults        min     median        max   longest")?;
+    writeln!(
+        text,
+        "\none direction fails                   faults        min     median        max    cut off   longest"
+    )?;
     for row in &report.interruptions {
+        let cut_off = row.cut_off_max_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms"));
         writeln!(
             text,
-            "{:<36} {:>7} {:>7.0} ms {:>7.0} ms {:>7.0} ms   {}",
+            "{:<36} {:>7} {:>7.0} ms {:>7.0} ms {:>7.0} ms {cut_off:>10}   {}",
             row.form, row.faults, row.min_ms, row.median_ms, row.max_ms, row.longest_at
         )?;
     }
     writeln!(
         text,
-        "(longest time without a payment committed at the node where it was longest, while the fault lasted)"
+        "(longest time without a payment committed at the node where it was longest, while the fault lasted; cut off: at a \
+         node with which no majority can exchange messages in both directions)"
     )
 }
 
