@@ -49,6 +49,8 @@ pub enum Bug {
     ReadsBeforeEpochStart,
     /// Idempotency keys are remembered in memory only.
     KeysInMemoryOnly,
+    /// The views may be any number of keys behind.
+    LagUnbounded,
     /// The key of an entry that was truncated stays remembered.
     TruncatedKeyRemembered,
     /// The key of a refused payment is not remembered.
@@ -93,6 +95,8 @@ pub enum Bug {
     LostCopiesCount,
     /// A leader stays though a follower has better links.
     UnreachedLeaderStays,
+    /// A node whose views cannot be used stands for election like any other.
+    UnfitNodeStands,
     /// A forwarded write whose answer was lost is reported as not applied.
     LostAnswerMeansNotApplied,
     /// A damaged node gives its ledger up before the others serve without it.
@@ -163,6 +167,7 @@ mod selection {
         Bug::ReadsByAnOldRound,
         Bug::ReadsBeforeEpochStart,
         Bug::KeysInMemoryOnly,
+        Bug::LagUnbounded,
         Bug::TruncatedKeyRemembered,
         Bug::RefusedKeyForgotten,
         Bug::RepeatBeforeCommit,
@@ -185,6 +190,7 @@ mod selection {
         Bug::OpeningTrustsWhatItReads,
         Bug::LostCopiesCount,
         Bug::UnreachedLeaderStays,
+        Bug::UnfitNodeStands,
         Bug::LostAnswerMeansNotApplied,
         Bug::RepairedBeforeOthersServe,
         Bug::RepairedAtEveryQuarantine,

@@ -23,6 +23,8 @@ pub(crate) struct Process {
     pub(crate) paused: bool,
     /// What arrived while the process was paused.
     pub(crate) inbox: VecDeque<Input>,
+    /// Proposals that wait because the views are too far behind.
+    pub(crate) held: VecDeque<Input>,
     pub(crate) poll_due: bool,
     /// Writes that are not durable yet, oldest first.
     pub(crate) writes: VecDeque<Persist>,
@@ -57,6 +59,7 @@ impl Process {
             started,
             paused: false,
             inbox: VecDeque::new(),
+            held: VecDeque::new(),
             poll_due: false,
             writes: VecDeque::new(),
             last_write_done: 0,

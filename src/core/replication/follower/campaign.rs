@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::handler::{FollowerHandler, PreVote};
 use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
-use crate::replication::config::PRE_VOTE_TIMEOUT_MS;
+use crate::replication::config::{PRE_VOTE_TIMEOUT_MS, UNFIT_PAUSE_MS};
 use crate::replication::effect::{CoordinationCommand, Outgoing, QueueRank, RequestId};
 use crate::replication::message::Request;
 use crate::replication::transition::Transition;
@@ -27,6 +27,11 @@ impl FollowerHandler<'_> {
             self.leave_queue_head(now);
             return None;
         }
+        if self.gives_way(now) {
+            self.state.election.leads_unfit_until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
+            self.leave_queue_head(now);
+            return None;
+        }
         let no_leader = now.monotonic_ms < self.state.election.no_leader_until_ms;
         if self.state.queue_rank == QueueRank::First && no_leader {
             return Some(Transition::BecomeCandidate);
@@ -39,6 +44,16 @@ impl FollowerHandler<'_> {
             }
             Some(_) => None,
         }
+    }
+
+    /// Whether this node, first in the queue and not fit to lead, lets the others pass, of which one may be. Once only:
+    /// if it is first again soon, none of them leads.
+    fn gives_way(&self, now: Now) -> bool {
+        !self.state.fit
+            && self.state.queue_rank == QueueRank::First
+            && self.state.voter_ids().len() > 1
+            && now.monotonic_ms >= self.state.election.leads_unfit_until_ms
+            && !planted(Bug::UnfitNodeStands)
     }
 
     /// A node that may not lead gives way to the next one.
@@ -186,6 +201,7 @@ impl FollowerHandler<'_> {
         (self.follower.leader, self.follower.matched) = (None, LogIndex(0));
         if *successor == self.state.config.node_id {
             self.state.election.succeed_from(now);
+            self.state.election.leads_unfit_until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
             return self.campaign_if_due(now);
         }
         self.state.election.yield_from(now);
