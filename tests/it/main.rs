@@ -28,3 +28,4 @@ mod reads;
 mod recovery;
 mod startup;
 mod support;
+mod views;

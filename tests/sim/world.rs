@@ -347,7 +347,8 @@ impl World {
     }
 
     fn project(&mut self, node: usize, life: u64) {
-        if self.knobs.stuck_views > 0 && self.random.chance(self.knobs.stuck_views) {
+        let chance = self.knobs.stuck_views;
+        if self.nodes[node].views_stuck || (chance > 0 && self.random.chance(chance)) {
             self.feed(node, Input::Fit(false));
         } else {
             let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
