@@ -95,8 +95,6 @@ pub enum Bug {
     LostCopiesCount,
     /// A leader stays though a follower has better links.
     UnreachedLeaderStays,
-    /// A node whose views cannot be used stands for election like any other.
-    UnfitNodeStands,
     /// A forwarded write whose answer was lost is reported as not applied.
     LostAnswerMeansNotApplied,
     /// A damaged node gives its ledger up before the others serve without it.
@@ -190,7 +188,6 @@ mod selection {
         Bug::OpeningTrustsWhatItReads,
         Bug::LostCopiesCount,
         Bug::UnreachedLeaderStays,
-        Bug::UnfitNodeStands,
         Bug::LostAnswerMeansNotApplied,
         Bug::RepairedBeforeOthersServe,
         Bug::RepairedAtEveryQuarantine,

@@ -49,9 +49,8 @@ fn writers_wait_while_the_views_can_go_no_further_behind_and_then_succeed() {
     node.pay("first", "external:batches", "shop:0", 1).expect(201);
     wait_until("the views are up to date", || metric(node, "views_lag_entries") == 0);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut holder = runtime
-        .block_on(SqliteConnectOptions::new().filename(node.data_dir.join("views.db")).connect())
-        .unwrap();
+    let mut holder =
+        runtime.block_on(SqliteConnectOptions::new().filename(node.data_dir.join("views.db")).connect()).unwrap();
     runtime.block_on(sqlx::query("BEGIN IMMEDIATE").execute(&mut holder)).unwrap();
 
     let (sent, answered) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -129,7 +128,8 @@ fn a_node_killed_under_load_replays_a_bounded_part_of_its_ledger() {
 fn replays(log: &str) -> Vec<u64> {
     let number = |line: &str| {
         let after = line.split_once("replayed")?.1;
-        let digits: String = after.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+        let digits: String =
+            after.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
         digits.parse().ok()
     };
     log.lines().filter(|line| line.contains("opened the files")).filter_map(number).collect()

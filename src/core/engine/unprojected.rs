@@ -124,8 +124,12 @@ mod tests {
     }
 
     fn lag_of(chain: &Chain, from: u64, upto: u64) -> ViewsLag {
-        let weights: Vec<_> =
-            chain.entries.iter().filter(|entry| (from..=upto).contains(&entry.index.0)).map(|entry| EntryWeight::of(entry)).collect();
+        let weights: Vec<_> = chain
+            .entries
+            .iter()
+            .filter(|entry| (from..=upto).contains(&entry.index.0))
+            .map(|entry| EntryWeight::of(entry))
+            .collect();
         ViewsLag {
             entries: weights.len() as u64,
             keys: weights.iter().map(|weight| weight.keys()).sum(),

@@ -136,7 +136,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_entries: 4_096, tail_entries: 16_384, cached_entries: 8_192,
+        Self {
+            batch_entries: 4_096,
+            tail_entries: 16_384,
+            cached_entries: 8_192,
             unprojected_keys: UNPROJECTED_KEYS,
             unprojected_bytes: UNPROJECTED_BYTES,
         }

@@ -97,7 +97,9 @@ impl Problem {
     /// What was not found in views that are being made anew: says so, and how far they are.
     pub(super) fn while_rebuilding(self, rebuilding: Option<ViewsRebuilding>) -> Self {
         match rebuilding {
-            Some(ViewsRebuilding { projected_index, until_index }) if self.0.body.code == Code::StorageError.as_str() => {
+            Some(ViewsRebuilding { projected_index, until_index })
+                if self.0.body.code == Code::StorageError.as_str() =>
+            {
                 let detail = format!(
                     "this node is making its damaged views anew, and is at entry {projected_index} of {until_index}; \
                      ask another"

@@ -1,11 +1,12 @@
 //! Opens the ledger of a data directory, in whatever state it is.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection};
+use tokio::time::Instant;
 
 use super::durable::{HELD_TIMEOUT, make_durable};
 use super::error::LedgerError;

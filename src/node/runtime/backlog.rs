@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(count(LARGE), 3);
         assert_eq!(count(ChunkSize { keys: 1, ..LARGE }), 1);
         assert_eq!(count(ChunkSize { bytes: 1, ..LARGE }), 1);
-        assert_eq!(count(ChunkSize { bytes: 2 * chain.entries.last().expect("some").encoded_len() as u64, ..LARGE }), 2);
+        assert_eq!(
+            count(ChunkSize { bytes: 2 * chain.entries.last().expect("some").encoded_len() as u64, ..LARGE }),
+            2
+        );
     }
 
     #[test]

@@ -103,7 +103,11 @@ impl EventLoop {
     /// Adds the messages that are waiting to the batch.
     fn fill(&mut self, batch: &mut Vec<Message>) {
         let taken = if self.engine.holds_proposals() { 0 } else { MAX_BATCH_MESSAGES };
-        let queues = [(&mut self.events, MAX_BATCH_MESSAGES), (&mut self.proposals, taken), (&mut self.requests, MAX_BATCH_MESSAGES)];
+        let queues = [
+            (&mut self.events, MAX_BATCH_MESSAGES),
+            (&mut self.proposals, taken),
+            (&mut self.requests, MAX_BATCH_MESSAGES),
+        ];
         for (queue, most) in queues {
             while batch.len() < most
                 && let Ok(message) = queue.try_recv()

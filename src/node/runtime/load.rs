@@ -5,7 +5,9 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::views::{self, OpenViews, ViewsError};
@@ -220,7 +222,9 @@ impl Replay {
     fn apply(&mut self, entries: Vec<Arc<Entry>>) -> Result<(), NodeError> {
         let (mut keys, mut bytes) = (0, 0);
         for entry in &entries {
-            entry.apply_to(&mut self.bank).map_err(|divergence| NodeError::Diverged { index: entry.index, divergence })?;
+            entry
+                .apply_to(&mut self.bank)
+                .map_err(|divergence| NodeError::Diverged { index: entry.index, divergence })?;
             let weight = EntryWeight::of(entry);
             keys += weight.keys();
             bytes += weight.bytes();

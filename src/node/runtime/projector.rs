@@ -94,25 +94,24 @@ impl Projector {
         let gate = self.reader.gate().clone();
         while let Some(applied) = self.due(&mut course).await {
             let began = Instant::now();
-            let rest = match self.advance(applied, &mut course).await {
-                Ok(()) => self.rest(began.elapsed(), applied),
+            let (rest, failed) = match self.advance(applied, &mut course).await {
+                Ok(()) => (self.rest(began.elapsed(), applied), false),
                 Err(ProjectError::Views(ViewsError::Damaged(reason))) => {
                     self.condemn(&reason, &course).await;
-                    Duration::ZERO
+                    (Duration::ZERO, false)
                 }
                 Err(error) => {
                     self.on_failure(&error, &mut course).await;
-                    LONGEST_REST
+                    (LONGEST_REST, true)
                 }
             };
-            let progress = self.progress.clone();
-            let limits = self.limits;
-            let hurry = progress.wait_for(|progress| rest < LONGEST_REST && is_half_full(progress.views_lag, &limits));
+            let (progress, limits) = (self.progress.clone(), self.limits);
+            let hurry = progress.wait_for(|progress| is_half_full(progress.views_lag, &limits));
             tokio::select! {
                 biased;
                 () = self.events.closed() => break,
                 () = tokio::time::sleep(rest) => {}
-                _ = hurry, if !rest.is_zero() => {}
+                _ = hurry, if !failed && !rest.is_zero() => {}
                 reason = gate.damaged() => self.condemn(&reason, &course).await,
             }
         }

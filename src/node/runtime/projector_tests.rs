@@ -35,8 +35,7 @@ async fn start(views: &TempDir, ledger: &TempDir, kept: &[Arc<Entry>], applied: 
     let (events, messages) = mpsc::channel(1_024);
     let backlog = Backlog::default();
     backlog.push(kept.iter().cloned());
-    let place =
-        ViewsPlace { data_dir: views.path().to_owned(), cluster_id: "test".to_owned(), store_id: StoreId(1) };
+    let place = ViewsPlace { data_dir: views.path().to_owned(), cluster_id: "test".to_owned(), store_id: StoreId(1) };
     let projector = Projector {
         writer: Some(writer),
         reader: reader.clone(),

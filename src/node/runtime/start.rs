@@ -77,19 +77,25 @@ impl Node {
             Arc::clone(&wiring.shared().metrics),
             blocking.clone(),
         ));
-        tokio::spawn(Projector {
-            writer: Some(views.writer),
-            reader: views.reader.clone(),
-            place: ViewsPlace { data_dir: config.data_dir.clone(), cluster_id: config.cluster_id.clone(), store_id },
-            ledger: ledger.clone(),
-            backlog: backlog.clone(),
-            progress: wiring.progress.clone(),
-            limits: config.limits,
-            events: wiring.events.clone(),
-            metrics: Arc::clone(&wiring.shared().metrics),
-            blocking: blocking.clone(),
-        }
-        .run());
+        tokio::spawn(
+            Projector {
+                writer: Some(views.writer),
+                reader: views.reader.clone(),
+                place: ViewsPlace {
+                    data_dir: config.data_dir.clone(),
+                    cluster_id: config.cluster_id.clone(),
+                    store_id,
+                },
+                ledger: ledger.clone(),
+                backlog: backlog.clone(),
+                progress: wiring.progress.clone(),
+                limits: config.limits,
+                events: wiring.events.clone(),
+                metrics: Arc::clone(&wiring.shared().metrics),
+                blocking: blocking.clone(),
+            }
+            .run(),
+        );
         wiring.start_upkeep(&ledger, &watermark, &blocking);
         let executor = Executor {
             events: wiring.events.clone(),
@@ -145,7 +151,8 @@ async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
         timing: config.timing,
         limits: config.limits,
     };
-    let Loaded { engine, views, backlog, took } = load(&config.data_dir, &config.cluster_id, replica, start, &reader).await?;
+    let Loaded { engine, views, backlog, took } =
+        load(&config.data_dir, &config.cluster_id, replica, start, &reader).await?;
     let quarantines = Quarantines::load(&config.data_dir);
     tracing::info!(
         written_ms = opening.written.as_millis(),
@@ -201,7 +208,8 @@ fn wire(
     let engine = EngineLink::new(requests, proposals, status_receiver);
     let handle = node_handle(config, storage, clock, engine, progress_receiver.clone(), network);
     let publishers = Publishers { progress, status };
-    let loop_side = LoopSide { events: event_receiver, requests: request_receiver, proposals: proposal_receiver, publishers, base };
+    let loop_side =
+        LoopSide { events: event_receiver, requests: request_receiver, proposals: proposal_receiver, publishers, base };
     (Wiring { handle, events, progress: progress_receiver, stopping }, loop_side)
 }
 

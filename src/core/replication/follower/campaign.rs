@@ -53,7 +53,6 @@ impl FollowerHandler<'_> {
             && self.state.queue_rank == QueueRank::First
             && self.state.voter_ids().len() > 1
             && now.monotonic_ms >= self.state.election.leads_unfit_until_ms
-            && !planted(Bug::UnfitNodeStands)
     }
 
     /// A node that may not lead gives way to the next one.
