@@ -96,12 +96,12 @@ mod tests {
         let (chain, backlog) = (Chain::of_payments(10), Backlog::default());
         backlog.push(chain.entries[3..].iter().cloned());
         assert_eq!(backlog.first(), Some(LogIndex(4)));
-        assert_eq!(indexes(&backlog.chunk(LogIndex(2), LARGE)), [], "entry 3 is not kept");
+        assert!(backlog.chunk(LogIndex(2), LARGE).is_empty(), "entry 3 is not kept");
         assert_eq!(indexes(&backlog.chunk(LogIndex(3), ChunkSize { entries: 2, ..LARGE })), [4, 5]);
         assert_eq!(indexes(&backlog.chunk(LogIndex(5), ChunkSize { entries: 2, ..LARGE })), [6, 7]);
         backlog.forget_up_to(LogIndex(5));
         assert_eq!(backlog.first(), Some(LogIndex(6)));
-        assert_eq!(indexes(&backlog.chunk(chain.last().index, LARGE)), []);
+        assert!(backlog.chunk(chain.last().index, LARGE).is_empty());
     }
 
     #[test]
