@@ -102,6 +102,7 @@ codes! {
     NoLeader = "no_leader", "no leader was found within the deadline";
     Overloaded = "overloaded", "the node's queue is full; Retry-After says when to try again";
     Quarantined = "quarantined", "this node's ledger is damaged; ask another";
+    ViewsRebuilding = "views_rebuilding", "this node is making its damaged views anew; try again or ask another";
     StorageError = "storage_error", "this node could not read its ledger; ask another";
     DeadlineExceeded = "deadline_exceeded", "the read did not end within the deadline";
     IndexNotApplied = "index_not_applied", "this node has not applied min_index yet; applied_index says how far it is";

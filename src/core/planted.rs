@@ -49,6 +49,8 @@ pub enum Bug {
     ReadsBeforeEpochStart,
     /// Idempotency keys are remembered in memory only.
     KeysInMemoryOnly,
+    /// The views may be any number of keys behind.
+    LagUnbounded,
     /// The key of an entry that was truncated stays remembered.
     TruncatedKeyRemembered,
     /// The key of a refused payment is not remembered.
@@ -169,6 +171,7 @@ mod selection {
         Bug::ReadsByAnOldRound,
         Bug::ReadsBeforeEpochStart,
         Bug::KeysInMemoryOnly,
+        Bug::LagUnbounded,
         Bug::TruncatedKeyRemembered,
         Bug::RefusedKeyForgotten,
         Bug::RepeatBeforeCommit,

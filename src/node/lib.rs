@@ -9,7 +9,7 @@
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
 //! sqlite, schema, port, durable_file, blocking,
-//! published                                        what two of the modules above share
+//! published, read_gate                             what two of the modules above share
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
 
@@ -25,6 +25,7 @@ pub mod ledger;
 mod port;
 pub mod published;
 pub mod query;
+pub mod read_gate;
 pub mod recover;
 pub mod runtime;
 mod schema;

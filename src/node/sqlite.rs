@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteQueryResult, SqliteRow,
@@ -14,6 +14,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Either, Execute, Executor, SqlStr, Sqlite, Transaction};
 
 use crate::blocking::Blocking;
+use crate::read_gate::{Pass, ReadGate};
 
 /// Connections that read one file. The machine that runs a node rarely has more cores to spare.
 const MAX_READERS: u32 = 4;
@@ -67,6 +68,7 @@ fn options(path: &Path, thread: &'static str) -> SqliteConnectOptions {
 pub(crate) struct Readers {
     pool: SqlitePool,
     pub(crate) blocking: Blocking,
+    pub(crate) gate: ReadGate,
 }
 
 impl Readers {
@@ -77,17 +79,47 @@ impl Readers {
             .acquire_timeout(READER_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Self { pool, blocking: Blocking::default() }
+        Self { pool, blocking: Blocking::default(), gate: ReadGate::default() }
     }
 
     /// One of the connections.
     pub(crate) async fn acquire(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+        self.enter()?;
         self.pool.acquire().await
     }
 
     /// A snapshot.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.enter()?;
         self.pool.begin().await
+    }
+
+    /// Closes every connection, also those in use, once they are returned.
+    pub(crate) async fn reconnect(&self) -> Result<(), sqlx::Error> {
+        let mut all = Vec::new();
+        for _ in 0..MAX_READERS {
+            all.push(self.pool.acquire().await?);
+        }
+        for connection in all {
+            connection.close().await?;
+        }
+        Ok(())
+    }
+
+    fn enter(&self) -> Result<Pass, sqlx::Error> {
+        self.gate.enter().ok_or_else(made_anew)
+    }
+
+    /// What a read gave, unless the file was made anew meanwhile. Damage is reported.
+    fn leave<T>(gate: &ReadGate, pass: Pass, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        if !gate.held_open(pass) {
+            return Err(made_anew());
+        }
+        result.inspect_err(|error| {
+            if is_damage(error) {
+                gate.report(error.to_string());
+            }
+        })
     }
 
     /// Closes the connections when those in use are returned.
@@ -107,7 +139,15 @@ impl<'p> Executor<'p> for &'_ Readers {
         'p: 'e,
         E: 'q + Execute<'q, Sqlite>,
     {
-        self.blocking.settle_stream(self.pool.fetch_many(query))
+        let pass = match self.enter() {
+            Ok(pass) => pass,
+            Err(error) => return stream::once(async { Err(error) }).boxed(),
+        };
+        let (gate, ending) = (self.gate.clone(), self.gate.clone());
+        let rows = self.pool.fetch_many(query).map(move |row| Readers::leave(&gate, pass, row));
+        // A read without rows says something too.
+        let end = stream::once(async move { Readers::leave(&ending, pass, Ok(())).err().map(Err) });
+        self.blocking.settle_stream(rows.chain(end.filter_map(std::future::ready)).boxed())
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<SqliteRow>, sqlx::Error>>
@@ -115,14 +155,12 @@ impl<'p> Executor<'p> for &'_ Readers {
         'p: 'e,
         E: 'q + Execute<'q, Sqlite>,
     {
+        let (pass, gate, blocking) = (self.enter(), self.gate.clone(), self.blocking.clone());
         let row = self.pool.fetch_optional(query);
-        match &self.blocking {
-            Blocking::Yields => row,
-            blocking @ Blocking::Steps(_) => {
-                let blocking = blocking.clone();
-                Box::pin(async move { blocking.settle(row).await })
-            }
-        }
+        Box::pin(async move {
+            let pass = pass?;
+            Readers::leave(&gate, pass, blocking.settle(row).await)
+        })
     }
 
     fn prepare_with<'e>(
@@ -135,6 +173,11 @@ impl<'p> Executor<'p> for &'_ Readers {
     {
         self.pool.prepare_with(sql, parameters)
     }
+}
+
+/// The error of a read of a file that is being made anew.
+fn made_anew() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::other("the file is being made anew"))
 }
 
 /// Whether an error means that the file is damaged, and not that it cannot be read right now.

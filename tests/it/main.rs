@@ -30,3 +30,4 @@ mod recovery;
 mod runbooks;
 mod startup;
 mod support;
+mod views;

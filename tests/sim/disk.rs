@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use quorapay_core::domain::{KeyDigest, OrderDigest};
 use quorapay_core::domain::{LogIndex, RuleVersion, Timestamp};
-use quorapay_core::engine::{Engine, EngineStart, LookupRequest, LookupResult};
+use quorapay_core::engine::{Engine, EngineStart, EntryWeight, LookupRequest, LookupResult};
 use quorapay_core::replication::{
     Configuration, Entry, EntryBody, EpochSpan, Persist, PersistId, Position, Promise, ReplicaConfig, ReplicaStart,
     StoreId,
@@ -322,7 +322,7 @@ impl Disk {
 
     /// Opens the ledger for a starting process. Only the last `verified` entries, those above the commit index and
     /// those missing in the views are verified.
-    pub(crate) fn start(&mut self, verified: u64, random: &mut Random) -> Opened {
+    pub(crate) fn start(&mut self, verified: u64, unprojected_keys: u64, random: &mut Random) -> Opened {
         self.last_write = PersistId(0);
         let last = self.last_index();
         if self.condemned {
@@ -350,24 +350,39 @@ impl Disk {
         if let Err(damaged) = self.read_chain(self.views.projected(), commit_index, usize::MAX) {
             return Opened::DamagedInReplay(damaged);
         }
+        self.catch_up_views(commit_index, unprojected_keys);
         Opened::Intact(Box::new(self.replay(commit_index, verified_from)))
+    }
+
+    /// Brings views that are too far behind nearer: a start replays a bounded part of the log only.
+    fn catch_up_views(&mut self, commit_index: LogIndex, unprojected_keys: u64) {
+        let keys = |entry: &Arc<Entry>| entry.operation().map_or(0, |operation| operation.keys().count());
+        while self.views.projected() < commit_index {
+            let next = self.views.projected().next();
+            let lacking: usize = self.rows[row(next)..row(commit_index.next())].iter().map(keys).sum();
+            if u64::try_from(lacking).expect("few") <= unprojected_keys {
+                return;
+            }
+            self.views.project(next, &self.rows);
+        }
     }
 
     /// Loads the bank from the views and applies the committed entries above them.
     fn replay(&self, commit_index: LogIndex, verified_from: LogIndex) -> Start {
         let projected_index = self.views.projected();
-        let (mut bank, mut recent_keys) = (self.views.load_bank(), Vec::new());
+        let (mut bank, mut recent_keys, mut unprojected) = (self.views.load_bank(), Vec::new(), Vec::new());
         let mut orders = self.views.orders().to_vec();
         bank.restore_rules(EpochSpan::rules_after(&self.spans(), projected_index));
         for entry in &self.rows[row(projected_index.next())..row(commit_index.next())] {
             entry.apply_to(&mut bank).expect("what is committed fits the bank before it");
+            unprojected.push(EntryWeight::of(entry));
             let Some(operation) = entry.operation() else { continue };
             recent_keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
             let paid = operation.payments().filter_map(|payment| payment.request.order.as_ref());
             orders.extend(paid.map(|order| order.id.digest()));
         }
         let replica = self.replica_start(commit_index, verified_from);
-        let engine = EngineStart { replica, bank, projected_index, recent_keys };
+        let engine = EngineStart { replica, bank, projected_index, recent_keys, unprojected };
         Start { engine, keys: self.views.digests().to_vec(), orders }
     }
 

@@ -25,7 +25,8 @@ impl World {
     pub(crate) fn open_ledger(&mut self, node: usize) -> Option<Start> {
         self.make_readable_durable(node);
         loop {
-            match self.nodes[node].disk.start(self.knobs.verified_at_start, &mut self.random) {
+            let (verified, unprojected_keys) = (self.knobs.verified_at_start, self.knobs.limits.unprojected_keys);
+            match self.nodes[node].disk.start(verified, unprojected_keys, &mut self.random) {
                 Opened::Intact(start) => return Some(*start),
                 Opened::Damaged(damaged) => {
                     self.trace.show("damaged", &damaged);

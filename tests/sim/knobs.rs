@@ -61,6 +61,8 @@ pub(crate) struct Knobs {
     /// Entries at the end of the ledger that a start verifies.
     pub(crate) verified_at_start: u64,
 
+    /// How often the views can neither be written nor read when they are to be brought up to date.
+    pub(crate) stuck_views: u64,
     pub(crate) clock_skew_ms: u64,
     pub(crate) clock_step_every: u64,
 
@@ -107,7 +109,7 @@ impl Knobs {
             safety_phase: 2 * SECOND,
             tick: 20 * MILLI,
             timing: Timing::default(),
-            limits: Limits { batch_entries: 64, tail_entries: 256, cached_entries: 64 },
+            limits: Limits { batch_entries: 64, tail_entries: 256, cached_entries: 64, ..Limits::default() },
             loss: 0,
             duplication: 0,
             delay: (200, 2 * MILLI),
@@ -140,6 +142,7 @@ impl Knobs {
             restored_ledgers: 0,
             bit_rot_every: 0,
             verified_at_start: 5,
+            stuck_views: 0,
             clock_skew_ms: 0,
             clock_step_every: 0,
             session_timeout: 2 * SECOND,
@@ -187,6 +190,7 @@ impl Knobs {
         knobs.draw_rare_faults(&mut random);
         knobs.lasting = LastingFault::of_run(seed, nodes);
         knobs.upgrade_every = random.pick(&[0, 0, 0, 0, 500, 1_500]) * MILLI;
+        knobs.draw_views(&mut random);
         knobs
     }
 
@@ -226,6 +230,13 @@ impl Knobs {
         self.torn_ledgers = random.pick(&[0, 0, 200, 500]);
         self.bit_rot_every = random.pick(&[0, 0, 0, 300, 2_000]) * MILLI;
         self.verified_at_start = random.pick(&[0, 5, 50, 4_096]);
+    }
+
+    fn draw_views(&mut self, random: &mut Random) {
+        self.stuck_views = random.pick(&[0, 0, 0, 0, 0, 500, 950, 1_000]);
+        if self.stuck_views > 0 {
+            self.limits.unprojected_keys = random.pick(&[8, 64, 512]);
+        }
     }
 
     fn draw_rare_faults(&mut self, random: &mut Random) {

@@ -23,6 +23,8 @@ pub(crate) struct Process {
     pub(crate) paused: bool,
     /// What arrived while the process was paused.
     pub(crate) inbox: VecDeque<Input>,
+    /// Proposals that wait because the views are too far behind.
+    pub(crate) held: VecDeque<Input>,
     pub(crate) poll_due: bool,
     /// Writes that are not durable yet, oldest first.
     pub(crate) writes: VecDeque<Persist>,
@@ -57,6 +59,7 @@ impl Process {
             started,
             paused: false,
             inbox: VecDeque::new(),
+            held: VecDeque::new(),
             poll_due: false,
             writes: VecDeque::new(),
             last_write_done: 0,
@@ -87,6 +90,8 @@ pub(crate) struct Node {
     pub(crate) host_down: bool,
     /// Whether the disk hangs: no write ends.
     pub(crate) disk_hangs: bool,
+    /// Whether its views can neither be written nor read.
+    pub(crate) views_stuck: bool,
     /// When it last began again by itself, by its own clock: a file beside the ledger.
     pub(crate) repaired_unix_ms: Option<u64>,
     /// How far the wall clock is ahead of `UNIX_START_MS`. The true time is one maximum skew ahead of it.
@@ -104,6 +109,7 @@ impl Node {
             newest_rules: RuleVersion::FIRST,
             host_down: false,
             disk_hangs: false,
+            views_stuck: false,
             repaired_unix_ms: None,
             clock_ahead_ms,
             max_clock_ahead_ms: clock_ahead_ms,

@@ -340,16 +340,33 @@ impl World {
             self.notice_reach(node);
             self.notice_new_leader(node);
             self.feed(node, Input::Replication(Event::Tick));
+            self.propose_held(node);
             self.oracle.ticked(self.now, &self.nodes[node], &self.knobs);
         }
         self.schedule(self.knobs.tick, WorldEvent::Tick { node, life });
     }
 
     fn project(&mut self, node: usize, life: u64) {
-        let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
-        let projected = self.nodes[node].disk.project(applied, &mut self.random);
-        self.feed(node, Input::Projected(projected));
+        let chance = self.knobs.stuck_views;
+        if self.nodes[node].views_stuck || (chance > 0 && self.random.chance(chance)) {
+            self.feed(node, Input::Fit(false));
+        } else {
+            let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
+            let projected = self.nodes[node].disk.project(applied, &mut self.random);
+            self.feed(node, Input::Fit(true));
+            self.feed(node, Input::Projected(projected));
+        }
         self.schedule(200 * MILLI, WorldEvent::Project { node, life });
+    }
+
+    /// Feeds the proposals that waited for the views, as far as there is room.
+    fn propose_held(&mut self, node: usize) {
+        while let Some(process) = &mut self.nodes[node].process
+            && !process.engine.holds_proposals()
+            && let Some(proposal) = process.held.pop_front()
+        {
+            self.feed(node, proposal);
+        }
     }
 
     /// Feeds an input to a core and executes its effects, now or a little later together with other inputs.
@@ -360,6 +377,10 @@ impl World {
         let Some(process) = &mut node.process else { return };
         if process.paused {
             process.inbox.push_back(input);
+            return;
+        }
+        if matches!(input, Input::Propose { .. }) && process.engine.holds_proposals() {
+            process.held.push_back(input);
             return;
         }
         process.engine.step(now, input);

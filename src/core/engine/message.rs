@@ -62,6 +62,8 @@ pub enum Input {
     Read(ReadId),
     /// The views hold everything up to this index, so memory may forget its keys.
     Projected(LogIndex),
+    /// Whether this node can look things up in its views. A node that cannot lets another one lead if there is one.
+    Fit(bool),
     /// Transfer the leadership, to this node if one is named. Ignored unless this node leads.
     Transfer(Option<NodeId>),
 }

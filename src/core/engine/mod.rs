@@ -10,6 +10,7 @@
 //! state         the engine's state: follows the log, answers callers
 //! proposals     from a proposal to its entry
 //! queries       accounts and payments as of the applied index
+//! unprojected   how much the views lack, and when that is too much
 //! ```
 
 mod bloom_filter;
@@ -19,6 +20,7 @@ mod message;
 mod proposals;
 mod queries;
 mod state;
+mod unprojected;
 
 use crate::replication::Now;
 
@@ -27,6 +29,7 @@ pub use lookups::{MAX_PENDING_BYTES, MAX_PENDING_LOOKUPS};
 pub use message::{CallerId, Effect, Input, LookupId, LookupRequest, LookupResult, ProposalOutcome};
 pub use queries::HeldInMemory;
 pub use state::{Engine, EngineStart, REPEATS_PER_TAIL_ENTRY};
+pub use unprojected::{EntryWeight, ViewsLag};
 
 /// Holds that one poll may expire: each expiry is an entry of its own, and payments wait meanwhile.
 const MAX_EXPIRIES_PER_POLL: usize = 64;
@@ -41,10 +44,15 @@ impl Engine {
             Input::Propose { caller, proposal } => self.propose(now, caller, proposal),
             Input::LookupDone { id, result } => self.on_lookup_done(now, id, result),
             Input::Read(read) => self.replica.read(read),
-            Input::Projected(index) => self.keys.on_projected(index),
+            Input::Projected(index) => {
+                self.keys.on_projected(index);
+                self.unprojected.on_projected(index);
+            }
+            Input::Fit(fit) => self.replica.set_fit(fit),
             Input::Transfer(to) => self.replica.transfer(now, to),
         }
         self.follow_log();
+        self.pace(now);
         self.answer_committed();
         self.answer_unknown_if_deposed();
     }

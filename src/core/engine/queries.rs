@@ -7,6 +7,7 @@ use crate::replication::Replica;
 
 use super::keys::KeyStatus;
 use super::state::Engine;
+use super::unprojected::ViewsLag;
 
 /// How much an engine holds in memory that grows with its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,26 @@ impl Engine {
     #[must_use]
     pub fn projected_index(&self) -> LogIndex {
         self.keys.projected()
+    }
+
+    /// How far the views are behind.
+    #[must_use]
+    pub const fn views_lag(&self) -> ViewsLag {
+        self.unprojected.lag()
+    }
+
+    /// Whether the views are as far behind as they may be: at the leader proposals have to wait, and at a follower what it
+    /// would have to store.
+    #[must_use]
+    pub fn holds_writes(&self) -> bool {
+        self.unprojected.is_full(&self.replica.limits())
+    }
+
+    /// Whether proposals have to wait: this node leads, and its views are as far behind as they may be. Whoever feeds the
+    /// engine keeps them until this is no longer so; if it does not, nothing but memory suffers.
+    #[must_use]
+    pub fn holds_proposals(&self) -> bool {
+        self.replica.takes_proposals() && self.holds_writes()
     }
 
     /// Index of the entry that holds a key, if it is above the projected index.

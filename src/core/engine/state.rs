@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{Bank, Fingerprint, KeyDigest, LogIndex, Operation, OrderDigest, Stamp, Undo};
 use crate::planted::{Bug, planted};
-use crate::replication::{Entry, EpochSpan, LogChange, Replica, ReplicaConfig, ReplicaStart};
+use crate::replication::{Entry, EpochSpan, LogChange, Now, Replica, ReplicaConfig, ReplicaStart};
 
 use super::bloom_filter::BloomFilter;
 use super::keys::Keys;
 use super::lookups::PendingLookups;
 use super::message::{CallerId, Effect, LookupId, ProposalOutcome};
+use super::unprojected::{EntryWeight, Unprojected};
 
 /// Callers that may wait with repetitions of a write, for each entry that the tail may hold. Clients that repeat their
 /// writes while nothing commits must not fill the memory.
@@ -27,6 +28,8 @@ pub struct EngineStart {
     pub projected_index: LogIndex,
     /// Keys of the entries above `projected_index` and up to `replica.commit_index`.
     pub recent_keys: Vec<(KeyDigest, LogIndex)>,
+    /// The weights of these entries, in their order.
+    pub unprojected: Vec<EntryWeight>,
 }
 
 /// One node's pure core: the replica, and the bank that follows its log.
@@ -42,6 +45,7 @@ pub struct Engine {
     /// applied again.
     executed: Option<(LogIndex, Undo)>,
     pub(super) keys: Keys,
+    pub(super) unprojected: Unprojected,
     /// Every order that was ever paid.
     pub(super) orders: BloomFilter,
     /// Callers by the entry that they wait for.
@@ -66,7 +70,7 @@ impl Engine {
     /// Makes the core of a node from what its disk holds.
     #[must_use]
     pub fn new(config: ReplicaConfig, start: EngineStart) -> Self {
-        let EngineStart { replica, mut bank, projected_index, recent_keys } = start;
+        let EngineStart { replica, mut bank, projected_index, recent_keys, unprojected } = start;
         let commit_index = replica.commit_index;
         let in_force = EpochSpan::rules_after(&replica.spans, commit_index);
         assert_eq!(bank.rules(), in_force, "the bank was loaded with the rules in force");
@@ -84,6 +88,7 @@ impl Engine {
             undo: VecDeque::new(),
             executed: None,
             keys,
+            unprojected: Unprojected::new(projected_index, unprojected),
             orders: BloomFilter::default(),
             waiting: BTreeMap::new(),
             repeats_waiting: 0,
@@ -94,6 +99,7 @@ impl Engine {
         for entry in uncommitted {
             engine.apply(&entry);
         }
+        engine.unprojected.on_applied(engine.replica.applied_index());
         engine
     }
 
@@ -117,7 +123,15 @@ impl Engine {
         }
     }
 
+    /// Takes in no more entries of a leader while the views are as far behind as they may be.
+    pub(super) fn pace(&mut self, now: Now) {
+        self.unprojected.on_applied(self.replica.applied_index());
+        self.replica.hold_batches(now, self.holds_writes());
+        self.follow_log();
+    }
+
     fn apply(&mut self, entry: &Entry) {
+        self.unprojected.on_appended(entry);
         let Some(operation) = entry.operation() else { return self.begin_epoch_of(entry) };
         let forgotten = planted(Bug::RefusedKeyForgotten) && operation.rejection().is_some()
             || planted(Bug::FencesForgotten) && matches!(operation, Operation::KeyFence(_));
@@ -173,6 +187,7 @@ impl Engine {
         if !planted(Bug::TruncatedKeyRemembered) {
             self.keys.on_truncated_after(index);
         }
+        self.unprojected.on_truncated_after(index);
         if planted(Bug::AnsweredByIndex) {
             return;
         }

@@ -12,6 +12,12 @@ pub(super) const MAX_APPEND_BYTES: usize = 8 * 1024 * 1024;
 /// or away, or its own disk is.
 pub(super) const MAX_TAIL_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Keys of applied entries that the views may lack: a start replays as many payments in half a second.
+const UNPROJECTED_KEYS: u64 = 262_144;
+
+/// Bytes of these entries: what as many plain payments take.
+const UNPROJECTED_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Committed entries kept in memory, however few they are.
 pub(super) const MAX_CACHED_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -64,6 +70,10 @@ pub(super) const MOVE_PAUSE_MS: u64 = 30_000;
 /// A node to which a majority cannot open connections leaves its turn to others for this long: an election takes a tenth
 /// of it. If nobody leads then, a leader that only its own clients reach is better than none.
 pub(super) const UNREACHED_STANDS_MS: u64 = 1_000;
+
+/// A node that is not fit to lead gives the others this long. If it has to lead all the same, it gives way again only
+/// after this time.
+pub(super) const UNFIT_PAUSE_MS: u64 = 30_000;
 
 /// A commit index that is ahead of the stored one for this long is written without waiting for entries.
 pub(super) const IDLE_COMMIT_MS: u64 = 200;
@@ -125,10 +135,21 @@ pub struct Limits {
     pub tail_entries: usize,
     /// Committed entries kept in memory, for followers that are a little behind and for repeated requests.
     pub cached_entries: usize,
+    /// Keys of applied entries that the views may lack before a leader takes no more proposals, and a follower no more
+    /// batches. Memory holds these keys, and a start replays their entries.
+    pub unprojected_keys: u64,
+    /// The size of these entries at which the same happens.
+    pub unprojected_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_entries: 4_096, tail_entries: 16_384, cached_entries: 8_192 }
+        Self {
+            batch_entries: 4_096,
+            tail_entries: 16_384,
+            cached_entries: 8_192,
+            unprojected_keys: UNPROJECTED_KEYS,
+            unprojected_bytes: UNPROJECTED_BYTES,
+        }
     }
 }

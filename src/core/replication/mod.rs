@@ -26,6 +26,7 @@
 //! effect           events and effects
 //! config, start    settings and limits; what the ledger holds at start
 //! log              the log in memory
+//! pacing           batches that wait for the views
 //! storage          the ledger file: the write in flight, what is durable, responses that wait for that
 //! quorum, clocks   what a quorum has reached; the ledger's time
 //! forwarded_reads  reads that wait for the leader's read index
@@ -71,6 +72,7 @@ mod forwarded_reads;
 mod leader;
 mod log;
 mod message;
+mod pacing;
 mod queries;
 mod quorum;
 mod replica;

@@ -13,6 +13,7 @@ use super::entry::{Entry, EntryBody};
 use super::follower::{Follower, FollowerHandler, Vote};
 use super::leader::{Answered, Leader, LeaderHandler};
 use super::message::{Append, Request, Response};
+use super::pacing::HeldBatch;
 use super::start::ReplicaStart;
 use super::state::State;
 use super::transition::Transition;
@@ -120,6 +121,17 @@ impl Replica {
         self.perform(now, transition);
     }
 
+    /// Holds batches of a leader back from now on, or takes them again, the one that was held included.
+    pub fn hold_batches(&mut self, now: Now, hold: bool) {
+        let Some(HeldBatch { rpc, from, append }) = self.state.pacing.hold(hold) else { return };
+        self.step(now, Event::Request { rpc, from, request: Request::Append(append) });
+    }
+
+    /// Whether this node can decide whatever it may be asked as the leader. It votes and stores in any case.
+    pub fn set_fit(&mut self, fit: bool) {
+        self.state.fit = fit;
+    }
+
     /// Asks for a read index.
     pub fn read(&mut self, read: ReadId) {
         let accepted = self.state.quarantine.is_none()
@@ -215,7 +227,13 @@ impl Replica {
             return self.state.respond_fenced(rpc);
         }
         let mut follower = self.accept_epoch(now, append.epoch, from, Some(from));
-        follower.on_append(now, rpc, append);
+        if !follower.state.pacing.holds(&append) {
+            return follower.on_append(now, rpc, append);
+        }
+        let held = HeldBatch { rpc, from: from.clone(), append };
+        if let Some(given_up) = follower.state.pacing.keep(held) {
+            follower.state.respond(given_up.rpc, Response::Unable);
+        }
     }
 
     fn on_response(&mut self, now: Now, id: RequestId, from: &NodeId, response: Response) -> Option<Transition> {

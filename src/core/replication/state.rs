@@ -14,6 +14,7 @@ use super::entry::{Entry, EntryBody, UnchainedEntry};
 use super::forwarded_reads::ForwardedReads;
 use super::log::Log;
 use super::message::Response;
+use super::pacing::Pacing;
 use super::start::ReplicaStart;
 use super::storage::Storage;
 use super::types::{Configuration, NodeId, Now, Position, Promise, StoreId, can_follow};
@@ -46,6 +47,9 @@ pub(super) struct State {
     pub(super) quarantine: Option<String>,
     /// Since when no connection to these peers can be opened.
     unreachable_since_ms: BTreeMap<NodeId, u64>,
+    /// Whether this node can decide whatever it may be asked as the leader. If not, another one leads if it can.
+    pub(super) fit: bool,
+    pub(super) pacing: Pacing,
     /// How often this node opened an epoch since it started.
     pub(super) elections_won: u64,
     effects: Vec<Effect>,
@@ -75,6 +79,8 @@ pub(super) struct ElectionTimers {
     /// As a leader, this node does not move the leadership to better links before this moment: the last such move was in
     /// vain, unless another node has led since.
     pub(super) no_move_before_ms: u64,
+    /// Until when this node leads if it is its turn, although it is not fit: the others have had theirs.
+    pub(super) leads_unfit_until_ms: u64,
 }
 
 impl ElectionTimers {
@@ -144,6 +150,8 @@ impl State {
             common_rules: (Epoch(0), RuleVersion::FIRST),
             quarantine: None,
             unreachable_since_ms: BTreeMap::new(),
+            fit: true,
+            pacing: Pacing::default(),
             elections_won: 0,
             effects: Vec::new(),
             changes: Vec::new(),

@@ -241,7 +241,7 @@ impl Collector for Bank {
 }
 
 /// A node's gauges: name, help text and value.
-fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, u64); 11] {
+fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, u64); 14] {
     [
         ("epoch", "Epoch that this node leads or follows", status.epoch.0),
         ("promised_epoch", "Highest epoch that this node has promised", status.promised_epoch.0),
@@ -250,9 +250,16 @@ fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, u64); 11] {
         ("applied_index", "Highest index that reads here show", status.applied_index.0),
         ("projected_index", "Highest index in the views", status.projected_index.0),
         (
-            "projector_lag_entries",
+            "views_lag_entries",
             "Applied entries that are not in the views yet",
             status.applied_index.0.saturating_sub(status.projected_index.0),
+        ),
+        ("views_lag_keys", "Idempotency keys of these entries, which are in memory", status.views_lag_keys),
+        ("views_lag_bytes", "Approximate size of these entries", status.views_lag_bytes),
+        (
+            "views_rebuilding",
+            "1 while the views, which were damaged, are made anew",
+            u64::from(status.views_rebuilding.is_some()),
         ),
         ("staleness_milliseconds", "Time since a leader confirmed this node's commit index", status.staleness_ms),
         (
@@ -435,7 +442,9 @@ mod tests {
         for line in [
             "quorapay_epoch 3",
             "quorapay_commit_index 41",
-            "quorapay_projector_lag_entries 31",
+            "quorapay_views_lag_entries 31",
+            "quorapay_views_lag_keys 40",
+            "quorapay_views_rebuilding 0",
             r#"quorapay_role{role="leader"} 1"#,
             r#"quorapay_role{role="learner"} 0"#,
             "quorapay_elections_won_total 2",

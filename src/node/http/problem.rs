@@ -5,7 +5,7 @@
 use axum::http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::runtime::{ReadError, SubmitError, TransferError};
+use crate::runtime::{ReadError, SubmitError, TransferError, ViewsRebuilding};
 use quorapay_api::compatible::PlainError;
 use quorapay_api::{Code, ProblemPayment, ReportedOutcome, headers};
 use quorapay_core::domain::{AccountId, IdempotencyKey, Rejection};
@@ -92,6 +92,22 @@ impl Problem {
     pub(super) fn seen_as_of(mut self, as_of: AsOf) -> Self {
         self.0.as_of = Some(as_of);
         self
+    }
+
+    /// What was not found in views that are being made anew: says so, and how far they are.
+    pub(super) fn while_rebuilding(self, rebuilding: Option<ViewsRebuilding>) -> Self {
+        match rebuilding {
+            Some(ViewsRebuilding { projected_index, until_index })
+                if self.0.body.code == Code::StorageError.as_str() =>
+            {
+                let detail = format!(
+                    "this node is making its damaged views anew, and is at entry {projected_index} of {until_index}; \
+                     ask another"
+                );
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::ViewsRebuilding, detail).retryable()
+            }
+            _ => self,
+        }
     }
 
     /// The stable code.

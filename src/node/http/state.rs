@@ -64,7 +64,8 @@ impl Api {
         handler: impl Future<Output = Result<HttpAnswer, Problem>>,
     ) -> Response {
         let began = Instant::now();
-        let mut answer = handler.await.unwrap_or_else(Problem::into_answer);
+        let explained = |problem: Problem| problem.while_rebuilding(self.node.status().views_rebuilding);
+        let mut answer = handler.await.unwrap_or_else(|problem| explained(problem).into_answer());
         if answer.lacks_as_of() {
             answer = answer.with_as_of(AsOf::of_status(&self.node.status()));
         }

@@ -42,7 +42,7 @@ mod writer;
 pub use error::LedgerError;
 pub(crate) use files::condemned;
 pub use files::{DirectoryLock, condemn};
-pub use open::{Identity, InspectedLedger, OpenLedger, inspect, open};
+pub use open::{Identity, InspectedLedger, OpenLedger, OpeningTimes, inspect, open};
 pub use reader::LedgerReader;
 pub use recover::{FirstVoter, recover};
 pub use scan::{EntryPage, ScanFilter, ScanFor};

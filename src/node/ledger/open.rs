@@ -1,10 +1,12 @@
 //! Opens the ledger of a data directory, in whatever state it is.
 
 use std::path::Path;
+use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection};
+use tokio::time::Instant;
 
 use super::durable::{HELD_TIMEOUT, make_durable};
 use super::error::LedgerError;
@@ -28,6 +30,15 @@ pub struct Identity {
     pub node_id: NodeId,
 }
 
+/// What opening a ledger took, for the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpeningTimes {
+    /// Writing again what the WAL holds.
+    pub written: Duration,
+    /// Loading and verifying the end of the log.
+    pub verified: Duration,
+}
+
 /// An open ledger.
 pub struct OpenLedger {
     /// What the replica starts from.
@@ -41,6 +52,8 @@ pub struct OpenLedger {
     /// Why an earlier ledger was moved aside, if it was. This one is then empty and has a new store id: the node has
     /// lost what it acknowledged and must not vote until it is admitted again.
     pub damaged: Option<String>,
+    /// What opening it took.
+    pub took: OpeningTimes,
     /// Keeps other processes out until it is dropped.
     pub lock: DirectoryLock,
 }
@@ -77,9 +90,16 @@ pub async fn open(
             return Err(other);
         }
     };
-    let (start, connection) = opened;
+    let Loaded { start, connection, took } = opened;
     let writer = LedgerWriter::new(connection, &path, &start);
-    Ok(OpenLedger { start, writer, reader: LedgerReader::new(readers(&path)), watermark, damaged, lock })
+    Ok(OpenLedger { start, writer, reader: LedgerReader::new(readers(&path)), watermark, damaged, took, lock })
+}
+
+/// What an opened file holds.
+struct Loaded {
+    start: ReplicaStart,
+    connection: SqliteConnection,
+    took: OpeningTimes,
 }
 
 /// Opens the file or creates it, and loads it. The connection is closed on every error, so that the files can be moved.
@@ -88,7 +108,7 @@ async fn try_open(
     identity: &Identity,
     watermark: &Watermark,
     new_store_id: &mut Option<impl FnOnce() -> StoreId>,
-) -> Result<(ReplicaStart, SqliteConnection), LedgerError> {
+) -> Result<Loaded, LedgerError> {
     let path = ledger_path(data_dir);
     if let Some(reason) = condemned(data_dir)? {
         return Err(LedgerError::Damaged(reason));
@@ -99,9 +119,11 @@ async fn try_open(
     {
         return Err(LedgerError::Damaged(format!("it is gone; its watermark says that it held entry {}", mark.index)));
     }
+    let began = Instant::now();
     if path.exists() {
         make_durable(&path, HELD_TIMEOUT).await?;
     }
+    let written = began.elapsed();
     let mut connection = writer_options(&path).connect().await.map_err(LedgerError::from_read)?;
     let loaded = async {
         migrate(&mut connection, data_dir).await?;
@@ -113,7 +135,10 @@ async fn try_open(
         load(&mut connection, meta, mark).await
     };
     match loaded.await {
-        Ok(start) => Ok((start, connection)),
+        Ok(start) => {
+            let took = OpeningTimes { written, verified: began.elapsed().saturating_sub(written) };
+            Ok(Loaded { start, connection, took })
+        }
         Err(error) => {
             if let Err(close_error) = connection.close().await {
                 tracing::debug!(%close_error, "the ledger that could not be loaded could not be closed");

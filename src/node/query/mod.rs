@@ -26,7 +26,7 @@ mod payments;
 mod queries;
 mod statement;
 
-pub(crate) use decisions::{look_up, state_after};
+pub(crate) use decisions::{LookupError, look_up, state_after};
 pub use error::ReadError;
 pub use pages::{Cursor, Page};
 pub use payment_list::PaymentFilter;

@@ -14,20 +14,26 @@ use quorapay_core::replication::Now;
 use super::message::Message;
 use super::status::NodeStatus;
 
-/// Sends requests to the event loop. A full queue is an error at once. Cheap to clone.
+/// Sends requests to the event loop. Proposals have a queue of their own: they may have to wait while reads go on. A full queue is an error at once. Cheap to clone.
 #[derive(Clone)]
 pub struct EngineLink {
     requests: mpsc::Sender<Message>,
+    proposals: mpsc::Sender<Message>,
     status: Watched<Arc<NodeStatus>>,
 }
 
 impl EngineLink {
-    pub(super) const fn new(requests: mpsc::Sender<Message>, status: Watched<Arc<NodeStatus>>) -> Self {
-        Self { requests, status }
+    pub(super) const fn new(
+        requests: mpsc::Sender<Message>,
+        proposals: mpsc::Sender<Message>,
+        status: Watched<Arc<NodeStatus>>,
+    ) -> Self {
+        Self { requests, proposals, status }
     }
 
     pub(super) fn send(&self, message: Message) -> Result<(), ReadError> {
-        self.requests.try_send(message).map_err(|_| ReadError::Overloaded)
+        let queue = if matches!(message, Message::Propose { .. }) { &self.proposals } else { &self.requests };
+        queue.try_send(message).map_err(|_| ReadError::Overloaded)
     }
 
     /// Runs a read of the engine's state in the event loop and returns its result.

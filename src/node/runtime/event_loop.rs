@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
 use crate::ledger::LedgerError;
 use crate::published::{Publisher, Watched};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{self, Event, NodeId, Now};
 
+use super::backlog::Backlog;
 use super::error::NodeError;
 use super::executor::Executor;
 use super::message::Message;
@@ -43,8 +45,15 @@ pub(super) struct EventLoop {
     pub(super) clock: Clock,
     /// From the node's own tasks and its peers; taken first.
     pub(super) events: mpsc::Receiver<Message>,
-    /// From clients.
+    /// Reads of clients.
     pub(super) requests: mpsc::Receiver<Message>,
+    /// Writes of clients. They stay in their queue while the views are as far behind as they may be.
+    pub(super) proposals: mpsc::Receiver<Message>,
+    /// Gets what is applied, up to `kept`.
+    pub(super) backlog: Backlog,
+    pub(super) kept: LogIndex,
+    /// Since when writes are held.
+    pub(super) held_since: Option<Instant>,
     pub(super) executor: Executor,
     pub(super) publishers: Publishers,
     pub(super) base: StatusBase,
@@ -75,12 +84,14 @@ impl EventLoop {
                 }
                 Some(message) = self.events.recv() => batch.push(message),
                 Some(message) = self.requests.recv() => batch.push(message),
+                Some(message) = self.proposals.recv(), if !self.engine.holds_proposals() => batch.push(message),
             }
             self.fill(&mut batch);
             let now = self.clock.now();
             for message in batch.drain(..) {
                 self.handle(now, message);
             }
+            self.keep_applied();
             self.engine.take_effects(now, &mut effects);
             for effect in effects.drain(..) {
                 self.execute(effect)?;
@@ -91,8 +102,14 @@ impl EventLoop {
 
     /// Adds the messages that are waiting to the batch.
     fn fill(&mut self, batch: &mut Vec<Message>) {
-        for queue in [&mut self.events, &mut self.requests] {
-            while batch.len() < MAX_BATCH_MESSAGES
+        let taken = if self.engine.holds_proposals() { 0 } else { MAX_BATCH_MESSAGES };
+        let queues = [
+            (&mut self.events, MAX_BATCH_MESSAGES),
+            (&mut self.proposals, taken),
+            (&mut self.requests, MAX_BATCH_MESSAGES),
+        ];
+        for (queue, most) in queues {
+            while batch.len() < most
                 && let Ok(message) = queue.try_recv()
             {
                 batch.push(message);
@@ -100,8 +117,30 @@ impl EventLoop {
         }
     }
 
+    /// Hands what was applied to the projector, before the replica may drop it from its cache.
+    fn keep_applied(&mut self) {
+        let (from, applied) = (self.kept, self.engine.applied_index());
+        if from < applied {
+            let replica = self.engine.replica();
+            let entries = (from.next().0..=applied.0).map_while(|index| replica.cached_entry(LogIndex(index)).cloned());
+            self.backlog.push(entries);
+            self.kept = applied;
+        }
+    }
+
+    /// Counts for how long writes have been held.
+    fn count_held(&mut self) {
+        let now = self.engine.holds_writes().then(Instant::now);
+        let since = std::mem::replace(&mut self.held_since, now);
+        if let Some(since) = since {
+            self.metrics.writes_held(now.unwrap_or_else(Instant::now).duration_since(since));
+        }
+    }
+
     fn handle(&mut self, now: Now, message: Message) {
         match message {
+            // Whoever gave up while it waited in the queue is told nothing more, so it need not be applied.
+            Message::Propose { reply, .. } if reply.is_closed() => {}
             Message::Propose { proposal, reply } => {
                 let caller = self.replies.add_caller(reply);
                 self.engine.step(now, Input::Propose { caller, proposal });
@@ -118,6 +157,10 @@ impl EventLoop {
             }
             Message::Input(input) => self.engine.step(now, input),
             Message::ZooKeeper { connected } => self.base.zookeeper_connected = connected,
+            Message::Views { fit, rebuilding } => {
+                self.base.views_rebuilding = rebuilding;
+                self.engine.step(now, Input::Fit(fit));
+            }
             Message::Status { reply } => {
                 // A receiver that has given up needs no answer.
                 let _ = reply.send(Arc::new(describe(&self.engine, &self.base, now)));
@@ -166,6 +209,7 @@ impl EventLoop {
     /// Publishes the progress, and the status when it is due or something important changed.
     fn publish(&mut self, now: Now, status_due: bool) {
         let applied_index = self.engine.applied_index();
+        self.count_held();
         self.replies.answer_applied(applied_index);
         let replica = self.engine.replica();
         let progress = NodeProgress {
@@ -173,6 +217,7 @@ impl EventLoop {
             epoch: replica.promised_epoch(),
             leader: replica.leader(now).cloned(),
             confirmed_ms: replica.confirmed_ms(),
+            views_lag: self.engine.views_lag(),
             quarantined: replica.quarantine().is_some(),
         };
         let (mut leader_changed, mut quarantine_begins) = (false, false);
@@ -183,6 +228,7 @@ impl EventLoop {
             let changed = leader_changed
                 || quarantine_begins
                 || published.applied_index != progress.applied_index
+                || published.views_lag != progress.views_lag
                 || published.epoch != progress.epoch;
             published.clone_from(&progress);
             changed
@@ -196,7 +242,7 @@ impl EventLoop {
         }
         if status_due || leader_changed || quarantine_begins {
             self.replies.forget_closed();
-            self.metrics.queues(self.engine.waiting_callers(), self.requests.len());
+            self.metrics.queues(self.engine.waiting_callers(), self.requests.len() + self.proposals.len());
             self.publishers.status.replace(Arc::new(describe(&self.engine, &self.base, now)));
         }
     }

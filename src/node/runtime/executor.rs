@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::blocking::Blocking;
 use crate::coordination::CoordinationCommands;
 use crate::ledger::{self, LedgerError, LedgerReader};
-use crate::query;
+use crate::query::{self, LookupError};
 use crate::transport::{PeerClient, PeerError};
-use crate::views::ViewsReader;
+use crate::views::{ViewsError, ViewsReader};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Input, LookupId, LookupRequest};
 use quorapay_core::replication::{CoordinationCommand, Event, NodeId, Outgoing, Persist, Request, RequestId, Response};
@@ -127,10 +127,19 @@ impl Executor {
     pub(super) fn look_up(&self, id: LookupId, request: LookupRequest) {
         let (views, ledger, events) = (self.views.clone(), self.ledger.clone(), self.events.clone());
         tokio::spawn(async move {
+            let gate = views.gate();
+            let Some(pass) = gate.enter() else {
+                return send_input(&events, Input::LookupDone { id, result: None }).await;
+            };
             let result = query::look_up(&views, &ledger, &request).await;
+            if let Err(LookupError::Views(ViewsError::Damaged(reason))) = &result {
+                gate.report(reason.clone());
+            }
+            // What was looked up in views that were made anew meanwhile may be incomplete, and a decision relies on it.
+            let result = result.map(|found| gate.held_open(pass).then_some(found));
             let result =
                 result.inspect_err(|error| tracing::error!(%error, "what a write needs could not be looked up"));
-            send_input(&events, Input::LookupDone { id, result: result.ok() }).await;
+            send_input(&events, Input::LookupDone { id, result: result.ok().flatten() }).await;
         });
     }
 }

@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::stored::{opened, stored, tamper};
 use quorapay_core::domain::{Currency, RuleVersion};
-use quorapay_core::replication::sample::{Chain, node};
-use quorapay_core::replication::{Limits, StoreId, Timing};
+use quorapay_core::replication::sample::{Chain, assert_same_money, node};
+use quorapay_core::replication::{StoreId, Timing};
 
 fn config() -> ReplicaConfig {
     let peers = BTreeMap::from([(node("node1"), "http://node1".to_owned())]);
@@ -55,4 +57,33 @@ async fn views_whose_balances_do_not_add_up_to_zero_are_rebuilt() {
     assert_eq!(loaded.engine.projected_index(), LogIndex(0));
     assert_eq!(loaded.engine.bank().unbalanced(), None);
     assert!(loaded.engine.bank().sums().contains_key(&Currency::parse("EUR").unwrap()));
+}
+
+#[tokio::test]
+async fn a_start_far_above_its_views_brings_them_nearer_and_keeps_a_bounded_part_in_memory() {
+    let chain = Chain::of_payments(20_000);
+    let dir = stored(&chain, 100).await;
+    let opened = opened(&dir, StoreId(2)).await;
+    let mut config = config();
+    config.limits.unprojected_keys = 9_000;
+    let loaded = load(dir.path(), "test", config, opened.start, &opened.reader).await.unwrap();
+    let engine = &loaded.engine;
+    assert!(engine.views_lag().keys < 9_000 && engine.held_in_memory().recent_keys < 9_000);
+    assert!(engine.projected_index() > LogIndex(10_000), "{}", engine.projected_index());
+    assert_eq!(loaded.backlog.first(), Some(engine.projected_index().next()), "what was replayed is kept");
+    assert_same_money(engine.bank(), &chain.bank);
+}
+
+#[tokio::test]
+async fn views_with_a_page_that_cannot_be_read_are_made_anew_at_the_start() {
+    let chain = Chain::of_payments(2_000);
+    let dir = stored(&chain, 1_500).await;
+    let file = OpenOptions::new().write(true).open(dir.path().join("views.db")).unwrap();
+    let rest = usize::try_from(file.metadata().unwrap().len()).unwrap() - 4_096;
+    file.write_all_at(&vec![0xff; rest], 4_096).unwrap();
+    let opened = opened(&dir, StoreId(2)).await;
+    let loaded = load(dir.path(), "test", config(), opened.start, &opened.reader).await.unwrap();
+    assert_eq!(loaded.engine.projected_index(), LogIndex(0));
+    assert_same_money(loaded.engine.bank(), &chain.bank);
+    loaded.views.reader.close().await;
 }

@@ -8,7 +8,7 @@ use quorapay_core::domain::{LogIndex, Proposal};
 use quorapay_core::engine::{Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{NodeId, Now, Request, Response};
 
-use super::status::NodeStatus;
+use super::status::{NodeStatus, ViewsRebuilding};
 
 /// A read of the engine's state, run by the event loop.
 pub(super) type EngineQuery = Box<dyn FnOnce(&Engine, Now) + Send>;
@@ -29,6 +29,8 @@ pub(super) enum Message {
     Input(Input),
     /// The ZooKeeper session was opened or lost.
     ZooKeeper { connected: bool },
+    /// Whether things can be looked up in the views, and how far they are if they are made anew.
+    Views { fit: bool, rebuilding: Option<ViewsRebuilding> },
     /// Asks for the node's status as of now.
     Status { reply: oneshot::Sender<Arc<NodeStatus>> },
 }

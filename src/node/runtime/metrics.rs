@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 /// The runtime's metrics. Updating them costs a few atomic additions per batch.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Metrics {
     forwarded: Counter<u64, AtomicU64>,
     ledger_wal_bytes: Gauge<i64>,
     quarantines: Counter<u64, AtomicU64>,
+    writes_held_seconds: Counter<f64, AtomicU64>,
+    views_rebuilds: Counter<u64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -30,6 +32,8 @@ impl Default for Metrics {
             forwarded: Counter::default(),
             ledger_wal_bytes: Gauge::default(),
             quarantines: Counter::default(),
+            writes_held_seconds: Counter::default(),
+            views_rebuilds: Counter::default(),
         }
     }
 }
@@ -48,6 +52,10 @@ impl Metrics {
         registry.register("ledger_wal_bytes", wal, self.ledger_wal_bytes.clone());
         let quarantines = "How often this node found its ledger damaged since its data directory was made";
         registry.register("quarantines", quarantines, self.quarantines.clone());
+        let held = "How long writes have waited because the views were as far behind as they may be";
+        registry.register_with_unit("views_writes_held", held, Unit::Seconds, self.writes_held_seconds.clone());
+        let rebuilds = "How often this process found its views damaged and made them anew";
+        registry.register("views_rebuilds", rebuilds, self.views_rebuilds.clone());
     }
 
     pub(super) fn commit_latency(&self, latency: Duration) {
@@ -70,6 +78,15 @@ impl Metrics {
     /// Counts quarantines; at the start those of earlier processes.
     pub(super) fn quarantined(&self, times: u64) {
         self.quarantines.inc_by(times);
+    }
+
+    /// Writes were held for so long.
+    pub(super) fn writes_held(&self, time: Duration) {
+        self.writes_held_seconds.inc_by(time.as_secs_f64());
+    }
+
+    pub(super) fn views_rebuilt(&self) {
+        self.views_rebuilds.inc();
     }
 
     pub(super) fn forwarded(&self) {

@@ -7,6 +7,7 @@
 //! | `node.rs`, `start.rs` | a running node: its configuration, its tasks, starting and stopping |
 //! | `environment.rs` | what a node finds outside itself |
 //! | `load.rs` | builds the engine from the disk |
+//! | `backlog.rs` | what is applied and not in the views yet, for the projector |
 //! | `event_loop.rs` | the event loop: every event enters the engine here, every effect leaves from here |
 //! | `message.rs`, `replies.rs` | what the loop takes in, and the replies that it owes |
 //! | `executor.rs` | effects become tasks: requests to peers, reads of the ledger, commands to ZooKeeper |
@@ -21,6 +22,7 @@
 //! | `error.rs` | why a node cannot start, or had to stop |
 
 mod accounts;
+mod backlog;
 mod engine_link;
 mod environment;
 mod error;
@@ -59,6 +61,6 @@ pub use metrics::Metrics;
 pub use node::{Node, NodeConfig};
 pub use progress::NodeProgress;
 pub use read_point::{Consistency, ReadPoint};
-pub use status::{FollowerStatus, NodeStatus, PeerStatus, Role};
+pub use status::{FollowerStatus, NodeStatus, PeerStatus, Role, ViewsRebuilding};
 pub use submit::SubmitError;
 pub use transfer::TransferError;

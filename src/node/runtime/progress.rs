@@ -1,6 +1,7 @@
 //! What request handlers and the node's own tasks watch.
 
 use quorapay_core::domain::{Epoch, LogIndex};
+use quorapay_core::engine::ViewsLag;
 use quorapay_core::replication::NodeId;
 
 /// How far the node is: small, and updated with every batch of messages.
@@ -14,6 +15,8 @@ pub struct NodeProgress {
     pub leader: Option<NodeId>,
     /// When a leader last confirmed this node's commit index, in the clock's milliseconds.
     pub confirmed_ms: Option<u64>,
+    /// How far the views are behind.
+    pub views_lag: ViewsLag,
     /// Whether the node is quarantined.
     pub quarantined: bool,
 }

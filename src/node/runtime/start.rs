@@ -14,11 +14,12 @@ use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, O
 use crate::published::{Watched, publish};
 use crate::query::Queries;
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
-use crate::views::{OpenViews, ViewsWriter};
+use crate::views::OpenViews;
 use quorapay_core::domain::RuleVersion;
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
 
+use super::backlog::Backlog;
 use super::engine_link::EngineLink;
 use super::environment::Environment;
 use super::error::NodeError;
@@ -32,7 +33,7 @@ use super::metrics::Metrics;
 use super::node::{Node, NodeConfig};
 use super::peer_service::PeerRequests;
 use super::progress::NodeProgress;
-use super::projector::project;
+use super::projector::{Projector, ViewsPlace};
 use super::repair::Quarantines;
 use super::replies::PendingReplies;
 use super::status::{StatusBase, describe};
@@ -66,7 +67,7 @@ impl Node {
         let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id, outside);
         wiring.watch_peers();
 
-        let Storage { engine, ledger, writer, watermark, lock, views, quarantines, .. } = storage;
+        let Storage { engine, ledger, writer, watermark, lock, views, quarantines, backlog, store_id } = storage;
         let (repair, damaged) = mpsc::channel(1);
         let (writes, write_receiver) = mpsc::channel(WRITE_QUEUE);
         let writer_task = tokio::spawn(write_ledger(
@@ -76,7 +77,26 @@ impl Node {
             Arc::clone(&wiring.shared().metrics),
             blocking.clone(),
         ));
-        wiring.start_upkeep(views.writer, &ledger, &watermark, &blocking);
+        tokio::spawn(
+            Projector {
+                writer: Some(views.writer),
+                reader: views.reader.clone(),
+                place: ViewsPlace {
+                    data_dir: config.data_dir.clone(),
+                    cluster_id: config.cluster_id.clone(),
+                    store_id,
+                },
+                ledger: ledger.clone(),
+                backlog: backlog.clone(),
+                progress: wiring.progress.clone(),
+                limits: config.limits,
+                events: wiring.events.clone(),
+                metrics: Arc::clone(&wiring.shared().metrics),
+                blocking: blocking.clone(),
+            }
+            .run(),
+        );
+        wiring.start_upkeep(&ledger, &watermark, &blocking);
         let executor = Executor {
             events: wiring.events.clone(),
             writes,
@@ -88,7 +108,7 @@ impl Node {
             repair,
             blocking: blocking.clone(),
         };
-        let loop_task = wiring.start_loop(engine, executor, quarantines, loop_side);
+        let loop_task = wiring.start_loop(engine, executor, quarantines, backlog, loop_side);
         let handle = wiring.handle;
         Ok(Self {
             handle,
@@ -116,12 +136,13 @@ struct Storage {
     lock: DirectoryLock,
     views: OpenViews,
     quarantines: Quarantines,
+    backlog: Backlog,
 }
 
 async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
     let identity = Identity { cluster_id: config.cluster_id.clone(), node_id: config.node_id.clone() };
     let opened = ledger::open(&config.data_dir, &identity, || StoreId(Uuid::new_v4().as_u128())).await?;
-    let OpenLedger { start, writer, reader, watermark, damaged: _, lock } = opened;
+    let OpenLedger { start, writer, reader, watermark, damaged: _, lock, took: opening } = opened;
     let store_id = start.store_id;
     let replica = ReplicaConfig {
         node_id: config.node_id.clone(),
@@ -130,9 +151,20 @@ async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
         timing: config.timing,
         limits: config.limits,
     };
-    let Loaded { engine, views } = load(&config.data_dir, &config.cluster_id, replica, start, &reader).await?;
+    let Loaded { engine, views, backlog, took } =
+        load(&config.data_dir, &config.cluster_id, replica, start, &reader).await?;
     let quarantines = Quarantines::load(&config.data_dir);
-    Ok(Storage { engine, store_id, ledger: reader, writer, watermark, lock, views, quarantines })
+    tracing::info!(
+        written_ms = opening.written.as_millis(),
+        verified_ms = opening.verified.as_millis(),
+        bank_ms = took.bank.as_millis(),
+        replay_ms = took.replay.as_millis(),
+        replayed = took.replayed,
+        engine_ms = took.engine.as_millis(),
+        last = %engine.replica().last().index,
+        "opened the files"
+    );
+    Ok(Storage { engine, store_id, ledger: reader, writer, watermark, lock, views, quarantines, backlog })
 }
 
 /// What the node's tasks need to reach each other.
@@ -147,6 +179,7 @@ struct Wiring {
 struct LoopSide {
     events: mpsc::Receiver<Message>,
     requests: mpsc::Receiver<Message>,
+    proposals: mpsc::Receiver<Message>,
     publishers: Publishers,
     base: StatusBase,
 }
@@ -165,15 +198,18 @@ fn wire(
         peer_url: config.peers[&config.node_id].clone(),
         zookeeper_connected: false,
         stays_quarantined: false,
+        views_rebuilding: None,
     };
     let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
     let (requests, request_receiver) = mpsc::channel(config.request_queue);
+    let (proposals, proposal_receiver) = mpsc::channel(config.request_queue);
     let (progress, progress_receiver) = publish(NodeProgress::default());
     let (status, status_receiver) = publish(Arc::new(describe(&storage.engine, &base, clock.now())));
-    let engine = EngineLink::new(requests, status_receiver);
+    let engine = EngineLink::new(requests, proposals, status_receiver);
     let handle = node_handle(config, storage, clock, engine, progress_receiver.clone(), network);
     let publishers = Publishers { progress, status };
-    let loop_side = LoopSide { events: event_receiver, requests: request_receiver, publishers, base };
+    let loop_side =
+        LoopSide { events: event_receiver, requests: request_receiver, proposals: proposal_receiver, publishers, base };
     (Wiring { handle, events, progress: progress_receiver, stopping }, loop_side)
 }
 
@@ -242,8 +278,7 @@ impl Wiring {
         tokio::spawn(pass_on_peer_notices(notice_receiver, self.events.clone()));
     }
 
-    fn start_upkeep(&self, views: ViewsWriter, ledger: &LedgerReader, watermark: &Watermark, blocking: &Blocking) {
-        tokio::spawn(project(views, ledger.clone(), self.progress.clone(), self.events.clone(), blocking.clone()));
+    fn start_upkeep(&self, ledger: &LedgerReader, watermark: &Watermark, blocking: &Blocking) {
         tokio::spawn(keep_watermark(watermark.clone(), ledger.clone(), self.progress.clone(), blocking.clone()));
         tokio::spawn(scrub(ledger.clone(), self.progress.clone(), self.events.clone()));
     }
@@ -253,13 +288,19 @@ impl Wiring {
         engine: Engine,
         executor: Executor,
         quarantines: Quarantines,
+        backlog: Backlog,
         side: LoopSide,
     ) -> JoinHandle<Result<(), NodeError>> {
+        let kept = engine.applied_index();
         let event_loop = EventLoop {
             engine,
+            backlog,
+            kept,
+            held_since: None,
             clock: self.shared().clock.clone(),
             events: side.events,
             requests: side.requests,
+            proposals: side.proposals,
             executor,
             publishers: side.publishers,
             base: side.base,

@@ -51,6 +51,15 @@ pub struct NodeStatus {
     pub applied_timestamp: Timestamp,
     /// Highest index in the views; younger entries are answered from memory and the ledger.
     pub projected_index: LogIndex,
+    /// Idempotency keys of the applied entries above `projected_index`.
+    #[serde(default)]
+    pub views_lag_keys: u64,
+    /// The approximate size of these entries.
+    #[serde(default)]
+    pub views_lag_bytes: u64,
+    /// How far the views are, if they are damaged and are made anew.
+    #[serde(default)]
+    pub views_rebuilding: Option<ViewsRebuilding>,
     /// Milliseconds since a leader confirmed this node's commit index: how old a local read may be. 0 at the leader.
     pub staleness_ms: u64,
     /// Whether the ZooKeeper session is connected.
@@ -86,6 +95,15 @@ pub struct NodeStatus {
     pub version: String,
 }
 
+/// How far views are that are made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewsRebuilding {
+    /// Highest index that they hold again.
+    pub projected_index: LogIndex,
+    /// Highest index that they held before: until they hold it again they are not read.
+    pub until_index: LogIndex,
+}
+
 /// A follower as the leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FollowerStatus {
@@ -119,6 +137,7 @@ pub(super) struct StatusBase {
     pub(super) peer_url: String,
     pub(super) zookeeper_connected: bool,
     pub(super) stays_quarantined: bool,
+    pub(super) views_rebuilding: Option<ViewsRebuilding>,
 }
 
 /// The status as of now.
@@ -144,6 +163,9 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         applied_index,
         applied_timestamp: replica.cached_entry(applied_index).map_or(Timestamp(0), |entry| entry.timestamp),
         projected_index: engine.projected_index(),
+        views_lag_keys: engine.views_lag().keys,
+        views_lag_bytes: engine.views_lag().bytes,
+        views_rebuilding: base.views_rebuilding,
         staleness_ms: if replica.is_open() { 0 } else { replica.confirmed_ms().map_or(now.monotonic_ms, heard_ago) },
         zookeeper_connected: base.zookeeper_connected,
         elections_won: replica.elections_won(),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::ConnectOptions;
 use sqlx::migrate::MigrateError;
@@ -37,7 +37,7 @@ pub struct OpenViews {
 /// # Errors
 /// [`ViewsError::File`] or [`ViewsError::Sql`] if the disk fails.
 pub async fn open(data_dir: &Path, cluster_id: &str, store_id: StoreId) -> Result<OpenViews, ViewsError> {
-    let path = data_dir.join(VIEWS_FILE);
+    let path = views_path(data_dir);
     let (connection, projected) = match try_open(&path, cluster_id, store_id).await {
         Err(ViewsError::Damaged(reason)) => {
             tracing::warn!(%reason, "the views are rebuilt from the ledger");
@@ -53,7 +53,7 @@ pub async fn open(data_dir: &Path, cluster_id: &str, store_id: StoreId) -> Resul
 /// Opens views for reading only; `None` if there are none.
 #[must_use]
 pub fn open_read_only(data_dir: &Path) -> Option<ViewsReader> {
-    let path = data_dir.join(VIEWS_FILE);
+    let path = views_path(data_dir);
     path.exists().then(|| ViewsReader::new(readers(&path)))
 }
 
@@ -113,7 +113,12 @@ fn readers(path: &Path) -> Readers {
     Readers::new(sqlite::reader_options(path, "views-reader"))
 }
 
-fn remove(path: &Path) -> Result<(), ViewsError> {
+/// The views of a data directory.
+pub(super) fn views_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(VIEWS_FILE)
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), ViewsError> {
     for path in FILE_SUFFIXES.map(|suffix| suffixed(path, suffix)) {
         match fs::remove_file(&path) {
             Err(source) if source.kind() != ErrorKind::NotFound => return Err(ViewsError::File { path, source }),

@@ -11,12 +11,14 @@
 //! | `chunk.rs` | what a chunk of entries changes, aggregated in memory |
 //! | `reader.rs` | lookups |
 //! | `whole.rs` | the views as a whole, for loading and auditing |
+//! | `recreate.rs` | makes damaged views anew while others read |
 //! | `error.rs` | errors |
 
 mod chunk;
 mod error;
 mod files;
 mod reader;
+mod recreate;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -25,5 +27,6 @@ mod writer;
 pub use error::ViewsError;
 pub use files::{OpenViews, open, open_read_only};
 pub use reader::{Lookups, ViewsReader};
+pub use recreate::recreate;
 pub use whole::ViewsContents;
 pub use writer::ViewsWriter;

@@ -1,5 +1,6 @@
 //! Invariants: what a core holds in memory is bounded by its own limits. The undo list covers only entries that are not
-//! applied, and there are few of those; the keys that are held exactly are those of entries that the views lack; callers
+//! applied, and there are few of those; the keys that are held exactly are those of entries that the views lack, and these
+//! are bounded too; callers
 //! wait for entries of the tail, and repetitions of one write do not collect without end.
 
 use std::collections::BTreeMap;
@@ -15,6 +16,9 @@ const KEYS_PER_ENTRY: u64 = 6;
 const LARGEST_PROPOSAL: usize = 64 << 10;
 /// Entries that a leader appends whatever its tail holds: its epoch's first one, and the changes of voters.
 const UNBOUNDED_APPENDS: u64 = 16;
+
+/// Proposals of the clients that may wait for the disk when the views are found to be too far behind: they go on.
+const MAX_PARKED: u64 = 64;
 
 /// What is known about the nodes' memory.
 #[derive(Default)]
@@ -38,7 +42,8 @@ impl BoundedMemory {
         if replica.is_candidate() || (replica.is_leader() && !replica.is_open()) {
             self.copied = self.copied.max(unapplied);
         }
-        let limit = tail + 2 * batch + UNBOUNDED_APPENDS + self.copied;
+        let limit_of_unapplied = tail + 2 * batch + UNBOUNDED_APPENDS + self.copied;
+        let limit = limit_of_unapplied;
         assert!(unapplied <= limit, "{id} has {unapplied} entries that are not applied, {limit} are allowed");
         assert!(held.undo <= unapplied, "{id} could undo {} entries, and {unapplied} are not applied", held.undo);
 
@@ -48,6 +53,11 @@ impl BoundedMemory {
         assert!(held.parked <= MAX_PENDING_LOOKUPS, "{} proposals wait for the disk at {id}", held.parked);
         let bytes = held.parked_bytes;
         assert!(bytes < MAX_PENDING_BYTES + LARGEST_PROPOSAL, "{bytes} bytes of proposals wait for the disk at {id}");
+
+        let in_log = limit_of_unapplied + MAX_PARKED;
+        let limit = knobs.limits.unprojected_keys + KEYS_PER_ENTRY * in_log;
+        let lag = engine.views_lag().keys;
+        assert!(lag <= limit, "the views of {id} are {lag} keys behind, {limit} are allowed");
 
         let limit = self.keys_allowed(process.life, engine.projected_index().0, replica.last().index.0);
         assert!(held.recent_keys <= limit, "{id} holds {} keys exactly, {limit} are allowed", held.recent_keys);

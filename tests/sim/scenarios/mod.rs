@@ -9,6 +9,7 @@
 //! messages    messages that are late, duplicated or reordered
 //! clocks      wrong wall clocks
 //! versions    programs that know different rules
+//! views       views that cannot be brought up to date, or not be read
 //! zookeeper   ZooKeeper down, wiped or restored; a second process with one node's id
 //! ```
 
@@ -19,6 +20,7 @@ mod forwarding;
 mod logs;
 mod messages;
 mod versions;
+mod views;
 mod zookeeper;
 
 use std::collections::BTreeSet;
@@ -141,7 +143,7 @@ fn the_documentation_names_every_scenario_and_no_other() {
     let (table, _) = table.split_once("###").expect("another heading follows");
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let named = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).map(str::to_owned);
-    let files = ["clocks", "disks", "elections", "forwarding", "logs", "messages", "versions", "zookeeper"];
+    let files = ["clocks", "disks", "elections", "forwarding", "logs", "messages", "versions", "views", "zookeeper"];
     let code = files.map(|file| read(&format!("tests/sim/scenarios/{file}.rs"))).concat();
     let tests = code.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split('(').next()).map(str::to_owned);
     assert_eq!(named.collect::<BTreeSet<_>>(), tests.collect::<BTreeSet<_>>());

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::handler::{FollowerHandler, PreVote, Vote};
 use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
+use crate::replication::config::UNFIT_PAUSE_MS;
 use crate::replication::effect::{CoordinationCommand, Outgoing, QueueRank, RequestId};
 use crate::replication::message::Request;
 use crate::replication::transition::Transition;
@@ -24,6 +25,11 @@ impl FollowerHandler<'_> {
         }
         let disk_hangs = self.state.disk_hangs_for_ms(now).is_some();
         if !self.state.is_voter() || self.state.quarantine.is_some() || disk_hangs {
+            self.leave_queue_head(now);
+            return None;
+        }
+        if self.gives_way(now) {
+            self.state.election.leads_unfit_until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
             self.leave_queue_head(now);
             return None;
         }
@@ -59,6 +65,15 @@ impl FollowerHandler<'_> {
         let counts = |(node, vote): &(&NodeId, &Vote)| voters.contains(node) && holds(vote);
         let votes = self.follower.pre_vote.iter().flat_map(|pre_vote| &pre_vote.votes);
         votes.filter(counts).count() >= self.state.quorum()
+    }
+
+    /// Whether this node, first in the queue and not fit to lead, lets the others pass, of which one may be. Once only:
+    /// if it is first again soon, none of them leads.
+    fn gives_way(&self, now: Now) -> bool {
+        !self.state.fit
+            && self.state.queue_rank == QueueRank::First
+            && self.state.voter_ids().len() > 1
+            && now.monotonic_ms >= self.state.election.leads_unfit_until_ms
     }
 
     /// A node that may not lead gives way to the next one.
@@ -214,6 +229,7 @@ impl FollowerHandler<'_> {
         (self.follower.leader, self.follower.matched) = (None, LogIndex(0));
         if *successor == self.state.config.node_id {
             self.state.election.succeed_from(now);
+            self.state.election.leads_unfit_until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
             return self.campaign_if_due(now);
         }
         self.state.election.yield_from(now);

@@ -3,6 +3,7 @@
 use super::handler::LeaderHandler;
 use super::progress::Progress;
 use crate::planted::{Bug, planted};
+use crate::replication::config::UNFIT_PAUSE_MS;
 use crate::replication::effect::CoordinationCommand;
 use crate::replication::transition::Transition;
 use crate::replication::types::Now;
@@ -42,7 +43,10 @@ impl LeaderHandler<'_> {
             return Some(Transition::StepDown);
         }
         self.cancel_late_transfer(now);
-        self.leave_hung_disk(now).or_else(|| self.leave_if_unreached(now)).or_else(|| self.finish_transfer(now))
+        self.leave_hung_disk(now)
+            .or_else(|| self.leave_if_unreached(now))
+            .or_else(|| self.leave_if_unfit(now))
+            .or_else(|| self.finish_transfer(now))
     }
 
     /// A leader whose own disk hangs lets a follower lead that has everything, or else steps down: its quorum has lost
@@ -56,5 +60,16 @@ impl LeaderHandler<'_> {
         } else {
             None
         }
+    }
+
+    /// A leader that is not fit to lead hands over to a follower that can take over at once, if there is one.
+    fn leave_if_unfit(&mut self, now: Now) -> Option<Transition> {
+        let too_early = now.monotonic_ms < self.state.election.leads_unfit_until_ms;
+        if self.state.fit || too_early || self.leader.transfer.is_some() {
+            return None;
+        }
+        let successor = self.near_follower(now)?;
+        self.state.election.leads_unfit_until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
+        self.begin_transfer(now, Some(successor))
     }
 }

@@ -50,6 +50,15 @@ impl LeaderHandler<'_> {
         progress.is_some_and(|progress| behind(progress) <= self.state.config.limits.batch_entries as u64)
     }
 
+    /// A voter that answers and can take over at once; of several, the one that holds most of the log.
+    pub(super) fn near_follower(&self, now: Now) -> Option<NodeId> {
+        let may_lead = |(node, progress): &(&NodeId, &Progress)| {
+            self.answers(now, progress) && can_succeed(self.state, node, progress) && self.is_near(node)
+        };
+        let near = self.leader.followers.iter().filter(may_lead).max_by_key(|(_, progress)| progress.counted());
+        near.map(|(node, _)| node.clone())
+    }
+
     /// The voter that can take over and has links with most voters, if these are more than `own` has links with and a
     /// majority that answers is among them; of several, the one that holds most of the log.
     fn better_linked(&self, now: Now, own: &NodeId) -> Option<NodeId> {

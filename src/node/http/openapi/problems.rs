@@ -20,7 +20,7 @@ const QUERY: Codes = &[(400, &[Code::UnknownField, Code::DuplicateField])];
 const READ: Codes = &[
     (400, &[Code::InvalidConsistency, Code::InvalidIndex, Code::InvalidPath]),
     (500, &[Code::StorageError]),
-    (503, &[Code::NoLeader, Code::Overloaded, Code::Quarantined]),
+    (503, &[Code::NoLeader, Code::Overloaded, Code::Quarantined, Code::ViewsRebuilding]),
     (504, &[Code::DeadlineExceeded, Code::IndexNotApplied]),
 ];
 const LIST: Codes = &[(400, &[Code::InvalidLimit, Code::InvalidCursor])];
