@@ -347,8 +347,8 @@ impl World {
 
     fn project(&mut self, node: usize, life: u64) {
         let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
-        let projected = self.nodes[node].disk.project(applied, &mut self.random);
-        self.feed(node, Input::Projected(projected));
+        let (index, filters) = self.nodes[node].disk.project(applied, &mut self.random);
+        self.feed(node, Input::Projected { index, filters });
         self.schedule(200 * MILLI, WorldEvent::Project { node, life });
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::views::{self, OpenViews};
 use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{Bank, KeyDigest, OrderDigest};
+use quorapay_core::domain::{Bank, KeyDigest};
 use quorapay_core::engine::{Engine, EngineStart};
 use quorapay_core::replication::{EpochSpan, ReplicaConfig, ReplicaStart};
 
@@ -65,29 +65,23 @@ async fn build(
     bank.restore_rules(EpochSpan::rules_after(&start.spans, projected.index));
     // Only committed entries are ever projected, so the views may know a higher commit index than the ledger.
     start.commit_index = start.commit_index.max(projected.index);
-    let replayed = replay(ledger, &mut bank, projected.index, start.commit_index).await?;
+    let recent_keys = replay(ledger, &mut bank, projected.index, start.commit_index).await?;
     if let Some((currency, sum)) = bank.unbalanced() {
         return Err(NodeError::Halted(format!("all accounts together hold {sum} {currency}")));
     }
-    let (recent_keys, projected_index) = (replayed.keys, projected.index);
-    let mut engine = Engine::new(config, EngineStart { replica: start, bank, projected_index, recent_keys });
-    views.reader.each_digest(|digest| engine.remember_projected_key(digest)).await?;
-    views.reader.each_order(|digest| engine.remember_order(digest)).await?;
-    replayed.orders.into_iter().for_each(|digest| engine.remember_order(digest));
+    let (projected_index, filters) = (projected.index, views.writer.filters());
+    let engine = Engine::new(config, EngineStart { replica: start, bank, projected_index, recent_keys, filters });
     Ok(Loaded { engine, views })
 }
 
-/// The keys and orders of the entries between the views and the commit index.
-#[derive(Default)]
-struct Replayed {
-    keys: Vec<(KeyDigest, LogIndex)>,
-    orders: Vec<OrderDigest>,
-}
-
-/// Applies the entries after `from` up to `to` to the bank. Returns the keys that they hold and the orders that they
-/// pay.
-async fn replay(ledger: &LedgerReader, bank: &mut Bank, from: LogIndex, to: LogIndex) -> Result<Replayed, NodeError> {
-    let mut replayed = Replayed::default();
+/// Applies the entries after `from` up to `to` to the bank. Returns the keys that they hold.
+async fn replay(
+    ledger: &LedgerReader,
+    bank: &mut Bank,
+    from: LogIndex,
+    to: LogIndex,
+) -> Result<Vec<(KeyDigest, LogIndex)>, NodeError> {
+    let mut keys = Vec::new();
     let mut done = from;
     while done < to {
         let (_, entries) = ledger.chain(done, to, REPLAY_ENTRIES).await?;
@@ -98,12 +92,10 @@ async fn replay(ledger: &LedgerReader, bank: &mut Bank, from: LogIndex, to: LogI
         for entry in &entries {
             entry.apply_to(bank).map_err(|divergence| NodeError::Diverged { index: entry.index, divergence })?;
             let Some(operation) = entry.operation() else { continue };
-            replayed.keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
-            let orders = operation.payments().filter_map(|payment| payment.request.order.as_ref());
-            replayed.orders.extend(orders.map(|order| order.id.digest()));
+            keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
         }
     }
-    Ok(replayed)
+    Ok(keys)
 }
 
 #[cfg(test)]

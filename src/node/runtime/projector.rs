@@ -25,6 +25,8 @@ const LARGE_CHUNK_ENTRIES: u64 = 65_536;
 const REST_FACTOR: u32 = 19;
 /// How many entries it may be behind before it rests only as long as it worked: memory holds the keys of those entries.
 const MAX_RELAXED_LAG: u64 = 1_000_000;
+/// Steps of merging after each chunk, if there is so much to merge: about twice what the chunks cause.
+const MERGE_STEPS: usize = 6;
 /// The longest rest, after a chunk or a failure.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 /// The shortest rest, so that single payments now and then are projected together.
@@ -51,7 +53,7 @@ pub(super) async fn project(
         let rest = match blocking.write(project_chunk(&mut views, projected, to, &ledger)).await {
             Ok(()) => {
                 let reached = views.projected().index;
-                send_input(&events, Input::Projected(reached)).await;
+                send_input(&events, Input::Projected { index: reached, filters: views.filters() }).await;
                 // Entries so large that a chunk holds only a few of them are a backlog too.
                 let behind = lag > MAX_RELAXED_LAG || reached < to;
                 rest_after(began.elapsed(), behind)
@@ -85,5 +87,10 @@ async fn project_chunk(
     let count = usize::try_from(to.0 - after.0).unwrap_or(usize::MAX);
     let (_, entries) = ledger.chain(after, to, count).await?;
     views.project(&entries).await?;
+    for _ in 0..MERGE_STEPS {
+        if !views.merge_step().await? {
+            break;
+        }
+    }
     Ok(())
 }
