@@ -75,7 +75,8 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("node/coordination", "quorapay_core", &["domain", "replication"]),
     ("node/clock", "quorapay_core", &["replication"]),
     ("node/settings", "quorapay_core", &["replication"]),
-    ("node/views", "quorapay_core", &["domain", "replication"]),
+    // The views store the filters that the engine asks.
+    ("node/views", "quorapay_core", &["domain", "replication", "engine"]),
     ("node/http", "quorapay_core", &["domain", "replication"]),
     // The checker reads ledger files and judges them by a model of its own.
     ("lab/check", "quorapay_node", &["ledger"]),

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorapay_core::domain::{KeyDigest, OrderDigest};
 use quorapay_core::domain::{LogIndex, RuleVersion, Timestamp};
-use quorapay_core::engine::{Engine, EngineStart, EntryWeight, LookupRequest, LookupResult};
+use quorapay_core::engine::{Engine, EngineStart, EntryWeight, LookupRequest, LookupResult, ViewsFilters};
 use quorapay_core::replication::{
     Configuration, Entry, EntryBody, EpochSpan, Persist, PersistId, Position, Promise, ReplicaConfig, ReplicaStart,
     StoreId,
@@ -44,10 +43,6 @@ pub(crate) enum Opened {
 /// What a core starts from.
 pub(crate) struct Start {
     engine: EngineStart,
-    /// Keys in the views.
-    keys: Vec<KeyDigest>,
-    /// Orders in the views, and those of younger entries.
-    orders: Vec<OrderDigest>,
 }
 
 impl Start {
@@ -62,10 +57,7 @@ impl Start {
     }
 
     pub(crate) fn into_engine(self, config: ReplicaConfig) -> Engine {
-        let mut engine = Engine::new(config, self.engine);
-        self.keys.into_iter().for_each(|key| engine.remember_projected_key(key));
-        self.orders.into_iter().for_each(|order| engine.remember_order(order));
-        engine
+        Engine::new(config, self.engine)
     }
 }
 
@@ -245,14 +237,14 @@ impl Disk {
     }
 
     /// Brings the views up to date by some of the applied entries, unless those are damaged. Returns the projected
-    /// index.
-    pub(crate) fn project(&mut self, applied: LogIndex, random: &mut Random) -> LogIndex {
+    /// index and the filters over everything up to there.
+    pub(crate) fn project(&mut self, applied: LogIndex, random: &mut Random) -> (LogIndex, Arc<ViewsFilters>) {
         let projected = self.views.projected();
         let to = LogIndex(random.between(projected.0, applied.0.max(projected.0)));
         if self.read_chain(projected, to, usize::MAX).is_ok() {
             self.views.project(to, &self.rows);
         }
-        self.views.projected()
+        (self.views.projected(), self.views.filters())
     }
 
     /// What the views and the ledger hold of a request.
@@ -371,19 +363,16 @@ impl Disk {
     fn replay(&self, commit_index: LogIndex, verified_from: LogIndex) -> Start {
         let projected_index = self.views.projected();
         let (mut bank, mut recent_keys, mut unprojected) = (self.views.load_bank(), Vec::new(), Vec::new());
-        let mut orders = self.views.orders().to_vec();
         bank.restore_rules(EpochSpan::rules_after(&self.spans(), projected_index));
         for entry in &self.rows[row(projected_index.next())..row(commit_index.next())] {
             entry.apply_to(&mut bank).expect("what is committed fits the bank before it");
             unprojected.push(EntryWeight::of(entry));
             let Some(operation) = entry.operation() else { continue };
             recent_keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
-            let paid = operation.payments().filter_map(|payment| payment.request.order.as_ref());
-            orders.extend(paid.map(|order| order.id.digest()));
         }
         let replica = self.replica_start(commit_index, verified_from);
-        let engine = EngineStart { replica, bank, projected_index, recent_keys, unprojected };
-        Start { engine, keys: self.views.digests().to_vec(), orders }
+        let filters = self.views.filters();
+        Start { engine: EngineStart { replica, bank, projected_index, recent_keys, unprojected, filters } }
     }
 
     fn replica_start(&self, commit_index: LogIndex, verified_from: LogIndex) -> ReplicaStart {

@@ -4,12 +4,40 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{Bank, KeyDigest, OrderDigest, PaymentId, PaymentState};
-use quorapay_core::engine::{LookupRequest, LookupResult};
+use quorapay_core::domain::{Bank, KeyDigest, PaymentId, PaymentOutcome, PaymentState};
+use quorapay_core::engine::{
+    DigestFilter, DigestFilters, LookupRequest, LookupResult, ViewsFilters, digest_prefix,
+};
 use quorapay_core::replication::Entry;
 
 use super::disk::row;
 use super::random::Random;
+
+/// Runs of digests, and parts of each run, before they are merged into one run.
+const MAX_RUNS: usize = 5;
+/// Digests in a part of a filter.
+const PART: usize = 50;
+/// Bits of the filters' fingerprints: as few as possible, so that filters err.
+const BITS: u32 = 8;
+
+/// Digests in sorted runs with their filters, as the real views have them.
+#[derive(Default)]
+struct Runs(Vec<(Vec<u64>, Vec<Arc<DigestFilter>>)>);
+
+impl Runs {
+    fn add(&mut self, mut digests: Vec<u64>) {
+        if self.0.len() >= MAX_RUNS {
+            digests.extend(self.0.drain(..).flat_map(|(run, _)| run));
+        }
+        digests.sort_unstable();
+        let parts = digests.chunks(PART).filter_map(|part| DigestFilter::build(part, BITS)).map(Arc::new).collect();
+        self.0.push((digests, parts));
+    }
+
+    fn filters(&self) -> DigestFilters {
+        DigestFilters::new(self.0.iter().map(|(_, parts)| parts.clone()).collect())
+    }
+}
 
 /// A node's views. Their bank never forgets, so it holds every changed payment and every paid order.
 #[derive(Default)]
@@ -17,9 +45,8 @@ pub(crate) struct Views {
     projected: LogIndex,
     bank: Bank,
     keys: HashMap<KeyDigest, LogIndex>,
-    /// Digests in the order of their entries, so that nothing depends on a hash map's order.
-    digests: Vec<KeyDigest>,
-    orders: Vec<OrderDigest>,
+    key_runs: Runs,
+    order_runs: Runs,
 }
 
 impl Views {
@@ -28,12 +55,9 @@ impl Views {
         self.projected
     }
 
-    pub(crate) fn digests(&self) -> &[KeyDigest] {
-        &self.digests
-    }
-
-    pub(crate) fn orders(&self) -> &[OrderDigest] {
-        &self.orders
+    /// Filters over everything in the views.
+    pub(crate) fn filters(&self) -> Arc<ViewsFilters> {
+        Arc::new(ViewsFilters { keys: self.key_runs.filters(), orders: self.order_runs.filters() })
     }
 
     /// Loses the views and rebuilds them up to some index.
@@ -45,6 +69,7 @@ impl Views {
 
     /// Brings the views up to a committed index.
     pub(crate) fn project(&mut self, to: LogIndex, rows: &[Arc<Entry>]) {
+        let (mut keys, mut orders) = (Vec::new(), Vec::new());
         while self.projected < to {
             self.projected = self.projected.next();
             let entry = &rows[row(self.projected)];
@@ -52,11 +77,15 @@ impl Views {
             let Some(operation) = entry.operation() else { continue };
             for key in operation.keys() {
                 self.keys.insert(key.digest(), self.projected);
-                self.digests.push(key.digest());
+                keys.push(digest_prefix(&key.digest().0));
             }
-            let orders = operation.payments().filter_map(|payment| payment.request.order.as_ref());
-            self.orders.extend(orders.map(|order| order.id.digest()));
+            let applied = |outcome| matches!(outcome, PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. });
+            let paid = operation.payments().filter(|payment| applied(payment.outcome));
+            let paid = paid.filter_map(|payment| payment.request.order.as_ref());
+            orders.extend(paid.map(|order| digest_prefix(&order.id.digest().0)));
         }
+        self.key_runs.add(keys);
+        self.order_runs.add(orders);
     }
 
     /// The bank as a node loads it: accounts and open holds with their orders, nothing else.

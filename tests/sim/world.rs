@@ -352,9 +352,9 @@ impl World {
             self.feed(node, Input::Fit(false));
         } else {
             let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
-            let projected = self.nodes[node].disk.project(applied, &mut self.random);
+            let (index, filters) = self.nodes[node].disk.project(applied, &mut self.random);
             self.feed(node, Input::Fit(true));
-            self.feed(node, Input::Projected(projected));
+            self.feed(node, Input::Projected { index, filters });
         }
         self.schedule(200 * MILLI, WorldEvent::Project { node, life });
     }

@@ -8,6 +8,8 @@ use crate::domain::{
 };
 use crate::replication::{self, Entry, Event, NodeId, ReadId};
 
+use super::filters::ViewsFilters;
+
 /// Identifies a caller that waits for an answer. Chosen by the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallerId(pub u64);
@@ -60,8 +62,13 @@ pub enum Input {
     },
     /// A linearizable read needs a read index; answered by `ReadReady` or `ReadRefused`.
     Read(ReadId),
-    /// The views hold everything up to this index, so memory may forget its keys.
-    Projected(LogIndex),
+    /// The views hold everything up to `index`, so memory may forget its keys. Also fed when only the filters changed.
+    Projected {
+        /// The projected index.
+        index: LogIndex,
+        /// Filters over everything in the views.
+        filters: Arc<ViewsFilters>,
+    },
     /// Whether this node can look things up in its views. A node that cannot lets another one lead if there is one.
     Fit(bool),
     /// Transfer the leadership, to this node if one is named. Ignored unless this node leads.

@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! message       inputs, effects, lookups, outcomes
-//! bloom_filter  approximate set of digests
-//! keys          used idempotency keys: recent ones exactly, older ones by the Bloom filter
+//! digest_filter approximate set of digests: a binary fuse filter
+//! filters       the filters over everything in the views
+//! keys          used idempotency keys: recent ones exactly, older ones by the filters
 //! lookups       what lookups on disk found for a proposal
 //! state         the engine's state: follows the log, answers callers
 //! proposals     from a proposal to its entry
@@ -13,7 +14,8 @@
 //! unprojected   how much the views lack, and when that is too much
 //! ```
 
-mod bloom_filter;
+mod digest_filter;
+mod filters;
 mod keys;
 mod lookups;
 mod message;
@@ -24,7 +26,9 @@ mod unprojected;
 
 use crate::replication::Now;
 
-pub use keys::MIN_MOVED_PER_POLL;
+pub use digest_filter::{DigestFilter, FINGERPRINT_BITS, NoFilter, digest_prefix};
+pub use filters::{DigestFilters, ViewsFilters};
+pub use keys::MIN_FORGOTTEN_PER_POLL;
 pub use lookups::{MAX_PENDING_BYTES, MAX_PENDING_LOOKUPS};
 pub use message::{CallerId, Effect, Input, LookupId, LookupRequest, LookupResult, ProposalOutcome};
 pub use queries::HeldInMemory;
@@ -44,8 +48,8 @@ impl Engine {
             Input::Propose { caller, proposal } => self.propose(now, caller, proposal),
             Input::LookupDone { id, result } => self.on_lookup_done(now, id, result),
             Input::Read(read) => self.replica.read(read),
-            Input::Projected(index) => {
-                self.keys.on_projected(index);
+            Input::Projected { index, filters } => {
+                self.keys.on_projected(index, filters);
                 self.unprojected.on_projected(index);
             }
             Input::Fit(fit) => self.replica.set_fit(fit),
@@ -65,7 +69,7 @@ impl Engine {
         self.replica.take_effects(now, &mut protocol);
         // The leader may have appended a configuration.
         self.follow_log();
-        self.keys.move_some();
+        self.keys.forget_some();
         self.bank.forget_up_to(self.keys.projected(), FORGOTTEN_PER_POLL);
         effects.append(&mut self.effects);
         effects.extend(protocol.into_iter().map(Effect::Replication));

@@ -109,10 +109,11 @@ impl Engine {
         }
     }
 
-    /// Brings a payment's order into the bank, or adds it to the lookup.
+    /// Brings a payment's order into the bank, or adds it to the lookup. The bank holds every order that an entry above
+    /// the projected index changed, and the filters know those of older entries.
     fn require_order(&mut self, order: Option<&OrderCap>, looked_up: &LookedUp, request: &mut LookupRequest) {
         let Some(OrderCap { id, .. }) = order else { return };
-        let perhaps_paid = self.orders.may_contain(&id.digest().0) && !planted(Bug::OrdersInMemoryOnly);
+        let perhaps_paid = self.keys.filters().orders.may_contain(&id.digest().0) && !planted(Bug::OrdersInMemoryOnly);
         if self.bank.order(id).is_some() || !perhaps_paid {
             return;
         }

@@ -2,12 +2,13 @@
 //! answers the callers whose entries are committed or lost.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use crate::domain::{Bank, Fingerprint, KeyDigest, LogIndex, Operation, OrderDigest, Stamp, Undo};
+use crate::domain::{Bank, Fingerprint, KeyDigest, LogIndex, Operation, Stamp, Undo};
 use crate::planted::{Bug, planted};
 use crate::replication::{Entry, EpochSpan, LogChange, Now, Replica, ReplicaConfig, ReplicaStart};
 
-use super::bloom_filter::BloomFilter;
+use super::filters::ViewsFilters;
 use super::keys::Keys;
 use super::lookups::PendingLookups;
 use super::message::{CallerId, Effect, LookupId, ProposalOutcome};
@@ -30,6 +31,8 @@ pub struct EngineStart {
     pub recent_keys: Vec<(KeyDigest, LogIndex)>,
     /// The weights of these entries, in their order.
     pub unprojected: Vec<EntryWeight>,
+    /// Filters over the keys and orders in the views.
+    pub filters: Arc<ViewsFilters>,
 }
 
 /// One node's pure core: the replica, and the bank that follows its log.
@@ -46,8 +49,6 @@ pub struct Engine {
     executed: Option<(LogIndex, Undo)>,
     pub(super) keys: Keys,
     pub(super) unprojected: Unprojected,
-    /// Every order that was ever paid.
-    pub(super) orders: BloomFilter,
     /// Callers by the entry that they wait for.
     pub(super) waiting: BTreeMap<LogIndex, Vec<Waiter>>,
     /// How many of those repeat a write.
@@ -70,7 +71,7 @@ impl Engine {
     /// Makes the core of a node from what its disk holds.
     #[must_use]
     pub fn new(config: ReplicaConfig, start: EngineStart) -> Self {
-        let EngineStart { replica, mut bank, projected_index, recent_keys, unprojected } = start;
+        let EngineStart { replica, mut bank, projected_index, recent_keys, unprojected, filters } = start;
         let commit_index = replica.commit_index;
         let in_force = EpochSpan::rules_after(&replica.spans, commit_index);
         assert_eq!(bank.rules(), in_force, "the bank was loaded with the rules in force");
@@ -78,7 +79,7 @@ impl Engine {
             bank.restore_rules(config.newest_rules);
         }
         let uncommitted: Vec<_> = replica.tail.iter().filter(|entry| entry.index > commit_index).cloned().collect();
-        let mut keys = Keys::new(projected_index);
+        let mut keys = Keys::new(projected_index, filters);
         for (digest, index) in recent_keys {
             keys.on_appended(digest, index);
         }
@@ -89,7 +90,6 @@ impl Engine {
             executed: None,
             keys,
             unprojected: Unprojected::new(projected_index, unprojected),
-            orders: BloomFilter::default(),
             waiting: BTreeMap::new(),
             repeats_waiting: 0,
             pending_lookups: PendingLookups::default(),
@@ -101,16 +101,6 @@ impl Engine {
         }
         engine.unprojected.on_applied(engine.replica.applied_index());
         engine
-    }
-
-    /// Adds a key that the views hold. Called for each at start, before anything is proposed.
-    pub fn remember_projected_key(&mut self, digest: KeyDigest) {
-        self.keys.add_projected(digest);
-    }
-
-    /// Adds an order that was paid at or below the commit index. Called for each at start, before anything is proposed.
-    pub fn remember_order(&mut self, digest: OrderDigest) {
-        self.orders.insert(&digest.0);
     }
 
     /// Applies the changes of the log to the bank and the keys.
@@ -149,22 +139,12 @@ impl Engine {
         if let Some((currency, sum)) = self.bank.unbalanced() {
             self.replica.halt_on(format!("entry {}: all accounts together hold {sum} {currency}", entry.index));
         }
-        self.add_orders(operation);
     }
 
     /// Applies an entry without an operation: the start of an epoch changes the rules.
     fn begin_epoch_of(&mut self, entry: &Entry) {
         if let Ok(undo) = entry.apply_to(&mut self.bank) {
             self.undo.push_back((entry.index, undo));
-        }
-    }
-
-    fn add_orders(&mut self, operation: &Operation) {
-        for order in operation.payments().filter_map(|payment| payment.request.order.as_ref()) {
-            let digest = order.id.digest().0;
-            if !self.orders.may_contain(&digest) {
-                self.orders.insert(&digest);
-            }
         }
     }
 

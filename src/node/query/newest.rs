@@ -25,6 +25,8 @@ pub(super) enum Source {
     Order(OrderId),
     /// By the payments that the views list under a status.
     Changed(PaymentStatus),
+    /// By the entries that the views list for the status with which payments were decided.
+    Decided(PaymentStatus),
 }
 
 /// Finds entries from the newest to the oldest.
@@ -70,7 +72,7 @@ impl NewestFirst<'_> {
         match source {
             Source::Scan => self.scan(&scan, limit).await,
             Source::Changed(status) => self.find_changed(*status, &scan, at, limit).await,
-            Source::Account(_) | Source::Order(_) => self.scan_then_look_up(source, &scan, limit).await,
+            Source::Account(_) | Source::Order(_) | Source::Decided(_) => self.scan_then_look_up(source, &scan, limit).await,
         }
     }
 
@@ -116,6 +118,7 @@ impl NewestFirst<'_> {
                 let payments = self.views.order_payments(order, (below, 0), limit).await.map_err(unreadable)?;
                 payments.into_iter().map(|(index, _)| index).collect()
             }
+            Source::Decided(status) => self.views.decided_as(*status, below, limit).await.map_err(unreadable)?,
             Source::Scan | Source::Changed(_) => Vec::new(),
         };
         let next_below = indexes.last().copied().filter(|_| indexes.len() == limit);

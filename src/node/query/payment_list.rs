@@ -115,6 +115,7 @@ fn source_for(filter: &PaymentFilter) -> Source {
         (Some(order), _, _) => Source::Order(order.clone()),
         (None, Some(status), _) if is_after_change(status) => Source::Changed(status),
         // The views list the entries that moved an account's money, not the payments that were rejected or are held.
+        (None, Some(status @ (PaymentStatus::Rejected | PaymentStatus::Authorized)), _) => Source::Decided(status),
         (None, Some(PaymentStatus::Succeeded), Some(account)) => Source::Account(account.clone()),
         (None, _, _) => Source::Scan,
     }

@@ -11,8 +11,7 @@ use tokio::time::Instant;
 
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::views::{self, OpenViews, ViewsError};
-use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{Bank, KeyDigest, OrderDigest};
+use quorapay_core::domain::{Bank, KeyDigest, LogIndex, Operation};
 use quorapay_core::engine::{Engine, EngineStart, EntryWeight};
 use quorapay_core::replication::{Entry, EpochSpan, Limits, ReplicaConfig, ReplicaStart};
 
@@ -121,20 +120,17 @@ async fn fill(
     }
     let backlog = Backlog::default();
     let (entries, bank) = (replay.window.into_iter().flat_map(|chunk| chunk.entries), replay.bank);
-    let (mut recent_keys, mut recent_orders) = (Vec::new(), Vec::new());
-    let mut unprojected = Vec::new();
+    let (mut recent_keys, mut unprojected) = (Vec::new(), Vec::new());
     for entry in entries {
         unprojected.push(EntryWeight::of(&entry));
-        remember(&entry, &mut recent_keys, &mut recent_orders);
+        recent_keys.extend(keys_of(&entry));
         backlog.push([entry]);
     }
     let projected_index = views.writer.projected().index;
     let replayed_entries = start.commit_index.0 - projected.0;
-    let mut engine =
-        Engine::new(config, EngineStart { replica: start, bank, projected_index, recent_keys, unprojected });
-    views.reader.each_digest(|digest| engine.remember_projected_key(digest)).await?;
-    views.reader.each_order(|digest| engine.remember_order(digest)).await?;
-    recent_orders.into_iter().for_each(|digest| engine.remember_order(digest));
+    let filters = views.writer.filters();
+    let start = EngineStart { replica: start, bank, projected_index, recent_keys, unprojected, filters };
+    let engine = Engine::new(config, start);
     let took = LoadTimes {
         bank: loaded.duration_since(began),
         replay: replayed.duration_since(loaded),
@@ -166,12 +162,10 @@ async fn load_bank(views: &mut OpenViews, start: &ReplicaStart, ledger: &LedgerR
     Ok(bank)
 }
 
-/// Adds what memory keeps of an entry that the views lack: its keys, and the orders that it pays.
-fn remember(entry: &Entry, keys: &mut Vec<(KeyDigest, LogIndex)>, orders: &mut Vec<OrderDigest>) {
-    let Some(operation) = entry.operation() else { return };
-    keys.extend(operation.keys().map(|key| (key.digest(), entry.index)));
-    let paid = operation.payments().filter_map(|payment| payment.request.order.as_ref());
-    orders.extend(paid.map(|order| order.id.digest()));
+/// The keys that memory keeps of an entry that the views lack.
+fn keys_of(entry: &Entry) -> impl Iterator<Item = (KeyDigest, LogIndex)> + '_ {
+    let keys = entry.operation().into_iter().flat_map(Operation::keys);
+    keys.map(|key| (key.digest(), entry.index))
 }
 
 /// Consecutive entries with their weights together.

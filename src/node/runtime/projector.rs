@@ -33,6 +33,8 @@ use super::status::ViewsRebuilding;
 const CHUNK: ChunkSize = ChunkSize { entries: 16_384, keys: 16_384, bytes: 8 << 20 };
 /// The same for a read of the ledger, whose entries' keys are not known beforehand.
 const CHUNK_BYTES: usize = 8 << 20;
+/// Steps of merging after each chunk, if there is so much to merge: about twice what the chunks cause.
+const MERGE_STEPS: usize = 6;
 /// While payments go on it rests so many times as long as it worked: 5% of one core.
 const REST_FACTOR: u32 = 19;
 /// While it makes the views anew it rests only as long as it worked: until then this node is of little use.
@@ -155,9 +157,9 @@ impl Projector {
         if self.reader.gate().is_closed() {
             self.follow_rebuilding(reached, course).await;
         }
-        if reached > course.told {
+        if let Some(writer) = self.writer.as_ref().filter(|_| !self.reader.gate().is_closed()) {
             course.told = reached;
-            send_input(&self.events, Input::Projected(reached)).await;
+            send_input(&self.events, Input::Projected { index: reached, filters: writer.filters() }).await;
         }
         Ok(())
     }
@@ -172,6 +174,11 @@ impl Projector {
             entries = ledger.chain_within(after, to, CHUNK.entries, CHUNK_BYTES).await?.1;
         }
         writer.project(&entries).await?;
+        for _ in 0..MERGE_STEPS {
+            if !writer.merge_step().await? {
+                break;
+            }
+        }
         Ok(writer.projected().index)
     }
 

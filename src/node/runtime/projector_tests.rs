@@ -58,7 +58,7 @@ impl Running {
 
     async fn wait_projected(&mut self, wanted: LogIndex) {
         loop {
-            if let Message::Input(Input::Projected(reached)) = self.next().await
+            if let Message::Input(Input::Projected { index: reached, .. }) = self.next().await
                 && reached == wanted
             {
                 return;

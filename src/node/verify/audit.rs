@@ -36,7 +36,7 @@ struct Audit {
     /// Forgets nothing, so that the state that each operation names as the one before it can be compared.
     bank: Bank,
     last_timestamp: Timestamp,
-    /// The number of keys, postings, payments of orders and decided payments so far, together.
+    /// The number of keys, postings, payments of orders, entries in lists of decisions and decided payments so far, together.
     counted: u64,
     /// The latest changes of payments so far, as the views should have them.
     changed: BTreeMap<(LogIndex, u16), (LogIndex, PaymentStatus)>,
@@ -247,6 +247,14 @@ impl Audit {
         for payment in operation.payments() {
             self.report.payments += 1;
             self.counted += u64::from(payment.is_decided());
+            let listed = match payment.outcome {
+                PaymentOutcome::Rejected(_) => Some(PaymentStatus::Rejected),
+                PaymentOutcome::Authorized { .. } => Some(PaymentStatus::Authorized),
+                PaymentOutcome::Succeeded { .. } | PaymentOutcome::Repeated { .. } => None,
+            };
+            if let Some(listed) = listed.map(|status| (status, entry.index)).filter(|one| !found.decided.contains(one)) {
+                found.decided.push(listed);
+            }
             let Some(order) = &payment.request.order else { continue };
             let digest = order.id.digest();
             match payment.outcome {
@@ -258,7 +266,7 @@ impl Audit {
             }
             found.order_payments.push((digest, entry.index, payment.item));
         }
-        self.counted += (found.keys.len() + found.postings.len() + found.order_payments.len()) as u64;
+        self.counted += (found.keys.len() + found.postings.len() + found.order_payments.len() + found.decided.len()) as u64;
         let changed = match operation {
             Operation::PaymentChange(change) if operation.rejection().is_none() => Some(change.payment),
             Operation::Expiry(expiry) => Some(expiry.payment),
@@ -272,6 +280,7 @@ impl Audit {
             expected.keys.append(&mut found.keys);
             expected.postings.append(&mut found.postings);
             expected.order_payments.append(&mut found.order_payments);
+            expected.decided.append(&mut found.decided);
         }
     }
 

@@ -47,6 +47,7 @@ async fn rebuild(data_dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<
             end = entry.position();
         }
         opened.writer.project(&entries).await?;
+        while opened.writer.merge_step().await? {}
         progress(end.index.0, upto.0);
     }
     let projected = opened.writer.projected();

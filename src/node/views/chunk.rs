@@ -78,6 +78,10 @@ pub(super) struct Chunk {
     pub(super) orders: BTreeMap<OrderDigest, OrderDelta>,
     /// Sorted.
     pub(super) order_payments: Vec<(OrderDigest, LogIndex, u16)>,
+    /// Entries with rejected payments. Sorted.
+    pub(super) rejected: Vec<LogIndex>,
+    /// Entries with payments that were authorized. Sorted.
+    pub(super) authorized: Vec<LogIndex>,
     /// How many payments were decided, rejected ones included.
     pub(super) decided: u64,
 }
@@ -123,6 +127,14 @@ impl Chunk {
 
     fn add_payment(&mut self, payment: DecidedPayment<'_>, stamp: Stamp) {
         let request = payment.request;
+        let decided_so = match payment.outcome {
+            PaymentOutcome::Rejected(_) => Some(&mut self.rejected),
+            PaymentOutcome::Authorized { .. } => Some(&mut self.authorized),
+            PaymentOutcome::Succeeded { .. } | PaymentOutcome::Repeated { .. } => None,
+        };
+        if let Some(entries) = decided_so.filter(|entries| entries.last() != Some(&stamp.index)) {
+            entries.push(stamp.index);
+        }
         let applied = matches!(payment.outcome, PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. });
         if applied && request.opens_accounts {
             self.account(&request.from, Overdraft::Unlimited);

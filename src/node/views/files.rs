@@ -9,8 +9,9 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 
 use super::error::{ViewsError, damaged};
-use super::reader::{ViewsReader, read_projected};
-use super::writer::ViewsWriter;
+use super::reader::ViewsReader;
+use super::segment::Catalog;
+use super::writer::{ViewsWriter, read_state};
 use crate::schema;
 use crate::sqlite::{self, FILE_SUFFIXES, Readers, suffixed};
 use quorapay_core::replication::{Position, StoreId};
@@ -19,8 +20,8 @@ const VIEWS_FILE: &str = "views.db";
 /// Prepared statements that the writer keeps: each table has one per number of rows in its last statement.
 const CACHED_STATEMENTS: usize = 600;
 
-/// Pages in the WAL after which a COMMIT writes them back. Nothing waits for the projector, so it may be slow.
-const CHECKPOINT_PAGES: &str = "4000";
+/// Pages in the WAL after which a COMMIT writes them back: few enough that no transaction takes long.
+const CHECKPOINT_PAGES: &str = "1000";
 
 /// Open views.
 pub struct OpenViews {
@@ -38,7 +39,7 @@ pub struct OpenViews {
 /// [`ViewsError::File`] or [`ViewsError::Sql`] if the disk fails.
 pub async fn open(data_dir: &Path, cluster_id: &str, store_id: StoreId) -> Result<OpenViews, ViewsError> {
     let path = views_path(data_dir);
-    let (connection, projected) = match try_open(&path, cluster_id, store_id).await {
+    let (connection, projected, segments) = match try_open(&path, cluster_id, store_id).await {
         Err(ViewsError::Damaged(reason)) => {
             tracing::warn!(%reason, "the views are rebuilt from the ledger");
             remove(&path)?;
@@ -46,7 +47,7 @@ pub async fn open(data_dir: &Path, cluster_id: &str, store_id: StoreId) -> Resul
         }
         other => other?,
     };
-    let writer = ViewsWriter::new(writer_options(&path), connection, projected).await?;
+    let writer = ViewsWriter::new(writer_options(&path), connection, projected, segments);
     Ok(OpenViews { writer, reader: ViewsReader::new(readers(&path)), projected })
 }
 
@@ -61,7 +62,7 @@ async fn try_open(
     path: &Path,
     cluster_id: &str,
     store_id: StoreId,
-) -> Result<(SqliteConnection, Position), ViewsError> {
+) -> Result<(SqliteConnection, Position, Catalog), ViewsError> {
     let mut connection = writer_options(path).connect().await?;
     let loaded = async {
         schema::VIEWS.run_direct(None, &mut connection, false).await.map_err(|error| match error {
@@ -69,10 +70,10 @@ async fn try_open(
             other => damaged(other.to_string()),
         })?;
         check_owner(&mut connection, cluster_id, store_id).await?;
-        read_projected(&mut connection).await
+        read_state(&mut connection).await
     };
     match loaded.await {
-        Ok(projected) => Ok((connection, projected)),
+        Ok((projected, segments)) => Ok((connection, projected, segments)),
         Err(error) => {
             if let Err(close_error) = sqlx::Connection::close(connection).await {
                 tracing::debug!(%close_error, "views that could not be loaded could not be closed");

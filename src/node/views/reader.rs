@@ -4,10 +4,15 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::error::{ViewsError, damaged};
+use super::kind::{
+    Kind, OrderChange, account_prefix, indexed, order_payment_key, read_key, read_order_payment, read_piece,
+    status_prefix,
+};
+use super::lookup;
 use crate::blocking::Blocking;
 use crate::sqlite::Readers;
 use quorapay_core::domain::{
-    AccountId, Currency, KeyDigest, MinorUnits, OrderDigest, OrderId, OrderState, PaymentId, PaymentStatus,
+    AccountId, KeyDigest, MinorUnits, OrderDigest, OrderId, OrderState, PaymentId, PaymentStatus,
 };
 use quorapay_core::domain::{Epoch, LogIndex};
 use quorapay_core::replication::{Hash, Position};
@@ -27,6 +32,8 @@ pub struct Lookups {
     pub postings: Vec<(AccountId, LogIndex)>,
     /// Orders with the payments that name them.
     pub order_payments: Vec<(OrderDigest, LogIndex, u16)>,
+    /// Entries with payments that were decided with a status.
+    pub decided: Vec<(PaymentStatus, LogIndex)>,
 }
 
 /// A number for SQLite.
@@ -84,11 +91,7 @@ impl ViewsReader {
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
     pub async fn key(&self, digest: KeyDigest) -> Result<Option<LogIndex>, ViewsError> {
-        let index: Option<i64> = sqlx::query_scalar("SELECT log_index FROM keys WHERE digest = ?")
-            .bind(digest.0.to_vec())
-            .fetch_optional(&self.readers)
-            .await?;
-        index.map(|index| from_sql(index).map(LogIndex)).transpose()
+        Ok(self.keys([digest]).await?.first().map(|(_, index)| *index))
     }
 
     /// Those of the keys that are projected, with the entries that hold them, in no particular order.
@@ -99,12 +102,10 @@ impl ViewsReader {
         &self,
         digests: impl IntoIterator<Item = KeyDigest>,
     ) -> Result<Vec<(KeyDigest, LogIndex)>, ViewsError> {
-        let digests: Vec<KeyDigest> = digests.into_iter().collect();
-        let sql = "SELECT wanted.key, log_index FROM json_each(?) AS wanted \
-                   CROSS JOIN keys ON digest = unhex(wanted.value)";
-        let wanted = to_json(&digests.iter().map(|digest| hex::encode(digest.0)).collect::<Vec<_>>());
-        let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(wanted).fetch_all(&self.readers).await?;
-        rows.into_iter().map(|(at, index)| Ok((requested(&digests, at)?, LogIndex(from_sql(index)?)))).collect()
+        let digests: Vec<[u8; 16]> = digests.into_iter().map(|digest| digest.0).collect();
+        let read = async { lookup::find(&mut *self.readers.acquire().await?, Kind::Keys, &digests).await };
+        let found = self.readers.blocking.settle(read).await?;
+        found.into_iter().map(|(digest, value)| Ok((KeyDigest(digest), read_key(&value)?))).collect()
     }
 
     /// The latest changes of those of the payments that changed, in no particular order.
@@ -131,7 +132,7 @@ impl ViewsReader {
         &self,
         orders: impl IntoIterator<Item = &OrderId>,
     ) -> Result<Vec<(OrderId, OrderState)>, ViewsError> {
-        let digests: Vec<_> = orders.into_iter().map(|id| hex::encode(id.digest().0)).collect();
+        let digests: Vec<_> = orders.into_iter().map(OrderId::digest).collect();
         let read = async { find_orders(&mut *self.readers.acquire().await?, &digests).await };
         self.readers.blocking.settle(read).await
     }
@@ -175,16 +176,15 @@ impl ViewsReader {
         before: (LogIndex, u16),
         limit: usize,
     ) -> Result<Vec<(LogIndex, u16)>, ViewsError> {
-        let sql = "SELECT log_index, item FROM order_payments WHERE digest = ? AND (log_index, item) < (?, ?) \
-                   ORDER BY log_index DESC, item DESC LIMIT ?";
-        let rows: Vec<(i64, i64)> = sqlx::query_as(sql)
-            .bind(order.digest().0.to_vec())
-            .bind(i64::try_from(before.0.0).unwrap_or(i64::MAX))
-            .bind(i64::from(before.1))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.readers)
-            .await?;
-        rows.into_iter().map(read_item).collect()
+        let digest = order.digest();
+        let bound = order_payment_key(digest, before.0, before.1);
+        let mut found = Vec::new();
+        self.newest_first(Kind::OrderPayments, &digest.0, bound, |key, _| {
+            found.push(read_order_payment(key)?);
+            Ok(found.len() < limit)
+        })
+        .await?;
+        Ok(found)
     }
 
     /// The entries that moved an account's money, newest first, before `below`, at most `limit`.
@@ -197,58 +197,86 @@ impl ViewsReader {
         below: LogIndex,
         limit: usize,
     ) -> Result<Vec<LogIndex>, ViewsError> {
-        let sql = "SELECT log_index FROM account_entries \
-                   WHERE account = (SELECT account FROM accounts WHERE id = ?) AND log_index < ? \
-                   ORDER BY log_index DESC LIMIT ?";
-        let indexes: Vec<i64> = sqlx::query_scalar(sql)
-            .bind(account.as_str())
-            .bind(i64::try_from(below.0).unwrap_or(i64::MAX))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.readers)
-            .await?;
-        indexes.into_iter().map(|index| from_sql(index).map(LogIndex)).collect()
+        self.listed(Kind::Postings, &account_prefix(account), below, limit).await
     }
 
-    /// The entries of which the views lack an expected key, posting or order's payment, in no particular order.
+    /// The entries with payments that were decided with this status, newest first, before `below`, at most `limit`.
+    /// There are lists of those that were rejected or authorized; of other statuses there is nothing.
+    ///
+    /// # Errors
+    /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
+    pub async fn decided_as(
+        &self,
+        status: PaymentStatus,
+        below: LogIndex,
+        limit: usize,
+    ) -> Result<Vec<LogIndex>, ViewsError> {
+        match status_prefix(status) {
+            Some(prefix) => self.listed(Kind::Decided, &prefix, below, limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn listed(
+        &self,
+        kind: Kind,
+        prefix: &[u8],
+        below: LogIndex,
+        limit: usize,
+    ) -> Result<Vec<LogIndex>, ViewsError> {
+        let mut found = Vec::new();
+        self.newest_first(kind, prefix, indexed(prefix, below), |key, value| {
+            let entries = read_piece(key, value)?;
+            let older = entries.into_iter().rev().filter(|index| *index < below);
+            found.extend(older.take(limit - found.len()));
+            Ok(found.len() < limit)
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Calls `take` with the pairs whose keys begin with `prefix` and are below `bound`, the newest first, while it
+    /// returns true.
+    async fn newest_first(
+        &self,
+        kind: Kind,
+        prefix: &[u8],
+        bound: Vec<u8>,
+        take: impl FnMut(&[u8], &[u8]) -> Result<bool, ViewsError> + Send,
+    ) -> Result<(), ViewsError> {
+        let read = async {
+            // One snapshot: a merge may end meanwhile.
+            let mut snapshot = self.readers.begin().await?;
+            lookup::newest_first(&mut snapshot, kind, prefix, &bound, take).await?;
+            Ok::<(), ViewsError>(snapshot.rollback().await?)
+        };
+        self.readers.blocking.settle(read).await
+    }
+
+    /// The entries of which the views lack an expected key, posting or order's payment, or that they do not list under
+    /// the status with which a payment was decided; in no particular order.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
     pub async fn missing(&self, expected: &Lookups) -> Result<Vec<LogIndex>, ViewsError> {
-        let keys: Vec<_> = expected.keys.iter().map(|(digest, index)| (hex::encode(digest.0), index.0)).collect();
-        let mut missing = self
-            .unmatched(
-                "SELECT value ->> 1 FROM json_each(?) AS wanted WHERE NOT EXISTS (SELECT 1 FROM keys \
-                 WHERE digest = unhex(wanted.value ->> 0) AND log_index = wanted.value ->> 1)",
-                to_json(&keys),
-            )
-            .await?;
-        let postings: Vec<_> = expected.postings.iter().map(|(account, index)| (account.as_str(), index.0)).collect();
-        missing.extend(
-            self.unmatched(
-                "SELECT value ->> 1 FROM json_each(?) AS wanted WHERE NOT EXISTS (SELECT 1 FROM account_entries \
-                 WHERE account = (SELECT account FROM accounts WHERE id = wanted.value ->> 0) \
-                 AND log_index = wanted.value ->> 1)",
-                to_json(&postings),
-            )
-            .await?,
-        );
-        let payments =
-            expected.order_payments.iter().map(|(digest, index, item)| (hex::encode(digest.0), index.0, *item));
-        missing.extend(
-            self.unmatched(
-                "SELECT value ->> 1 FROM json_each(?) AS wanted WHERE NOT EXISTS (SELECT 1 FROM order_payments \
-                 WHERE digest = unhex(wanted.value ->> 0) AND log_index = wanted.value ->> 1 \
-                 AND item = wanted.value ->> 2)",
-                to_json(&payments.collect::<Vec<_>>()),
-            )
-            .await?,
-        );
+        let keys = expected.keys.iter().map(|(digest, index)| (digest.0.to_vec(), *index));
+        let postings = expected.postings.iter().map(|(id, index)| (indexed(&account_prefix(id), *index), *index));
+        let payments = expected.order_payments.iter();
+        let payments = payments.map(|(digest, index, item)| (order_payment_key(*digest, *index, *item), *index));
+        let decided = expected.decided.iter();
+        let decided = decided.filter_map(|(status, index)| Some((indexed(&status_prefix(*status)?, *index), *index)));
+        let wanted = [
+            (Kind::Keys, keys.collect::<Vec<_>>()),
+            (Kind::Postings, postings.collect()),
+            (Kind::OrderPayments, payments.collect()),
+            (Kind::Decided, decided.collect()),
+        ];
+        let mut missing = Vec::new();
+        for (kind, wanted) in wanted {
+            let read = async { lookup::missing(&mut *self.readers.acquire().await?, kind, &wanted).await };
+            missing.extend(self.readers.blocking.settle(read).await?);
+        }
         Ok(missing)
-    }
-
-    async fn unmatched(&self, sql: &'static str, wanted: String) -> Result<Vec<LogIndex>, ViewsError> {
-        let indexes: Vec<i64> = sqlx::query_scalar(sql).bind(wanted).fetch_all(&self.readers).await?;
-        indexes.into_iter().map(|index| from_sql(index).map(LogIndex)).collect()
     }
 
     /// Closes the read connections when those in use are returned.
@@ -257,21 +285,13 @@ impl ViewsReader {
     }
 }
 
-/// Orders by their digests in hexadecimal digits.
 pub(super) async fn find_orders(
     connection: &mut SqliteConnection,
-    digests: &[String],
+    digests: &[OrderDigest],
 ) -> Result<Vec<(OrderId, OrderState)>, ViewsError> {
-    let sql = "SELECT orders.id, currency, total, used FROM json_each(?) AS wanted \
-               CROSS JOIN orders ON digest = unhex(wanted.value)";
-    let rows = sqlx::query(sql).bind(to_json(&digests)).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((parsed(row.try_get(0)?, OrderId::parse)?, read_order(row, 1)?))).collect()
-}
-
-/// Reads an order from the columns currency, total and used, which begin at `at`.
-pub(super) fn read_order(row: &SqliteRow, at: usize) -> Result<OrderState, ViewsError> {
-    let currency = parsed(row.try_get(at)?, Currency::parse)?;
-    Ok(OrderState { currency, total: amount(row, at + 1)?, used: amount(row, at + 2)? })
+    let digests: Vec<[u8; 16]> = digests.iter().map(|digest| digest.0).collect();
+    let changes = lookup::find(connection, Kind::Orders, &digests).await?;
+    changes.into_values().map(|changes| OrderChange::from_bytes(&changes)?.whole()).collect()
 }
 
 pub(super) fn amount(row: &SqliteRow, at: usize) -> Result<MinorUnits, ViewsError> {
@@ -289,7 +309,7 @@ fn requested<T: Copy>(wanted: &[T], at: i64) -> Result<T, ViewsError> {
     found.copied().ok_or_else(|| damaged("an answer fits no question"))
 }
 
-fn to_json(wanted: &impl serde::Serialize) -> String {
+pub(super) fn to_json(wanted: &impl serde::Serialize) -> String {
     serde_json::to_string(wanted).expect("texts and numbers are JSON")
 }
 

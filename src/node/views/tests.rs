@@ -15,11 +15,11 @@ use quorapay_core::domain::{KeyDigest, Operation, PaymentId, PaymentOutcome, Pay
 use quorapay_core::replication::sample::{Chain, account, assert_same_money, payment};
 use quorapay_core::replication::{Entry, Position, StoreId};
 
-async fn opened(dir: &Path) -> OpenViews {
+pub(super) async fn opened(dir: &Path) -> OpenViews {
     open(dir, "test", StoreId(1)).await.unwrap()
 }
 
-fn mixed_chain() -> Chain {
+pub(super) fn mixed_chain() -> Chain {
     let mut chain = Chain::of_payments(700);
     chain.one_of_each();
     for number in 0..400 {
@@ -29,7 +29,7 @@ fn mixed_chain() -> Chain {
 }
 
 /// Checks the views of the chain against its entries.
-async fn assert_shows(reader: &ViewsReader, chain: &Chain) {
+pub(super) async fn assert_shows(reader: &ViewsReader, chain: &Chain) {
     let (position, bank) = reader.load_bank().await.unwrap();
     assert_eq!(position, chain.last());
     assert_same_money(&bank, &chain.bank);
@@ -48,11 +48,8 @@ async fn assert_shows_keys(reader: &ViewsReader, chain: &Chain) {
             expected.insert(key.digest(), entry.index);
         }
     }
-    let mut digests = Vec::new();
-    assert_eq!(reader.each_digest(|digest| digests.push(digest)).await.unwrap(), chain.last());
-    assert!(digests.iter().eq(expected.keys()));
     let unknown = KeyDigest([7; 16]);
-    let found = reader.keys(digests.into_iter().chain([unknown])).await.unwrap();
+    let found = reader.keys(expected.keys().copied().chain([unknown])).await.unwrap();
     assert_eq!(found.into_iter().collect::<BTreeMap<_, _>>(), expected);
     for (digest, index) in expected.into_iter().take(20) {
         assert_eq!(reader.key(digest).await.unwrap(), Some(index));
@@ -118,6 +115,23 @@ async fn assert_shows_payments(reader: &ViewsReader, chain: &Chain) {
     let states: BTreeMap<_, _> = reader.orders(orders.keys()).await.unwrap().into_iter().collect();
     let expected = orders.keys().filter_map(|order| Some((order.clone(), chain.bank.order(order)?)));
     assert_eq!(states, expected.collect());
+    assert_shows_decisions(reader, chain).await;
+}
+
+/// Checks the lists of payments by how they were decided.
+async fn assert_shows_decisions(reader: &ViewsReader, chain: &Chain) {
+    for (status, decided_so) in [
+        (PaymentStatus::Rejected, (|outcome| matches!(outcome, PaymentOutcome::Rejected(_))) as fn(PaymentOutcome) -> bool),
+        (PaymentStatus::Authorized, |outcome| matches!(outcome, PaymentOutcome::Authorized { .. })),
+    ] {
+        let listed = |entry: &&Arc<Entry>| {
+            entry.operation().is_some_and(|operation| operation.payments().any(|payment| decided_so(payment.outcome)))
+        };
+        let expected: Vec<_> = chain.entries.iter().rev().filter(listed).map(|entry| entry.index).collect();
+        assert!(!expected.is_empty(), "{status}");
+        assert_eq!(reader.decided_as(status, LogIndex(u64::MAX), 1_000).await.unwrap(), expected, "{status}");
+        assert_eq!(reader.decided_as(status, expected[0], 1).await.unwrap(), expected[1..2], "{status}");
+    }
 }
 
 #[tokio::test]
@@ -203,7 +217,7 @@ async fn a_projection_that_fails_on_a_full_disk_continues_when_there_is_room() {
     let chain = Chain::of_payments(20_000);
     let dir = tempfile::tempdir().unwrap();
     let mut views = opened(dir.path()).await;
-    views.writer.limit_pages(60).await;
+    sqlx::query("PRAGMA max_page_count = 90").execute(views.writer.connection()).await.unwrap();
     views.writer.project(&chain.entries[..500]).await.unwrap();
     let failure = views.writer.project(&chain.entries[500..]).await.unwrap_err();
     assert!(matches!(failure, ViewsError::Sql(_)), "{failure}");
@@ -212,30 +226,6 @@ async fn a_projection_that_fails_on_a_full_disk_continues_when_there_is_room() {
     let (position, bank) = views.reader.load_bank().await.unwrap();
     assert_eq!(position, chain.last());
     assert_same_money(&bank, &chain.bank);
-}
-
-/// A measurement of cost; run it optimised, with `--ignored --nocapture`.
-#[tokio::test]
-#[ignore = "measures"]
-async fn entries_are_projected_at_a_few_microseconds_each() {
-    let chain = Chain::of_payments(400_000);
-    for chunk in [1_024, 8_192, 65_536] {
-        let dir = tempfile::tempdir().unwrap();
-        let mut views = opened(dir.path()).await;
-        let begun = std::time::Instant::now();
-        for entries in chain.entries.chunks(chunk) {
-            views.writer.project(entries).await.unwrap();
-        }
-        let projected = begun.elapsed();
-        let begun = std::time::Instant::now();
-        let mut digests = 0;
-        views.reader.each_digest(|_| digests += 1).await.unwrap();
-        println!(
-            "chunks of {chunk}: {} ns each; {digests} digests in {:?}",
-            projected.as_nanos() / 400_000,
-            begun.elapsed()
-        );
-    }
 }
 
 #[tokio::test]

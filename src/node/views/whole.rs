@@ -6,20 +6,14 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
+use super::check::check_segments;
 use super::error::{ViewsError, damaged};
-use super::reader::{ViewsReader, amount, find_orders, from_sql, parsed, read_item, read_order, read_projected};
+use super::reader::{ViewsReader, amount, find_orders, from_sql, parsed, read_item, read_projected};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
-    AccountId, AccountState, AccountStatus, Balance, Balances, Bank, Currency, HoldEnd, KeyDigest, OrderDigest,
-    OrderId, OrderState, Overdraft, PaymentId, PaymentState, PaymentStatus,
+    AccountId, AccountState, AccountStatus, Balance, Balances, Bank, Currency, HoldEnd, OrderId, OrderState, Overdraft, PaymentId, PaymentState, PaymentStatus,
 };
 use quorapay_core::replication::Position;
-
-/// Digests fetched by one statement. One row holds them all: a row each would cost ten times as much.
-const DIGESTS_PER_PAGE: i64 = 4_096;
-
-/// Orders looked up by one statement.
-const ORDERS_PER_LOOKUP: usize = 4_096;
 
 /// The contents of the views as of one position.
 #[derive(Clone, Debug)]
@@ -32,7 +26,7 @@ pub struct ViewsContents {
     pub changed: Vec<(LogIndex, u16, LogIndex, PaymentStatus)>,
     /// Orders for which anything was ever charged, in no particular order.
     pub orders: Vec<(OrderId, OrderState)>,
-    /// The sum of the numbers of keys, postings, payments of orders and decided payments.
+    /// The sum of the numbers of keys, postings, payments of orders, entries in lists of decisions, and decided payments.
     pub lookups: u64,
 }
 
@@ -50,7 +44,8 @@ impl ViewsReader {
         Ok((position, bank))
     }
 
-    /// Everything in the views as of one position, except keys and postings, which are looked up one by one.
+    /// Everything in the views as of one position, except keys and postings, which are looked up one by one; but all
+    /// blocks of all segments are read and checked.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`].
@@ -59,50 +54,12 @@ impl ViewsReader {
         let position = read_projected(&mut snapshot).await?;
         let bank = read_bank(&mut snapshot).await?;
         let changed = read_changed(&mut snapshot).await?;
-        let orders = read_orders(&mut snapshot).await?;
-        let sql = "SELECT (SELECT COUNT(*) FROM keys), (SELECT COUNT(*) FROM account_entries), \
-                   (SELECT COUNT(*) FROM order_payments), payments FROM meta";
-        let (keys, postings, order_payments, payments): (i64, i64, i64, i64) =
-            sqlx::query_as(sql).fetch_one(&mut *snapshot).await?;
+        let counted = check_segments(&mut snapshot, position.index).await?;
+        let payments: i64 = sqlx::query_scalar("SELECT payments FROM meta").fetch_one(&mut *snapshot).await?;
         snapshot.rollback().await?;
-        let lookups = from_sql(keys)? + from_sql(postings)? + from_sql(order_payments)? + from_sql(payments)?;
+        let lookups = counted.lookups + from_sql(payments)?;
+        let orders = counted.orders()?;
         Ok(ViewsContents { position, bank, changed, orders, lookups })
-    }
-
-    /// Calls `take` with the digest of every projected key, in their order and in bounded memory. Returns the position.
-    ///
-    /// # Errors
-    /// [`ViewsError::Damaged`] or [`ViewsError::Sql`]; `take` may have been called with some digests then.
-    pub async fn each_digest(&self, mut take: impl FnMut(KeyDigest)) -> Result<Position, ViewsError> {
-        let sql = "SELECT group_concat(hex(digest), '') FROM \
-                   (SELECT digest FROM keys WHERE digest > ? ORDER BY digest LIMIT ?)";
-        self.each_of(sql, |digest| take(KeyDigest(digest))).await
-    }
-
-    /// Like [`Self::each_digest`], with every order for which anything was ever charged.
-    ///
-    /// # Errors
-    /// [`ViewsError::Damaged`] or [`ViewsError::Sql`]; `take` may have been called with some digests then.
-    pub async fn each_order(&self, mut take: impl FnMut(OrderDigest)) -> Result<Position, ViewsError> {
-        let sql = "SELECT group_concat(hex(digest), '') FROM \
-                   (SELECT digest FROM orders WHERE digest > ? ORDER BY digest LIMIT ?)";
-        self.each_of(sql, |digest| take(OrderDigest(digest))).await
-    }
-
-    async fn each_of(&self, sql: &'static str, mut take: impl FnMut([u8; 16])) -> Result<Position, ViewsError> {
-        let mut snapshot = self.readers.begin().await?;
-        let position = read_projected(&mut snapshot).await?;
-        let mut after: Vec<u8> = Vec::new();
-        loop {
-            let page = digest_page(&mut snapshot, sql, &after).await?;
-            page.iter().copied().for_each(&mut take);
-            match page.last() {
-                Some(last) => after = last.to_vec(),
-                None => break,
-            }
-        }
-        snapshot.rollback().await?;
-        Ok(position)
     }
 }
 
@@ -114,8 +71,8 @@ async fn read_bank(snapshot: &mut Transaction<'_, Sqlite>) -> Result<Bank, Views
 }
 
 async fn read_accounts(snapshot: &mut Transaction<'_, Sqlite>, bank: &mut Bank) -> Result<(), ViewsError> {
-    let sql = "SELECT id, overdraft, status, currency, posted, held FROM accounts LEFT JOIN balances USING (account) \
-               ORDER BY account, currency";
+    let sql = "SELECT id, overdraft, status, currency, posted, held FROM accounts LEFT JOIN balances ON account = id \
+               ORDER BY id, currency";
     let mut rows = sqlx::query(sql).fetch(&mut **snapshot);
     let mut current: Option<(AccountId, AccountState)> = None;
     while let Some(row) = rows.try_next().await? {
@@ -156,11 +113,8 @@ async fn read_holds(snapshot: &mut Transaction<'_, Sqlite>, bank: &mut Bank) -> 
         }
     }
     let wanted: BTreeSet<_> = holds.iter().filter_map(|(_, state)| Some(state.order.as_ref()?.digest())).collect();
-    let mut orders = BTreeMap::new();
-    for digests in wanted.into_iter().map(|digest| hex::encode(digest.0)).collect::<Vec<_>>().chunks(ORDERS_PER_LOOKUP)
-    {
-        orders.extend(find_orders(&mut *snapshot, digests).await?);
-    }
+    let wanted: Vec<_> = wanted.into_iter().collect();
+    let orders: BTreeMap<_, _> = find_orders(&mut *snapshot, &wanted).await?.into_iter().collect();
     for (id, state) in holds {
         let order = state.order.as_ref().map(|order| {
             orders.get(order).copied().ok_or_else(|| damaged(format!("order {order} of a hold is missing")))
@@ -202,33 +156,4 @@ async fn read_changed(
         changed.push((index, item, LogIndex(from_sql(row.try_get(2)?)?), status));
     }
     Ok(changed)
-}
-
-async fn read_orders(snapshot: &mut Transaction<'_, Sqlite>) -> Result<Vec<(OrderId, OrderState)>, ViewsError> {
-    let mut rows = sqlx::query("SELECT id, currency, total, used, digest FROM orders").fetch(&mut **snapshot);
-    let mut orders = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        let id = parsed(row.try_get(0)?, OrderId::parse)?;
-        if row.try_get::<&[u8], _>(4)? != id.digest().0 {
-            return Err(damaged(format!("the digest of order {id} is not its own")));
-        }
-        orders.push((id, read_order(&row, 1)?));
-    }
-    Ok(orders)
-}
-
-async fn digest_page(
-    snapshot: &mut Transaction<'_, Sqlite>,
-    sql: &'static str,
-    after: &[u8],
-) -> Result<Vec<[u8; 16]>, ViewsError> {
-    let text: Option<String> =
-        sqlx::query_scalar(sql).bind(after.to_vec()).bind(DIGESTS_PER_PAGE).fetch_one(&mut **snapshot).await?;
-    let digits = text.unwrap_or_default().into_bytes();
-    digits.chunks(32).map(parse_digest).collect::<Option<_>>().ok_or_else(|| damaged("a digest is cut"))
-}
-
-fn parse_digest(digits: &[u8]) -> Option<[u8; 16]> {
-    let mut digest = [0; 16];
-    hex::decode_to_slice(digits, &mut digest).ok().map(|()| digest)
 }

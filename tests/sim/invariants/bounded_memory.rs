@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use quorapay_core::engine::{MAX_PENDING_BYTES, MAX_PENDING_LOOKUPS, MIN_MOVED_PER_POLL, REPEATS_PER_TAIL_ENTRY};
+use quorapay_core::engine::{MAX_PENDING_BYTES, MAX_PENDING_LOOKUPS, MIN_FORGOTTEN_PER_POLL, REPEATS_PER_TAIL_ENTRY};
 
 use crate::knobs::Knobs;
 use crate::node::Node;
@@ -63,11 +63,11 @@ impl BoundedMemory {
         assert!(held.recent_keys <= limit, "{id} holds {} keys exactly, {limit} are allowed", held.recent_keys);
     }
 
-    /// The keys of the entries above the projected index, and those below it that no poll has moved yet.
+    /// The keys of the entries above the projected index, and those below it that no poll has forgotten yet.
     fn keys_allowed(&mut self, life: u64, projected: u64, last: u64) -> u64 {
-        let moved = u64::try_from(MIN_MOVED_PER_POLL).expect("few");
+        let forgotten = u64::try_from(MIN_FORGOTTEN_PER_POLL).expect("few");
         let (before, backlog) = self.projected.get(&life).copied().unwrap_or((projected, 0));
-        let backlog = (backlog + KEYS_PER_ENTRY * (projected - before)).saturating_sub(moved);
+        let backlog = (backlog + KEYS_PER_ENTRY * (projected - before)).saturating_sub(forgotten);
         self.projected.insert(life, (projected, backlog));
         KEYS_PER_ENTRY * last.saturating_sub(projected) + backlog
     }
