@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::BoxStream;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
@@ -15,8 +15,8 @@ use sqlx::{ConnectOptions, Either, Execute, Executor, SqlStr, Sqlite, Transactio
 
 use crate::blocking::Blocking;
 
-/// Connections that read one file. The machine that runs a node rarely has more cores to spare.
-const MAX_READERS: u32 = 4;
+/// Connections of one pool. The machine that runs a node rarely has more cores to spare.
+pub(crate) const MAX_READERS: u32 = 4;
 /// How long a read waits for one of them. Reads are short: a longer wait means that the disk fails.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Temporary data stay in memory: the system's folder for them may be missing, read-only or full, and no write of a
@@ -70,14 +70,28 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// Connections that are opened when they are needed.
+    /// Connections that are opened when they are needed, and kept.
     pub(crate) fn new(options: SqliteConnectOptions) -> Self {
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_READERS)
             .acquire_timeout(READER_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Self { pool, blocking: Blocking::default() }
+    }
+
+    /// As many other connections to the same file: readers that must not wait for each other do not share connections.
+    pub(crate) fn apart(&self) -> Self {
+        let readers = Self::new((*self.pool.connect_options()).clone());
+        Self { blocking: self.blocking.clone(), ..readers }
+    }
+
+    /// Opens all connections.
+    pub(crate) async fn connect(&self) -> Result<(), sqlx::Error> {
+        let open = async { try_join_all((0..MAX_READERS).map(|_| self.pool.acquire())).await.map(drop) };
+        self.blocking.settle(open).await
     }
 
     /// One of the connections.

@@ -29,7 +29,7 @@ const ROOMS: &[(&str, Layers)] = &[
             ("views", &["blocking"]),
             ("transport", &["published"]),
             ("coordination", &[]),
-            ("query", &["ledger", "views"]),
+            ("query", &["blocking", "ledger", "views"]),
             ("runtime", &["query", "ledger", "views", "transport", "coordination", "clock", "blocking", "published"]),
             ("verify", &["ledger", "views", "query"]),
             ("recover", &["ledger", "verify", "settings"]),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -12,9 +13,10 @@ use crate::clock::Clock;
 use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Outside};
 use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
 use crate::published::{Watched, publish};
-use crate::query::Queries;
+use crate::query::{Queries, QueryFiles, Recent, count_payments};
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
-use crate::views::{OpenViews, ViewsWriter};
+use crate::sqlite::MAX_READERS;
+use crate::views::{self, OpenViews, ViewsReader, ViewsWriter};
 use quorapay_core::domain::RuleVersion;
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
@@ -33,6 +35,7 @@ use super::node::{Node, NodeConfig};
 use super::peer_service::PeerRequests;
 use super::progress::NodeProgress;
 use super::projector::project;
+use super::read_indexes::ReadIndexes;
 use super::repair::Quarantines;
 use super::replies::PendingReplies;
 use super::status::{StatusBase, describe};
@@ -60,13 +63,15 @@ impl Node {
         let mut storage = blocking.settle(open_storage(&config)).await?;
         storage.ledger = storage.ledger.awaited(&blocking);
         storage.views.reader = storage.views.reader.awaited(&blocking);
+        storage.single_payments = storage.single_payments.awaited(&blocking);
+        storage.lists = storage.lists.awaited(&blocking);
         let (stop, stopping) = publish(false);
         let (wiring, loop_side) = wire(&config, &storage, stopping, Clock::start(wall_clock), Arc::clone(&network));
         let peer_port = wiring.serve_peers(&*network, &config);
         let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id, outside);
         wiring.watch_peers();
 
-        let Storage { engine, ledger, writer, watermark, lock, views, quarantines, .. } = storage;
+        let Storage { engine, ledger, writer, watermark, lock, views, quarantines, recent, .. } = storage;
         let (repair, damaged) = mpsc::channel(1);
         let (writes, write_receiver) = mpsc::channel(WRITE_QUEUE);
         let writer_task = tokio::spawn(write_ledger(
@@ -88,7 +93,7 @@ impl Node {
             repair,
             blocking: blocking.clone(),
         };
-        let loop_task = wiring.start_loop(engine, executor, quarantines, loop_side);
+        let loop_task = wiring.start_loop(engine, recent, executor, quarantines, loop_side);
         let handle = wiring.handle;
         Ok(Self {
             handle,
@@ -110,7 +115,13 @@ impl Node {
 struct Storage {
     engine: Engine,
     store_id: StoreId,
+    /// For the node's own work: decisions, peers, upkeep. No client's read uses these connections.
     ledger: LedgerReader,
+    /// For clients who read single payments.
+    single_payments: QueryFiles,
+    /// For all other reads of clients.
+    lists: QueryFiles,
+    recent: Recent,
     writer: LedgerWriter,
     watermark: Watermark,
     lock: DirectoryLock,
@@ -131,8 +142,37 @@ async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
         limits: config.limits,
     };
     let Loaded { engine, views } = load(&config.data_dir, &config.cluster_id, replica, start, &reader).await?;
+    connect(&reader, &views.reader).await?;
+    let clients_files = || QueryFiles {
+        ledger: reader.apart(),
+        // The file was opened just now. If somebody removed it since, its open connections still read it.
+        views: views::open_read_only(&config.data_dir).unwrap_or_else(|| views.reader.clone()),
+    };
+    let (single_payments, lists) = (clients_files(), clients_files());
+    let applied = engine.applied_index();
+    let recent = Recent::new(applied, count_payments(&lists, applied).await?);
     let quarantines = Quarantines::load(&config.data_dir);
-    Ok(Storage { engine, store_id, ledger: reader, writer, watermark, lock, views, quarantines })
+    Ok(Storage {
+        engine,
+        store_id,
+        ledger: reader,
+        single_payments,
+        lists,
+        recent,
+        writer,
+        watermark,
+        lock,
+        views,
+        quarantines,
+    })
+}
+
+/// Opens the connections of the node's own work, so that no decision waits for one to be opened.
+async fn connect(ledger: &LedgerReader, views: &ViewsReader) -> Result<(), NodeError> {
+    ledger.connect().await?;
+    // As many reads at once as there are connections.
+    try_join_all((0..MAX_READERS).map(|_| views.projected())).await?;
+    Ok(())
 }
 
 /// What the node's tasks need to reach each other.
@@ -195,8 +235,14 @@ fn node_handle(
             node_id: config.node_id.clone(),
             clock,
             engine: engine.clone(),
+            read_indexes: ReadIndexes::new(engine.clone()),
             progress,
-            queries: Queries::new(storage.ledger.clone(), storage.views.reader.clone(), engine),
+            queries: Queries::new(
+                storage.single_payments.clone(),
+                storage.lists.clone(),
+                engine,
+                storage.recent.clone(),
+            ),
             ledger: storage.ledger.clone(),
             forwarder: Forwarder::start(&peers, others.iter().map(|(node, _)| node.clone())),
             peers,
@@ -251,6 +297,7 @@ impl Wiring {
     fn start_loop(
         &self,
         engine: Engine,
+        recent: Recent,
         executor: Executor,
         quarantines: Quarantines,
         side: LoopSide,
@@ -266,6 +313,7 @@ impl Wiring {
             metrics: Arc::clone(&self.shared().metrics),
             quarantines,
             replies: PendingReplies::default(),
+            recent,
         };
         tokio::spawn(event_loop.run(self.stopping.clone()))
     }
