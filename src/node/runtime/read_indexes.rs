@@ -2,17 +2,22 @@
 //! they asked. So the event loop is woken once for each round of the quorum and not once for each read.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::query::ReadError;
 use quorapay_core::domain::LogIndex;
 
-use super::engine_link::EngineLink;
 use super::message::Message;
 
 /// Reads that may wait for the next request.
 const MAX_WAITING: usize = 65_536;
+/// How long a request may take before the next one is sent beside it: a round over a slow link takes less.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// After this time no caller waits for an answer any more.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The index as of which a read may be answered; `None` if this node cannot get one now.
 type Answer = Result<Option<LogIndex>, ReadError>;
@@ -20,7 +25,7 @@ type Answer = Result<Option<LogIndex>, ReadError>;
 /// See the module. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub(super) struct ReadIndexes {
-    engine: EngineLink,
+    requests: mpsc::Sender<Message>,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -32,8 +37,8 @@ struct Waiting {
 }
 
 impl ReadIndexes {
-    pub(super) fn new(engine: EngineLink) -> Self {
-        Self { engine, waiting: Arc::default() }
+    pub(super) fn new(requests: mpsc::Sender<Message>) -> Self {
+        Self { requests, waiting: Arc::default() }
     }
 
     /// A read index of now or later.
@@ -71,15 +76,33 @@ impl ReadIndexes {
                 }
                 std::mem::take(&mut waiting.reads)
             };
-            let (reply, index) = oneshot::channel();
-            let answer = match self.engine.send(Message::Read { reply }) {
-                Ok(()) => Ok(index.await.unwrap_or(None)),
-                Err(error) => Err(error),
-            };
-            for read in reads {
-                // A caller that has given up needs no answer.
-                let _ = read.send(answer);
+            let (reply, mut index) = oneshot::channel();
+            if self.requests.try_send(Message::Read { reply }).is_err() {
+                answer(reads, Err(ReadError::Overloaded));
+                continue;
+            }
+            match timeout(PATIENCE, &mut index).await {
+                Ok(index) => answer(reads, Ok(index.unwrap_or(None))),
+                // Those who come now need not wait for it.
+                Err(_) => drop(tokio::spawn(answer_late(reads, index))),
             }
         }
     }
 }
+
+async fn answer_late(reads: Vec<oneshot::Sender<Answer>>, index: oneshot::Receiver<Option<LogIndex>>) {
+    if let Ok(index) = timeout(LONGEST_WAIT, index).await {
+        answer(reads, Ok(index.unwrap_or(None)));
+    }
+}
+
+fn answer(reads: Vec<oneshot::Sender<Answer>>, answer: Answer) {
+    for read in reads {
+        // A caller that has given up needs no answer.
+        let _ = read.send(answer);
+    }
+}
+
+#[cfg(test)]
+#[path = "read_indexes_tests.rs"]
+mod tests;

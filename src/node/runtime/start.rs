@@ -210,8 +210,9 @@ fn wire(
     let (requests, request_receiver) = mpsc::channel(config.request_queue);
     let (progress, progress_receiver) = publish(NodeProgress::default());
     let (status, status_receiver) = publish(Arc::new(describe(&storage.engine, &base, clock.now())));
+    let read_indexes = ReadIndexes::new(requests.clone());
     let engine = EngineLink::new(requests, status_receiver);
-    let handle = node_handle(config, storage, clock, engine, progress_receiver.clone(), network);
+    let handle = node_handle(config, storage, clock, (engine, read_indexes), progress_receiver.clone(), network);
     let publishers = Publishers { progress, status };
     let loop_side = LoopSide { events: event_receiver, requests: request_receiver, publishers, base };
     (Wiring { handle, events, progress: progress_receiver, stopping }, loop_side)
@@ -221,7 +222,7 @@ fn node_handle(
     config: &NodeConfig,
     storage: &Storage,
     clock: Clock,
-    engine: EngineLink,
+    (engine, read_indexes): (EngineLink, ReadIndexes),
     progress: Watched<NodeProgress>,
     network: Arc<dyn Network>,
 ) -> NodeHandle {
@@ -235,7 +236,7 @@ fn node_handle(
             node_id: config.node_id.clone(),
             clock,
             engine: engine.clone(),
-            read_indexes: ReadIndexes::new(engine.clone()),
+            read_indexes,
             progress,
             queries: Queries::new(
                 storage.single_payments.clone(),
