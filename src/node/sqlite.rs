@@ -2,9 +2,10 @@
 //! mean that one is damaged.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
@@ -16,7 +17,7 @@ use sqlx::{ConnectOptions, Either, Execute, Executor, SqlStr, Sqlite, Transactio
 use crate::blocking::Blocking;
 use crate::read_gate::{Pass, ReadGate};
 
-/// Connections that read one file. The machine that runs a node rarely has more cores to spare.
+/// Connections of one pool. The machine that runs a node rarely has more cores to spare.
 const MAX_READERS: u32 = 4;
 /// How long a read waits for one of them. Reads are short: a longer wait means that the disk fails.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,19 +68,38 @@ fn options(path: &Path, thread: &'static str) -> SqliteConnectOptions {
 #[derive(Clone, Debug)]
 pub(crate) struct Readers {
     pool: SqlitePool,
+    /// All pools for this file, this one among them.
+    pools: Arc<Mutex<Vec<SqlitePool>>>,
     pub(crate) blocking: Blocking,
     pub(crate) gate: ReadGate,
 }
 
 impl Readers {
-    /// Connections that are opened when they are needed.
+    /// Connections that are opened when they are needed, and kept.
     pub(crate) fn new(options: SqliteConnectOptions) -> Self {
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_READERS)
             .acquire_timeout(READER_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Self { pool, blocking: Blocking::default(), gate: ReadGate::default() }
+        let pools = Arc::new(Mutex::new(vec![pool.clone()]));
+        Self { pool, pools, blocking: Blocking::default(), gate: ReadGate::default() }
+    }
+
+    /// As many other connections to the same file, behind the same gate: readers that must not wait for each other do not
+    /// share connections.
+    pub(crate) fn apart(&self) -> Self {
+        let Self { pool, .. } = Self::new((*self.pool.connect_options()).clone());
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
+        Self { pool, ..self.clone() }
+    }
+
+    /// Opens all connections.
+    pub(crate) async fn connect(&self) -> Result<(), sqlx::Error> {
+        let open = async { try_join_all((0..MAX_READERS).map(|_| self.pool.acquire())).await.map(drop) };
+        self.blocking.settle(open).await
     }
 
     /// One of the connections.
@@ -94,11 +114,14 @@ impl Readers {
         self.pool.begin().await
     }
 
-    /// Closes every connection, also those in use, once they are returned.
+    /// Closes every connection to the file, also those in use, once they are returned.
     pub(crate) async fn reconnect(&self) -> Result<(), sqlx::Error> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut all = Vec::new();
-        for _ in 0..MAX_READERS {
-            all.push(self.pool.acquire().await?);
+        for pool in pools {
+            for _ in 0..MAX_READERS {
+                all.push(pool.acquire().await?);
+            }
         }
         for connection in all {
             connection.close().await?;

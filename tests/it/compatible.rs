@@ -217,7 +217,7 @@ fn amounts_are_read_from_their_digits_and_written_from_them() {
 
 #[test]
 fn the_list_is_bounded_and_its_count_is_true_on_every_node() {
-    let cluster = Cluster::start(3);
+    let mut cluster = Cluster::start(3);
     for number in 0..5 {
         pay(&cluster.nodes[number % 3], &format!("list-{number}"), "list-a", "list-b", "1").expect(200);
     }
@@ -265,6 +265,18 @@ fn the_list_is_bounded_and_its_count_is_true_on_every_node() {
         });
         assert_eq!(node.get("/health").expect(200)["transaction_count"], total);
         assert_eq!(node.get("/transactions?limit=1").expect(200)["total_count"], total);
+    }
+    // A capture is no payment, and a node that starts counts what it finds on its disk.
+    let hold = json!({"from": "external:x", "to": "b", "amount": 2, "currency": "USD", "capture": "manual"});
+    let held = cluster.nodes[2].send(&Request::post("/v1/payments").key("held").json(hold.to_string())).expect(201);
+    let capture = format!("/v1/payments/{}/capture", held["id"].as_str().unwrap());
+    cluster.nodes[0].send(&Request::post(&*capture).key("captured").json("{}")).expect(200);
+    for node in 0..3 {
+        cluster.kill(node);
+        cluster.restart(node);
+        cluster.wait_caught_up(node, (node + 1) % 3);
+        assert_eq!(cluster.nodes[node].get("/transactions?limit=1").expect(200)["total_count"], total + 1);
+        assert_eq!(cluster.nodes[node].get("/health").expect(200)["transaction_count"], total + 1);
     }
 }
 

@@ -1,7 +1,11 @@
 //! Exports: a complete statement or ledger, with a last row that says so.
 
+use std::io::Write;
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
+use crate::support::cluster::{Cluster, Node};
 use crate::support::http::Request;
 use crate::support::shared::Shared;
 
@@ -61,4 +65,38 @@ fn an_export_of_nothing_and_a_bad_format_are_told_apart() {
         assert_eq!((&problem["code"], &problem["field"]), (&json!("invalid_format"), &json!("format")));
     }
     assert_eq!(node.get("/v1/ledger?format=csv&limit=5").expect(400)["field"], "limit");
+}
+
+#[test]
+fn exports_and_lists_that_their_clients_do_not_read_delay_no_payment_by_its_id() {
+    let mut cluster = Cluster::start(1);
+    let pay = |node: &Node, number: i64| node.pay(&format!("single {number}"), "external:x", "shop", number).expect(201);
+    let ids: Vec<String> =
+        (1..=50).map(|number| pay(&cluster.nodes[0], number)["id"].as_str().unwrap().to_owned()).collect();
+    let payment = json!({"from": "external:x", "to": "exported", "amount": 1, "currency": "EUR"});
+    let batch = Value::from(vec![payment; 5_000]).to_string();
+    for number in 0..6 {
+        let request = Request::post("/v1/payments/batch").key(&format!("batch {number}")).json(&*batch);
+        cluster.nodes[0].send(&request).expect(200);
+    }
+    // So that its memory holds none of them.
+    cluster.kill(0);
+    cluster.restart(0);
+    cluster.wait_ready();
+    let node = &cluster.nodes[0];
+    let targets = ["/v1/ledger?format=ndjson", "/v1/payments?limit=1000", "/v1/payments?status=rejected&limit=1000"];
+    let held: Vec<TcpStream> = targets.into_iter().cycle().take(48).map(|target| asks(node, target)).collect();
+    for id in &ids {
+        let target = format!("/v1/payments/{id}");
+        let request = Request::get(&*target).header("Quorapay-Deadline-Ms", "2000");
+        assert_eq!(node.send(&request).expect(200)["id"], **id);
+    }
+    drop(held);
+}
+
+/// A connection on which something was asked for and nothing is read.
+fn asks(node: &Node, target: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", node.port)).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
+    stream
 }

@@ -30,7 +30,7 @@ const ROOMS: &[(&str, Layers)] = &[
             ("views", &["blocking", "read_gate"]),
             ("transport", &["published"]),
             ("coordination", &[]),
-            ("query", &["ledger", "views"]),
+            ("query", &["blocking", "ledger", "views"]),
             (
                 "runtime",
                 &[

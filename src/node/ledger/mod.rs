@@ -43,7 +43,7 @@ pub use error::LedgerError;
 pub(crate) use files::condemned;
 pub use files::{DirectoryLock, condemn};
 pub use open::{Identity, InspectedLedger, OpenLedger, OpeningTimes, inspect, open};
-pub use reader::LedgerReader;
+pub use reader::{LedgerReader, StoredEntry};
 pub use recover::{FirstVoter, recover};
 pub use scan::{EntryPage, ScanFilter, ScanFor};
 pub use watermark::Watermark;

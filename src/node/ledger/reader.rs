@@ -29,25 +29,25 @@ const READ_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of entries that are decoded before other tasks of the thread get their turn.
 const DECODE_CHUNK_BYTES: usize = 1 << 20;
 
-/// Entries that are collected up to a number and a size.
+/// Entries that are collected up to a number, or to what they are worth together, and up to a size.
 pub(super) struct EntryBuffer {
     pub(super) entries: Vec<Arc<Entry>>,
-    max_entries: usize,
+    /// What they are worth together.
+    held: usize,
+    wanted: usize,
     bytes: usize,
     max_bytes: usize,
 }
 
 impl EntryBuffer {
-    pub(super) const fn new(max_entries: usize) -> Self {
-        Self::within(max_entries, READ_BYTES)
+    pub(super) const fn within(wanted: usize, max_bytes: usize) -> Self {
+        Self { entries: Vec::new(), held: 0, wanted, bytes: 0, max_bytes }
     }
 
-    const fn within(max_entries: usize, max_bytes: usize) -> Self {
-        Self { entries: Vec::new(), max_entries, bytes: 0, max_bytes }
-    }
-
-    pub(super) fn push(&mut self, entry: Arc<Entry>) {
+    /// Adds an entry that is worth so much.
+    pub(super) fn push(&mut self, entry: Arc<Entry>, worth: usize) {
         self.bytes += entry.encoded_len();
+        self.held += worth;
         self.entries.push(entry);
     }
 
@@ -56,6 +56,7 @@ impl EntryBuffer {
     pub(super) async fn take(
         &mut self,
         mut rows: impl Stream<Item = sqlx::Result<SqliteRow>> + Unpin,
+        worth: impl Fn(&Entry) -> usize,
     ) -> Result<Option<LogIndex>, LedgerError> {
         let mut rested = self.bytes;
         // Row by row: a row takes ten times the memory of its entry.
@@ -63,7 +64,9 @@ impl EntryBuffer {
             if is_left_out(&row)? {
                 return Ok(Some(index_of(&row)?));
             }
-            self.push(read_entry(&row)?);
+            let entry = read_entry(&row)?;
+            let worth = worth(&entry);
+            self.push(entry, worth);
             if self.is_full() {
                 break;
             }
@@ -77,12 +80,21 @@ impl EntryBuffer {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= self.max_entries || self.bytes >= self.max_bytes
+        self.held >= self.wanted || self.bytes >= self.max_bytes
     }
 
     pub(super) fn room(&self) -> i64 {
-        i64::try_from(self.max_entries.saturating_sub(self.entries.len())).unwrap_or(i64::MAX)
+        i64::try_from(self.wanted.saturating_sub(self.held)).unwrap_or(i64::MAX)
     }
+}
+
+/// An entry as a read of many finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredEntry {
+    /// The entry.
+    Whole(Arc<Entry>),
+    /// The entry is a batch whose payments take tens of kilobytes or more; [`LedgerReader::entry`] reads it.
+    Large,
 }
 
 /// A pool of read connections; clones share it.
@@ -94,6 +106,20 @@ pub struct LedgerReader {
 impl LedgerReader {
     pub(super) const fn new(readers: Readers) -> Self {
         Self { readers }
+    }
+
+    /// Reads the same file through connections of its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { readers: self.readers.apart() }
+    }
+
+    /// Opens all connections, so that no read has to wait for one to be opened.
+    ///
+    /// # Errors
+    /// [`LedgerError::Read`] or [`LedgerError::Damaged`] if the file cannot be opened.
+    pub async fn connect(&self) -> Result<(), LedgerError> {
+        self.readers.connect().await.map_err(LedgerError::from_read)
     }
 
     /// The same connections, whose reads are awaited like this.
@@ -152,7 +178,7 @@ impl LedgerReader {
             // A new leader may have truncated it between the two statements.
             && let Some(entry) = self.entry(batch).await?
         {
-            buffer.push(entry);
+            buffer.push(entry, 1);
             next = batch.next();
         }
         Ok(buffer.entries)
@@ -168,7 +194,7 @@ impl LedgerReader {
         let sql =
             format!("SELECT {LIGHT_COLUMNS} FROM entries WHERE log_index BETWEEN ? AND ? ORDER BY log_index LIMIT ?");
         let query = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(from.0)?).bind(to_sql(to.0)?).bind(buffer.room());
-        buffer.take(query.fetch(&self.readers)).await
+        buffer.take(query.fetch(&self.readers), |_| 1).await
     }
 
     /// Those of the entries that exist, in the order of `indexes`. Large ones end the read early, after at least one:
@@ -177,13 +203,27 @@ impl LedgerReader {
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
     pub async fn entries_of(&self, indexes: &[LogIndex]) -> Result<Vec<Arc<Entry>>, LedgerError> {
-        let mut buffer = EntryBuffer::new(usize::MAX);
+        self.entries_worth(indexes, usize::MAX, |_| 1).await
+    }
+
+    /// The same, but the read ends too when the entries are worth `wanted` together.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
+    pub async fn entries_worth(
+        &self,
+        indexes: &[LogIndex],
+        wanted: usize,
+        worth: impl Fn(&Entry) -> usize,
+    ) -> Result<Vec<Arc<Entry>>, LedgerError> {
+        let mut buffer = EntryBuffer::within(wanted, READ_BYTES);
         for chunk in indexes.chunks(LOOKUP_ROWS) {
             for row in self.lookup(chunk).await? {
                 let alone = is_left_out(&row)?;
                 let entry = if alone { self.entry(index_of(&row)?).await? } else { Some(read_entry(&row)?) };
                 if let Some(entry) = entry {
-                    buffer.push(entry);
+                    let worth = worth(&entry);
+                    buffer.push(entry, worth);
                 }
                 if buffer.is_full() {
                     return Ok(buffer.entries);
@@ -191,6 +231,27 @@ impl LedgerReader {
             }
         }
         Ok(buffer.entries)
+    }
+
+    /// Those of the entries that exist, each by its index, in no particular order. A row that is damaged spoils no other.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Read`] if the statement fails.
+    pub async fn stored_entries(
+        &self,
+        indexes: &[LogIndex],
+    ) -> Result<Vec<(LogIndex, Result<StoredEntry, LedgerError>)>, LedgerError> {
+        let stored = |row: &SqliteRow| match is_left_out(row)? {
+            true => Ok(StoredEntry::Large),
+            false => read_entry(row).map(StoredEntry::Whole),
+        };
+        let mut found = Vec::with_capacity(indexes.len());
+        for chunk in indexes.chunks(LOOKUP_ROWS) {
+            for row in self.lookup(chunk).await? {
+                found.push((index_of(&row)?, stored(&row)));
+            }
+        }
+        Ok(found)
     }
 
     async fn lookup(&self, indexes: &[LogIndex]) -> Result<Vec<SqliteRow>, LedgerError> {

@@ -7,9 +7,13 @@ use sqlx::AssertSqlSafe;
 use super::error::LedgerError;
 use super::reader::{EntryBuffer, LedgerReader};
 use super::row::{LIGHT_COLUMNS, to_sql};
-use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{AccountId, Currency, OrderId};
+use quorapay_core::domain::{
+    AccountId, Currency, LogIndex, Operation, OrderId, Payment, PaymentChangeKind, PaymentOutcome, PaymentState,
+};
 use quorapay_core::replication::Entry;
+
+/// Bytes of the entries of one page: a few large batches. A single entry may be larger.
+const SCAN_BYTES: usize = 8 << 20;
 
 /// What an entry must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +32,16 @@ pub enum ScanFor {
 }
 
 impl ScanFor {
+    /// Whether a payment with this outcome is wanted.
+    const fn is_payment(self, outcome: PaymentOutcome) -> bool {
+        match self {
+            Self::Payments => true,
+            Self::Captured | Self::Postings => matches!(outcome, PaymentOutcome::Succeeded { .. }),
+            Self::Authorized => matches!(outcome, PaymentOutcome::Authorized { .. }),
+            Self::Rejected => matches!(outcome, PaymentOutcome::Rejected(_)),
+        }
+    }
+
     const fn kinds(self) -> &'static str {
         match self {
             Self::Payments => "'payment', 'authorization', 'payment_rejected', 'batch'",
@@ -56,6 +70,33 @@ pub struct ScanFilter {
     pub order: Option<OrderId>,
 }
 
+impl ScanFilter {
+    /// Whether an entry passes, wherever it stands: the same as the statement of a scan asks.
+    #[must_use]
+    pub fn passes(&self, entry: &Entry) -> bool {
+        match entry.operation() {
+            Some(Operation::Batch(_)) => true,
+            Some(Operation::Payment(Payment { request, outcome, .. })) => {
+                let order = request.order.as_ref().map(|order| &order.id);
+                self.wanted.is_payment(*outcome) && self.fits(&request.from, &request.to, request.currency, order)
+            }
+            Some(operation @ Operation::PaymentChange(change)) => {
+                let moves = !matches!(change.change, PaymentChangeKind::Void) && operation.rejection().is_none();
+                let before = change.before.as_deref();
+                let fits = |state: &PaymentState| self.fits(&state.from, &state.to, state.currency, None);
+                self.wanted == ScanFor::Postings && moves && before.is_some_and(fits)
+            }
+            Some(Operation::Account(_) | Operation::Expiry(_) | Operation::KeyFence(_)) | None => false,
+        }
+    }
+
+    fn fits(&self, from: &AccountId, to: &AccountId, currency: Currency, order: Option<&OrderId>) -> bool {
+        self.currency.is_none_or(|wanted| wanted == currency)
+            && self.account.as_ref().is_none_or(|wanted| wanted == from || wanted == to)
+            && self.order.as_ref().is_none_or(|wanted| Some(wanted) == order)
+    }
+}
+
 /// Entries of one page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryPage {
@@ -66,25 +107,28 @@ pub struct EntryPage {
 }
 
 impl LedgerReader {
-    /// Scans at most `max_scanned` entries for at most `limit` that pass the filter; fewer if they are large.
+    /// Scans at most `max_scanned` entries for those that pass the filter, until they are worth `wanted` together; fewer
+    /// if they are large. Each must be worth at least one.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
     pub async fn scan_newest(
         &self,
         filter: &ScanFilter,
-        limit: usize,
+        wanted: usize,
         max_scanned: u64,
+        worth: impl Fn(&Entry) -> usize,
     ) -> Result<EntryPage, LedgerError> {
         let first = filter.at_least.max(LogIndex(1));
         let floor = LogIndex(filter.below.0.saturating_sub(max_scanned)).max(first);
-        let mut buffer = EntryBuffer::new(limit);
+        let mut buffer = EntryBuffer::within(wanted, SCAN_BYTES);
         let mut below = filter.below;
         while !buffer.is_full()
-            && let Some(batch) = self.collect_downwards(filter, floor, below, &mut buffer).await?
+            && let Some(batch) = self.collect_downwards(filter, floor, below, &mut buffer, &worth).await?
             && let Some(entry) = self.entry(batch).await?
         {
-            buffer.push(entry);
+            let worth = worth(&entry);
+            buffer.push(entry, worth);
             below = batch;
         }
         // A full page ends at its last entry, a short one where the scan ended.
@@ -100,6 +144,7 @@ impl LedgerReader {
         floor: LogIndex,
         below: LogIndex,
         buffer: &mut EntryBuffer,
+        worth: impl Fn(&Entry) -> usize,
     ) -> Result<Option<LogIndex>, LedgerError> {
         let kinds = filter.wanted.kinds();
         // `+kind` keeps the planner on the rowid: there is no index by kind that could help.
@@ -115,6 +160,6 @@ impl LedgerReader {
             .bind(filter.account.as_ref().map(AccountId::as_str))
             .bind(filter.order.as_ref().map(OrderId::as_str))
             .bind(buffer.room());
-        buffer.take(query.fetch(&self.readers)).await
+        buffer.take(query.fetch(&self.readers), worth).await
     }
 }

@@ -87,24 +87,12 @@ async fn find_payments(
     ledger: &LedgerReader,
     wanted: &BTreeSet<PaymentId>,
 ) -> Result<BTreeMap<PaymentId, PaymentState>, LookupError> {
-    let mut states = changed_states(views, ledger, wanted.iter().copied()).await?;
+    let changes = views.last_changes(wanted.iter().copied()).await?;
+    let mut states = states_at(ledger, changes.into_iter()).await?;
     let unchanged = wanted.iter().filter(|id| !states.contains_key(id));
     let decided = states_at(ledger, unchanged.map(|id| (*id, id.index()))).await?;
     states.extend(decided);
     Ok(states)
-}
-
-/// The states of those of the payments that have changed, as far as the views have their changes.
-pub(super) async fn changed_states(
-    views: &ViewsReader,
-    ledger: &LedgerReader,
-    payments: impl Iterator<Item = PaymentId>,
-) -> Result<BTreeMap<PaymentId, PaymentState>, LookupError> {
-    let payments: Vec<PaymentId> = payments.collect();
-    if payments.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    states_at(ledger, views.last_changes(payments).await?.into_iter()).await
 }
 
 /// The states of payments right after these entries.
@@ -141,7 +129,7 @@ pub(crate) fn state_after(entry: &Entry, id: PaymentId) -> Option<PaymentState> 
 }
 
 /// Calls `take` with those of the entries at these indexes that exist; they are read in chunks.
-async fn each_entry(
+pub(super) async fn each_entry(
     ledger: &LedgerReader,
     mut indexes: Vec<LogIndex>,
     mut take: impl FnMut(&Arc<Entry>) -> Result<(), LookupError>,

@@ -9,6 +9,8 @@
 //! | `pages.rs` | cursors and pages |
 //! | `newest.rs` | the entries that a page is made of, found with bounded work |
 //! | `export.rs` | streams of entries and of statement lines |
+//! | `recent.rs` | what is in memory: the newest applied entries, and older ones that were read lately |
+//! | `payment_reads.rs` | single payments that memory does not hold, read many at a time |
 //! | `decisions.rs` | the engine's queries: keys, payments and orders that its memory no longer holds |
 //! | `error.rs` | why a read fails |
 //!
@@ -21,9 +23,11 @@ mod error;
 mod export;
 mod newest;
 mod pages;
+mod payment_reads;
 mod payment_list;
 mod payments;
 mod queries;
+mod recent;
 mod statement;
 
 pub(crate) use decisions::{LookupError, look_up, state_after};
@@ -31,5 +35,7 @@ pub use error::ReadError;
 pub use pages::{Cursor, Page};
 pub use payment_list::PaymentFilter;
 pub use payments::PaymentRecord;
-pub use queries::{EngineMemory, Queries};
+pub(crate) use queries::count_payments;
+pub use queries::{EngineMemory, Queries, QueryFiles};
+pub use recent::Recent;
 pub use statement::{StatementFilter, StatementLine};

@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 
 use super::error::{ReadError, unreadable};
 use super::pages::Cursor;
+use super::recent::Recent;
 use crate::ledger::{EntryPage, LedgerReader, ScanFilter};
 use crate::views::ViewsReader;
 use quorapay_core::domain::{AccountId, LogIndex, OrderId, PaymentStatus, Timestamp};
+use quorapay_core::replication::Entry;
 
-/// Most ledger entries that one page scans.
-const MAX_SCANNED: u64 = 100_000;
+/// Most ledger entries that one page scans: some milliseconds' work of one core.
+const MAX_SCANNED: u64 = 20_000;
 
 /// Most entries among which one page looks for changed payments. The views skip those that never changed.
-const MAX_CHANGED_SCANNED: u64 = 1_000_000;
+const MAX_CHANGED_SCANNED: u64 = 200_000;
 
 /// How entries are found.
 pub(super) enum Source {
@@ -33,6 +35,7 @@ pub(super) enum Source {
 pub(super) struct NewestFirst<'query> {
     pub(super) ledger: &'query LedgerReader,
     pub(super) views: &'query ViewsReader,
+    pub(super) recent: &'query Recent,
     /// As [`super::EngineMemory::projected_index`].
     pub(super) projected: LogIndex,
 }
@@ -58,26 +61,42 @@ impl NewestFirst<'_> {
         Ok((before, at_least))
     }
 
-    /// At most `limit` entries that may hold what is wanted, newest first. Fewer if the bound on the work comes first.
+    /// Entries that may hold what is wanted, newest first, until they hold `limit` of it together: `worth` says how much
+    /// an entry holds. Fewer if the bound on the work comes first.
     pub(super) async fn find(
         &self,
         source: &Source,
         scan: ScanFilter,
         at: LogIndex,
         limit: usize,
+        worth: &(impl Fn(&Entry) -> usize + Sync),
     ) -> Result<EntryPage, ReadError> {
         if scan.at_least >= scan.below {
             return Ok(EntryPage::default());
         }
         match source {
-            Source::Scan => self.scan(&scan, limit).await,
-            Source::Changed(status) => self.find_changed(*status, &scan, at, limit).await,
-            Source::Account(_) | Source::Order(_) | Source::Decided(_) => self.scan_then_look_up(source, &scan, limit).await,
+            Source::Scan => self.scan(&scan, limit, worth).await,
+            Source::Changed(status) => self.find_changed(*status, &scan, at, limit, worth).await,
+            Source::Account(_) | Source::Order(_) | Source::Decided(_) => {
+                self.scan_then_look_up(source, &scan, limit, worth).await
+            }
         }
     }
 
-    async fn scan(&self, scan: &ScanFilter, limit: usize) -> Result<EntryPage, ReadError> {
-        self.ledger.scan_newest(scan, limit, MAX_SCANNED).await.map_err(unreadable)
+    /// Scans what memory holds, then the ledger.
+    async fn scan(
+        &self,
+        scan: &ScanFilter,
+        limit: usize,
+        worth: &(impl Fn(&Entry) -> usize + Sync),
+    ) -> Result<EntryPage, ReadError> {
+        let mut found = self.recent.scan(scan, limit, worth);
+        let held: usize = found.entries.iter().map(|entry| worth(entry)).sum();
+        let Some(below) = found.next_below.filter(|_| held < limit) else { return Ok(found) };
+        let older = ScanFilter { below, ..scan.clone() };
+        let older = self.ledger.scan_newest(&older, limit - held, MAX_SCANNED, worth).await.map_err(unreadable)?;
+        found.entries.extend(older.entries);
+        Ok(EntryPage { next_below: older.next_below, ..found })
     }
 
     /// Scans what the views do not have yet, then reads the entries that they name.
@@ -86,21 +105,23 @@ impl NewestFirst<'_> {
         source: &Source,
         scan: &ScanFilter,
         limit: usize,
+        worth: &(impl Fn(&Entry) -> usize + Sync),
     ) -> Result<EntryPage, ReadError> {
         let above_views = self.projected.next();
         let mut found = EntryPage::default();
         if scan.below > above_views {
             let young = ScanFilter { at_least: scan.at_least.max(above_views), ..scan.clone() };
-            found = self.scan(&young, limit).await?;
+            found = self.scan(&young, limit, worth).await?;
             if found.next_below.is_some() {
                 return Ok(found);
             }
         }
         let below = scan.below.min(above_views);
-        if found.entries.len() >= limit {
+        let held: usize = found.entries.iter().map(|entry| worth(entry)).sum();
+        if held >= limit {
             return Ok(EntryPage { next_below: (below > scan.at_least).then_some(below), ..found });
         }
-        let old = self.look_up(source, scan, below, limit - found.entries.len()).await?;
+        let old = self.look_up(source, scan, below, limit - held, worth).await?;
         found.entries.extend(old.entries);
         Ok(EntryPage { next_below: old.next_below, ..found })
     }
@@ -111,6 +132,7 @@ impl NewestFirst<'_> {
         scan: &ScanFilter,
         below: LogIndex,
         limit: usize,
+        worth: &(impl Fn(&Entry) -> usize + Sync),
     ) -> Result<EntryPage, ReadError> {
         let indexes: Vec<LogIndex> = match source {
             Source::Account(account) => self.views.account_entries(account, below, limit).await.map_err(unreadable)?,
@@ -122,7 +144,7 @@ impl NewestFirst<'_> {
             Source::Scan | Source::Changed(_) => Vec::new(),
         };
         let next_below = indexes.last().copied().filter(|_| indexes.len() == limit);
-        self.read(indexes, scan.at_least, next_below).await
+        self.read(indexes, scan.at_least, next_below, limit, worth).await
     }
 
     /// Entries with payments that have changed to a status according to the views, or have changed between the index of
@@ -134,29 +156,43 @@ impl NewestFirst<'_> {
         scan: &ScanFilter,
         at: LogIndex,
         limit: usize,
+        worth: &(impl Fn(&Entry) -> usize + Sync),
     ) -> Result<EntryPage, ReadError> {
         let floor = LogIndex(scan.below.0.saturating_sub(MAX_CHANGED_SCANNED)).max(scan.at_least);
         let known = self.views.changed_to(status, floor, (scan.below, 0), limit).await.map_err(unreadable)?;
         let (viewed, known) = known;
         let reached = known.last().map(|(index, _)| *index).filter(|_| known.len() == limit).unwrap_or(floor);
-        let young = self.ledger.changed_payments(viewed.min(at), viewed.max(at)).await.map_err(unreadable)?;
-        let young = young.into_iter().map(|id| id.index());
+        let young = self.changed_between(viewed.min(at), viewed.max(at)).await?;
         let indexes: BTreeSet<LogIndex> = known.into_iter().map(|(index, _)| index).chain(young).collect();
         let indexes = indexes.range(reached..scan.below).rev().copied().collect();
-        self.read(indexes, scan.at_least, (reached > scan.at_least).then_some(reached)).await
+        let next_below = (reached > scan.at_least).then_some(reached);
+        self.read(indexes, scan.at_least, next_below, limit, worth).await
     }
 
-    /// Reads the entries at these indexes, newest first, as far as they are not too old and not too large together.
+    /// The entries of the payments that the entries above `above` and up to `upto` changed: the newest of these are in
+    /// memory, the others are read.
+    async fn changed_between(&self, above: LogIndex, upto: LogIndex) -> Result<BTreeSet<LogIndex>, ReadError> {
+        let (known_from, mut changed) = self.recent.changed_payments(above, upto);
+        if known_from > above.next() {
+            changed.extend(self.ledger.changed_payments(above, known_from.previous()).await.map_err(unreadable)?);
+        }
+        Ok(changed.into_iter().map(|id| id.index()).collect())
+    }
+
+    /// Reads the entries at these indexes, newest first, as far as they are not too old, until they hold `limit` of what
+    /// is wanted together or are too large together.
     async fn read(
         &self,
         mut indexes: Vec<LogIndex>,
         at_least: LogIndex,
         mut next_below: Option<LogIndex>,
+        limit: usize,
+        worth: &(impl Fn(&Entry) -> usize + Sync),
     ) -> Result<EntryPage, ReadError> {
         let found = indexes.len();
         indexes.dedup();
         indexes.retain(|index| *index >= at_least);
-        let entries = self.ledger.entries_of(&indexes).await.map_err(unreadable)?;
+        let entries = self.ledger.entries_worth(&indexes, limit, worth).await.map_err(unreadable)?;
         let last = entries.last().map(|last| last.index);
         if let Some(last) = last.filter(|last| indexes.last() != Some(last)) {
             next_below = Some(last);

@@ -9,7 +9,7 @@ use super::payments::PaymentRecord;
 use super::queries::{EngineMemory, Queries};
 use crate::ledger::{ScanFilter, ScanFor};
 use quorapay_core::domain::{
-    AccountId, Currency, DecidedPayment, LogIndex, OrderId, PaymentId, PaymentOutcome, PaymentState, PaymentStatus,
+    AccountId, Currency, DecidedPayment, LogIndex, Operation, OrderId, PaymentId, PaymentOutcome, PaymentState, PaymentStatus,
     Timestamp,
 };
 use quorapay_core::replication::Entry;
@@ -67,7 +67,10 @@ impl<M: EngineMemory> Queries<M> {
             account: filter.account.clone(),
             order: filter.order.clone(),
         };
-        let found = newest_first.find(&source_for(filter), scan, at, limit).await?;
+        // Any payment of an entry may turn out not to have the status wanted, so a page may need every entry.
+        let by_status = filter.status.is_some();
+        let worth = |entry: &Entry| if by_status { 1 } else { matching_before(entry, filter, before).max(1) };
+        let found = newest_first.find(&source_for(filter), scan, at, limit, &worth).await?;
         // Without a status to meet, every candidate belongs on the page.
         let max_candidates = if filter.status.is_some() { MAX_CANDIDATES } else { limit };
         let matching = found.entries.iter().flat_map(|entry| candidates(entry, filter));
@@ -148,24 +151,38 @@ const fn decided_as(status: PaymentStatus) -> ScanFor {
     }
 }
 
-/// The payments of an entry that meet all of a filter except their present status, the last one first.
-fn candidates(entry: &Arc<Entry>, filter: &PaymentFilter) -> Vec<Candidate> {
-    let Some(operation) = entry.operation() else { return Vec::new() };
-    let candidate = |payment: DecidedPayment<'_>| {
-        let request = payment.request;
-        let order = request.order.as_ref().map(|order| &order.id);
-        let meets = filter.account.as_ref().is_none_or(|id| request.from == *id || request.to == *id)
-            && filter.currency.is_none_or(|currency| request.currency == currency)
-            && filter.order.as_ref().is_none_or(|wanted| order == Some(wanted))
-            && filter.status.is_none_or(|status| may_become(payment.outcome, status));
-        let decided = PaymentState::decided(request, payment.outcome).filter(|_| meets)?;
+/// The payments of an entry that meet all of a filter except their present status, the last one first. Made one by one:
+/// a page needs few of a large batch.
+fn candidates(entry: &Arc<Entry>, filter: &PaymentFilter) -> impl Iterator<Item = Candidate> {
+    let payments = entry.operation().into_iter().flat_map(Operation::payments);
+    let mut payments: Vec<DecidedPayment<'_>> = payments.filter(|payment| meets(payment, filter)).collect();
+    payments.reverse();
+    payments.into_iter().filter_map(|payment| {
+        let decided = PaymentState::decided(payment.request, payment.outcome)?;
         let cursor = Cursor { index: entry.index, item: payment.item };
         let id = PaymentId::derive(entry.stamp(), payment.item);
         Some(Candidate { cursor, id, entry: Arc::clone(entry), decided })
+    })
+}
+
+/// How many payments of an entry meet a filter, except for their present status, and come before a cursor.
+fn matching_before(entry: &Entry, filter: &PaymentFilter, before: Cursor) -> usize {
+    let payments = entry.operation().into_iter().flat_map(Operation::payments);
+    let meets = |payment: &DecidedPayment<'_>| {
+        let cursor = Cursor { index: entry.index, item: payment.item };
+        payment.is_decided() && cursor < before && meets(payment, filter)
     };
-    let mut candidates: Vec<Candidate> = operation.payments().filter_map(candidate).collect();
-    candidates.reverse();
-    candidates
+    payments.filter(meets).count()
+}
+
+/// Whether a payment meets a filter, except for its present status.
+fn meets(payment: &DecidedPayment<'_>, filter: &PaymentFilter) -> bool {
+    let request = payment.request;
+    let order = request.order.as_ref().map(|order| &order.id);
+    filter.account.as_ref().is_none_or(|id| request.from == *id || request.to == *id)
+        && filter.currency.is_none_or(|currency| request.currency == currency)
+        && filter.order.as_ref().is_none_or(|wanted| order == Some(wanted))
+        && filter.status.is_none_or(|status| may_become(payment.outcome, status))
 }
 
 /// Whether a payment with this outcome may come to have this status.

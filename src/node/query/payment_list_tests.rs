@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::query::state_after;
-use crate::stored::{opened, stored};
+use crate::query::queries::QueryFiles;
+use crate::query::{Recent, state_after};
+use crate::stored::{opened, stored, tamper};
 use crate::views;
 use quorapay_core::domain::{KeyDigest, Operation, PaymentChangeKind};
 use quorapay_core::replication::StoreId;
-use quorapay_core::replication::sample::{Chain, hold};
+use quorapay_core::replication::sample::{Chain, batch, hold, item};
 
 const STATUSES: [PaymentStatus; 9] = [
     PaymentStatus::Succeeded,
@@ -89,11 +90,17 @@ async fn listed(queries: &Queries<Young>, status: PaymentStatus, at: LogIndex, l
     }
 }
 
-async fn queries_over(chain: &Chain, projected: usize) -> (Queries<Young>, tempfile::TempDir) {
+/// Queries with views of the first `projected` entries and a memory of those after the first `forgotten`.
+async fn queries_over(chain: &Chain, projected: usize, forgotten: usize) -> (Queries<Young>, tempfile::TempDir) {
     let dir = stored(chain, projected).await;
-    let ledger = opened(&dir, StoreId(2)).await;
-    let views = views::open(dir.path(), "test", StoreId(1)).await.unwrap();
-    (Queries::new(ledger.reader, views.reader, Young::of(chain, projected)), dir)
+    let ledger = opened(&dir, StoreId(2)).await.reader;
+    let views = views::open(dir.path(), "test", StoreId(1)).await.unwrap().reader;
+    let recent = Recent::new(LogIndex(u64::try_from(forgotten).unwrap()), 0);
+    recent.follow(chain.last().index, |index| {
+        chain.entries.get(usize::try_from(index.0).unwrap().checked_sub(1).unwrap()).cloned()
+    });
+    let files = QueryFiles { ledger, views };
+    (Queries::new(files.clone(), files, Young::of(chain, projected), recent), dir)
 }
 
 #[tokio::test]
@@ -105,10 +112,12 @@ async fn a_payment_that_changes_its_status_while_it_is_listed_is_listed_by_the_s
     let captured = chain.last().index;
     chain.change(payment, PaymentChangeKind::Refund(None));
     // The read began when the capture was the last entry. Meanwhile the refund was committed and projected.
-    let (queries, _dir) = queries_over(&chain, chain.entries.len()).await;
-    assert_eq!(listed(&queries, PaymentStatus::Captured, captured, 10).await, [payment]);
-    assert!(listed(&queries, PaymentStatus::Refunded, captured, 10).await.is_empty());
-    assert_eq!(listed(&queries, PaymentStatus::Refunded, chain.last().index, 10).await, [payment]);
+    for forgotten in [0, chain.entries.len()] {
+        let (queries, _dir) = queries_over(&chain, chain.entries.len(), forgotten).await;
+        assert_eq!(listed(&queries, PaymentStatus::Captured, captured, 10).await, [payment]);
+        assert!(listed(&queries, PaymentStatus::Refunded, captured, 10).await.is_empty());
+        assert_eq!(listed(&queries, PaymentStatus::Refunded, chain.last().index, 10).await, [payment]);
+    }
 }
 
 #[tokio::test]
@@ -116,16 +125,53 @@ async fn every_list_by_status_is_as_of_its_index_wherever_the_views_are() {
     let mut chain = Chain::begun();
     chain.one_of_each();
     let end = chain.entries.len();
-    for projected in [0, end / 2, end - 3, end] {
-        let (queries, _dir) = queries_over(&chain, projected).await;
+    for (projected, forgotten) in [(0, end), (end / 2, 0), (end / 2, end), (end - 3, end / 3), (end, end - 5)] {
+        let (queries, _dir) = queries_over(&chain, projected, forgotten).await;
         for at in (end / 3..=end).step_by(3).chain([end]).map(|at| LogIndex(u64::try_from(at).unwrap())) {
             for status in STATUSES {
                 let expected = expected(&queries, &chain, status, at).await;
                 for limit in [2, 100] {
                     let listed = listed(&queries, status, at, limit).await;
-                    assert_eq!(listed, expected, "{status} at {at}, views at {projected}, pages of {limit}");
+                    assert_eq!(listed, expected, "{status} at {at}, views at {projected}, memory from {forgotten}, pages of {limit}");
                 }
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_payment_is_the_same_by_its_id_from_memory_and_from_the_files_as_of_any_index() {
+    let mut chain = Chain::begun();
+    chain.one_of_each();
+    let end = chain.entries.len();
+    let (from_files, _dir) = queries_over(&chain, end, end).await;
+    let mut changed = 0;
+    for (projected, forgotten) in [(0, 0), (end / 2, 0), (end, end / 2)] {
+        let (queries, _dir) = queries_over(&chain, projected, forgotten).await;
+        for entry in chain.entries.iter().filter(|entry| entry.operation().is_some()) {
+            let payments = entry.operation().unwrap().payments().map(|payment| payment.item).chain([77]);
+            for id in payments.map(|item| PaymentId::derive(entry.stamp(), item)) {
+                for at in (entry.index.0..=end as u64).map(LogIndex) {
+                    let expected = from_files.payment(id, at).await.unwrap();
+                    changed += usize::from(expected.as_ref().is_some_and(|record| !record.history.is_empty()));
+                    assert_eq!(queries.payment(id, at).await.unwrap(), expected, "{id} at {at}");
+                }
+            }
+        }
+    }
+    assert!(changed > 0);
+}
+
+#[tokio::test]
+async fn a_page_reads_no_more_batches_than_it_shows() {
+    let mut chain = Chain::begun();
+    let payments = || (0..200).map(|_| item("external:card", "a", 1, None)).collect();
+    (0..4).for_each(|_| chain.request(batch(false, payments())));
+    let (queries, dir) = queries_over(&chain, 0, chain.entries.len()).await;
+    // The page ends within the newest batch: it must not even look at the oldest, which is damaged.
+    tamper(&dir, "ledger.db", "UPDATE entries SET detail = 'x' WHERE log_index = 3").await;
+    let filter = PaymentFilter::default();
+    let page = queries.list_payments(&filter, chain.last().index, None, 50).await.unwrap();
+    assert_eq!(page.found.len(), 50);
+    assert_eq!(page.next_before, Some(Cursor { index: chain.last().index, item: 150 }));
 }

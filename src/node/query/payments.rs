@@ -1,11 +1,13 @@
 //! A payment with its state as of an index and the entries that changed it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::decisions::{changed_states, state_after};
+use super::decisions::{each_entry, state_after};
 use super::error::{ReadError, unreadable};
+use super::payment_reads::{FoundPayment, Latest, latest};
 use super::queries::{EngineMemory, Queries};
+use super::recent::LatestChange;
 use quorapay_core::domain::{LogIndex, Operation, PaymentId, PaymentState};
 use quorapay_core::replication::Entry;
 
@@ -33,10 +35,16 @@ impl<M: EngineMemory> Queries<M> {
         if index == LogIndex(0) || index > at {
             return Ok(None);
         }
-        let Some(entry) = self.entry(index).await? else { return Ok(None) };
+        let found = match self.recent.payment(id, at) {
+            Some((entry, change)) => FoundPayment { entry, latest: Latest::Change(change) },
+            None => match self.payment_reads.payment(id, at).await? {
+                Some(found) => found,
+                None => return Ok(None),
+            },
+        };
+        let FoundPayment { entry, latest } = found;
         let Some(decided) = state_after(&entry, id) else { return Ok(None) };
-        let mut states = self.states_at(vec![(id, decided)], at).await?;
-        let state = states.pop().expect("one state was asked for");
+        let state = self.state_at(id, decided, latest, at).await?;
         let history = self.history(&state).await?;
         Ok(Some(PaymentRecord { entry, item: id.item(), state, history }))
     }
@@ -60,28 +68,68 @@ impl<M: EngineMemory> Queries<M> {
     }
 
     /// The states of payments as of `at`, in the order given; each comes with the state in which it was decided.
-    ///
-    /// Memory is read first: what it has forgotten by then is in the views when they are read afterwards.
     pub(super) async fn states_at(
         &self,
         decided: Vec<(PaymentId, PaymentState)>,
         at: LogIndex,
     ) -> Result<Vec<PaymentState>, ReadError> {
-        let ids: BTreeSet<PaymentId> = decided.iter().map(|(id, _)| *id).collect();
-        let mut in_memory = self.memory.payments(ids).await?;
-        let unknown = decided.iter().map(|(id, _)| *id).filter(|id| !in_memory.contains_key(id));
-        let on_disk = changed_states(&self.views, &self.ledger, unknown).await.map_err(unreadable)?;
+        let ids = decided.iter().map(|(id, _)| *id);
+        let mut latest = latest(&self.files, &self.memory, &self.recent, ids, at).await?;
+        self.read_changes(&mut latest).await?;
         let mut states = Vec::with_capacity(decided.len());
         for (id, decided) in decided {
-            let mut state = in_memory.remove(&id).or_else(|| on_disk.get(&id).cloned()).unwrap_or(decided);
-            while state.last_change > at {
-                let entry = self.changing_entry(state.last_change).await?;
-                let before = state_before(&entry).cloned();
-                state = before.ok_or_else(|| unreadable(format!("{id} changed without having been decided")))?;
-            }
-            states.push(state);
+            let latest = latest.remove(&id).unwrap_or(Latest::Change(LatestChange::None));
+            states.push(self.state_at(id, decided, latest, at).await?);
         }
         Ok(states)
+    }
+
+    /// Reads the latest changes that memory does not hold, many at a time.
+    async fn read_changes(&self, latest: &mut BTreeMap<PaymentId, Latest>) -> Result<(), ReadError> {
+        let missing = |latest: &Latest| match latest {
+            Latest::Change(LatestChange::At(index)) if self.recent.entry(*index).is_none() => Some(*index),
+            Latest::Change(_) | Latest::State(_) => None,
+        };
+        let indexes: BTreeSet<LogIndex> = latest.values().filter_map(missing).collect();
+        let mut entries = BTreeMap::new();
+        each_entry(&self.files.ledger, indexes.into_iter().collect(), |entry| {
+            entries.insert(entry.index, Arc::clone(entry));
+            Ok(())
+        })
+        .await
+        .map_err(unreadable)?;
+        for (id, latest) in latest {
+            if let Latest::Change(LatestChange::At(index)) = latest
+                && let Some(state) = entries.get(index).and_then(|entry| state_after(entry, *id))
+            {
+                *latest = Latest::State(state);
+            }
+        }
+        Ok(())
+    }
+
+    /// A payment's state as of `at`: what changed it later is undone.
+    async fn state_at(
+        &self,
+        id: PaymentId,
+        decided: PaymentState,
+        latest: Latest,
+        at: LogIndex,
+    ) -> Result<PaymentState, ReadError> {
+        let mut state = match latest {
+            Latest::State(state) => state,
+            Latest::Change(LatestChange::None) => decided,
+            Latest::Change(LatestChange::At(index)) => {
+                let entry = self.changing_entry(index).await?;
+                state_after(&entry, id).ok_or_else(|| unreadable(format!("entry {index} did not change {id}")))?
+            }
+        };
+        while state.last_change > at {
+            let entry = self.changing_entry(state.last_change).await?;
+            let before = state_before(&entry).cloned();
+            state = before.ok_or_else(|| unreadable(format!("{id} changed without having been decided")))?;
+        }
+        Ok(state)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Pages of an account's statement, newest first.
 
-use std::sync::Arc;
-
 use super::error::ReadError;
 use super::newest::Source;
 use super::pages::{Cursor, Page};
@@ -67,11 +65,13 @@ impl<M: EngineMemory> Queries<M> {
             account: Some(account.clone()),
             order: None,
         };
-        let found = newest_first.find(&Source::Account(account.clone()), scan, at, limit).await?;
-        let lines = found.entries.iter().flat_map(|entry| lines(entry, account));
         let wanted = |line: &StatementLine| {
             line.cursor < before && filter.currency.is_none_or(|currency| currency == line.currency)
         };
+        let worth = |entry: &Entry| lines(entry, account).iter().filter(|line| wanted(line)).count().max(1);
+        let source = Source::Account(account.clone());
+        let found = newest_first.find(&source, scan, at, limit, &worth).await?;
+        let lines = found.entries.iter().flat_map(|entry| lines(entry, account));
         let mut lines: Vec<StatementLine> = lines.filter(wanted).take(limit + 1).collect();
         let mut next_before = found.next_below.map(Cursor::at);
         if lines.len() > limit {
@@ -83,7 +83,7 @@ impl<M: EngineMemory> Queries<M> {
 }
 
 /// What an entry moved of an account's money, the last movement first.
-fn lines(entry: &Arc<Entry>, account: &AccountId) -> Vec<StatementLine> {
+fn lines(entry: &Entry, account: &AccountId) -> Vec<StatementLine> {
     let Some(operation) = entry.operation() else { return Vec::new() };
     let mut lines = Vec::new();
     for posting in operation.postings(entry.stamp()) {

@@ -2,6 +2,7 @@
 
 use crate::coordination::CoordinationError;
 use crate::ledger::LedgerError;
+use crate::query::LookupError;
 use crate::views::ViewsError;
 use quorapay_core::domain::{Divergence, LogIndex};
 
@@ -31,4 +32,14 @@ pub enum NodeError {
     /// The peers' port stopped working.
     #[error("the peers' port failed: {0}")]
     PeerPort(std::io::Error),
+}
+
+impl From<LookupError> for NodeError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Ledger(error) => Self::Ledger(error),
+            LookupError::Views(error) => Self::Views(error),
+            LookupError::Contradiction(_) => Self::Halted(error.to_string()),
+        }
+    }
 }

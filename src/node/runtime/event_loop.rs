@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::clock::Clock;
 use crate::ledger::LedgerError;
 use crate::published::{Publisher, Watched};
+use crate::query::Recent;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{self, Event, NodeId, Now};
@@ -60,6 +61,8 @@ pub(super) struct EventLoop {
     pub(super) metrics: Arc<Metrics>,
     pub(super) quarantines: Quarantines,
     pub(super) replies: PendingReplies,
+    /// What reads find in memory.
+    pub(super) recent: Recent,
 }
 
 impl EventLoop {
@@ -91,6 +94,8 @@ impl EventLoop {
             for message in batch.drain(..) {
                 self.handle(now, message);
             }
+            // Before the effects: with them the replica may forget entries.
+            self.follow_applied();
             self.keep_applied();
             self.engine.take_effects(now, &mut effects);
             for effect in effects.drain(..) {
@@ -206,8 +211,15 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Gives what is applied to the reads. They must find it before the applied index is published.
+    fn follow_applied(&self) {
+        let replica = self.engine.replica();
+        self.recent.follow(self.engine.applied_index(), |index| replica.cached_entry(index).cloned());
+    }
+
     /// Publishes the progress, and the status when it is due or something important changed.
     fn publish(&mut self, now: Now, status_due: bool) {
+        self.follow_applied();
         let applied_index = self.engine.applied_index();
         self.count_held();
         self.replies.answer_applied(applied_index);

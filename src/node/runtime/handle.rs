@@ -18,6 +18,7 @@ use super::engine_link::EngineLink;
 use super::forward::Forwarder;
 use super::metrics::Metrics;
 use super::progress::NodeProgress;
+use super::read_indexes::ReadIndexes;
 use super::repair::others_serve;
 use super::status::{NodeStatus, PeerStatus};
 
@@ -42,12 +43,14 @@ pub(super) struct Shared {
     pub(super) engine: EngineLink,
     pub(super) progress: Watched<NodeProgress>,
     pub(super) queries: Queries<EngineLink>,
+    /// For the node's own work.
     pub(super) ledger: LedgerReader,
     pub(super) peers: PeerClient,
     /// The other nodes with their peer URLs.
     pub(super) others: Vec<(NodeId, String)>,
     pub(super) forwarder: Forwarder,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) read_indexes: ReadIndexes,
 }
 
 impl NodeHandle {

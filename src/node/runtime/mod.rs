@@ -15,7 +15,8 @@
 //! | `peer_service.rs`, `peer_reads.rs` | requests of peers, and the entries that peers are sent |
 //! | `handle.rs` | [`NodeHandle`], which request handlers hold; `engine_link.rs` is its way into the loop |
 //! | `submit.rs`, `forward.rs` | writes: to this node's loop, or in batches to the leader |
-//! | `read_point.rs`, `accounts.rs` | when a read may be answered, and reads of the bank |
+//! | `read_point.rs`, `read_indexes.rs` | when a read may be answered |
+//! | `accounts.rs` | reads of the bank |
 //! | `transfer.rs` | hands the leadership over |
 //! | `status.rs`, `progress.rs`, `metrics.rs` | what a node shows of itself |
 //! | `repair.rs` | whether a quarantined node begins again by itself |
@@ -38,6 +39,7 @@ mod peer_reads;
 mod peer_service;
 mod progress;
 mod projector;
+mod read_indexes;
 mod read_point;
 mod repair;
 mod replies;

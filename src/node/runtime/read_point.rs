@@ -71,12 +71,11 @@ impl NodeHandle {
     async fn read_index(&self, deadline: Instant) -> Result<LogIndex, ReadError> {
         loop {
             let asked = self.shared.progress.borrow().leader.clone();
-            let (reply, index) = oneshot::channel();
-            self.shared.engine.send(Message::Read { reply })?;
-            match timeout_at(deadline, index).await {
+            match timeout_at(deadline, self.shared.read_indexes.ask()).await {
                 Err(_) => return Err(ReadError::NoLeader),
                 Ok(Ok(Some(index))) => return Ok(index),
-                Ok(Ok(None) | Err(_)) => {
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(None)) => {
                     let other = self.await_other_leader(asked.as_ref(), deadline).await;
                     other.map_err(|()| ReadError::NoLeader)?;
                 }

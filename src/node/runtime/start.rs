@@ -12,9 +12,9 @@ use crate::clock::Clock;
 use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Outside};
 use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
 use crate::published::{Watched, publish};
-use crate::query::Queries;
+use crate::query::{Queries, QueryFiles, Recent, count_payments};
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
-use crate::views::OpenViews;
+use crate::views::{OpenViews, ViewsReader};
 use quorapay_core::domain::RuleVersion;
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
@@ -34,6 +34,7 @@ use super::node::{Node, NodeConfig};
 use super::peer_service::PeerRequests;
 use super::progress::NodeProgress;
 use super::projector::{Projector, ViewsPlace};
+use super::read_indexes::ReadIndexes;
 use super::repair::Quarantines;
 use super::replies::PendingReplies;
 use super::status::{StatusBase, describe};
@@ -61,13 +62,15 @@ impl Node {
         let mut storage = blocking.settle(open_storage(&config)).await?;
         storage.ledger = storage.ledger.awaited(&blocking);
         storage.views.reader = storage.views.reader.awaited(&blocking);
+        storage.single_payments = storage.single_payments.awaited(&blocking);
+        storage.lists = storage.lists.awaited(&blocking);
         let (stop, stopping) = publish(false);
         let (wiring, loop_side) = wire(&config, &storage, stopping, Clock::start(wall_clock), Arc::clone(&network));
         let peer_port = wiring.serve_peers(&*network, &config);
         let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id, outside);
         wiring.watch_peers();
 
-        let Storage { engine, ledger, writer, watermark, lock, views, quarantines, backlog, store_id } = storage;
+        let Storage { engine, ledger, writer, watermark, lock, views, quarantines, recent, backlog, store_id, .. } = storage;
         let (repair, damaged) = mpsc::channel(1);
         let (writes, write_receiver) = mpsc::channel(WRITE_QUEUE);
         let writer_task = tokio::spawn(write_ledger(
@@ -108,7 +111,7 @@ impl Node {
             repair,
             blocking: blocking.clone(),
         };
-        let loop_task = wiring.start_loop(engine, executor, quarantines, backlog, loop_side);
+        let loop_task = wiring.start_loop(engine, executor, quarantines, (backlog, recent), loop_side);
         let handle = wiring.handle;
         Ok(Self {
             handle,
@@ -130,7 +133,13 @@ impl Node {
 struct Storage {
     engine: Engine,
     store_id: StoreId,
+    /// For the node's own work: decisions, peers, upkeep. No client's read uses these connections.
     ledger: LedgerReader,
+    /// For clients who read single payments.
+    single_payments: QueryFiles,
+    /// For all other reads of clients.
+    lists: QueryFiles,
+    recent: Recent,
     writer: LedgerWriter,
     watermark: Watermark,
     lock: DirectoryLock,
@@ -153,7 +162,6 @@ async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
     };
     let Loaded { engine, views, backlog, took } =
         load(&config.data_dir, &config.cluster_id, replica, start, &reader).await?;
-    let quarantines = Quarantines::load(&config.data_dir);
     tracing::info!(
         written_ms = opening.written.as_millis(),
         verified_ms = opening.verified.as_millis(),
@@ -164,7 +172,31 @@ async fn open_storage(config: &NodeConfig) -> Result<Storage, NodeError> {
         last = %engine.replica().last().index,
         "opened the files"
     );
-    Ok(Storage { engine, store_id, ledger: reader, writer, watermark, lock, views, quarantines, backlog })
+    connect(&reader, &views.reader).await?;
+    let clients_files = || QueryFiles { ledger: reader.apart(), views: views.reader.apart() };
+    let (single_payments, lists) = (clients_files(), clients_files());
+    let applied = engine.applied_index();
+    let recent = Recent::new(applied, count_payments(&lists, applied).await?);
+    Ok(Storage {
+        engine,
+        store_id,
+        ledger: reader,
+        single_payments,
+        lists,
+        recent,
+        writer,
+        watermark,
+        lock,
+        views,
+        quarantines: Quarantines::load(&config.data_dir),
+        backlog,
+    })
+}
+
+/// Opens the connections of the node's own work, so that no decision waits for one to be opened.
+async fn connect(ledger: &LedgerReader, views: &ViewsReader) -> Result<(), NodeError> {
+    ledger.connect().await?;
+    Ok(views.connect().await?)
 }
 
 /// What the node's tasks need to reach each other.
@@ -205,8 +237,9 @@ fn wire(
     let (proposals, proposal_receiver) = mpsc::channel(config.request_queue);
     let (progress, progress_receiver) = publish(NodeProgress::default());
     let (status, status_receiver) = publish(Arc::new(describe(&storage.engine, &base, clock.now())));
+    let read_indexes = ReadIndexes::new(requests.clone());
     let engine = EngineLink::new(requests, proposals, status_receiver);
-    let handle = node_handle(config, storage, clock, engine, progress_receiver.clone(), network);
+    let handle = node_handle(config, storage, clock, (engine, read_indexes), progress_receiver.clone(), network);
     let publishers = Publishers { progress, status };
     let loop_side =
         LoopSide { events: event_receiver, requests: request_receiver, proposals: proposal_receiver, publishers, base };
@@ -217,7 +250,7 @@ fn node_handle(
     config: &NodeConfig,
     storage: &Storage,
     clock: Clock,
-    engine: EngineLink,
+    (engine, read_indexes): (EngineLink, ReadIndexes),
     progress: Watched<NodeProgress>,
     network: Arc<dyn Network>,
 ) -> NodeHandle {
@@ -231,8 +264,14 @@ fn node_handle(
             node_id: config.node_id.clone(),
             clock,
             engine: engine.clone(),
+            read_indexes,
             progress,
-            queries: Queries::new(storage.ledger.clone(), storage.views.reader.clone(), engine),
+            queries: Queries::new(
+                storage.single_payments.clone(),
+                storage.lists.clone(),
+                engine,
+                storage.recent.clone(),
+            ),
             ledger: storage.ledger.clone(),
             forwarder: Forwarder::start(&peers, others.iter().map(|(node, _)| node.clone())),
             peers,
@@ -288,7 +327,7 @@ impl Wiring {
         engine: Engine,
         executor: Executor,
         quarantines: Quarantines,
-        backlog: Backlog,
+        (backlog, recent): (Backlog, Recent),
         side: LoopSide,
     ) -> JoinHandle<Result<(), NodeError>> {
         let kept = engine.applied_index();
@@ -307,6 +346,7 @@ impl Wiring {
             metrics: Arc::clone(&self.shared().metrics),
             quarantines,
             replies: PendingReplies::default(),
+            recent,
         };
         tokio::spawn(event_loop.run(self.stopping.clone()))
     }

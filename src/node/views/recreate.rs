@@ -25,6 +25,20 @@ impl ViewsReader {
         &self.readers.gate
     }
 
+    /// Reads the same file through connections of its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { readers: self.readers.apart() }
+    }
+
+    /// Opens all connections, so that no read has to wait for one to be opened.
+    ///
+    /// # Errors
+    /// [`ViewsError::Sql`] if the file cannot be opened.
+    pub async fn connect(&self) -> Result<(), ViewsError> {
+        Ok(self.readers.connect().await?)
+    }
+
     /// Closes the connections to the file as it was. They are opened again when they are needed. The gate must be closed.
     ///
     /// # Errors

@@ -197,8 +197,9 @@ async fn list(compatible: &Compatible, request: Request) -> Result<HttpAnswer, P
     let limit = query.limit_or(MAX_PAGE_ITEMS)?;
     let read = Read::begin(node, &parts.headers, query).await?;
     let at = read.applied_index();
-    let page = read.fetch(node.queries().list_payments(&PaymentFilter::default(), at, before, limit)).await?;
+    // Before the page: memory knows the count of a moment ago, not of long ago.
     let total = read.fetch(node.queries().payment_count(at)).await?;
+    let page = read.fetch(node.queries().list_payments(&PaymentFilter::default(), at, before, limit)).await?;
     let epochs = || page.found.iter().map(|record| record.entry.epoch);
     let (first, last) = (epochs().min().unwrap_or(Epoch(0)), epochs().max().unwrap_or(Epoch(0)));
     let leaders = read.fetch(node.queries().leaders(first, last)).await?;

@@ -49,12 +49,14 @@ async fn payments_are_listed_newest_first_page_by_page_with_bounded_work() {
         let mut found = Vec::new();
         let mut next = Some(chain.last().index.next());
         while let Some(below) = next {
-            let page = reader.scan_newest(&ScanFilter { below, ..filter.clone() }, 7, 50).await.unwrap();
+            let page = reader.scan_newest(&ScanFilter { below, ..filter.clone() }, 7, 50, |_| 1).await.unwrap();
             assert!(page.next_below.is_none_or(|next| next < below));
             found.extend(page.entries);
             next = page.next_below;
         }
         assert_eq!(found, expected, "{filter:?}");
+        let passes = chain.entries.iter().rev().filter(|entry| filter.at_least <= entry.index && filter.passes(entry));
+        assert!(passes.eq(&expected), "{filter:?} in memory");
     }
 }
 
@@ -200,7 +202,7 @@ async fn a_read_of_large_entries_ends_early_and_continues_where_it_ended() {
     assert!(!some.is_empty() && some.len() < indexes.len());
     assert!(some.iter().map(|entry| entry.index).eq(indexes.iter().copied().take(some.len())));
     let filter = ScanFilter { below: chain.last().index.next(), ..ScanFilter::default() };
-    let page = ledger.reader.scan_newest(&filter, 1_000, 1_000).await.unwrap();
+    let page = ledger.reader.scan_newest(&filter, 1_000, 1_000, |_| 1).await.unwrap();
     assert_eq!(page.next_below, page.entries.last().map(|last| last.index));
 }
 
