@@ -22,6 +22,7 @@ const ROOMS: &[(&str, Layers)] = &[
         "node",
         &[
             ("blocking", &[]),
+            ("process", &[]),
             ("published", &[]),
             ("clock", &[]),
             ("settings", &[]),
@@ -33,8 +34,8 @@ const ROOMS: &[(&str, Layers)] = &[
             ("runtime", &["query", "ledger", "views", "transport", "coordination", "clock", "blocking", "published"]),
             ("verify", &["ledger", "views", "query"]),
             ("recover", &["ledger", "verify", "settings"]),
-            ("http", &["runtime", "query"]),
-            ("serve", &["http", "runtime", "settings", "coordination", "published"]),
+            ("http", &["runtime", "query", "process"]),
+            ("serve", &["http", "runtime", "settings", "coordination", "process", "published"]),
             ("fuzzing", &["ledger", "transport", "settings", "http"]),
         ],
     ),
