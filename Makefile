@@ -1,7 +1,7 @@
 # The commands for developers and CI. Each installs the tools that it needs and that are missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help up stack down logs alerts test sim nodes planted planted-table http fuzz openapi drill held-readers idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
+.PHONY: help up stack down logs alerts test sim nodes planted planted-table http fuzz openapi drill held-readers payment-cost idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
 
 # Whichever this machine has: the plugin of docker, or the program of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
@@ -43,6 +43,7 @@ test: zookeeper chaos-tools ## run every test, including those with a real ZooKe
 	N=$(SEEDS) cargo test --workspace --test sim
 	N=20 cargo test --workspace --test nodes
 	cargo test --workspace --test it
+	$(MAKE) payment-cost
 	cargo test --workspace --test chaos
 	cargo test --workspace --doc
 	BINARY=$(CURDIR)/target/debug/quorapay bash tests/http/schemathesis.sh 60
@@ -77,6 +78,13 @@ drill: zookeeper ## measure failover, pause, leadership transfer, ZooKeeper outa
 held-readers: zookeeper ## payments with a reader on every ledger and without: make held-readers RATE=10000
 	cargo build --release --bin quorapay
 	RATE=$(RATE) SECONDS=$(SECONDS) QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it measure_payments_while -- --ignored --nocapture
+
+payment-cost: zookeeper ## processor time of a payment on each node, in a debug build
+	cargo test --test it measure_the_processor_time_of_a_payment -- --ignored --nocapture
+
+bench: zookeeper ## measure every table of docs/BENCHMARKS.md and write it there; make bench QUICK=1 is short and only prints
+	cargo build --release --bin quorapay
+	python3 tests/bench/run.py --port $(PORT) $(if $(QUICK),--quick)
 
 idle-cost: zookeeper ## processor time of an idle leader with a dead follower: make idle-cost ENTRIES=1000000
 	cargo build --release --bin quorapay

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use quorapay_core::replication::NodeId;
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 #[cfg(feature = "openapi")]
 use crate::schema::NodeIdText;
@@ -40,11 +41,12 @@ impl MetricsFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Numbers<'a> {
-    /// What only grows, with the route and the status of the requests counted.
-    pub counters: BTreeMap<String, u64>,
+    /// What only grows: requests by route and status, and what the process has used.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, f64>))]
+    pub counters: BTreeMap<String, Number>,
     /// What goes up and down.
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, f64>))]
-    pub gauges: BTreeMap<Cow<'a, str>, u64>,
+    pub gauges: BTreeMap<Cow<'a, str>, Number>,
     /// The node.
     #[cfg_attr(feature = "openapi", schema(value_type = NodeIdText))]
     pub node_id: Cow<'a, NodeId>,

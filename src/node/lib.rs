@@ -8,6 +8,7 @@
 //! recover                                          a new cluster from one surviving ledger
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
+//! process                                          what the system says of this process and its disk
 //! sqlite, schema, port, durable_file, blocking,
 //! published, read_gate                             what two of the modules above share
 //! fuzzing                                          targets for the fuzzer, in no normal build
@@ -23,6 +24,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod ledger;
 mod port;
+pub mod process;
 pub mod published;
 pub mod query;
 pub mod read_gate;

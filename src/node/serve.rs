@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use crate::coordination::Credential;
 use crate::http::{self, ApiOptions};
 use crate::port::without_delay;
+use crate::process::ProcessReader;
 use crate::published::{Watched, publish};
 use crate::runtime::{Environment, Node, NodeConfig, NodeError};
 use crate::settings::Settings;
@@ -70,7 +71,8 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     let mut registry = Registry::with_prefix("quorapay");
     node.handle().metrics().register(&mut registry);
     let (chaos_mode, shown) = (settings.chaos_mode, settings.shown());
-    let options = ApiOptions { node_id: settings.node_id.clone(), registry, settings: shown, chaos_mode };
+    let process = Some(ProcessReader::new(settings.data_dir.clone()));
+    let options = ApiOptions { node_id: settings.node_id.clone(), registry, process, settings: shown, chaos_mode };
     let (stop, stopping) = publish(false);
     let mut server = tokio::spawn(serve_clients(clients, http::router(node.handle(), options), stopping));
     tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");

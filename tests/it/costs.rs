@@ -4,16 +4,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use crate::support::cluster::{Cluster, TIMEOUT, program, wait_until};
+use crate::bench::bench;
+use crate::support::cluster::{Cluster, TIMEOUT, wait_until};
 
 /// Interval between two looks at the sizes of the WAL files.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -149,16 +148,6 @@ fn ticks(pid: u32) -> u64 {
     // The second field, a name in parentheses, may contain spaces. User and system time are the 14th and the 15th.
     let after_name = stat.rsplit_once(')').unwrap().1;
     after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
-}
-
-/// Runs the load generator against some nodes and returns its report.
-fn bench(cluster: &Cluster, nodes: std::ops::Range<usize>, arguments: &[&str]) -> Value {
-    let urls: Vec<String> = cluster.nodes[nodes].iter().map(|node| format!("http://127.0.0.1:{}", node.port)).collect();
-    let mut command = Command::new(program());
-    command.args(["bench", "--json", "--warm-up", "0s", "--url", &urls.join(",")]).args(arguments);
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn setting(name: &str, default: u64) -> u64 {

@@ -22,6 +22,7 @@ const ROOMS: &[(&str, Layers)] = &[
         "node",
         &[
             ("blocking", &[]),
+            ("process", &[]),
             ("published", &[]),
             ("read_gate", &[]),
             ("clock", &[]),
@@ -47,8 +48,8 @@ const ROOMS: &[(&str, Layers)] = &[
             ),
             ("verify", &["ledger", "views", "query"]),
             ("recover", &["ledger", "verify", "settings"]),
-            ("http", &["runtime", "query"]),
-            ("serve", &["http", "runtime", "settings", "coordination", "published"]),
+            ("http", &["runtime", "query", "process"]),
+            ("serve", &["http", "runtime", "settings", "coordination", "process", "published"]),
             ("fuzzing", &["ledger", "transport", "settings", "http"]),
         ],
     ),

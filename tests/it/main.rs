@@ -4,6 +4,7 @@
 mod accounts;
 mod bad_input;
 mod batches;
+mod bench;
 mod cli;
 mod compatible;
 mod coordination;

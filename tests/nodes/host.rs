@@ -241,7 +241,7 @@ async fn run(
     };
     let mut registry = Registry::with_prefix("quorapay");
     node.handle().metrics().register(&mut registry);
-    let options = ApiOptions { node_id, registry, settings: serde_json::Map::new(), chaos_mode: false };
+    let options = ApiOptions { node_id, registry, process: None, settings: serde_json::Map::new(), chaos_mode: false };
     tokio::spawn(network.listen(Port::Clients, http::router(node.handle(), options)));
     set(Process::Runs(node.handle()));
     tokio::select! {

@@ -12,6 +12,9 @@ pub enum BenchError {
         /// All URLs of the plan.
         urls: Vec<String>,
     },
+    /// What the run was to read could not be made.
+    #[error("what is to be read could not be made: {0}")]
+    NotPrepared(String),
     /// A thread of the generator panicked.
     #[error("a thread of the generator broke down")]
     Panicked,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::plan::{Extent, Load, Plan};
+use super::stalls::Stalls;
 
 /// Minimum sleep of the schedule's thread: waking up for every payment of a high rate costs more than the payments.
 const MIN_SLEEP: Duration = Duration::from_micros(100);
@@ -27,6 +28,8 @@ pub(super) struct Pace {
     pub(super) start: Instant,
     /// When the first measured payment is scheduled to start.
     pub(super) measured_from: Instant,
+    /// Told of every request that has ended.
+    pub(super) stalls: Stalls,
     next: AtomicU64,
     kind: Kind,
 }
@@ -85,6 +88,7 @@ impl Pace {
                 Self {
                     start,
                     measured_from,
+                    stalls: Stalls::new(measured_from),
                     next,
                     kind: Kind::Closed { end, max_requests, measured: AtomicU64::new(0) },
                 }
@@ -99,7 +103,8 @@ impl Pace {
                 let callers = usize::try_from(plan.connections).expect("a usize holds 32 bits here");
                 let total = warm_up.saturating_add(measured);
                 let kind = Kind::Open { schedule, warm_up, total, due: Semaphore::new(0), callers };
-                Self { start, measured_from: start + schedule.offset(warm_up), next, kind }
+                let measured_from = start + schedule.offset(warm_up);
+                Self { start, measured_from, stalls: Stalls::new(measured_from), next, kind }
             }
         }
     }

@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use quorapay_core::domain::{Currency, MinorUnits};
 
+/// How many payments a run that reads makes first, at the most.
+pub const MAX_READ: u32 = 100_000;
+
 /// When the next payment starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
@@ -38,6 +41,72 @@ pub enum Retry {
     NextUrl,
 }
 
+/// What the callers ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// Payments, each under a key of its own.
+    Pay,
+    /// Payments whose keys are each sent by as many callers as there are, at the same time.
+    SameKey,
+    /// Reads of what the run itself has made before.
+    Read(Read, Consistency),
+}
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// One payment with its history, by its id.
+    PaymentById,
+    /// One account with its balances.
+    Account,
+    /// The newest page of all payments.
+    List,
+}
+
+/// How new an answer to a read must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// As new as the node that answers.
+    Local,
+    /// It shows every write that was answered before.
+    Linearizable,
+}
+
+impl Consistency {
+    /// As the API names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Linearizable => "linearizable",
+        }
+    }
+}
+
+impl Workload {
+    /// As the command line names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pay => "pay",
+            Self::SameKey => "same-key",
+            Self::Read(Read::PaymentById, _) => "payment-by-id",
+            Self::Read(Read::Account, _) => "account",
+            Self::Read(Read::List, _) => "list",
+        }
+    }
+
+    /// What one of its operations is, in the plural.
+    #[must_use]
+    pub fn operations(self) -> &'static str {
+        match self {
+            Self::Pay => "payments",
+            Self::SameKey => "answers",
+            Self::Read(..) => "reads",
+        }
+    }
+}
+
 /// Payments that are sent in one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchPlan {
@@ -67,6 +136,8 @@ pub struct Plan {
     pub connections: u32,
     /// At most `connections`.
     pub threads: u32,
+    /// What is asked for.
+    pub workload: Workload,
     /// Closed or open loop.
     pub load: Load,
     /// `None` if every payment is a request.
@@ -75,7 +146,8 @@ pub struct Plan {
     pub extent: Extent,
     /// Payments that start within this time are sent but not measured.
     pub warm_up: Duration,
-    /// How many receiving accounts the payments are spread over.
+    /// How many receiving accounts the payments are spread over, and how many things are read; at most
+    /// [`MAX_READ`] if anything is.
     pub accounts: u32,
     /// Amount of each payment.
     pub amount: MinorUnits,
@@ -85,6 +157,8 @@ pub struct Plan {
     pub deadline: Duration,
     /// What follows a failure.
     pub retry: Retry,
+    /// Whether the metrics of all nodes are read before, during and after the run.
+    pub watch_nodes: bool,
     /// Prefix of all idempotency keys, which makes them different from those of any other run.
     pub run_id: Uuid,
 }

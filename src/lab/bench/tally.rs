@@ -1,4 +1,4 @@
-//! Exact counts of what happened to the payments, and the latencies of those that succeeded.
+//! Exact counts of what happened to the payments or reads, and the latencies of those that succeeded.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,8 +6,14 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::series::{Merge, Series};
+use super::windows::{Window, windows};
+
 /// Length of one bucket of the timeline.
-pub(super) const BUCKET: Duration = Duration::from_millis(100);
+const BUCKET: Duration = Duration::from_millis(100);
+
+/// An hour of buckets. In a longer run they are longer.
+const MAX_BUCKETS: usize = 36_000;
 
 /// A payment that starts this long after its scheduled start counts as late.
 const LATE_AFTER: Duration = Duration::from_millis(1);
@@ -30,15 +36,30 @@ pub(super) enum Verdict {
     Unknown(String),
 }
 
+impl Verdict {
+    /// Whether the cluster has decided.
+    pub(super) fn is_decided(&self) -> bool {
+        matches!(self, Self::Ok | Self::Partly { .. } | Self::Refused(_))
+    }
+}
+
 /// The requests that ended within one bucket of the timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Bucket {
-    /// Payments made.
+    /// Payments made, or reads answered.
     pub(super) ok: u64,
     /// All others.
     pub(super) errors: u64,
     /// Longest latency of any of them, in microseconds.
     pub(super) max_latency_us: u64,
+}
+
+impl Merge for Bucket {
+    fn merge(&mut self, other: &Self) {
+        self.ok += other.ok;
+        self.errors += other.errors;
+        self.max_latency_us = self.max_latency_us.max(other.max_latency_us);
+    }
 }
 
 /// The counts of one thread or of the whole run.
@@ -64,8 +85,10 @@ pub(super) struct Tally {
     pub(super) latencies: Histogram<u64>,
     /// When the last measured payment ended.
     pub(super) last_end: Option<Instant>,
-    /// One entry for every [`BUCKET`] since the start, warm-up included.
-    pub(super) timeline: Vec<Bucket>,
+    /// Since the start, warm-up included.
+    pub(super) timeline: Series<Bucket>,
+    /// Since the beginning of the measurement.
+    pub(super) windows: Series<Window>,
 }
 
 impl Tally {
@@ -83,7 +106,8 @@ impl Tally {
             warm_up: 0,
             latencies: Histogram::new_with_max(MAX_LATENCY_US, 3).expect("three digits up to an hour are in range"),
             last_end: None,
-            timeline: Vec::new(),
+            timeline: Series::new(BUCKET, MAX_BUCKETS),
+            windows: windows(),
         }
     }
 
@@ -100,6 +124,7 @@ impl Tally {
             self.warm_up += self.per_request;
             return;
         }
+        self.add_to_windows(&verdict, latency_us, times);
         self.last_end = self.last_end.max(Some(times.ended));
         if times.sent.saturating_duration_since(times.intended) > LATE_AFTER {
             self.late += self.per_request;
@@ -121,21 +146,31 @@ impl Tally {
         }
     }
 
-    fn add_to_timeline(&mut self, verdict: &Verdict, latency_us: u64, times: Times) {
-        let since_start = times.ended.saturating_duration_since(times.start);
-        let at = usize::try_from(since_start.as_millis() / BUCKET.as_millis()).expect("a run is shorter than that");
-        if at >= self.timeline.len() {
-            self.timeline.resize(at + 1, Bucket::default());
-        }
-        let bucket = &mut self.timeline[at];
-        bucket.max_latency_us = bucket.max_latency_us.max(latency_us);
-        let ok = match verdict {
+    /// How many of a request's payments were made, or its reads answered.
+    fn succeeded(&self, verdict: &Verdict) -> u64 {
+        match verdict {
             Verdict::Ok => self.per_request,
             Verdict::Partly { ok, .. } => *ok,
             Verdict::Refused(_) | Verdict::Failed(_) | Verdict::Unknown(_) => 0,
-        };
+        }
+    }
+
+    fn add_to_timeline(&mut self, verdict: &Verdict, latency_us: u64, times: Times) {
+        let ok = self.succeeded(verdict);
+        let bucket = self.timeline.at(times.ended.saturating_duration_since(times.start));
+        bucket.max_latency_us = bucket.max_latency_us.max(latency_us);
         bucket.ok += ok;
         bucket.errors += self.per_request - ok;
+    }
+
+    fn add_to_windows(&mut self, verdict: &Verdict, latency_us: u64, times: Times) {
+        let ok = self.succeeded(verdict);
+        let window = self.windows.at(times.ended.saturating_duration_since(times.measured_from));
+        window.ok += ok;
+        window.errors += self.per_request - ok;
+        if ok > 0 {
+            window.latencies.saturating_record(latency_us);
+        }
     }
 
     /// Adds another thread's counts.
@@ -151,13 +186,8 @@ impl Tally {
         add_counts(&mut self.failed, &other.failed);
         add_counts(&mut self.unknown, &other.unknown);
         self.latencies.add(&other.latencies).expect("all histograms have the same range");
-        let longer = self.timeline.len().max(other.timeline.len());
-        self.timeline.resize(longer, Bucket::default());
-        for (mine, theirs) in self.timeline.iter_mut().zip(&other.timeline) {
-            mine.ok += theirs.ok;
-            mine.errors += theirs.errors;
-            mine.max_latency_us = mine.max_latency_us.max(theirs.max_latency_us);
-        }
+        self.timeline.add(&other.timeline);
+        self.windows.add(&other.windows);
     }
 }
 
@@ -166,6 +196,8 @@ impl Tally {
 pub(super) struct Times {
     /// Start of the run.
     pub(super) start: Instant,
+    /// Beginning of the measurement.
+    pub(super) measured_from: Instant,
     /// Its scheduled start.
     pub(super) intended: Instant,
     /// When it was sent.

@@ -12,7 +12,7 @@ use crate::runtime::{NodeStatus, Role};
 use quorapay_api::{Alive, Code, MetricsFormat, Numbers, Readiness, query};
 
 use super::answer::HttpAnswer;
-use super::metrics::Route;
+use super::metrics::{Now, Route};
 use super::problem::Problem;
 use super::request::Query;
 use super::state::Api;
@@ -139,11 +139,17 @@ async fn metrics(State(api): State<Api>, request: Request) -> Response {
             MetricsFormat::parse,
         )?;
         let summary = api.node.bank_summary().await?;
+        let process = match &api.process {
+            Some(reader) => Some(reader.read().await),
+            None => None,
+        };
+        let status = api.node.status();
+        let now = Now { status: &status, bank: &summary, process: process.as_ref() };
         let json = |numbers| HttpAnswer::node_json(to_json(&numbers, NUMBERS_BYTES));
         Ok(match format.unwrap_or_default() {
-            MetricsFormat::Prometheus => HttpAnswer::metrics(api.metrics.text(summary)),
-            MetricsFormat::Json => json(api.metrics.by_route(&api.node.status(), &summary)),
-            MetricsFormat::Summary => json(api.metrics.over_all_routes(&api.node.status(), &summary)),
+            MetricsFormat::Prometheus => HttpAnswer::metrics(api.metrics.text(summary, process)),
+            MetricsFormat::Json => json(api.metrics.by_route(now)),
+            MetricsFormat::Summary => json(api.metrics.over_all_routes(now)),
         })
     })
     .await

@@ -5,6 +5,7 @@
 #[cfg(test)]
 pub(super) mod golden;
 mod numbers;
+mod process;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,11 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::process::ProcessState;
 use crate::runtime::{BankSummary, NodeHandle, NodeStatus, Role};
+
+pub(super) use numbers::Now;
+use process::{ProcessMetrics, Value};
 
 /// The routes of the API, as the label `route` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,41 +246,43 @@ impl Collector for Bank {
 }
 
 /// A node's gauges: name, help text and value.
-fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, u64); 14] {
+fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, Value); 14] {
+    let behind = status.applied_index.0.saturating_sub(status.projected_index.0);
+    let staleness = Duration::from_millis(status.staleness_ms);
+    let hung = Duration::from_millis(status.hung_write_ms.unwrap_or(0));
     [
-        ("epoch", "Epoch that this node leads or follows", status.epoch.0),
-        ("promised_epoch", "Highest epoch that this node has promised", status.promised_epoch.0),
-        ("last_index", "End of this node's log", status.last_index.0),
-        ("commit_index", "Highest index known to be on a quorum", status.commit_index.0),
-        ("applied_index", "Highest index that reads here show", status.applied_index.0),
-        ("projected_index", "Highest index in the views", status.projected_index.0),
+        ("epoch", "Epoch that this node leads or follows", Value::Whole(status.epoch.0)),
+        ("promised_epoch", "Highest epoch that this node has promised", Value::Whole(status.promised_epoch.0)),
+        ("last_index", "End of this node's log", Value::Whole(status.last_index.0)),
+        ("commit_index", "Highest index known to be on a quorum", Value::Whole(status.commit_index.0)),
+        ("applied_index", "Highest index that reads here show", Value::Whole(status.applied_index.0)),
+        ("projected_index", "Highest index in the views", Value::Whole(status.projected_index.0)),
+        ("views_lag_entries", "Applied entries that are not in the views yet", Value::Whole(behind)),
         (
-            "views_lag_entries",
-            "Applied entries that are not in the views yet",
-            status.applied_index.0.saturating_sub(status.projected_index.0),
+            "views_lag_keys",
+            "Idempotency keys of these entries, which are in memory",
+            Value::Whole(status.views_lag_keys),
         ),
-        ("views_lag_keys", "Idempotency keys of these entries, which are in memory", status.views_lag_keys),
-        ("views_lag_bytes", "Approximate size of these entries", status.views_lag_bytes),
+        ("views_lag_bytes", "Approximate size of these entries", Value::Whole(status.views_lag_bytes)),
+        ("staleness_seconds", "Time since a leader confirmed this node's commit index", Value::Time(staleness)),
         (
             "views_rebuilding",
             "1 while the views, which were damaged, are made anew",
-            u64::from(status.views_rebuilding.is_some()),
+            Value::Whole(u64::from(status.views_rebuilding.is_some())),
         ),
-        ("staleness_milliseconds", "Time since a leader confirmed this node's commit index", status.staleness_ms),
         (
-            "hung_write_milliseconds",
+            "hung_write_seconds",
             "How long the write to the ledger that hangs has taken; 0 while the disk works",
-            status.hung_write_ms.unwrap_or(0),
+            Value::Time(hung),
         ),
-        ("leader_known", "1 if a leader was heard in time", u64::from(status.leader.is_some())),
-        ("zookeeper_connected", "1 if the session is connected", u64::from(status.zookeeper_connected)),
+        ("leader_known", "1 if a leader was heard in time", Value::Whole(u64::from(status.leader.is_some()))),
+        ("zookeeper_connected", "1 if the session is connected", Value::Whole(u64::from(status.zookeeper_connected))),
     ]
 }
 
 fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
     for (name, help, value) in gauges(status) {
-        let gauge = ConstGauge::new(value);
-        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        value.encode_gauge(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
     }
     let elections = ConstCounter::new(status.elections_won);
     let help = "Elections that this node has won since it started";
@@ -348,16 +355,24 @@ impl ApiMetrics {
         self.batches.count(payments);
     }
 
-    /// All metrics in the text format, with what the bank holds.
-    pub(super) fn text(&self, summary: BankSummary) -> String {
+    /// All metrics in the text format, with what the bank holds and what the system says of the process.
+    pub(super) fn text(&self, summary: BankSummary, process: Option<ProcessState>) -> String {
         *self.bank.0.lock().unwrap_or_else(PoisonError::into_inner) = summary;
-        encoded(&self.registry)
+        // Their names are those of every program, without the prefix of this one.
+        let mut of_the_process = Registry::default();
+        if let Some(state) = process {
+            of_the_process.register_collector(Box::new(ProcessMetrics(state)));
+        }
+        encoded([&self.registry, &of_the_process])
     }
 }
 
-fn encoded(registry: &Registry) -> String {
+fn encoded<'a>(registries: impl IntoIterator<Item = &'a Registry>) -> String {
     let mut out = String::with_capacity(16 << 10);
-    text::encode(&mut out, registry).expect("writing to memory does not fail");
+    for registry in registries {
+        text::encode_registry(&mut out, registry).expect("writing to memory does not fail");
+    }
+    text::encode_eof(&mut out).expect("writing to memory does not fail");
     out
 }
 
@@ -378,7 +393,7 @@ mod tests {
     fn shown(collector: impl Collector) -> String {
         let mut registry = Registry::with_prefix("quorapay");
         registry.register_collector(Box::new(collector));
-        encoded(&registry)
+        encoded([&registry])
     }
 
     #[test]
@@ -438,13 +453,15 @@ mod tests {
 
     #[test]
     fn the_nodes_state_is_shown() {
-        let text = shown(Fixed(samples::status()));
+        let text = shown(Fixed(NodeStatus { staleness_ms: 250, ..samples::status() }));
         for line in [
             "quorapay_epoch 3",
             "quorapay_commit_index 41",
             "quorapay_views_lag_entries 31",
             "quorapay_views_lag_keys 40",
             "quorapay_views_rebuilding 0",
+            "quorapay_staleness_seconds 0.25",
+            "quorapay_hung_write_seconds 0.0",
             r#"quorapay_role{role="leader"} 1"#,
             r#"quorapay_role{role="learner"} 0"#,
             "quorapay_elections_won_total 2",

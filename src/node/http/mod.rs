@@ -75,6 +75,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::process::ProcessReader;
 use crate::runtime::NodeHandle;
 use quorapay_api::Code;
 use quorapay_core::replication::NodeId;
@@ -90,6 +91,8 @@ pub struct ApiOptions {
     pub node_id: NodeId,
     /// The metrics that other layers have registered; the API adds its own and shows all of them.
     pub registry: Registry,
+    /// Shows what the system says of the process; `None` where that differs from run to run and must not: in a simulation.
+    pub process: Option<ProcessReader>,
     /// The settings in force, without secrets.
     pub settings: Map<String, Value>,
     /// Whether clients of the compatible surface may have their connections dropped after a commit.
@@ -103,7 +106,7 @@ static DESCRIPTION: LazyLock<Bytes> =
 /// All routes for clients.
 pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
     let metrics = ApiMetrics::register(options.registry, node.clone());
-    let api = Api::new(node, options.node_id, metrics, &DESCRIPTION);
+    let api = Api::new(node, options.node_id, metrics, options.process, &DESCRIPTION);
     let compatible = compat::router(api.clone(), options.settings, options.chaos_mode);
     let (routes, _) = routes().split_for_parts();
     let routes = routes.merge(compatible);

@@ -1,5 +1,8 @@
 //! Values that several tests of this layer share.
 
+use std::time::Duration;
+
+use crate::process::ProcessState;
 use crate::runtime::{FollowerStatus, NodeStatus, Role};
 use quorapay_core::domain::{
     AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, Capture, Currency, DecidedItem, Expiry,
@@ -172,5 +175,26 @@ pub(super) fn status() -> NodeStatus {
         client_url: "http://127.0.0.1:7101".to_owned(),
         peer_url: "http://127.0.0.1:7201".to_owned(),
         version: "0.1.0".to_owned(),
+    }
+}
+
+/// A process for which the system says everything but where its files end.
+pub(super) fn process() -> ProcessState {
+    ProcessState {
+        cpu: Some(Duration::from_micros(12_345_678)),
+        cpu_by_thread: [("ledger-writer", 2_340), ("main", 9_870)]
+            .map(|(name, ms)| (name.to_owned(), Duration::from_millis(ms)))
+            .into(),
+        resident_bytes: Some(191 << 20),
+        virtual_bytes: Some(1 << 30),
+        open_fds: Some(90),
+        max_fds: None,
+        started: Some(Duration::from_millis(1_700_000_000_120)),
+        threads: Some(9),
+        storage_read_bytes: Some(4_096),
+        storage_written_bytes: Some(1_234_567),
+        disk_free_bytes: Some(78 << 30),
+        disk_size_bytes: Some(252 << 30),
+        file_bytes: [("ledger.db", 65_536), ("views.db", 32_768), ("views.db-wal", 8_192)].into(),
     }
 }

@@ -10,6 +10,7 @@ use axum::response::Response;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::process::ProcessReader;
 use crate::runtime::NodeHandle;
 use quorapay_api::Code;
 use quorapay_core::domain::{PaymentId, PaymentIdError};
@@ -31,6 +32,8 @@ pub(super) struct ApiState {
     pub(super) node: NodeHandle,
     name: NodeName,
     pub(super) metrics: ApiMetrics,
+    /// `None` in a simulation.
+    pub(super) process: Option<ProcessReader>,
     /// Limits the batches that are processed at the same time.
     pub(super) batches: Semaphore,
     /// The OpenAPI description, made when it is first asked for.
@@ -51,10 +54,11 @@ impl Api {
         node: NodeHandle,
         node_id: NodeId,
         metrics: ApiMetrics,
+        process: Option<ProcessReader>,
         description: &'static LazyLock<Bytes>,
     ) -> Self {
         let (name, batches) = (NodeName::new(node_id), Semaphore::new(MAX_CONCURRENT_BATCHES));
-        Self(Arc::new(ApiState { node, name, metrics, batches, description }))
+        Self(Arc::new(ApiState { node, name, metrics, process, batches, description }))
     }
 
     /// Makes a response of a handler's result, with the headers of every answer, and counts it.

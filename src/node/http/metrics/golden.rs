@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 
 use super::super::samples;
 use super::super::write_json::to_json;
+use super::numbers::Now;
 use super::{ApiMetrics, Bank, Batches, Requests, Route};
 use crate::runtime::BankSummary;
 
@@ -23,7 +24,11 @@ pub(in crate::http) fn numbers(shapes: &mut Vec<(String, Vec<u8>)>) {
         batches: Arc::new(Batches::default()),
         bank: Arc::new(Bank::default()),
     };
-    let summary = BankSummary { open_holds: 3, ..BankSummary::default() };
-    shapes.push(("metrics json".to_owned(), to_json(&metrics.by_route(&samples::status(), &summary), 0)));
-    shapes.push(("metrics summary".to_owned(), to_json(&metrics.over_all_routes(&samples::status(), &summary), 0)));
+    let bank = BankSummary { open_holds: 3, ..BankSummary::default() };
+    let (status, process) = (samples::status(), samples::process());
+    let now = Now { status: &status, bank: &bank, process: Some(&process) };
+    shapes.push(("metrics json".to_owned(), to_json(&metrics.by_route(now), 0)));
+    shapes.push(("metrics summary".to_owned(), to_json(&metrics.over_all_routes(now), 0)));
+    let simulated = Now { process: None, ..now };
+    shapes.push(("metrics without a process".to_owned(), to_json(&metrics.over_all_routes(simulated), 0)));
 }

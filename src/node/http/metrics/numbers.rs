@@ -6,9 +6,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use serde_json::Number;
+
+use crate::process::ProcessState;
 use crate::runtime::{BankSummary, NodeStatus};
 use quorapay_api::{Numbers, Timer};
 
+use super::process::{Kind, samples};
 use super::{ApiMetrics, BUCKETS_US, ROUTES, RouteCounts, STATUSES, gauges, seconds, whole};
 
 /// A copy of one or more routes' counts.
@@ -36,10 +40,10 @@ impl Counted {
     }
 
     /// Requests by status, under `prefix` and the status.
-    fn counters(&self, prefix: &str, counters: &mut BTreeMap<String, u64>) {
+    fn counters(&self, prefix: &str, counters: &mut BTreeMap<String, Number>) {
         for (count, status) in self.by_status.iter().zip(STATUSES).filter(|(count, _)| **count > 0) {
             let status = if status == 0 { "other".to_owned() } else { status.to_string() };
-            counters.insert(format!("{prefix}.{status}"), *count);
+            counters.insert(format!("{prefix}.{status}"), (*count).into());
         }
     }
 
@@ -68,9 +72,17 @@ impl Counted {
     }
 }
 
+/// What is read anew for each answer.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct Now<'a> {
+    pub(in crate::http) status: &'a NodeStatus,
+    pub(in crate::http) bank: &'a BankSummary,
+    pub(in crate::http) process: Option<&'a ProcessState>,
+}
+
 impl ApiMetrics {
     /// Counters, gauges and timers by route.
-    pub(in crate::http) fn by_route(&self, status: &NodeStatus, bank: &BankSummary) -> Numbers<'static> {
+    pub(in crate::http) fn by_route(&self, now: Now<'_>) -> Numbers<'static> {
         let (mut counters, mut timers) = (BTreeMap::new(), BTreeMap::new());
         for (counts, (_, route)) in self.requests.0.iter().zip(ROUTES) {
             let mut counted = Counted::NOTHING;
@@ -80,30 +92,35 @@ impl ApiMetrics {
                 timers.insert(Cow::Borrowed(route), counted.timer());
             }
         }
-        numbers(status, bank, counters, timers)
+        numbers(now, counters, timers)
     }
 
     /// The same over all routes.
-    pub(in crate::http) fn over_all_routes(&self, status: &NodeStatus, bank: &BankSummary) -> Numbers<'static> {
+    pub(in crate::http) fn over_all_routes(&self, now: Now<'_>) -> Numbers<'static> {
         let (mut counters, mut all) = (BTreeMap::new(), Counted::NOTHING);
         self.requests.0.iter().for_each(|counts| all.add(counts));
         all.counters("requests", &mut counters);
-        counters.insert("requests".to_owned(), all.requests());
-        numbers(status, bank, counters, BTreeMap::from([(Cow::Borrowed("requests"), all.timer())]))
+        counters.insert("requests".to_owned(), all.requests().into());
+        numbers(now, counters, BTreeMap::from([(Cow::Borrowed("requests"), all.timer())]))
     }
 }
 
 fn numbers(
-    status: &NodeStatus,
-    bank: &BankSummary,
-    mut counters: BTreeMap<String, u64>,
+    now: Now<'_>,
+    mut counters: BTreeMap<String, Number>,
     timers: BTreeMap<Cow<'static, str>, Timer>,
 ) -> Numbers<'static> {
-    counters.insert("elections_won".to_owned(), status.elections_won);
+    counters.insert("elections_won".to_owned(), now.status.elections_won.into());
     let mut gauges: BTreeMap<_, _> =
-        gauges(status).into_iter().map(|(name, _, value)| (Cow::Borrowed(name), value)).collect();
-    gauges.insert(Cow::Borrowed("open_holds"), bank.open_holds as u64);
-    Numbers { counters, gauges, node_id: Cow::Owned(status.node_id.clone()), timers }
+        gauges(now.status).into_iter().map(|(name, _, value)| (Cow::Borrowed(name), value.number())).collect();
+    gauges.insert(Cow::Borrowed("open_holds"), (now.bank.open_holds as u64).into());
+    for sample in now.process.into_iter().flat_map(samples) {
+        match sample.kind {
+            Kind::Counter => drop(counters.insert(sample.json_name().into_owned(), sample.value.number())),
+            Kind::Gauge => drop(gauges.insert(sample.json_name(), sample.value.number())),
+        }
+    }
+    Numbers { counters, gauges, node_id: Cow::Owned(now.status.node_id.clone()), timers }
 }
 
 #[cfg(test)]
@@ -149,7 +166,7 @@ mod tests {
         let counted = counted([700, 700]);
         let mut counters = BTreeMap::new();
         counted.counters("payment_create", &mut counters);
-        assert_eq!(counters, BTreeMap::from([("payment_create.201".to_owned(), 2)]));
+        assert_eq!(counters, BTreeMap::from([("payment_create.201".to_owned(), Number::from(2))]));
         let timer = counted.timer();
         assert_eq!(timer.count, 2);
         assert_near(timer.mean, 0.0007);
