@@ -20,7 +20,7 @@ use super::metrics::{ApiMetrics, Route};
 use super::problem::Problem;
 
 /// A batch takes up to 16 MiB as a body, the same again as payments, and the same again as an answer.
-const MAX_CONCURRENT_BATCHES: usize = 8;
+pub(super) const MAX_CONCURRENT_BATCHES: usize = 8;
 
 /// The state of all handlers. Cloning it for a request only increments a counter.
 #[derive(Clone)]
@@ -31,8 +31,8 @@ pub(super) struct ApiState {
     pub(super) node: NodeHandle,
     name: NodeName,
     pub(super) metrics: ApiMetrics,
-    /// Limits the batches that are processed at the same time.
-    pub(super) batches: Semaphore,
+    /// Limits the batches that are processed at the same time, in all threads.
+    pub(super) batches: Arc<Semaphore>,
     /// The OpenAPI description, made when it is first asked for.
     pub(super) description: &'static LazyLock<Bytes>,
 }
@@ -51,9 +51,10 @@ impl Api {
         node: NodeHandle,
         node_id: NodeId,
         metrics: ApiMetrics,
+        batches: Arc<Semaphore>,
         description: &'static LazyLock<Bytes>,
     ) -> Self {
-        let (name, batches) = (NodeName::new(node_id), Semaphore::new(MAX_CONCURRENT_BATCHES));
+        let name = NodeName::new(node_id);
         Self(Arc::new(ApiState { node, name, metrics, batches, description }))
     }
 

@@ -11,6 +11,7 @@ use quorapay_core::domain::{KeyDigest, LogIndex, PaymentId, PaymentState};
 use quorapay_core::engine::Engine;
 use quorapay_core::replication::Now;
 
+use super::gate::Gate;
 use super::message::Message;
 use super::status::NodeStatus;
 
@@ -24,6 +25,11 @@ pub struct EngineLink {
 impl EngineLink {
     pub(super) const fn new(requests: mpsc::Sender<Message>, status: Watched<Arc<NodeStatus>>) -> Self {
         Self { requests, status }
+    }
+
+    /// Opens a gate for the writes of this thread.
+    pub(super) fn open_gate(&self) -> Arc<Gate> {
+        Gate::open(self.requests.clone(), self.requests.max_capacity())
     }
 
     pub(super) fn send(&self, message: Message) -> Result<(), ReadError> {

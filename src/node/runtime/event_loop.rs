@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
 use crate::ledger::LedgerError;
@@ -77,14 +77,15 @@ impl EventLoop {
                 Some(message) = self.requests.recv() => batch.push(message),
             }
             self.fill(&mut batch);
-            let now = self.clock.now();
+            let (now, turn) = (self.clock.now(), Instant::now());
             for message in batch.drain(..) {
-                self.handle(now, message);
+                self.handle(now, turn, message);
             }
             self.engine.take_effects(now, &mut effects);
             for effect in effects.drain(..) {
-                self.execute(effect)?;
+                self.execute(turn, effect)?;
             }
+            self.replies.deliver();
             self.publish(now, status_due);
         }
     }
@@ -100,11 +101,19 @@ impl EventLoop {
         }
     }
 
-    fn handle(&mut self, now: Now, message: Message) {
+    /// Handles a message. `turn` is when this turn of the loop began.
+    fn handle(&mut self, now: Now, turn: Instant, message: Message) {
         match message {
             Message::Propose { proposal, reply } => {
-                let caller = self.replies.add_caller(reply);
+                let caller = self.replies.add_caller(reply, turn, None);
                 self.engine.step(now, Input::Propose { caller, proposal });
+            }
+            Message::Gathered(gate) => {
+                let number = self.replies.number_of(&gate);
+                for (proposal, reply) in gate.take() {
+                    let caller = self.replies.add_caller(reply, turn, Some(number));
+                    self.engine.step(now, Input::Propose { caller, proposal });
+                }
             }
             Message::Read { reply } => {
                 let read = self.replies.add_read(reply);
@@ -125,11 +134,11 @@ impl EventLoop {
         }
     }
 
-    fn execute(&mut self, effect: Effect) -> Result<(), NodeError> {
+    fn execute(&mut self, turn: Instant, effect: Effect) -> Result<(), NodeError> {
         match effect {
             Effect::Answer { caller, outcome } => {
                 let decided = matches!(outcome, ProposalOutcome::Decided(_));
-                if let Some(latency) = self.replies.answer_caller(caller, outcome).filter(|_| decided) {
+                if let Some(latency) = self.replies.answer_caller(caller, outcome, turn).filter(|_| decided) {
                     self.metrics.commit_latency(latency);
                 }
             }
