@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! serve                                            a whole node: its ports, its start and its stop
+//! client_port                                      the port for clients and the threads that serve it
 //! http                                             HTTP for clients: parse, wait, answer
 //! runtime                                          the event loop: effects become I/O
 //! query, verify                                    reads of the past and for decisions; the offline audit of a ledger
@@ -15,6 +16,7 @@
 //! ```
 
 pub mod blocking;
+mod client_port;
 pub mod clock;
 pub mod coordination;
 mod durable_file;

@@ -8,11 +8,11 @@ use futures_util::future::FutureExt;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use crate::client_port::serve_clients;
 use crate::coordination::Credential;
-use crate::http::{self, ApiOptions};
-use crate::port::without_delay;
+use crate::http::{ApiOptions, ClientApi};
 use crate::process::ProcessReader;
-use crate::published::{Watched, publish};
+use crate::published::publish;
 use crate::runtime::{Environment, Node, NodeConfig, NodeError};
 use crate::settings::Settings;
 use quorapay_core::replication::Limits;
@@ -74,7 +74,8 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     let process = Some(ProcessReader::new(settings.data_dir.clone()));
     let options = ApiOptions { node_id: settings.node_id.clone(), registry, process, settings: shown, chaos_mode };
     let (stop, stopping) = publish(false);
-    let mut server = tokio::spawn(serve_clients(clients, http::router(node.handle(), options), stopping));
+    let api = ClientApi::new(node.handle(), options);
+    let mut server = tokio::spawn(serve_clients(clients, settings.http_threads, node.handle(), api, stopping));
     tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");
 
     let ended = tokio::select! {
@@ -89,7 +90,10 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     node.hand_over().await;
     // Clients whose writes are in flight get their answers from the new leader; then the port closes.
     stop.replace(true);
-    let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
+    if tokio::time::timeout(LAST_ANSWERS, &mut server).await.is_err() {
+        // Ends the threads that still have connections.
+        server.abort();
+    }
     if ended == Ended::Stopped {
         node.stop().await?;
     } else {
@@ -115,13 +119,6 @@ async fn close_condemned(node: Node) {
 
 async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Bind { setting, address, source })
-}
-
-async fn serve_clients(listener: TcpListener, router: axum::Router, stopping: Watched<bool>) -> std::io::Result<()> {
-    let stopped = async move {
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    };
-    axum::serve(without_delay(listener), router).with_graceful_shutdown(stopped).await
 }
 
 fn node_config(settings: &Settings) -> NodeConfig {

@@ -17,6 +17,7 @@ mod failover;
 mod fences;
 mod histories;
 mod holds;
+mod http_threads;
 mod hung_disk;
 mod import_export;
 mod integration_guide;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::config::IDLE_COMMIT_MS;
+use super::config::STORE_COMMIT_MS;
 use super::effect::{Effect, Persist, PersistId, RpcId};
 use super::entry::Entry;
 use super::message::Response;
@@ -101,7 +101,7 @@ impl Storage {
             return None;
         }
         let empty = self.next.entries.is_empty() && self.next.promise.is_none() && self.next.truncate_after.is_none();
-        let commit_is_due = commit > self.written_commit && now_ms >= self.commit_written_ms + IDLE_COMMIT_MS;
+        let commit_is_due = commit > self.written_commit && now_ms >= self.commit_written_ms + STORE_COMMIT_MS;
         if empty && !commit_is_due {
             return None;
         }
@@ -112,10 +112,12 @@ impl Storage {
         self.last_id = PersistId(self.last_id.0 + 1);
         write.id = self.last_id;
         self.written_index = write.entries.last().map_or(self.written_index, |entry| entry.index);
-        // The stored commit index is a lower bound for this very file, so it never exceeds the file's end.
-        write.commit_index = commit.min(self.written_index);
-        self.written_commit = write.commit_index;
-        self.commit_written_ms = now_ms;
+        if commit_is_due || write.promise.is_some() || write.truncate_after.is_some() {
+            // The stored commit index is a lower bound for this very file, so it never exceeds the file's end.
+            self.written_commit = commit.min(self.written_index);
+            self.commit_written_ms = now_ms;
+        }
+        write.commit_index = self.written_commit;
         let (id, end, promise) = (write.id, self.written_index, write.promise.clone());
         self.in_flight = Some(InFlight { id, since_ms: now_ms, end, promise });
         Some(write)

@@ -64,7 +64,7 @@ mod statements;
 mod write_json;
 mod writes;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -73,6 +73,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::process::ProcessReader;
@@ -82,7 +83,7 @@ use quorapay_core::replication::NodeId;
 
 use metrics::{ApiMetrics, Route};
 use problem::Problem;
-use state::Api;
+use state::{Api, MAX_CONCURRENT_BATCHES};
 
 /// What the API needs besides the node.
 #[derive(Debug)]
@@ -103,14 +104,37 @@ pub struct ApiOptions {
 static DESCRIPTION: LazyLock<Bytes> =
     LazyLock::new(|| openapi::finish(routes().into_openapi().merge_from(compat::description())));
 
-/// All routes for clients.
-pub fn router(node: NodeHandle, options: ApiOptions) -> Router {
-    let metrics = ApiMetrics::register(options.registry, node.clone());
-    let api = Api::new(node, options.node_id, metrics, options.process, &DESCRIPTION);
-    let compatible = compat::router(api.clone(), options.settings, options.chaos_mode);
-    let (routes, _) = routes().split_for_parts();
-    let routes = routes.merge(compatible);
-    routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(api)
+/// The API of a node. Each thread that serves clients has a router of its own; counts and limits are shared.
+#[derive(Debug)]
+pub struct ClientApi {
+    node_id: NodeId,
+    settings: Map<String, Value>,
+    chaos_mode: bool,
+    metrics: ApiMetrics,
+    /// `None` in a simulation.
+    process: Option<Arc<ProcessReader>>,
+    batches: Arc<Semaphore>,
+}
+
+impl ClientApi {
+    /// The API of this node.
+    #[must_use]
+    pub fn new(node: NodeHandle, options: ApiOptions) -> Self {
+        let ApiOptions { node_id, registry, process, settings, chaos_mode } = options;
+        let (metrics, process) = (ApiMetrics::register(registry, node), process.map(Arc::new));
+        let batches = Arc::new(Semaphore::new(MAX_CONCURRENT_BATCHES));
+        Self { node_id, settings, chaos_mode, metrics, process, batches }
+    }
+
+    /// All routes for clients, over a handle for the thread that serves them.
+    pub fn router(&self, node: NodeHandle) -> Router {
+        let (metrics, batches) = (self.metrics.clone(), Arc::clone(&self.batches));
+        let api = Api::new(node, self.node_id.clone(), metrics, (self.process.clone(), batches), &DESCRIPTION);
+        let compatible = compat::router(api.clone(), self.settings.clone(), self.chaos_mode);
+        let (routes, _) = routes().split_for_parts();
+        let routes = routes.merge(compatible);
+        routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(api)
+    }
 }
 
 /// Every route of version 1 with its description.

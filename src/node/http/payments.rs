@@ -54,9 +54,8 @@ async fn make_payment(api: &Api, request: Request) -> Result<HttpAnswer, Problem
     let write = writes::begin(&parts)?;
     let body = request::body(&parts.headers, body, write.deadline).await?;
     let payment = payment_body::parse(&body)?;
-    let key = write.key.clone();
     let committed = write.submit(api, OperationRequest::Payment(payment)).await?;
-    Ok(created(&committed, &key))
+    Ok(created(&committed, &write.key))
 }
 
 /// The answer to a payment. The payment under the key may be one of a batch.

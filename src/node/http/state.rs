@@ -21,7 +21,7 @@ use super::metrics::{ApiMetrics, Route};
 use super::problem::Problem;
 
 /// A batch takes up to 16 MiB as a body, the same again as payments, and the same again as an answer.
-const MAX_CONCURRENT_BATCHES: usize = 8;
+pub(super) const MAX_CONCURRENT_BATCHES: usize = 8;
 
 /// The state of all handlers. Cloning it for a request only increments a counter.
 #[derive(Clone)]
@@ -33,9 +33,9 @@ pub(super) struct ApiState {
     name: NodeName,
     pub(super) metrics: ApiMetrics,
     /// `None` in a simulation.
-    pub(super) process: Option<ProcessReader>,
-    /// Limits the batches that are processed at the same time.
-    pub(super) batches: Semaphore,
+    pub(super) process: Option<Arc<ProcessReader>>,
+    /// Limits the batches that are processed at the same time, in all threads.
+    pub(super) batches: Arc<Semaphore>,
     /// The OpenAPI description, made when it is first asked for.
     pub(super) description: &'static LazyLock<Bytes>,
 }
@@ -54,10 +54,10 @@ impl Api {
         node: NodeHandle,
         node_id: NodeId,
         metrics: ApiMetrics,
-        process: Option<ProcessReader>,
+        (process, batches): (Option<Arc<ProcessReader>>, Arc<Semaphore>),
         description: &'static LazyLock<Bytes>,
     ) -> Self {
-        let (name, batches) = (NodeName::new(node_id), Semaphore::new(MAX_CONCURRENT_BATCHES));
+        let name = NodeName::new(node_id);
         Self(Arc::new(ApiState { node, name, metrics, process, batches, description }))
     }
 

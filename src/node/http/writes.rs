@@ -49,9 +49,9 @@ impl PendingWrite {
     }
 
     /// Submits the write to the node and waits for its entry.
-    pub(super) async fn submit(self, api: &Api, request: OperationRequest) -> Result<CommittedWrite, Problem> {
+    pub(super) async fn submit(&self, api: &Api, request: OperationRequest) -> Result<CommittedWrite, Problem> {
         let proposal = Proposal { key: self.key.clone(), request };
-        let submitted = api.node.submit(proposal, self.deadline).await;
+        let submitted = api.node.submit(&proposal, self.deadline).await;
         submitted.map_err(|error| Problem::from_submit(error, &self.key))
     }
 }

@@ -1,8 +1,9 @@
 //! The texts of the writer's statements.
 //!
-//! A hop to SQLite's thread costs as much as storing ten rows, so one hop does as much as it can: a statement text may
-//! begin the transaction, insert up to [`MAX_ROWS`] rows and commit. Each combination is a separate text,
-//! composed when it is first needed, and prepared once per connection.
+//! A hop to SQLite's thread costs as much as storing ten rows, and each statement of a text wakes this thread once. So
+//! up to [`MAX_ROWS`] rows are one text of one statement, which is a transaction by itself. A text with more statements
+//! begins or ends a transaction of several. Each combination is a separate text, composed when it is first needed, and
+//! prepared once per connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,18 +15,62 @@ use super::row::{COLUMN_COUNT, COLUMNS};
 /// Most rows in one statement. More would save little of the hop, and every prepared size costs memory.
 pub(super) const MAX_ROWS: usize = 64;
 
-/// Prepared statements that a connection keeps: every size that ends a transaction, opening it or not, and the rest.
+/// Prepared statements that a connection keeps: every size alone and at the end of a transaction, and the rest.
 pub(super) const CACHED_STATEMENTS: usize = 2 * MAX_ROWS + 8;
 
 /// What one statement text does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Shape {
-    /// Begins the transaction first.
-    pub(super) begins: bool,
+pub(super) enum Shape {
+    /// Begins a transaction with what comes before rows.
+    Opening {
+        /// Removes the rows above an index.
+        truncates: bool,
+        /// Stores promise and commit index.
+        meta: bool,
+    },
+    /// Stores promise and commit index, as a transaction.
+    Meta,
     /// Inserts this many rows.
-    pub(super) rows: usize,
-    /// Stores promise and commit index, and commits the transaction.
-    pub(super) commits: bool,
+    Rows {
+        /// How many.
+        rows: usize,
+        /// Its part in the transaction.
+        part: Part,
+    },
+    /// Ends a transaction.
+    Commit,
+}
+
+/// The part of a statement in its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    /// It is the whole transaction.
+    Whole,
+    /// It begins the transaction.
+    First,
+    /// It neither begins nor ends it.
+    Middle,
+    /// It ends the transaction.
+    Last,
+}
+
+impl Part {
+    /// The part of a statement that begins the transaction or not, and ends it or not.
+    pub(super) const fn of(begins: bool, ends: bool) -> Self {
+        match (begins, ends) {
+            (true, true) => Self::Whole,
+            (true, false) => Self::First,
+            (false, false) => Self::Middle,
+            (false, true) => Self::Last,
+        }
+    }
+}
+
+impl Shape {
+    /// Whether the text is one statement that is a transaction by itself.
+    pub(super) const fn is_whole(self) -> bool {
+        matches!(self, Self::Meta | Self::Rows { part: Part::Whole, .. })
+    }
 }
 
 /// The texts that have been needed so far.
@@ -40,26 +85,24 @@ impl Statements {
     }
 }
 
-/// The row of `meta` is only written when it changes: a page that is not written saves 4 KiB in the WAL.
-const UPDATE_META: &str = "UPDATE meta SET promised_epoch = ?, promised_leader = ?, commit_index = ? \
-                           WHERE promised_epoch IS NOT ? OR commit_index IS NOT ?; ";
+const BEGIN: &str = "BEGIN IMMEDIATE; ";
+const TRUNCATE: &str = "DELETE FROM entries WHERE log_index > ?; ";
+const UPDATE_META: &str = "UPDATE meta SET promised_epoch = ?, promised_leader = ?, commit_index = ?";
 
 fn compose(shape: Shape) -> String {
-    let mut text = String::new();
-    if shape.begins {
-        text.push_str("BEGIN IMMEDIATE; ");
+    match shape {
+        Shape::Opening { truncates, meta } => {
+            let (truncate, update) = (if truncates { TRUNCATE } else { "" }, if meta { UPDATE_META } else { "" });
+            format!("{BEGIN}{truncate}{update}")
+        }
+        Shape::Meta => UPDATE_META.to_owned(),
+        Shape::Rows { rows, part } => {
+            let row = format!("({})", vec!["?"; COLUMN_COUNT].join(", "));
+            let rows = vec![row.as_str(); rows].join(", ");
+            let begin = if part == Part::First { BEGIN } else { "" };
+            let commit = if part == Part::Last { "; COMMIT" } else { "" };
+            format!("{begin}INSERT INTO entries ({COLUMNS}) VALUES {rows}{commit}")
+        }
+        Shape::Commit => "COMMIT".to_owned(),
     }
-    if shape.rows > 0 {
-        let row = format!("({})", vec!["?"; COLUMN_COUNT].join(", "));
-        text.push_str("INSERT INTO entries (");
-        text.push_str(COLUMNS);
-        text.push_str(") VALUES ");
-        text.push_str(&vec![row.as_str(); shape.rows].join(", "));
-        text.push_str("; ");
-    }
-    if shape.commits {
-        text.push_str(UPDATE_META);
-        text.push_str("COMMIT");
-    }
-    text
 }

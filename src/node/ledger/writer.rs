@@ -6,14 +6,15 @@
 
 use std::path::{Path, PathBuf};
 
+use futures_util::StreamExt;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments, Connection};
+use sqlx::{Arguments, Connection, Executor};
 
 use super::checkpoint::{Checkpoint, Checkpoints, Due};
 use super::error::LedgerError;
 use super::files::condemn_after;
 use super::row::{COLUMN_COUNT, bind_entry, to_sql};
-use super::statements::{MAX_ROWS, Shape, Statements};
+use super::statements::{MAX_ROWS, Part, Shape, Statements};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{Entry, Persist, Promise, ReplicaStart};
 
@@ -32,7 +33,7 @@ pub struct LedgerWriter {
     data_dir: PathBuf,
 }
 
-/// The rows of one statement, bound.
+/// One statement text, bound.
 struct Step {
     shape: Shape,
     arguments: SqliteArguments,
@@ -78,8 +79,7 @@ impl LedgerWriter {
         let plan = self.plan(writes)?;
         // Taken out during the write: if this future is dropped, the writer remains closed.
         let mut connection = self.connection.take().ok_or(LedgerError::Closed)?;
-        if let Err(error) = Self::execute(&mut self.statements, &mut connection, plan.truncate_after, plan.steps).await
-        {
+        if let Err(error) = Self::execute(&mut self.statements, &mut connection, plan.steps).await {
             self.connection = Some(connection);
             return Err(self.fail(error).await);
         }
@@ -98,8 +98,8 @@ impl LedgerWriter {
             last_index: self.last_index,
             promise: self.promise.clone(),
             commit_index: self.commit_index,
-            // The last page of the log, its parent and the row of `meta`.
-            bytes: 3 * PAGE_BYTES,
+            // The last page of the log.
+            bytes: PAGE_BYTES,
         };
         let mut kept: Vec<&Entry> = Vec::with_capacity(writes.iter().map(|write| write.entries.len()).sum());
         for write in writes {
@@ -132,20 +132,33 @@ impl LedgerWriter {
     }
 
     fn bind(&self, entries: &[&Entry], plan: &mut WritePlan) -> Result<(), LedgerError> {
-        let chunks = entries.len().div_ceil(MAX_ROWS).max(1);
-        for at in 0..chunks {
-            let rows = &entries[at * MAX_ROWS..entries.len().min((at + 1) * MAX_ROWS)];
-            let shape =
-                Shape { begins: at == 0 && plan.truncate_after.is_none(), rows: rows.len(), commits: at + 1 == chunks };
+        let truncates = plan.truncate_after;
+        let meta = plan.promise != self.promise || plan.commit_index != self.commit_index;
+        let alone = truncates.is_none() && (entries.is_empty() || !meta);
+        if truncates.is_some() || meta {
             let mut arguments = SqliteArguments::default();
-            arguments.reserve(rows.len() * COLUMN_COUNT + 5, 0);
+            if let Some(end) = truncates {
+                arguments.add(to_sql(end.0)?).expect("a number always binds");
+            }
+            if meta {
+                bind_meta(&mut arguments, plan.promise.as_ref(), plan.commit_index)?;
+                plan.bytes += PAGE_BYTES;
+            }
+            let shape = if alone { Shape::Meta } else { Shape::Opening { truncates: truncates.is_some(), meta } };
+            plan.steps.push(Step { shape, arguments });
+        }
+        if entries.is_empty() && !alone {
+            plan.steps.push(Step { shape: Shape::Commit, arguments: SqliteArguments::default() });
+        }
+        let chunks = entries.len().div_ceil(MAX_ROWS);
+        for (at, rows) in entries.chunks(MAX_ROWS).enumerate() {
+            let mut arguments = SqliteArguments::default();
+            arguments.reserve(rows.len() * COLUMN_COUNT, 0);
             for entry in rows {
                 plan.bytes += bind_entry(&mut arguments, entry)?;
             }
-            if shape.commits {
-                bind_meta(&mut arguments, plan.promise.as_ref(), plan.commit_index)?;
-            }
-            plan.steps.push(Step { shape, arguments });
+            let part = Part::of(alone && at == 0, at + 1 == chunks);
+            plan.steps.push(Step { shape: Shape::Rows { rows: rows.len(), part }, arguments });
         }
         Ok(())
     }
@@ -153,18 +166,17 @@ impl LedgerWriter {
     async fn execute(
         statements: &mut Statements,
         connection: &mut SqliteConnection,
-        truncate_after: Option<LogIndex>,
         steps: Vec<Step>,
     ) -> Result<(), sqlx::Error> {
-        if let Some(end) = truncate_after {
-            let end = i64::try_from(end.0).unwrap_or(i64::MAX);
-            sqlx::query("BEGIN IMMEDIATE; DELETE FROM entries WHERE log_index > ?")
-                .bind(end)
-                .execute(&mut *connection)
-                .await?;
-        }
         for Step { shape, arguments } in steps {
-            sqlx::query_with(statements.text(shape), arguments).execute(&mut *connection).await?;
+            let query = sqlx::query_with(statements.text(shape), arguments);
+            if shape.is_whole() {
+                // Its result comes when its transaction is durable. The end of the results, for which `execute` waits,
+                // comes when SQLite has reset the statement, and would wake this thread a second time.
+                connection.fetch_many(query).next().await.ok_or(sqlx::Error::WorkerCrashed)??;
+            } else {
+                connection.execute(query).await?;
+            }
         }
         Ok(())
     }
@@ -256,12 +268,7 @@ fn bind_meta(
     let epoch = promise.map(|promise| to_sql(promise.epoch.0)).transpose()?;
     let leader = promise.map(|promise| promise.leader.as_str());
     let commit_index = to_sql(commit_index.0)?;
-    let bound = arguments
-        .add(epoch)
-        .and_then(|()| arguments.add(leader))
-        .and_then(|()| arguments.add(commit_index))
-        .and_then(|()| arguments.add(epoch))
-        .and_then(|()| arguments.add(commit_index));
+    let bound = arguments.add(epoch).and_then(|()| arguments.add(leader)).and_then(|()| arguments.add(commit_index));
     bound.expect("numbers and texts always bind");
     Ok(())
 }

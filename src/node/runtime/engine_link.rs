@@ -11,10 +11,12 @@ use quorapay_core::domain::{KeyDigest, LogIndex, PaymentId, PaymentState};
 use quorapay_core::engine::Engine;
 use quorapay_core::replication::Now;
 
+use super::gate::Gate;
 use super::message::Message;
 use super::status::NodeStatus;
 
-/// Sends requests to the event loop. Proposals have a queue of their own: they may have to wait while reads go on. A full queue is an error at once. Cheap to clone.
+/// Sends requests to the event loop. Proposals have a queue of their own: they may have to wait while reads go on. A full
+/// queue is an error at once. Cheap to clone.
 #[derive(Clone)]
 pub struct EngineLink {
     requests: mpsc::Sender<Message>,
@@ -29,6 +31,11 @@ impl EngineLink {
         status: Watched<Arc<NodeStatus>>,
     ) -> Self {
         Self { requests, proposals, status }
+    }
+
+    /// Opens a gate for the writes of this thread.
+    pub(super) fn open_gate(&self) -> Arc<Gate> {
+        Gate::open(self.proposals.clone(), self.proposals.max_capacity())
     }
 
     pub(super) fn send(&self, message: Message) -> Result<(), ReadError> {

@@ -90,17 +90,18 @@ impl EventLoop {
                 Some(message) = self.proposals.recv(), if !self.engine.holds_proposals() => batch.push(message),
             }
             self.fill(&mut batch);
-            let now = self.clock.now();
+            let (now, turn) = (self.clock.now(), Instant::now());
             for message in batch.drain(..) {
-                self.handle(now, message);
+                self.handle(now, turn, message);
             }
             // Before the effects: with them the replica may forget entries.
             self.follow_applied();
             self.keep_applied();
             self.engine.take_effects(now, &mut effects);
             for effect in effects.drain(..) {
-                self.execute(effect)?;
+                self.execute(turn, effect)?;
             }
+            self.replies.deliver();
             self.publish(now, status_due);
         }
     }
@@ -142,13 +143,21 @@ impl EventLoop {
         }
     }
 
-    fn handle(&mut self, now: Now, message: Message) {
+    /// Handles a message. `turn` is when this turn of the loop began.
+    fn handle(&mut self, now: Now, turn: Instant, message: Message) {
         match message {
             // Whoever gave up while it waited in the queue is told nothing more, so it need not be applied.
             Message::Propose { reply, .. } if reply.is_closed() => {}
             Message::Propose { proposal, reply } => {
-                let caller = self.replies.add_caller(reply);
+                let caller = self.replies.add_caller(reply, turn, None);
                 self.engine.step(now, Input::Propose { caller, proposal });
+            }
+            Message::Gathered(gate) => {
+                let number = self.replies.number_of(&gate);
+                for (proposal, reply) in gate.take().into_iter().filter(|(_, reply)| !reply.is_closed()) {
+                    let caller = self.replies.add_caller(reply, turn, Some(number));
+                    self.engine.step(now, Input::Propose { caller, proposal });
+                }
             }
             Message::Read { reply } => {
                 let read = self.replies.add_read(reply);
@@ -173,11 +182,11 @@ impl EventLoop {
         }
     }
 
-    fn execute(&mut self, effect: Effect) -> Result<(), NodeError> {
+    fn execute(&mut self, turn: Instant, effect: Effect) -> Result<(), NodeError> {
         match effect {
             Effect::Answer { caller, outcome } => {
                 let decided = matches!(outcome, ProposalOutcome::Decided(_));
-                if let Some(latency) = self.replies.answer_caller(caller, outcome).filter(|_| decided) {
+                if let Some(latency) = self.replies.answer_caller(caller, outcome, turn).filter(|_| decided) {
                     self.metrics.commit_latency(latency);
                 }
             }

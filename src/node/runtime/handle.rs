@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ use quorapay_core::replication::NodeId;
 
 use super::engine_link::EngineLink;
 use super::forward::Forwarder;
+use super::gate::Gate;
 use super::metrics::Metrics;
 use super::progress::NodeProgress;
 use super::read_indexes::ReadIndexes;
@@ -34,10 +36,14 @@ const OTHERS_RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct NodeHandle {
     pub(super) shared: Arc<Shared>,
+    /// The way to the loop for the writes of another thread than the loop's; `None` in that thread.
+    pub(super) gate: Option<Arc<Gate>>,
 }
 
 /// What all handles of a node share.
 pub(super) struct Shared {
+    /// Where the node's tasks run, and its connections to peers.
+    pub(super) home: Handle,
     pub(super) node_id: NodeId,
     pub(super) clock: Clock,
     pub(super) engine: EngineLink,
@@ -54,6 +60,21 @@ pub(super) struct Shared {
 }
 
 impl NodeHandle {
+    /// A handle for this thread, which has a runtime of its own and serves clients.
+    #[must_use]
+    pub fn for_other_thread(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), gate: Some(self.shared.engine.open_gate()) }
+    }
+
+    /// Runs something that talks to peers. The connections to them outlive this thread's runtime, so the node's own runtime
+    /// has them.
+    pub(super) async fn at_home<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        match &self.gate {
+            None => work.await,
+            Some(_) => self.shared.home.spawn(work).await.expect("it does not panic, and nobody aborts it"),
+        }
+    }
+
     /// The node's id.
     #[must_use]
     pub fn node_id(&self) -> &NodeId {
@@ -103,7 +124,9 @@ impl NodeHandle {
             return Some(0);
         }
         let asked = self.wall_clock();
-        let status: NodeStatus = self.shared.peers.status(&leader, STATUS_TIMEOUT).await.ok()?;
+        let peers = self.shared.peers.clone();
+        let status = self.at_home(async move { peers.status::<NodeStatus>(&leader, STATUS_TIMEOUT).await });
+        let status = status.await.ok()?;
         let midway = u64::midpoint(asked.0, self.wall_clock().0);
         midway.checked_signed_diff(status.wall_clock.0)
     }
@@ -118,7 +141,8 @@ impl NodeHandle {
             }
         };
         let own = self.fresh_status().await;
-        let mut nodes = join_all(self.shared.others.iter().map(ask)).await;
+        let others: Vec<_> = self.shared.others.iter().map(ask).collect();
+        let mut nodes = self.at_home(join_all(others)).await;
         nodes.push(PeerStatus {
             node_id: own.node_id.clone(),
             peer_url: own.peer_url.clone(),

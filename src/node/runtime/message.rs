@@ -8,6 +8,7 @@ use quorapay_core::domain::{LogIndex, Proposal};
 use quorapay_core::engine::{Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{NodeId, Now, Request, Response};
 
+use super::gate::Gate;
 use super::status::{NodeStatus, ViewsRebuilding};
 
 /// A read of the engine's state, run by the event loop.
@@ -17,6 +18,8 @@ pub(super) type EngineQuery = Box<dyn FnOnce(&Engine, Now) + Send>;
 pub(super) enum Message {
     /// A write, for this node as the leader.
     Propose { proposal: Proposal, reply: oneshot::Sender<ProposalOutcome> },
+    /// Writes have gathered in the gate of a thread that serves clients.
+    Gathered(Arc<Gate>),
     /// Asks for the index as of which a linearizable read may be answered; `None` if this node cannot get one.
     Read { reply: oneshot::Sender<Option<LogIndex>> },
     /// Waits until an index is applied.

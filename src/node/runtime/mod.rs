@@ -15,6 +15,7 @@
 //! | `peer_service.rs`, `peer_reads.rs` | requests of peers, and the entries that peers are sent |
 //! | `handle.rs` | [`NodeHandle`], which request handlers hold; `engine_link.rs` is its way into the loop |
 //! | `submit.rs`, `forward.rs` | writes: to this node's loop, or in batches to the leader |
+//! | `gate.rs` | the way into the loop for the writes of other threads that serve clients |
 //! | `read_point.rs`, `read_indexes.rs` | when a read may be answered |
 //! | `accounts.rs` | reads of the bank |
 //! | `transfer.rs` | hands the leadership over |
@@ -30,6 +31,7 @@ mod error;
 mod event_loop;
 mod executor;
 mod forward;
+mod gate;
 mod handle;
 mod load;
 mod message;

@@ -1,6 +1,7 @@
 //! The replies that the event loop owes: who waits for which answer of the engine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -10,14 +11,33 @@ use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{CallerId, ProposalOutcome};
 use quorapay_core::replication::{ReadId, Response, RpcId};
 
+use super::gate::{Gate, Reply};
+
 /// Replies by the id that the engine knows them by. A reply whose receiver has given up is dropped when it is sent.
 #[derive(Default)]
 pub(super) struct PendingReplies {
     last_id: u64,
-    callers: BTreeMap<CallerId, (oneshot::Sender<ProposalOutcome>, Instant)>,
+    callers: BTreeMap<CallerId, Caller>,
+    gates: Vec<Outgoing>,
     reads: BTreeMap<ReadId, oneshot::Sender<Option<LogIndex>>>,
     rpcs: BTreeMap<RpcId, oneshot::Sender<Response>>,
     applied: BTreeMap<LogIndex, Vec<oneshot::Sender<()>>>,
+}
+
+struct Caller {
+    reply: Reply,
+    since: Instant,
+    /// Where the reply belongs to, if not to this thread.
+    gate: Option<GateNumber>,
+}
+
+/// A gate's place in [`PendingReplies`].
+pub(super) type GateNumber = usize;
+
+/// A gate with the outcomes for its thread that are known since the last delivery.
+struct Outgoing {
+    gate: Arc<Gate>,
+    outcomes: Vec<(Reply, ProposalOutcome)>,
 }
 
 impl PendingReplies {
@@ -26,9 +46,18 @@ impl PendingReplies {
         self.last_id
     }
 
-    pub(super) fn add_caller(&mut self, reply: oneshot::Sender<ProposalOutcome>) -> CallerId {
+    /// The number of a gate. There are as many as threads that serve clients.
+    pub(super) fn number_of(&mut self, gate: &Arc<Gate>) -> GateNumber {
+        let known = self.gates.iter().position(|outgoing| Arc::ptr_eq(&outgoing.gate, gate));
+        known.unwrap_or_else(|| {
+            self.gates.push(Outgoing { gate: Arc::clone(gate), outcomes: Vec::new() });
+            self.gates.len() - 1
+        })
+    }
+
+    pub(super) fn add_caller(&mut self, reply: Reply, since: Instant, gate: Option<GateNumber>) -> CallerId {
         let caller = CallerId(self.next_id());
-        self.callers.insert(caller, (reply, Instant::now()));
+        self.callers.insert(caller, Caller { reply, since, gate });
         caller
     }
 
@@ -48,11 +77,29 @@ impl PendingReplies {
         self.applied.entry(index).or_default().push(reply);
     }
 
-    /// Answers a caller. Returns how long it waited if it was still there.
-    pub(super) fn answer_caller(&mut self, caller: CallerId, outcome: ProposalOutcome) -> Option<Duration> {
-        let (reply, since) = self.callers.remove(&caller)?;
-        let _ = reply.send(outcome);
-        Some(since.elapsed())
+    /// Answers a caller: at once, or with the next delivery to its thread. Returns how long it waited if it was still
+    /// there.
+    pub(super) fn answer_caller(
+        &mut self,
+        caller: CallerId,
+        outcome: ProposalOutcome,
+        now: Instant,
+    ) -> Option<Duration> {
+        let Caller { reply, since, gate } = self.callers.remove(&caller)?;
+        match gate {
+            None => {
+                let _ = reply.send(outcome);
+            }
+            Some(number) => self.gates[number].outcomes.push((reply, outcome)),
+        }
+        Some(now - since)
+    }
+
+    /// Delivers to the other threads what was answered since the last time.
+    pub(super) fn deliver(&mut self) {
+        for Outgoing { gate, outcomes } in self.gates.iter_mut().filter(|outgoing| !outgoing.outcomes.is_empty()) {
+            gate.deliver(outcomes);
+        }
     }
 
     /// Answers a read with the index as of which it may be answered, or with `None` if there is none.
@@ -86,7 +133,7 @@ impl PendingReplies {
 
     /// Drops the replies whose receivers have given up.
     pub(super) fn forget_closed(&mut self) {
-        self.callers.retain(|_, (reply, _)| !reply.is_closed());
+        self.callers.retain(|_, caller| !caller.reply.is_closed());
         self.reads.retain(|_, reply| !reply.is_closed());
         self.applied.retain(|_, replies| {
             replies.retain(|reply| !reply.is_closed());

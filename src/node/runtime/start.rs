@@ -260,7 +260,9 @@ fn node_handle(
     let metrics = Metrics::default();
     metrics.quarantined(storage.quarantines.count());
     NodeHandle {
+        gate: None,
         shared: Arc::new(Shared {
+            home: tokio::runtime::Handle::current(),
             node_id: config.node_id.clone(),
             clock,
             engine: engine.clone(),

@@ -39,11 +39,18 @@ pub enum SubmitError {
     Unknown,
 }
 
-/// A write in the loop's queue, with what is needed to interpret the engine's answer.
-struct Pending {
-    key: IdempotencyKey,
+/// A write in the loop's queue; `None` if the queue was full.
+type Pending = Option<oneshot::Receiver<ProposalOutcome>>;
+
+/// What is needed to interpret the engine's answer.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    key: &'a IdempotencyKey,
     is_fence: bool,
-    answer: oneshot::Receiver<ProposalOutcome>,
+}
+
+fn is_fence(proposal: &Proposal) -> bool {
+    matches!(proposal.request, OperationRequest::KeyFence)
 }
 
 impl NodeHandle {
@@ -52,11 +59,11 @@ impl NodeHandle {
     ///
     /// # Errors
     /// [`SubmitError`] says whether nothing moved or the outcome is unknown.
-    pub async fn submit(&self, proposal: Proposal, deadline: Instant) -> Result<CommittedWrite, SubmitError> {
+    pub async fn submit(&self, proposal: &Proposal, deadline: Instant) -> Result<CommittedWrite, SubmitError> {
         let mut may_be_appended = false;
         while let Some(leader) = self.leader_by(deadline).await {
             let outcome = if leader == self.shared.node_id {
-                self.propose_here(proposal.clone(), deadline).await
+                self.propose_here(proposal, deadline).await
             } else {
                 self.shared.metrics.forwarded();
                 self.propose_there(&leader, proposal.clone(), deadline).await
@@ -78,36 +85,40 @@ impl NodeHandle {
 
     async fn leader_by(&self, deadline: Instant) -> Option<NodeId> {
         let progress = &self.shared.progress;
+        // Nearly always: without the cost of a wait.
+        if let Some(leader) = &progress.borrow().leader {
+            return Some(leader.clone());
+        }
         let led = timeout_at(deadline, progress.wait_for(|progress| progress.leader.is_some())).await;
         led.ok()?.ok()?.leader
     }
 
-    async fn propose_here(&self, proposal: Proposal, deadline: Instant) -> WriteOutcome {
-        self.await_outcome(self.enqueue(proposal), deadline).await
+    async fn propose_here(&self, proposal: &Proposal, deadline: Instant) -> WriteOutcome {
+        let pending = self.enqueue(proposal.clone());
+        let known = self.await_known(pending, Asked { key: &proposal.key, is_fence: is_fence(proposal) });
+        timeout_at(deadline, known).await.unwrap_or(WriteOutcome::Unknown)
     }
 
-    /// Puts a proposal into the loop's queue; `None` if the queue is full.
-    fn enqueue(&self, proposal: Proposal) -> Option<Pending> {
+    /// Puts a proposal into the loop's queue, or into this thread's gate to it.
+    fn enqueue(&self, proposal: Proposal) -> Pending {
         let (reply, answer) = oneshot::channel();
-        let is_fence = proposal.request == OperationRequest::KeyFence;
-        let pending = Pending { key: proposal.key.clone(), is_fence, answer };
-        self.shared.engine.send(Message::Propose { proposal, reply }).ok().map(|()| pending)
-    }
-
-    async fn await_outcome(&self, pending: Option<Pending>, deadline: Instant) -> WriteOutcome {
-        timeout_at(deadline, self.await_known(pending)).await.unwrap_or(WriteOutcome::Unknown)
+        let taken = match &self.gate {
+            None => self.shared.engine.send(Message::Propose { proposal, reply }).is_ok(),
+            Some(gate) => gate.ask(proposal, reply),
+        };
+        taken.then_some(answer)
     }
 
     /// Waits for the engine's answer, which may never come.
-    async fn await_known(&self, pending: Option<Pending>) -> WriteOutcome {
-        let Some(Pending { key, is_fence, answer }) = pending else { return WriteOutcome::Overloaded };
+    async fn await_known(&self, pending: Pending, asked: Asked<'_>) -> WriteOutcome {
+        let Some(answer) = pending else { return WriteOutcome::Overloaded };
         match answer.await {
-            Ok(answer) => self.outcome_of(answer, &key, is_fence).await,
+            Ok(answer) => self.outcome_of(answer, asked).await,
             Err(_) => WriteOutcome::Unknown,
         }
     }
 
-    async fn outcome_of(&self, answer: ProposalOutcome, key: &IdempotencyKey, is_fence: bool) -> WriteOutcome {
+    async fn outcome_of(&self, answer: ProposalOutcome, asked: Asked<'_>) -> WriteOutcome {
         match answer {
             ProposalOutcome::Decided(entry) => WriteOutcome::Committed(self.committed(entry, false)),
             ProposalOutcome::Repeated { index, entry, fingerprint } => {
@@ -116,7 +127,7 @@ impl NodeHandle {
                     None => self.shared.ledger.entry(index).await.ok().flatten(),
                 };
                 let Some(entry) = entry else { return WriteOutcome::Unknown };
-                self.outcome_of_repetition(entry, key, fingerprint, is_fence)
+                self.outcome_of_repetition(entry, fingerprint, asked)
             }
             ProposalOutcome::NotLeading => WriteOutcome::NotLeading,
             ProposalOutcome::Overloaded => WriteOutcome::Overloaded,
@@ -129,9 +140,8 @@ impl NodeHandle {
     fn outcome_of_repetition(
         &self,
         entry: Arc<Entry>,
-        key: &IdempotencyKey,
         fingerprint: Fingerprint,
-        is_fence: bool,
+        Asked { key, is_fence }: Asked<'_>,
     ) -> WriteOutcome {
         let Some(operation) = entry.operation() else { return WriteOutcome::Unknown };
         match operation.fingerprint_under(key) {
@@ -177,8 +187,9 @@ impl NodeHandle {
     ) -> impl Stream<Item = Outcomes> + Send + use<> + 'static {
         let count = proposals.len();
         let wait_for = |(position, proposal): (usize, Proposal)| {
+            let (key, is_fence) = (proposal.key.clone(), is_fence(&proposal));
             let (node, pending) = (self.clone(), self.enqueue(proposal));
-            async move { (position, node.await_known(pending).await) }
+            async move { (position, node.await_known(pending, Asked { key: &key, is_fence }).await) }
         };
         let waiting: FuturesUnordered<_> = proposals.into_iter().enumerate().map(wait_for).collect();
         let mut bytes = 0;

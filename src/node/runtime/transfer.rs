@@ -43,7 +43,9 @@ impl NodeHandle {
         let begun = if leader == self.shared.node_id {
             self.begin_transfer(to.clone()).await
         } else {
-            self.shared.peers.transfer(&leader, to.as_ref(), within).await.map_err(|_| TransferError::NoLeader)?
+            let (peers, leader) = (self.shared.peers.clone(), leader.clone());
+            let asked = self.at_home(async move { peers.transfer(&leader, to.as_ref(), within).await });
+            asked.await.map_err(|_| TransferError::NoLeader)?
         };
         if !begun {
             return Err(TransferError::NoSuccessor);

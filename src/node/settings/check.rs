@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,10 @@ const SESSION_TIMEOUT_MS: RangeInclusive<u64> = 400..=60_000;
 const WAIT_MS: RangeInclusive<u64> = 5..=60_000;
 /// Bounds of the length of the request queue.
 const QUEUE: RangeInclusive<u64> = 1..=1 << 20;
+/// Bounds of the number of threads that serve clients: more than the loop can keep busy.
+const HTTP_THREADS: RangeInclusive<usize> = 0..=64;
+/// Cores that the loop, SQLite and the disk keep busy. Half of the others serve clients by default.
+const OTHER_CORES: usize = 2;
 const MIN_SECRET_CHARS: usize = 16;
 const MAX_CLUSTER_ID_CHARS: usize = 64;
 
@@ -60,6 +65,7 @@ fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
         log_format: log_format(layers)?,
         timing: timing(layers)?,
         request_queue: queue(layers, "request_queue")?,
+        http_threads: http_threads(layers)?,
         chaos_mode: switch(layers, "chaos_mode")?,
         node_id,
         listen,
@@ -87,6 +93,20 @@ fn number(layers: &mut Layers, name: &'static str, range: RangeInclusive<u64>) -
 
 fn queue(layers: &mut Layers, name: &'static str) -> Result<usize, SettingsError> {
     Ok(usize::try_from(number(layers, name, QUEUE)?).expect("the limit of a queue fits a usize"))
+}
+
+fn http_threads(layers: &mut Layers) -> Result<usize, SettingsError> {
+    let (name, value) = ("http_threads", text(layers, "http_threads")?);
+    if value == "auto" {
+        return Ok(http_threads_for(std::thread::available_parallelism().map_or(1, NonZero::get)));
+    }
+    let wanted = || format!("auto or a whole number from {} to {}", HTTP_THREADS.start(), HTTP_THREADS.end());
+    value.parse().ok().filter(|number| HTTP_THREADS.contains(number)).ok_or_else(|| invalid(name, &value, wanted()))
+}
+
+/// How many threads serve clients on a machine with so many cores.
+pub(super) fn http_threads_for(cores: usize) -> usize {
+    (cores.saturating_sub(OTHER_CORES) / 2).min(*HTTP_THREADS.end())
 }
 
 fn switch(layers: &mut Layers, name: &'static str) -> Result<bool, SettingsError> {

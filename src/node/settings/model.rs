@@ -42,6 +42,8 @@ pub struct Settings {
     pub timing: Timing,
     /// Client requests that may wait for the event loop; more are rejected as overloaded.
     pub request_queue: usize,
+    /// Threads that serve clients; 0 if the loop's own thread does.
+    pub http_threads: usize,
     /// Whether clients of the compatible API may request that their connection is dropped after a commit, as a test.
     pub chaos_mode: bool,
 }

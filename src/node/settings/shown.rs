@@ -33,6 +33,7 @@ impl Settings {
             ("heartbeat_timeout_ms", json!(self.timing.heartbeat_timeout_ms)),
             ("step_down_ms", json!(self.timing.step_down_ms)),
             ("request_queue", json!(self.request_queue)),
+            ("http_threads", json!(self.http_threads)),
             ("chaos_mode", json!(self.chaos_mode)),
         ];
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

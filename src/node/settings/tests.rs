@@ -66,6 +66,16 @@ fn the_environment_is_stronger_than_the_file_and_the_file_than_the_defaults() {
 }
 
 #[test]
+fn half_of_the_cores_beyond_two_serve_clients_unless_a_number_is_set() {
+    let by_cores = [1, 2, 3, 4, 8, 16, 1_000].map(super::check::http_threads_for);
+    assert_eq!(by_cores, [0, 0, 0, 1, 3, 7, 64]);
+    for threads in ["0", "2", "64"] {
+        let settings = load(&[("QUORAPAY_HTTP_THREADS", threads)]).expect("valid");
+        assert_eq!(settings.http_threads.to_string(), threads);
+    }
+}
+
+#[test]
 fn an_unknown_setting_is_rejected_by_name() {
     let text = load(&[("QUORAPAY_HARTBEAT_MS", "1")]).expect_err("unknown").to_string();
     assert!(text.contains("QUORAPAY_HARTBEAT_MS"), "{text}");
@@ -103,6 +113,8 @@ fn a_wrong_value_is_shown_with_its_setting() {
         ("heartbeat_timeout_ms", "99"),
         ("step_down_ms", "399"),
         ("request_queue", "0"),
+        ("http_threads", "65"),
+        ("http_threads", "all"),
     ] {
         let text = rejection(name, value);
         assert!(text.contains(value), "{text}");

@@ -7,10 +7,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, Uri};
 use futures_util::future::BoxFuture;
-use tokio::net::TcpListener;
+use http_body_util::Full;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tower::Service;
+use tower::util::BoxCloneSyncService;
 
 use crate::port::{self, without_delay};
 
@@ -41,9 +47,22 @@ pub trait Network: Send + Sync {
     fn serve(&self, router: Router) -> BoxFuture<'static, io::Result<()>>;
 }
 
-/// HTTP over TCP: a pool of kept-alive connections to each peer, and a port.
+/// Opens connections, within [`CONNECT_TIMEOUT`] each, the look-up of the host's name included.
+type Connector = BoxCloneSyncService<Uri, TokioIo<TcpStream>, Box<dyn Error + Send + Sync>>;
+
+fn connector() -> Connector {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    BoxCloneSyncService::new(tower::service_fn(move |uri| {
+        let connecting = http.clone().call(uri);
+        async move { Ok(timeout(CONNECT_TIMEOUT, connecting).await??) }
+    }))
+}
+
+/// HTTP over TCP: a pool of kept-alive connections to each peer, and a port. Without redirects, cookies and proxies,
+/// which a cluster does not have and which every append would pay for.
 pub struct HttpNetwork {
-    client: reqwest::Client,
+    client: Client<Connector, Full<Bytes>>,
     port: Mutex<Option<TcpListener>>,
 }
 
@@ -51,24 +70,17 @@ impl HttpNetwork {
     /// A network in which this node is reached at `port`; a node without one only sends.
     #[must_use]
     pub fn new(port: Option<TcpListener>) -> Self {
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .pool_idle_timeout(None)
-            .no_proxy()
-            .build()
-            .expect("a client without TLS settings can always be built");
+        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(None).build(connector());
         Self { client, port: Mutex::new(port) }
     }
 }
 
 impl Network for HttpNetwork {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Body>, SendError>> {
-        let client = self.client.clone();
+        let response = self.client.request(request.map(Full::new));
         Box::pin(async move {
-            let request = reqwest::Request::try_from(request).map_err(|_| SendError::Unreachable)?;
-            let response = client.execute(request).await.map_err(|error| classify(&error))?;
-            Ok(Response::from(response).map(Body::new))
+            let response = response.await.map_err(|error| classify(&error))?;
+            Ok(response.map(Body::new))
         })
     }
 
@@ -92,7 +104,7 @@ impl Network for HttpNetwork {
     }
 }
 
-fn classify(error: &reqwest::Error) -> SendError {
+fn classify(error: &ClientError) -> SendError {
     if !error.is_connect() {
         return SendError::Broken;
     }

@@ -19,16 +19,7 @@ impl Bank {
 
     /// Decides a payment and executes it. `item` is its number within its entry.
     pub(super) fn pay(&mut self, stamp: Stamp, item: u16, request: &PaymentRequest, undo: &mut Undo) -> PaymentOutcome {
-        let allowed = self.check_amount(request).and_then(|()| self.check_parties(request)).and_then(|()| {
-            self.check_order(request)?;
-            let funds = self.check_funds(request)?;
-            let received = self.balance(&request.to, request.currency);
-            match request.capture {
-                Capture::Automatic => credited(received, request.amount).map(|received| (funds, received)),
-                Capture::Manual { .. } => Ok((funds, received)),
-            }
-        });
-        let (paid, received) = match allowed {
+        let (paid, received) = match self.check_payment(request) {
             Ok(balances) => balances,
             Err(rejection) => return PaymentOutcome::Rejected(rejection),
         };
@@ -54,6 +45,21 @@ impl Bank {
                 }
                 outcome
             }
+        }
+    }
+
+    /// The balances of both accounts after the payment, if it is allowed. Each account is looked up once: these
+    /// look-ups are most of what a decision costs.
+    fn check_payment(&self, request: &PaymentRequest) -> Result<(Balance, Balance), Rejection> {
+        self.check_amount(request)?;
+        let (from, to) = (self.accounts.get(&request.from), self.accounts.get(&request.to));
+        check_parties(request, from, to)?;
+        self.check_order(request)?;
+        let paid = check_funds(request, from)?;
+        let received = balance(to, request);
+        match request.capture {
+            Capture::Automatic => Ok((paid, credited(received, request.amount)?)),
+            Capture::Manual { .. } => Ok((paid, received)),
         }
     }
 
@@ -86,22 +92,9 @@ impl Bank {
         if refused { Err(Rejection::InsufficientFunds) } else { Ok(()) }
     }
 
-    fn check_parties(&self, request: &PaymentRequest) -> Result<(), Rejection> {
-        let known = self.accounts.contains_key(&request.from);
-        if !known && !request.from.is_external() && !request.opens_accounts {
-            return Err(Rejection::AccountNotFound);
-        }
-        self.check_usable(&request.from)?;
-        self.check_usable(&request.to)
-    }
-
     /// Checks that an account may pay and receive. One that does not exist yet may.
     pub(super) fn check_usable(&self, id: &AccountId) -> Result<(), Rejection> {
-        match self.accounts.get(id).map_or(AccountStatus::Active, |state| state.status) {
-            AccountStatus::Active => Ok(()),
-            AccountStatus::Frozen => Err(Rejection::AccountFrozen),
-            AccountStatus::Closed => Err(Rejection::AccountClosed),
-        }
+        check_usable(self.accounts.get(id))
     }
 
     fn check_order(&self, request: &PaymentRequest) -> Result<(), Rejection> {
@@ -119,21 +112,6 @@ impl Bank {
         }
     }
 
-    /// The paying account's balance after the payment, if it has the funds.
-    fn check_funds(&self, request: &PaymentRequest) -> Result<Balance, Rejection> {
-        let opened = if request.opens_accounts { Overdraft::Unlimited } else { Overdraft::None };
-        let overdraft = self.accounts.get(&request.from).map_or(opened, |state| state.overdraft);
-        let before = self.balance(&request.from, request.currency);
-        let after = match request.capture {
-            Capture::Automatic => debited(before, request.amount)?,
-            Capture::Manual { .. } => {
-                let held = before.held.checked_add(request.amount).ok_or(Rejection::BalanceOverflow)?;
-                Balance { held, ..before }
-            }
-        };
-        check_floor(after, floor(&request.from, overdraft))
-    }
-
     /// Adds the payment to its order.
     fn charge_order(&mut self, stamp: Stamp, request: &PaymentRequest, undo: &mut Undo) {
         let Some(order) = &request.order else { return };
@@ -148,6 +126,46 @@ impl Bank {
         record.last_change = stamp.index;
         self.set_order(&order.id, record, undo);
     }
+}
+
+fn check_parties(
+    request: &PaymentRequest,
+    from: Option<&AccountState>,
+    to: Option<&AccountState>,
+) -> Result<(), Rejection> {
+    if from.is_none() && !request.from.is_external() && !request.opens_accounts {
+        return Err(Rejection::AccountNotFound);
+    }
+    check_usable(from)?;
+    check_usable(to)
+}
+
+fn check_usable(account: Option<&AccountState>) -> Result<(), Rejection> {
+    match account.map_or(AccountStatus::Active, |state| state.status) {
+        AccountStatus::Active => Ok(()),
+        AccountStatus::Frozen => Err(Rejection::AccountFrozen),
+        AccountStatus::Closed => Err(Rejection::AccountClosed),
+    }
+}
+
+/// The paying account's balance after the payment, if it has the funds.
+fn check_funds(request: &PaymentRequest, from: Option<&AccountState>) -> Result<Balance, Rejection> {
+    let opened = if request.opens_accounts { Overdraft::Unlimited } else { Overdraft::None };
+    let overdraft = from.map_or(opened, |state| state.overdraft);
+    let before = balance(from, request);
+    let after = match request.capture {
+        Capture::Automatic => debited(before, request.amount)?,
+        Capture::Manual { .. } => {
+            let held = before.held.checked_add(request.amount).ok_or(Rejection::BalanceOverflow)?;
+            Balance { held, ..before }
+        }
+    };
+    check_floor(after, floor(&request.from, overdraft))
+}
+
+/// An account's balance in the currency of a payment.
+fn balance(account: Option<&AccountState>, request: &PaymentRequest) -> Balance {
+    account.map_or_else(Balance::default, |state| state.balances.get(request.currency))
 }
 
 /// The balance minus an amount.
