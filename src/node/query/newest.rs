@@ -72,7 +72,9 @@ impl NewestFirst<'_> {
         match source {
             Source::Scan => self.scan(&scan, limit).await,
             Source::Changed(status) => self.find_changed(*status, &scan, at, limit).await,
-            Source::Account(_) | Source::Order(_) | Source::Decided(_) => self.scan_then_look_up(source, &scan, limit).await,
+            Source::Account(_) | Source::Order(_) | Source::Decided(_) => {
+                self.scan_then_look_up(source, &scan, limit).await
+            }
         }
     }
 

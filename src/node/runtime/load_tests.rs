@@ -56,3 +56,14 @@ async fn views_whose_balances_do_not_add_up_to_zero_are_rebuilt() {
     assert_eq!(loaded.engine.bank().unbalanced(), None);
     assert!(loaded.engine.bank().sums().contains_key(&Currency::parse("EUR").unwrap()));
 }
+
+#[tokio::test]
+async fn views_with_a_damaged_order_of_an_open_hold_are_rebuilt() {
+    let mut chain = Chain::begun();
+    chain.one_of_each();
+    let dir = stored(&chain, chain.entries.len()).await;
+    tamper(&dir, "views.db", "UPDATE blocks SET data = zeroblob(100) WHERE kind = 2").await;
+    let opened = opened(&dir, StoreId(2)).await;
+    let loaded = load(dir.path(), "test", config(), opened.start, &opened.reader).await.unwrap();
+    assert_eq!(loaded.engine.projected_index(), LogIndex(0));
+}

@@ -88,8 +88,14 @@ async fn project_chunk(
     let (_, entries) = ledger.chain(after, to, count).await?;
     views.project(&entries).await?;
     for _ in 0..MERGE_STEPS {
-        if !views.merge_step().await? {
-            break;
+        match views.merge_step().await {
+            Ok(true) => {}
+            Ok(false) => break,
+            // What is projected is projected: unmerged segments only make reads slower.
+            Err(error) => {
+                tracing::error!(%error, "segments of the views could not be merged; trying again after the next chunk");
+                break;
+            }
         }
     }
     Ok(())
