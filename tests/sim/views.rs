@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Bank, KeyDigest, PaymentId, PaymentOutcome, PaymentState};
-use quorapay_core::engine::{
-    DigestFilter, DigestFilters, LookupRequest, LookupResult, ViewsFilters, digest_prefix,
-};
+use quorapay_core::engine::{DigestFilter, DigestFilters, LookupRequest, LookupResult, ViewsFilters, digest_prefix};
 use quorapay_core::replication::Entry;
 
 use super::disk::row;
@@ -79,7 +77,8 @@ impl Views {
                 self.keys.insert(key.digest(), self.projected);
                 keys.push(digest_prefix(&key.digest().0));
             }
-            let applied = |outcome| matches!(outcome, PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. });
+            let applied =
+                |outcome| matches!(outcome, PaymentOutcome::Succeeded { .. } | PaymentOutcome::Authorized { .. });
             let paid = operation.payments().filter(|payment| applied(payment.outcome));
             let paid = paid.filter_map(|payment| payment.request.order.as_ref());
             orders.extend(paid.map(|order| digest_prefix(&order.id.digest().0)));

@@ -303,7 +303,8 @@ mod tests {
 
     #[test]
     fn it_has_every_key_and_errs_as_rarely_as_its_fingerprints_are_long() {
-        for (count, bits) in [(1, 8), (31, 8), (32, 8), (33, 16), (1_000, 11), (65_536, 8), (131_072, 9), (200_000, 12)] {
+        for (count, bits) in [(1, 8), (31, 8), (32, 8), (33, 16), (1_000, 11), (65_536, 8), (131_072, 9), (200_000, 12)]
+        {
             let keys = sorted(count, 1);
             let filter = DigestFilter::build(&keys, bits).expect("there are keys");
             assert!(keys.iter().all(|key| filter.may_contain(*key)), "{count} keys, {bits} bits");

@@ -152,7 +152,14 @@ async fn load_bank(views: &mut OpenViews, start: &ReplicaStart, ledger: &LedgerR
         tracing::warn!(projected = %views.projected.index, "the views do not match the ledger; they are rebuilt");
         views.writer.reset().await?;
     }
-    let (mut projected, mut bank) = views.reader.load_bank().await?;
+    let (mut projected, mut bank) = match views.reader.load_bank().await {
+        Err(ViewsError::Damaged(reason)) => {
+            tracing::error!(%reason, "the views are damaged; they are rebuilt from the ledger");
+            views.writer.reset().await?;
+            views.reader.load_bank().await?
+        }
+        loaded => loaded?,
+    };
     if let Some((currency, sum)) = bank.unbalanced() {
         tracing::error!(%currency, %sum, "the balances in the views do not add up to zero; the views are rebuilt");
         views.writer.reset().await?;

@@ -87,3 +87,14 @@ async fn views_with_a_page_that_cannot_be_read_are_made_anew_at_the_start() {
     assert_same_money(loaded.engine.bank(), &chain.bank);
     loaded.views.reader.close().await;
 }
+
+#[tokio::test]
+async fn views_with_a_damaged_order_of_an_open_hold_are_rebuilt() {
+    let mut chain = Chain::begun();
+    chain.one_of_each();
+    let dir = stored(&chain, chain.entries.len()).await;
+    tamper(&dir, "views.db", "UPDATE blocks SET data = zeroblob(100) WHERE kind = 2").await;
+    let opened = opened(&dir, StoreId(2)).await;
+    let loaded = load(dir.path(), "test", config(), opened.start, &opened.reader).await.unwrap();
+    assert_eq!(loaded.engine.projected_index(), LogIndex(0));
+}

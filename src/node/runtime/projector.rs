@@ -175,8 +175,15 @@ impl Projector {
         }
         writer.project(&entries).await?;
         for _ in 0..MERGE_STEPS {
-            if !writer.merge_step().await? {
-                break;
+            match writer.merge_step().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error @ ViewsError::Damaged(_)) => return Err(error.into()),
+                // What is projected is projected: unmerged segments only make reads slower.
+                Err(error) => {
+                    tracing::error!(%error, "segments of the views could not be merged; trying again after the next chunk");
+                    break;
+                }
             }
         }
         Ok(writer.projected().index)

@@ -252,7 +252,8 @@ impl Audit {
                 PaymentOutcome::Authorized { .. } => Some(PaymentStatus::Authorized),
                 PaymentOutcome::Succeeded { .. } | PaymentOutcome::Repeated { .. } => None,
             };
-            if let Some(listed) = listed.map(|status| (status, entry.index)).filter(|one| !found.decided.contains(one)) {
+            if let Some(listed) = listed.map(|status| (status, entry.index)).filter(|one| !found.decided.contains(one))
+            {
                 found.decided.push(listed);
             }
             let Some(order) = &payment.request.order else { continue };
@@ -266,7 +267,8 @@ impl Audit {
             }
             found.order_payments.push((digest, entry.index, payment.item));
         }
-        self.counted += (found.keys.len() + found.postings.len() + found.order_payments.len() + found.decided.len()) as u64;
+        self.counted +=
+            (found.keys.len() + found.postings.len() + found.order_payments.len() + found.decided.len()) as u64;
         let changed = match operation {
             Operation::PaymentChange(change) if operation.rejection().is_none() => Some(change.payment),
             Operation::Expiry(expiry) => Some(expiry.payment),

@@ -97,20 +97,32 @@ async fn views_that_differ_from_the_ledger_are_found() {
     rebuild_views(dir.path(), &mut |_, _| {}).await.unwrap();
 
     for (sql, reason) in [
-        ("DELETE FROM blocks WHERE kind = 0 AND first_key = (SELECT MAX(first_key) FROM blocks WHERE kind = 0)", "keys"),
-        ("UPDATE blocks SET data = CAST(substr(data, 1, 500) || x'5a' || substr(data, 502) AS BLOB) WHERE kind = 1", "checksum"),
+        (
+            "DELETE FROM blocks WHERE kind = 0 AND first_key = (SELECT MAX(first_key) FROM blocks WHERE kind = 0)",
+            "keys",
+        ),
+        (
+            "UPDATE blocks SET data = CAST(substr(data, 1, 500) || x'5a' || substr(data, 502) AS BLOB) WHERE kind = 1",
+            "checksum",
+        ),
         ("UPDATE blocks SET first_key = CAST(first_key || x'00' AS BLOB) WHERE kind = 1", "place"),
         ("DELETE FROM blocks WHERE kind = 5", "filter"),
     ] {
         tamper(&dir, "views.db", sql).await;
         let found = findings(&dir).await;
-        let expected = |finding: &Finding| matches!(finding, Finding::ViewsUnreadable { reason: found } if found.contains(reason));
+        let expected =
+            |finding: &Finding| matches!(finding, Finding::ViewsUnreadable { reason: found } if found.contains(reason));
         assert!(found.iter().any(expected), "{sql}: {found:?}");
         rebuild_views(dir.path(), &mut |_, _| {}).await.unwrap();
         assert_eq!(findings(&dir).await, []);
     }
 
-    tamper(&dir, "views.db", "DELETE FROM blocks WHERE kind = 1 AND first_key = (SELECT MAX(first_key) FROM blocks WHERE kind = 1)").await;
+    tamper(
+        &dir,
+        "views.db",
+        "DELETE FROM blocks WHERE kind = 1 AND first_key = (SELECT MAX(first_key) FROM blocks WHERE kind = 1)",
+    )
+    .await;
     let found = findings(&dir).await;
     assert!(found.iter().any(|finding| matches!(finding, Finding::ViewsLack { .. })), "{found:?}");
     assert!(found.iter().any(|finding| matches!(finding, Finding::ViewsCount { .. })), "{found:?}");

@@ -57,8 +57,7 @@ struct OrderSaid {
 
 impl Kind {
     /// The kinds that are merged pair by pair, in the order in which a merge goes through them.
-    pub(super) const SORTED: [Self; 5] =
-        [Self::Keys, Self::Postings, Self::Orders, Self::OrderPayments, Self::Decided];
+    pub(super) const SORTED: [Self; 5] = [Self::Keys, Self::Postings, Self::Orders, Self::OrderPayments, Self::Decided];
     /// How many those are.
     pub(super) const COUNT: usize = Self::SORTED.len();
 

@@ -98,13 +98,7 @@ async fn grow(
     Ok(blocks)
 }
 
-fn pack_window(
-    kind: Kind,
-    runs: &[Pairs],
-    after: &[u8],
-    upto: Option<&[u8]>,
-    bits: u32,
-) -> Result<Packed, ViewsError> {
+fn pack_window(kind: Kind, runs: &[Pairs], after: &[u8], upto: Option<&[u8]>, bits: u32) -> Result<Packed, ViewsError> {
     let after = Some(after).filter(|after| !after.is_empty());
     Packed::new(kind, &merge(kind, runs, after, upto)?, bits)
 }

@@ -256,7 +256,7 @@ impl Catalog {
     /// Forgets those filters of a merge's inputs that its own replace already: each digest is in one filter in memory,
     /// even while the largest segments are merged.
     pub(super) fn forget_merged_filters(&mut self, growing: i64) {
-        let Some(growing) = self.get(growing) else { return };
+        let Some(growing) = self.get(growing).filter(|one| one.state == SegmentState::Growing) else { return };
         let (progress, stretch) = (growing.progress.clone(), (growing.from, growing.to));
         for kind in [Kind::Keys, Kind::Orders] {
             let merged_up_to = match progress.kind.cmp(&kind.at()) {
@@ -266,9 +266,11 @@ impl Catalog {
             };
             let all = progress.kind > kind.at();
             let Some(merged_up_to) = merged_up_to else { continue };
-            for input in self.segments.iter_mut().filter(|one| {
-                one.state == SegmentState::Whole && stretch.0 <= one.from && one.to <= stretch.1
-            }) {
+            for input in self
+                .segments
+                .iter_mut()
+                .filter(|one| one.state == SegmentState::Whole && stretch.0 <= one.from && one.to <= stretch.1)
+            {
                 let filters = input.filters_of(kind).expect("both kinds have filters");
                 // Digests with the prefix of the last merged one may be above it.
                 filters.retain(|filter| !all && filter.last() >= merged_up_to);

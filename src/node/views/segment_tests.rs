@@ -240,9 +240,11 @@ async fn every_filter_knows_what_is_in_the_views_at_every_step_and_after_a_start
             let more = views.writer.merge_step().await.unwrap();
             let again = opened(dir.path()).await.writer.filters();
             for filters in [views.writer.filters(), again] {
-                let known = digests[..projected - 1].iter().filter(|digest| filters.keys.may_contain(&digest.0)).count();
+                let known =
+                    digests[..projected - 1].iter().filter(|digest| filters.keys.may_contain(&digest.0)).count();
                 assert_eq!(known, projected - 1);
-                let unknown = digests[projected - 1..].iter().filter(|digest| filters.keys.may_contain(&digest.0)).count();
+                let unknown =
+                    digests[projected - 1..].iter().filter(|digest| filters.keys.may_contain(&digest.0)).count();
                 assert!(unknown < 120, "{unknown} false positives");
             }
             if !more {
@@ -256,7 +258,10 @@ async fn every_filter_knows_what_is_in_the_views_at_every_step_and_after_a_start
 async fn a_damaged_block_is_found_by_the_lookup_that_needs_it_and_by_a_check() {
     let chain = Chain::of_payments(2_000);
     let spoil = [
-        (Kind::Keys, "UPDATE blocks SET data = CAST(substr(data, 1, 90) || x'00' || substr(data, 92) AS BLOB) WHERE kind = 0"),
+        (
+            Kind::Keys,
+            "UPDATE blocks SET data = CAST(substr(data, 1, 90) || x'00' || substr(data, 92) AS BLOB) WHERE kind = 0",
+        ),
         (Kind::Postings, "UPDATE blocks SET data = CAST(substr(data, 1, 40) AS BLOB) WHERE kind = 1"),
     ];
     for (kind, sql) in spoil {
@@ -310,8 +315,12 @@ async fn a_segment_that_was_merged_is_deleted_in_steps() {
         gone = gone.max(views.writer.segments().in_state(SegmentState::Gone).count());
     }
     assert!(gone > 0, "a merge ended");
-    let segments: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM segments").fetch_one(views.writer.connection()).await.unwrap();
-    let with_blocks: i64 = sqlx::query_scalar("SELECT COUNT(DISTINCT segment) FROM blocks").fetch_one(views.writer.connection()).await.unwrap();
+    let segments: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM segments").fetch_one(views.writer.connection()).await.unwrap();
+    let with_blocks: i64 = sqlx::query_scalar("SELECT COUNT(DISTINCT segment) FROM blocks")
+        .fetch_one(views.writer.connection())
+        .await
+        .unwrap();
     assert_eq!((segments, with_blocks), (segments, segments));
     assert_eq!(views.writer.segments().in_state(SegmentState::Whole).count(), usize::try_from(segments).unwrap());
 }

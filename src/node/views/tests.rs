@@ -120,10 +120,11 @@ async fn assert_shows_payments(reader: &ViewsReader, chain: &Chain) {
 
 /// Checks the lists of payments by how they were decided.
 async fn assert_shows_decisions(reader: &ViewsReader, chain: &Chain) {
-    for (status, decided_so) in [
-        (PaymentStatus::Rejected, (|outcome| matches!(outcome, PaymentOutcome::Rejected(_))) as fn(PaymentOutcome) -> bool),
+    let lists: [(PaymentStatus, fn(PaymentOutcome) -> bool); 2] = [
+        (PaymentStatus::Rejected, |outcome| matches!(outcome, PaymentOutcome::Rejected(_))),
         (PaymentStatus::Authorized, |outcome| matches!(outcome, PaymentOutcome::Authorized { .. })),
-    ] {
+    ];
+    for (status, decided_so) in lists {
         let listed = |entry: &&Arc<Entry>| {
             entry.operation().is_some_and(|operation| operation.payments().any(|payment| decided_so(payment.outcome)))
         };

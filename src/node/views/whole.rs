@@ -11,7 +11,8 @@ use super::error::{ViewsError, damaged};
 use super::reader::{ViewsReader, amount, find_orders, from_sql, parsed, read_item, read_projected};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{
-    AccountId, AccountState, AccountStatus, Balance, Balances, Bank, Currency, HoldEnd, OrderId, OrderState, Overdraft, PaymentId, PaymentState, PaymentStatus,
+    AccountId, AccountState, AccountStatus, Balance, Balances, Bank, Currency, HoldEnd, OrderId, OrderState, Overdraft,
+    PaymentId, PaymentState, PaymentStatus,
 };
 use quorapay_core::replication::Position;
 
