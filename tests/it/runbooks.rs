@@ -119,7 +119,8 @@ fn the_smoke_runbook_shows_what_its_commands_print() {
 
 #[test]
 fn a_runbook_fails_if_one_of_its_commands_fails_or_prints_something_else() {
-    let fine = "# A\n```sh\necho node1 has 12 entries\n```\n```\nnode7 has 4096 entries\n```\nThen:\n```sh\ntrue\n```\n";
+    let fine =
+        "# A\n```sh\necho node1 has 12 entries\n```\n```\nnode7 has 4096 entries\n```\nThen:\n```sh\ntrue\n```\n";
     assert_eq!(play(fine, &[]), Ok(()));
     for (from, to, how) in [
         ("true", "false", "block 2 ended the shell"),
@@ -135,10 +136,8 @@ fn a_runbook_fails_if_one_of_its_commands_fails_or_prints_something_else() {
 #[test]
 fn an_output_belongs_to_the_commands_right_above_it() {
     let text = "```sh\na\n```\n```\nA\n```\ntext\n```\nno output\n```\n```sh\nb\n```\n```json\n{}\n```\n";
-    let block = |commands: &str, shown: Option<&str>| Block {
-        commands: commands.to_owned(),
-        shown: shown.map(str::to_owned),
-    };
+    let block =
+        |commands: &str, shown: Option<&str>| Block { commands: commands.to_owned(), shown: shown.map(str::to_owned) };
     assert_eq!(blocks(text), [block("a", Some("A")), block("b", None)]);
     assert!(matches(&["...", "end of 5"], &["x", "y", "end of 6"]));
     assert!(!matches(&["...", "end"], &["x", "end", "more"]));

@@ -49,7 +49,8 @@ async fn reads_of(chain: &Chain) -> Reads {
 }
 
 fn ids(chain: &Chain) -> Vec<PaymentId> {
-    let with_payment = |entry: &&Arc<Entry>| entry.operation().is_some_and(|operation| operation.payments().count() > 0);
+    let with_payment =
+        |entry: &&Arc<Entry>| entry.operation().is_some_and(|operation| operation.payments().count() > 0);
     chain.entries.iter().filter(with_payment).map(|entry| PaymentId::derive(entry.stamp(), 0)).collect()
 }
 

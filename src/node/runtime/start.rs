@@ -70,7 +70,8 @@ impl Node {
         let (coordination, fatal) = wiring.start_coordination(&config, storage.store_id, outside);
         wiring.watch_peers();
 
-        let Storage { engine, ledger, writer, watermark, lock, views, quarantines, recent, backlog, store_id, .. } = storage;
+        let Storage { engine, ledger, writer, watermark, lock, views, quarantines, recent, backlog, store_id, .. } =
+            storage;
         let (repair, damaged) = mpsc::channel(1);
         let (writes, write_receiver) = mpsc::channel(WRITE_QUEUE);
         let writer_task = tokio::spawn(write_ledger(

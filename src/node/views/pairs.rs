@@ -22,10 +22,9 @@ impl Pairs {
     }
 
     /// Adds all pairs of another, whose keys must be above all others.
+    #[cfg(test)]
     pub(super) fn append(&mut self, other: &Self) {
-        let moved = self.bytes.len();
-        self.bytes.extend_from_slice(&other.bytes);
-        self.ends.extend(other.ends.iter().map(|(key, value)| (key + moved, value + moved)));
+        other.iter().for_each(|(key, value)| self.push(key, value));
     }
 
     pub(super) fn get(&self, at: usize) -> Option<(&[u8], &[u8])> {
@@ -40,10 +39,6 @@ impl Pairs {
 
     pub(super) fn len(&self) -> usize {
         self.ends.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
     }
 
     /// Bytes of all keys and values.

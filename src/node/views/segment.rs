@@ -147,8 +147,14 @@ impl Catalog {
         self.in_state(SegmentState::Whole).next_back().map_or(LogIndex(0), |last| last.to)
     }
 
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Segment> {
         self.segments.iter()
+    }
+
+    /// No segments, with the same limits.
+    pub(super) const fn emptied(&self) -> Self {
+        Self { segments: Vec::new(), limits: self.limits }
     }
 
     pub(super) fn in_state(&self, state: SegmentState) -> impl DoubleEndedIterator<Item = &Segment> {

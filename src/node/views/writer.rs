@@ -110,7 +110,7 @@ impl ViewsWriter {
         .execute(&mut connection)
         .await?;
         self.projected = Position::default();
-        self.segments = Catalog { limits: self.segments.limits, ..Catalog::default() };
+        self.segments = self.segments.emptied();
         self.connection = Some(connection);
         Ok(())
     }
