@@ -88,7 +88,7 @@ fn no_node_there_is_exit_code_4() {
     assert_eq!(nobody.status.code(), Some(4));
 }
 
-/// A development cluster in a directory. Killed when dropped.
+/// A development cluster in a directory. Stopped when dropped.
 struct Dev(Child);
 
 impl Dev {
@@ -107,7 +107,8 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // Killed, it would leave its nodes and its ZooKeeper behind.
+        let _ = kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGTERM);
         let _ = self.0.wait();
     }
 }
