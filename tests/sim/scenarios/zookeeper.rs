@@ -112,17 +112,28 @@ fn a_leader_whose_name_was_lost_names_itself_again() {
     }
 }
 
-/// Makes a node a candidate and gives it this epoch, bypassing ZooKeeper.
-fn give_epoch(world: &mut World, node: usize, dead_leader: usize, epoch: Epoch) {
-    let gone = Event::PeerGone(world.nodes[dead_leader].id.clone());
-    let first = Event::Coordination(CoordinationEvent::QueueRank(QueueRank::First));
-    let taken = Event::Coordination(CoordinationEvent::EpochTaken(epoch));
-    for event in [gone, first, taken] {
-        world.feed(node, Input::Replication(event));
+/// Makes two nodes candidates, cuts them off from each other, and gives both this epoch, bypassing ZooKeeper.
+fn give_epoch_to_both(world: &mut World, nodes: [usize; 2], dead_leader: usize, epoch: Epoch) {
+    // ZooKeeper's own answers come later.
+    let usual = std::mem::replace(&mut world.knobs.zookeeper_delay, (SECOND, SECOND));
+    for node in nodes {
+        let gone = Event::PeerGone(world.nodes[dead_leader].id.clone());
+        world.feed(node, Input::Replication(gone));
+        world.feed(node, Input::Replication(Event::Coordination(CoordinationEvent::QueueRank(QueueRank::First))));
     }
-    until(world, "it promises the epoch to itself", |world| {
+    let campaigns = |world: &World, node: usize| {
+        world.nodes[node].process.as_ref().is_some_and(|process| process.engine.replica().is_candidate())
+    };
+    until(world, "both are candidates", |world| nodes.iter().all(|node| campaigns(world, *node)));
+    for node in nodes {
+        isolate(world, node);
+        world.feed(node, Input::Replication(Event::Coordination(CoordinationEvent::EpochTaken(epoch))));
+    }
+    let promises = |world: &World, node: usize| {
         world.nodes[node].disk.promise.as_ref().is_some_and(|promise| promise.epoch == epoch)
-    });
+    };
+    until(world, "each promises the epoch to itself", |world| nodes.iter().all(|node| promises(world, *node)));
+    world.knobs.zookeeper_delay = usual;
 }
 
 #[test]
@@ -134,11 +145,8 @@ fn of_two_candidates_with_one_epoch_one_leads_and_the_other_is_not_shut_out() {
         world.crash(leader);
         world.run_until(world.now + 100);
         // A restored ZooKeeper gives both the same epoch. Each promises it to itself before it hears from the other.
-        isolate(&mut world, loser);
-        isolate(&mut world, winner);
-        give_epoch(&mut world, loser, leader, epoch);
+        give_epoch_to_both(&mut world, [loser, winner], leader, epoch);
         world.crash(loser);
-        give_epoch(&mut world, winner, leader, epoch);
         world.restart(leader);
         world.links.mend();
         until(&mut world, "a node leads", |world| leads(world, winner) || leads(world, leader));
