@@ -42,8 +42,8 @@ impl NodeArguments {
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
         }
-        // One thread: the loop, the handlers and the peers' connections share it without locks, and SQLite has its own
-        // threads.
+        // One thread: the loop, the peers' connections and, unless there are threads for them, the handlers share it
+        // without locks. SQLite has its own threads.
         super::connection::block_on(async {
             let mut signals = Signals::listen()?;
             match serve(settings, signals.received()).await.map_err(failed)? {

@@ -165,3 +165,33 @@ impl Storage {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::sample::Chain;
+
+    #[test]
+    fn the_stored_commit_index_is_behind_by_a_fifth_of_a_second_at_most_and_a_promise_brings_it() {
+        let chain = Chain::of_payments(4);
+        let mut storage = Storage::new(LogIndex(0), None, LogIndex(0));
+        let mut write = |entry: Option<usize>, promise: Option<Promise>, commit: u64, now_ms: u64| {
+            if let Some(at) = entry {
+                storage.append(Arc::clone(&chain.entries[at]));
+            }
+            storage.next.promise = promise;
+            let write = storage.take_write(LogIndex(commit), 100, now_ms)?;
+            assert!(storage.on_persisted(write.id));
+            Some(write.commit_index.0)
+        };
+        let began = 1_000;
+        assert_eq!(write(Some(0), None, 0, began), Some(0));
+        assert_eq!(write(Some(1), None, 1, began), Some(1), "the one before is old enough");
+        assert_eq!(write(Some(2), None, 2, began + STORE_COMMIT_MS - 1), Some(1), "this one is not");
+        assert_eq!(write(None, None, 2, began + STORE_COMMIT_MS - 1), None);
+        assert_eq!(write(None, None, 2, began + STORE_COMMIT_MS), Some(2), "without new entries too");
+        assert_eq!(write(Some(3), None, 3, began + STORE_COMMIT_MS), Some(2));
+        let promise = Promise { epoch: Epoch(9), leader: crate::replication::sample::node("node1") };
+        assert_eq!(write(None, Some(promise), 3, began + STORE_COMMIT_MS), Some(3), "its page is written anyway");
+    }
+}

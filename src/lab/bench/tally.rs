@@ -19,7 +19,7 @@ const MAX_BUCKETS: usize = 36_000;
 const LATE_AFTER: Duration = Duration::from_millis(1);
 
 /// Upper bound of the histogram, one hour; longer latencies are counted as this long. Deadlines are shorter.
-const MAX_LATENCY_US: u64 = 3_600_000_000;
+pub(super) const MAX_LATENCY_US: u64 = 3_600_000_000;
 
 /// How one request ended. A request is a payment or a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]

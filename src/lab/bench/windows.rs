@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::series::{Merge, Series};
+use super::tally::MAX_LATENCY_US;
 
 /// Length of a window.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -26,8 +27,7 @@ pub(super) struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        // It grows with the longest latency.
-        let latencies = Histogram::new(2).expect("two digits are in range");
+        let latencies = Histogram::new_with_max(MAX_LATENCY_US, 2).expect("two digits up to an hour are in range");
         Self { ok: 0, errors: 0, latencies }
     }
 }
@@ -36,7 +36,7 @@ impl Merge for Window {
     fn merge(&mut self, other: &Self) {
         self.ok += other.ok;
         self.errors += other.errors;
-        self.latencies.add(&other.latencies).expect("a histogram that grows takes every latency");
+        self.latencies.add(&other.latencies).expect("both have one range");
     }
 }
 

@@ -85,3 +85,27 @@ async fn a_writer_closes_while_a_reader_holds_an_old_state() {
     sqlx::Connection::close(reader).await.unwrap();
     assert_eq!(opened(growing.dir.path()).await.start.last, growing.chain.last());
 }
+
+/// A page with its header in the WAL.
+const FRAME_BYTES: u64 = 24 + 4096;
+
+#[tokio::test]
+async fn a_payment_is_one_page_of_the_wal_and_a_new_commit_index_another() {
+    let chain = Chain::of_payments(8);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let mut grows_by = async |from: usize, to: usize, commit_index: u64| {
+        let before = ledger.writer.wal_bytes();
+        let entries = chain.entries[from..to].to_vec();
+        let write = Persist { entries, commit_index: LogIndex(commit_index), ..Persist::default() };
+        ledger.writer.persist(&[write]).await.unwrap();
+        ledger.writer.wal_bytes() - before
+    };
+    grows_by(0, 4, 0).await;
+    assert_eq!(grows_by(4, 6, 0).await, FRAME_BYTES);
+    assert_eq!(grows_by(6, 7, 5).await, 2 * FRAME_BYTES);
+    assert_eq!(grows_by(7, 7, 6).await, FRAME_BYTES);
+    assert_eq!(grows_by(7, 7, 6).await, 0, "there is nothing to write");
+    assert_eq!(grows_by(7, 8, 6).await, FRAME_BYTES);
+    closed(ledger).await;
+}
