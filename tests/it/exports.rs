@@ -70,7 +70,8 @@ fn an_export_of_nothing_and_a_bad_format_are_told_apart() {
 #[test]
 fn exports_and_lists_that_their_clients_do_not_read_delay_no_payment_by_its_id() {
     let mut cluster = Cluster::start(1);
-    let pay = |node: &Node, number: i64| node.pay(&format!("single {number}"), "external:x", "shop", number).expect(201);
+    let pay =
+        |node: &Node, number: i64| node.pay(&format!("single {number}"), "external:x", "shop", number).expect(201);
     let ids: Vec<String> =
         (1..=50).map(|number| pay(&cluster.nodes[0], number)["id"].as_str().unwrap().to_owned()).collect();
     let payment = json!({"from": "external:x", "to": "exported", "amount": 1, "currency": "EUR"});

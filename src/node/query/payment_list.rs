@@ -9,8 +9,8 @@ use super::payments::PaymentRecord;
 use super::queries::{EngineMemory, Queries};
 use crate::ledger::{ScanFilter, ScanFor};
 use quorapay_core::domain::{
-    AccountId, Currency, DecidedPayment, LogIndex, Operation, OrderId, PaymentId, PaymentOutcome, PaymentState, PaymentStatus,
-    Timestamp,
+    AccountId, Currency, DecidedPayment, LogIndex, Operation, OrderId, PaymentId, PaymentOutcome, PaymentState,
+    PaymentStatus, Timestamp,
 };
 use quorapay_core::replication::Entry;
 

@@ -132,7 +132,10 @@ async fn every_list_by_status_is_as_of_its_index_wherever_the_views_are() {
                 let expected = expected(&queries, &chain, status, at).await;
                 for limit in [2, 100] {
                     let listed = listed(&queries, status, at, limit).await;
-                    assert_eq!(listed, expected, "{status} at {at}, views at {projected}, memory from {forgotten}, pages of {limit}");
+                    assert_eq!(
+                        listed, expected,
+                        "{status} at {at}, views at {projected}, memory from {forgotten}, pages of {limit}"
+                    );
                 }
             }
         }

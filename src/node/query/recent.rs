@@ -30,13 +30,8 @@ pub(super) struct Bounds {
 }
 
 /// About 35 MB of plain payments, of which the replica shares the newest 8,192, and at most as much again for older ones.
-const BOUNDS: Bounds = Bounds {
-    newest: 65_536,
-    newest_bytes: 32 << 20,
-    older: 65_536,
-    older_bytes: 32 << 20,
-    unchanged: 131_072,
-};
+const BOUNDS: Bounds =
+    Bounds { newest: 65_536, newest_bytes: 32 << 20, older: 65_536, older_bytes: 32 << 20, unchanged: 131_072 };
 
 /// Most entries that one scan looks at: it must not keep the event loop waiting.
 const MAX_SCANNED: u64 = 2_048;

@@ -14,8 +14,8 @@ use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationEr
 use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
 use crate::published::{Watched, publish};
 use crate::query::{Queries, QueryFiles, Recent, count_payments};
-use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
 use crate::sqlite::MAX_READERS;
+use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
 use crate::views::{self, OpenViews, ViewsReader, ViewsWriter};
 use quorapay_core::domain::RuleVersion;
 use quorapay_core::engine::{Engine, Input};
