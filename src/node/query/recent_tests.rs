@@ -56,8 +56,8 @@ fn what_memory_knows_of_changes_is_true_wherever_it_begins() {
             for (id, expected) in &latest {
                 let known = recent.latest_change(*id, end);
                 assert!(known.is_none_or(|known| known == *expected), "{id} from {from}: {known:?}");
-                let among_newest = id.index().0 > from as u64 && bounds.newest > chain.entries.len();
-                assert_eq!(recent.payment(*id, end).is_some(), among_newest, "{id} from {from}");
+                let first = index(from.max(chain.entries.len().saturating_sub(bounds.newest)));
+                assert_eq!(recent.payment(*id, end).is_some(), id.index() > first, "{id} from {from}");
                 assert_eq!(recent.latest_change(*id, end.next()), None, "memory has not followed so far");
             }
         }
