@@ -5,7 +5,7 @@
 //! http                                             HTTP for clients: parse, wait, answer
 //! runtime                                          the event loop: effects become I/O
 //! query, verify                                    reads of the past and for decisions; the offline audit of a ledger
-//! recover                                          a new cluster from one surviving ledger
+//! recover, backup                                  a new cluster from one surviving ledger, and from backups
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
 //! sqlite, schema, port, durable_file, blocking,
@@ -13,6 +13,7 @@
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
 
+pub mod backup;
 pub mod blocking;
 pub mod clock;
 pub mod coordination;

@@ -33,9 +33,10 @@ const ROOMS: &[(&str, Layers)] = &[
             ("runtime", &["query", "ledger", "views", "transport", "coordination", "clock", "blocking", "published"]),
             ("verify", &["ledger", "views", "query"]),
             ("recover", &["ledger", "verify", "settings"]),
+            ("backup", &["ledger", "verify", "settings"]),
             ("http", &["runtime", "query"]),
             ("serve", &["http", "runtime", "settings", "coordination", "published"]),
-            ("fuzzing", &["ledger", "transport", "settings", "http"]),
+            ("fuzzing", &["ledger", "transport", "settings", "http", "backup"]),
         ],
     ),
     (
@@ -48,6 +49,7 @@ const ROOMS: &[(&str, Layers)] = &[
             ("chaos", &["history", "check", "local", "random"]),
             ("bench", &["random"]),
             ("import", &[]),
+            ("backup", &[]),
             ("dev", &["local"]),
         ],
     ),
@@ -71,6 +73,8 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("lab/local", "quorapay_node", &[]),
     ("lab/bench", "quorapay_node", &[]),
     ("lab/import", "quorapay_node", &[]),
+    // It writes backup files, whose format restoring and verifying share.
+    ("lab/backup", "quorapay_node", &["backup"]),
     ("lab/dev", "quorapay_node", &[]),
 ];
 

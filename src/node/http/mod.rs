@@ -9,6 +9,7 @@
 //! accounts       /v1/accounts
 //! statements     /v1/accounts/{id}/statement
 //! ledger         /v1/ledger
+//! backup         /v1/ledger/backup
 //! cluster        /v1/cluster
 //! health         /livez, /readyz, /metrics
 //! compat         the surfaces of two earlier systems
@@ -33,6 +34,7 @@
 
 mod accounts;
 mod answer;
+mod backup;
 mod batch_body;
 mod batches;
 mod change_body;
@@ -120,6 +122,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(accounts::router())
         .merge(statements::router())
         .merge(ledger::router())
+        .merge(backup::router())
         .merge(cluster::router())
         .merge(health::router())
         .merge(docs::router())

@@ -22,6 +22,9 @@ use super::problem::Problem;
 /// A batch takes up to 16 MiB as a body, the same again as payments, and the same again as an answer.
 const MAX_CONCURRENT_BATCHES: usize = 8;
 
+/// Backups read the disk and decode entries for minutes: one that somebody waits for, and a scheduled one.
+const MAX_CONCURRENT_BACKUPS: usize = 2;
+
 /// The state of all handlers. Cloning it for a request only increments a counter.
 #[derive(Clone)]
 pub(super) struct Api(Arc<ApiState>);
@@ -33,6 +36,8 @@ pub(super) struct ApiState {
     pub(super) metrics: ApiMetrics,
     /// Limits the batches that are processed at the same time.
     pub(super) batches: Semaphore,
+    /// Limits the backups that are read at the same time.
+    pub(super) backups: Arc<Semaphore>,
     /// The OpenAPI description, made when it is first asked for.
     pub(super) description: &'static LazyLock<Bytes>,
 }
@@ -54,7 +59,8 @@ impl Api {
         description: &'static LazyLock<Bytes>,
     ) -> Self {
         let (name, batches) = (NodeName::new(node_id), Semaphore::new(MAX_CONCURRENT_BATCHES));
-        Self(Arc::new(ApiState { node, name, metrics, batches, description }))
+        let backups = Arc::new(Semaphore::new(MAX_CONCURRENT_BACKUPS));
+        Self(Arc::new(ApiState { node, name, metrics, batches, backups, description }))
     }
 
     /// Makes a response of a handler's result, with the headers of every answer, and counts it.

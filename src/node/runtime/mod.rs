@@ -15,12 +15,14 @@
 //! | `handle.rs` | [`NodeHandle`], which request handlers hold; `engine_link.rs` is its way into the loop |
 //! | `submit.rs`, `forward.rs` | writes: to this node's loop, or in batches to the leader |
 //! | `read_point.rs`, `accounts.rs` | when a read may be answered, and reads of the bank |
+//! | `backup.rs` | reads of the ledger for copies of it |
 //! | `transfer.rs` | hands the leadership over |
 //! | `status.rs`, `progress.rs`, `metrics.rs` | what a node shows of itself |
 //! | `repair.rs` | whether a quarantined node begins again by itself |
 //! | `error.rs` | why a node cannot start, or had to stop |
 
 mod accounts;
+mod backup;
 mod engine_link;
 mod environment;
 mod error;
@@ -46,6 +48,7 @@ mod transfer;
 mod upkeep;
 mod writer;
 
+pub use crate::ledger::Stretch;
 pub use crate::query::{
     Cursor, Page, PaymentFilter, PaymentRecord, Queries, ReadError, StatementFilter, StatementLine,
 };
