@@ -10,6 +10,7 @@
 //! key              what an idempotency key was used for
 //! ledger           raw entries
 //! export           whole lists as rows
+//! backup           the ledger's entries as bytes
 //! cluster          the nodes, their state, and the hand-over of leadership
 //! metrics          the metrics as JSON
 //! compatible       the surfaces of two earlier systems
@@ -36,6 +37,7 @@ pub mod limits;
 pub mod query;
 
 mod account;
+mod backup;
 mod batch;
 mod cluster;
 mod code;
@@ -58,6 +60,7 @@ pub use account::{
     Account, AccountAtIndex, AccountBalance, AccountPage, AccountSettings, ChangedAccount, NewAccount, Statement,
     StatementEntry, StatementEntryKind,
 };
+pub use backup::{BACKUP_HASH_BYTES, BACKUP_LENGTH_BYTES, MAX_BACKUP_PIECE_BYTES};
 #[cfg(feature = "openapi")]
 pub use batch::{BatchBody, BatchLinesBody};
 pub use batch::{BatchObject, BatchStatus, BatchSummary, DecidedBatch, ItemResult};

@@ -103,6 +103,18 @@ pub struct LedgerRange {
     format: ExportFormat,
 }
 
+/// Which entries of a backup.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct BackupRange {
+    /// The first entry wanted.
+    #[param(required = false, minimum = 0, maximum = 9_223_372_036_854_775_807_i64, default = 1)]
+    from_index: u64,
+    /// The last entry wanted, if the ledger goes on after it.
+    #[param(required = false, minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
+    to_index: u64,
+}
+
 /// A batch's parameters.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]

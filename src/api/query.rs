@@ -32,6 +32,8 @@ pub const MIN_INDEX: &str = "min_index";
 pub const ORDER_ID: &str = "order_id";
 /// `status`: payments that stand there.
 pub const STATUS: &str = "status";
+/// `to_index`: the last entry of the ledger that is wanted.
+pub const TO_INDEX: &str = "to_index";
 /// `to_time`: rows before this moment.
 pub const TO_TIME: &str = "to_time";
 
@@ -152,6 +154,6 @@ impl Page {
 
 #[cfg(feature = "openapi")]
 pub use crate::parameters::{
-    BatchParams, Deadline, Freshness, KeyHeader, LedgerRange, LongPage, OptionalKeyHeader, SimulateChaos,
+    BackupRange, BatchParams, Deadline, Freshness, KeyHeader, LedgerRange, LongPage, OptionalKeyHeader, SimulateChaos,
     StatementExport,
 };

@@ -7,6 +7,7 @@
 //! status, ready                  the state of a cluster and of a node
 //! verify, check                  ledgers alone, and histories against ledgers
 //! recover                        a new cluster from a surviving ledger
+//! backup, restore                the ledger as files, and a new cluster from them
 //! dev, demo                      a cluster on this machine
 //! bench, chaos                   measurements and faults
 //! connection                     the options of all client commands, and output
@@ -16,6 +17,7 @@
 //! ```
 
 mod account;
+mod backup;
 mod bench;
 mod chaos;
 mod check;
@@ -32,6 +34,7 @@ mod payment;
 mod progress;
 mod ready;
 mod recover;
+mod restore;
 mod signals;
 mod status;
 mod table;
@@ -66,6 +69,8 @@ enum Command {
     Check(check::Check),
     RebuildViews(verify::RebuildViews),
     Recover(recover::Recover),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Bench(bench::Bench),
     Chaos(chaos::Chaos),
 }
@@ -91,6 +96,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Check(check) => check.run(),
         Command::RebuildViews(rebuild) => rebuild.run(),
         Command::Recover(recover) => recover.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         Command::Bench(bench) => bench.run(),
         Command::Chaos(chaos) => chaos.run(),
     };
@@ -148,6 +155,13 @@ mod tests {
             "chaos --seed 7 --nodes 5 --duration 10m --report /tmp/chaos",
             "chaos --faults kill,pause,partition --duration 30s",
             "chaos --network namespaces",
+            "backup --to monday.qpb --url http://127.0.0.1:7101",
+            "backup --to tuesday.qpb --from monday.qpb --json",
+            "backup --to -",
+            "backup --to /backups --keep 24 --every 1h",
+            "restore --config node1.toml monday.qpb tuesday.qpb --to-index 7",
+            "restore /backups --to-time 2026-11-30T12:00:00Z --keep-cluster-id",
+            "verify monday.qpb tuesday.qpb --json",
             "chaos --faults power-loss,fsync-error --rounds 10",
             "check history.jsonl node1 node2/ledger.db --complete --json",
         ] {
@@ -161,6 +175,12 @@ mod tests {
             "account set shop:42",
             "bench --retry --failover",
             "chaos --faults love",
+            "backup",
+            "backup --to x --every 1h",
+            "backup --to x --keep 2 --from y",
+            "restore",
+            "restore x --to-index 7 --to-time 2026-11-30T12:00:00Z",
+            "restore x --to-time noon",
         ] {
             let arguments = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(arguments).is_err(), "{line}");

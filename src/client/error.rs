@@ -1,6 +1,7 @@
 //! Errors of the client.
 
 use super::Problem;
+use quorapay_core::domain::LogIndex;
 
 /// A call without a usable answer. For a write it also means that nothing moved: a write whose outcome is unknown is
 /// [`super::Outcome::Unknown`] and not an error.
@@ -35,8 +36,16 @@ pub enum ClientError {
         /// What was wrong with the answer.
         reason: String,
     },
+    /// The node's ledger is not the one that a copy is to go on with.
+    #[error("{url} holds another history: its entry {index} is not the one that was copied")]
+    OtherHistory {
+        /// The URL that answered.
+        url: String,
+        /// The last entry that was copied.
+        index: LogIndex,
+    },
     /// An export ended without its last line: what was received is only a part of it.
-    #[error("{url} did not send the whole export: {reason}")]
+    #[error("{url} did not send all of it: {reason}")]
     Incomplete {
         /// The URL of the export.
         url: String,

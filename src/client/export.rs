@@ -58,10 +58,14 @@ impl Client {
         self.export(Call::read(&["v1", "ledger"], vec![(query::FROM_INDEX, from.to_string())]), format).await
     }
 
-    /// Starts an export at the first URL that answers. The export as a whole has no deadline, only the time between two
-    /// pieces has.
+    /// Starts an export. It has no deadline as a whole, only the time between two pieces has.
     async fn export(&self, call: Call, format: ExportFormat) -> Result<Export, ClientError> {
-        let call = call.with(query::FORMAT, format.as_str());
+        let response = self.open_stream(&call.with(query::FORMAT, format.as_str())).await?;
+        Ok(Export { response, format, timeout: self.deadline, last_line: LastLine::default() })
+    }
+
+    /// Sends a call whose answer is a stream to one URL after another, until one answers.
+    pub(super) async fn open_stream(&self, call: &Call) -> Result<Response, ClientError> {
         let mut budget = Budget::new(self.deadline);
         let mut at = self.preferred.load(Ordering::Relaxed);
         let (mut last, mut last_problem) = ("the deadline is too short for one attempt".to_owned(), None);
@@ -73,8 +77,7 @@ impl Client {
                 Ok(Err(error)) => AttemptResult::Failed { open: false, why: root_cause(&error), problem: None },
                 Ok(Ok(response)) if response.status().is_success() => {
                     self.preferred.store(at, Ordering::Relaxed);
-                    let last_line = LastLine::default();
-                    return Ok(Export { response, format, timeout: self.deadline, last_line });
+                    return Ok(response);
                 }
                 Ok(Ok(response)) => {
                     let status = response.status();

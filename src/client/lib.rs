@@ -11,6 +11,7 @@
 //! accounts     calls that concern accounts
 //! cluster      calls that concern the ledger and the nodes
 //! export       exports, row by row
+//! backup       copies of the ledger, verified as they arrive
 //! batch_lines  a batch as newline-delimited JSON
 //! pages        lists, page after page
 //! send         the client: repeats a call until its outcome is known
@@ -48,6 +49,7 @@
 //! ```
 
 mod accounts;
+mod backup;
 mod batch_lines;
 mod call;
 mod cluster;
@@ -63,6 +65,7 @@ pub mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{LedgerCopy, VerifiedStretch};
 pub use batch_lines::{BatchLines, BatchLinesFull};
 pub use error::ClientError;
 pub use export::Export;

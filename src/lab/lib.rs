@@ -5,12 +5,14 @@
 //! check     checks histories of clients against ledgers
 //! history   files with the requests of clients and their answers
 //! bench     a load generator that measures
+//! backup    takes backups of a running cluster
 //! import    sends payments from a file, each exactly once
 //! dev       a development cluster on this machine
 //! local     processes of this machine: nodes, ZooKeeper servers, ports
 //! random    the seeded random number generator
 //! ```
 
+pub mod backup;
 pub mod bench;
 pub mod chaos;
 pub mod check;

@@ -6,7 +6,7 @@
 //! http                                             HTTP for clients: parse, wait, answer
 //! runtime                                          the event loop: effects become I/O
 //! query, verify                                    reads of the past and for decisions; the offline audit of a ledger
-//! recover                                          a new cluster from one surviving ledger
+//! recover, backup                                  a new cluster from one surviving ledger, and from backups
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
 //! process                                          what the system says of this process and its disk
@@ -15,6 +15,7 @@
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
 
+pub mod backup;
 pub mod blocking;
 mod client_port;
 pub mod clock;

@@ -48,10 +48,11 @@ const ROOMS: &[(&str, Layers)] = &[
             ),
             ("verify", &["ledger", "views", "query"]),
             ("recover", &["ledger", "verify", "settings"]),
+            ("backup", &["ledger", "verify", "settings"]),
             ("http", &["runtime", "query", "process"]),
             ("client_port", &["http", "runtime", "published"]),
             ("serve", &["client_port", "http", "runtime", "settings", "coordination", "process", "published"]),
-            ("fuzzing", &["ledger", "transport", "settings", "http"]),
+            ("fuzzing", &["ledger", "transport", "settings", "http", "backup"]),
         ],
     ),
     (
@@ -64,6 +65,7 @@ const ROOMS: &[(&str, Layers)] = &[
             ("chaos", &["history", "check", "local", "random"]),
             ("bench", &["random"]),
             ("import", &[]),
+            ("backup", &[]),
             ("dev", &["local"]),
         ],
     ),
@@ -88,6 +90,8 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("lab/local", "quorapay_node", &[]),
     ("lab/bench", "quorapay_node", &[]),
     ("lab/import", "quorapay_node", &[]),
+    // It writes backup files, whose format restoring and verifying share.
+    ("lab/backup", "quorapay_node", &["backup"]),
     ("lab/dev", "quorapay_node", &[]),
 ];
 

@@ -64,6 +64,13 @@ impl UnchainedEntry {
         let hash = chained_hash(previous, index, epoch, timestamp, &body);
         Entry { index, epoch, timestamp, body, hash }
     }
+
+    /// Reads the canonical bytes of one entry; `None` if they are not exactly that.
+    #[must_use]
+    pub fn from_canonical(bytes: &[u8]) -> Option<Self> {
+        // The fields are declared in the order of the canonical bytes.
+        postcard::take_from_bytes(bytes).ok().and_then(|(entry, rest)| rest.is_empty().then_some(entry))
+    }
 }
 
 impl Entry {
@@ -92,6 +99,12 @@ impl Entry {
     pub fn unchained(&self) -> UnchainedEntry {
         let Self { index, epoch, timestamp, body, .. } = self;
         UnchainedEntry { index: *index, epoch: *epoch, timestamp: *timestamp, body: body.clone() }
+    }
+
+    /// Appends the entry's canonical bytes; see [`UnchainedEntry::chain`].
+    pub fn append_canonical(&self, bytes: &mut Vec<u8>) {
+        let Self { index, epoch, timestamp, body, .. } = self;
+        *bytes = canonical((*index, *epoch, *timestamp), body, std::mem::take(bytes));
     }
 
     /// The entry's approximate size in memory and on the wire, by which batches are bounded.
@@ -131,12 +144,18 @@ impl Entry {
 }
 
 fn chained_hash(previous: &Hash, index: LogIndex, epoch: Epoch, timestamp: Timestamp, body: &EntryBody) -> Hash {
-    let canonical = postcard::to_extend(&(index, epoch, timestamp, body), Vec::with_capacity(PLAIN_ENTRY_BYTES))
-        .expect("entries are made of types that postcard can always encode");
+    let canonical = canonical((index, epoch, timestamp), body, Vec::with_capacity(PLAIN_ENTRY_BYTES));
     let mut hasher = Sha256::new();
     hasher.update(previous.0);
     hasher.update(&canonical);
     Hash(hasher.finalize().into())
+}
+
+/// Appends the canonical bytes of an entry.
+fn canonical(head: (LogIndex, Epoch, Timestamp), body: &EntryBody, bytes: Vec<u8>) -> Vec<u8> {
+    let (index, epoch, timestamp) = head;
+    postcard::to_extend(&(index, epoch, timestamp, body), bytes)
+        .expect("entries are made of types that postcard can always encode")
 }
 
 #[cfg(test)]

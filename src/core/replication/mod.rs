@@ -22,6 +22,7 @@
 //! ```text
 //! types            ids, positions, promises, configurations
 //! entry            log entries and their hash chain
+//! stretch          consecutive entries as bytes, for copies of the ledger
 //! message          requests and responses between peers
 //! effect           events and effects
 //! config, start    settings and limits; what the ledger holds at start
@@ -81,6 +82,7 @@ pub mod sample;
 mod start;
 mod state;
 mod storage;
+mod stretch;
 #[cfg(test)]
 mod tests;
 mod transition;
@@ -97,4 +99,5 @@ pub use leader::FollowerView;
 pub use message::{Acknowledged, Append, EntryBatch, EpochSpan, FenceAnswer, Request, Response};
 pub use replica::Replica;
 pub use start::ReplicaStart;
+pub use stretch::{MAX_ENTRY_BYTES, StretchError, append_to_stretch, read_stretch};
 pub use types::{Configuration, Hash, NodeId, NodeIdError, Now, Position, Promise, StoreId, Voter, can_follow};

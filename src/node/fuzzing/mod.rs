@@ -7,7 +7,7 @@
 mod history;
 mod texts;
 
-use crate::{http, transport};
+use crate::{backup, http, transport};
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ const fn target(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     target("peer_request", transport::fuzzing::request),
     target("peer_answer", transport::fuzzing::answers),
     target("payment_body", http::fuzzing::payment_body),
@@ -35,6 +35,7 @@ pub const TARGETS: [Target; 11] = [
     target("texts", texts::check),
     target("settings", texts::settings),
     target("history", history::check),
+    target("backup", backup::fuzzing::check),
 ];
 
 #[cfg(test)]

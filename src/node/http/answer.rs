@@ -19,6 +19,7 @@ const REPLAYED: HeaderName = HeaderName::from_static(headers::REPLAYED.lower);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -106,6 +107,12 @@ impl HttpAnswer {
         };
         let body = AnswerBody::Stream(rows);
         Self { status: StatusCode::OK, content_type, body, as_of: Some(as_of), retry_after: None }
+    }
+
+    /// Bytes that are streamed.
+    pub(super) fn octets(bytes: Body, as_of: AsOf) -> Self {
+        let body = AnswerBody::Stream(bytes);
+        Self { status: StatusCode::OK, content_type: OCTETS, body, as_of: Some(as_of), retry_after: None }
     }
 
     /// A JSON answer about the node itself.

@@ -62,7 +62,7 @@ async fn create(State(api): State<Api>, request: Request) -> Response {
 
 async fn make_batch(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
     // Acquired before the body is read: it bounds the memory of bodies, payments and answers.
-    let _permit = api.batches.try_acquire().map_err(|_| Problem::overloaded())?;
+    let _permit = api.permits.batches.try_acquire().map_err(|_| Problem::overloaded())?;
     let (parts, body) = request.into_parts();
     let mut query = Query::new(parts.uri.query());
     let atomic = query.parse(query::ATOMIC, Code::InvalidAtomic, "true or false", |text| text.parse().ok())?;

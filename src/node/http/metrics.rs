@@ -46,6 +46,7 @@ pub(super) enum Route {
     AccountChange,
     AccountStatement,
     Ledger,
+    LedgerBackup,
     Cluster,
     LeaderTransfer,
     Livez,
@@ -64,7 +65,7 @@ pub(super) enum Route {
     Unmatched,
 }
 
-const ROUTES: [(Route, &str); 30] = [
+const ROUTES: [(Route, &str); 31] = [
     (Route::PaymentCreate, "payment_create"),
     (Route::PaymentGet, "payment_get"),
     (Route::PaymentList, "payment_list"),
@@ -80,6 +81,7 @@ const ROUTES: [(Route, &str); 30] = [
     (Route::AccountChange, "account_change"),
     (Route::AccountStatement, "account_statement"),
     (Route::Ledger, "ledger"),
+    (Route::LedgerBackup, "ledger_backup"),
     (Route::Cluster, "cluster"),
     (Route::LeaderTransfer, "leader_transfer"),
     (Route::Livez, "livez"),

@@ -9,6 +9,7 @@
 //! accounts       /v1/accounts
 //! statements     /v1/accounts/{id}/statement
 //! ledger         /v1/ledger
+//! backup         /v1/ledger/backup
 //! cluster        /v1/cluster
 //! health         /livez, /readyz, /metrics
 //! compat         the surfaces of two earlier systems
@@ -33,6 +34,7 @@
 
 mod accounts;
 mod answer;
+mod backup;
 mod batch_body;
 mod batches;
 mod change_body;
@@ -73,7 +75,6 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::process::ProcessReader;
@@ -83,7 +84,7 @@ use quorapay_core::replication::NodeId;
 
 use metrics::{ApiMetrics, Route};
 use problem::Problem;
-use state::{Api, MAX_CONCURRENT_BATCHES};
+use state::{Api, Permits};
 
 /// What the API needs besides the node.
 #[derive(Debug)]
@@ -113,7 +114,7 @@ pub struct ClientApi {
     metrics: ApiMetrics,
     /// `None` in a simulation.
     process: Option<Arc<ProcessReader>>,
-    batches: Arc<Semaphore>,
+    permits: Permits,
 }
 
 impl ClientApi {
@@ -122,14 +123,13 @@ impl ClientApi {
     pub fn new(node: NodeHandle, options: ApiOptions) -> Self {
         let ApiOptions { node_id, registry, process, settings, chaos_mode } = options;
         let (metrics, process) = (ApiMetrics::register(registry, node), process.map(Arc::new));
-        let batches = Arc::new(Semaphore::new(MAX_CONCURRENT_BATCHES));
-        Self { node_id, settings, chaos_mode, metrics, process, batches }
+        Self { node_id, settings, chaos_mode, metrics, process, permits: Permits::default() }
     }
 
     /// All routes for clients, over a handle for the thread that serves them.
     pub fn router(&self, node: NodeHandle) -> Router {
-        let (metrics, batches) = (self.metrics.clone(), Arc::clone(&self.batches));
-        let api = Api::new(node, self.node_id.clone(), metrics, (self.process.clone(), batches), &DESCRIPTION);
+        let shared = (self.process.clone(), self.permits.clone());
+        let api = Api::new(node, self.node_id.clone(), self.metrics.clone(), shared, &DESCRIPTION);
         let compatible = compat::router(api.clone(), self.settings.clone(), self.chaos_mode);
         let (routes, _) = routes().split_for_parts();
         let routes = routes.merge(compatible);
@@ -147,6 +147,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(accounts::router())
         .merge(statements::router())
         .merge(ledger::router())
+        .merge(backup::router())
         .merge(cluster::router())
         .merge(health::router())
         .merge(docs::router())

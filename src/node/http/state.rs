@@ -21,7 +21,26 @@ use super::metrics::{ApiMetrics, Route};
 use super::problem::Problem;
 
 /// A batch takes up to 16 MiB as a body, the same again as payments, and the same again as an answer.
-pub(super) const MAX_CONCURRENT_BATCHES: usize = 8;
+const MAX_CONCURRENT_BATCHES: usize = 8;
+
+/// Backups read the disk and decode entries for minutes: one that somebody waits for, and a scheduled one.
+const MAX_CONCURRENT_BACKUPS: usize = 2;
+
+/// What bounds costly requests, in all threads that serve clients together.
+#[derive(Clone, Debug)]
+pub(super) struct Permits {
+    /// Batches that are processed at the same time.
+    pub(super) batches: Arc<Semaphore>,
+    /// Backups that are read at the same time.
+    pub(super) backups: Arc<Semaphore>,
+}
+
+impl Default for Permits {
+    fn default() -> Self {
+        let of = |count| Arc::new(Semaphore::new(count));
+        Self { batches: of(MAX_CONCURRENT_BATCHES), backups: of(MAX_CONCURRENT_BACKUPS) }
+    }
+}
 
 /// The state of all handlers. Cloning it for a request only increments a counter.
 #[derive(Clone)]
@@ -34,8 +53,7 @@ pub(super) struct ApiState {
     pub(super) metrics: ApiMetrics,
     /// `None` in a simulation.
     pub(super) process: Option<Arc<ProcessReader>>,
-    /// Limits the batches that are processed at the same time, in all threads.
-    pub(super) batches: Arc<Semaphore>,
+    pub(super) permits: Permits,
     /// The OpenAPI description, made when it is first asked for.
     pub(super) description: &'static LazyLock<Bytes>,
 }
@@ -54,11 +72,11 @@ impl Api {
         node: NodeHandle,
         node_id: NodeId,
         metrics: ApiMetrics,
-        (process, batches): (Option<Arc<ProcessReader>>, Arc<Semaphore>),
+        (process, permits): (Option<Arc<ProcessReader>>, Permits),
         description: &'static LazyLock<Bytes>,
     ) -> Self {
         let name = NodeName::new(node_id);
-        Self(Arc::new(ApiState { node, name, metrics, process, batches, description }))
+        Self(Arc::new(ApiState { node, name, metrics, process, permits, description }))
     }
 
     /// Makes a response of a handler's result, with the headers of every answer, and counts it.

@@ -14,7 +14,8 @@ use crate::durable_file;
 use crate::sqlite::{self, FILE_SUFFIXES, Readers, is_failed_write, suffixed};
 
 const LEDGER_FILE: &str = "ledger.db";
-const LOCK_FILE: &str = "ledger.lock";
+/// The file whose lock says that a process uses the directory.
+pub const LOCK_FILE: &str = "ledger.lock";
 const CONDEMNED: &str = "ledger.condemned";
 
 /// Mode of a data directory.

@@ -15,7 +15,8 @@
 //! | `writer.rs`, `statements.rs` | writes batches; the SQL texts for that |
 //! | `checkpoint.rs` | writes the WAL back into the database file |
 //! | `reader.rs`, `scan.rs`, `chain.rs` | reads entries: by index, newest first by a filter, with their chain checked |
-//! | `recover.rs` | makes the first ledger of a new cluster from a surviving one |
+//! | `stretch.rs` | reads consecutive entries as the bytes of copies |
+//! | `recover.rs` | makes the first ledger of a new cluster, from a surviving one or from entries |
 //! | `row.rs`, `detail.rs` | entries as rows and as JSON in a row |
 //! | `error.rs` | errors |
 
@@ -34,6 +35,7 @@ mod row;
 mod scan;
 mod start;
 mod statements;
+mod stretch;
 #[cfg(test)]
 mod tests;
 mod watermark;
@@ -41,10 +43,11 @@ mod writer;
 
 pub use error::LedgerError;
 pub(crate) use files::condemned;
-pub use files::{DirectoryLock, condemn};
+pub use files::{DirectoryLock, LOCK_FILE, condemn};
 pub use open::{Identity, InspectedLedger, OpenLedger, OpeningTimes, inspect, open};
 pub use reader::{LedgerReader, StoredEntry};
-pub use recover::{FirstVoter, recover};
+pub use recover::{FirstVoter, FoundingLedger, move_ledger, recover};
 pub use scan::{EntryPage, ScanFilter, ScanFor};
+pub use stretch::Stretch;
 pub use watermark::Watermark;
 pub use writer::LedgerWriter;

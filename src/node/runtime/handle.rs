@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) queries: Queries<EngineLink>,
     /// For the node's own work.
     pub(super) ledger: LedgerReader,
+    /// For backups, on the connections of lists and exports.
+    pub(super) copies: LedgerReader,
     pub(super) peers: PeerClient,
     /// The other nodes with their peer URLs.
     pub(super) others: Vec<(NodeId, String)>,

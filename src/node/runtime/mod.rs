@@ -18,6 +18,7 @@
 //! | `gate.rs` | the way into the loop for the writes of other threads that serve clients |
 //! | `read_point.rs`, `read_indexes.rs` | when a read may be answered |
 //! | `accounts.rs` | reads of the bank |
+//! | `backup.rs` | reads of the ledger for copies of it |
 //! | `transfer.rs` | hands the leadership over |
 //! | `status.rs`, `progress.rs`, `metrics.rs` | what a node shows of itself |
 //! | `repair.rs` | whether a quarantined node begins again by itself |
@@ -25,6 +26,7 @@
 
 mod accounts;
 mod backlog;
+mod backup;
 mod engine_link;
 mod environment;
 mod error;
@@ -52,6 +54,7 @@ mod transfer;
 mod upkeep;
 mod writer;
 
+pub use crate::ledger::Stretch;
 pub use crate::query::{
     Cursor, Page, PaymentFilter, PaymentRecord, Queries, ReadError, StatementFilter, StatementLine,
 };

@@ -276,6 +276,7 @@ fn node_handle(
                 storage.recent.clone(),
             ),
             ledger: storage.ledger.clone(),
+            copies: storage.lists.ledger.clone(),
             forwarder: Forwarder::start(&peers, others.iter().map(|(node, _)| node.clone())),
             peers,
             others,

@@ -9,7 +9,8 @@ use futures_util::future::LocalBoxFuture;
 use super::finding::Finding;
 use super::orders::check_orders;
 use super::report::{AuditError, AuditReport};
-use crate::ledger::{DirectoryLock, InspectedLedger, LedgerError, LedgerReader, Watermark, inspect};
+use super::source::EntrySource;
+use crate::ledger::{DirectoryLock, InspectedLedger, LedgerError, Watermark, inspect};
 use crate::query::state_after;
 use crate::views::{self, Lookups, ViewsContents, ViewsError, ViewsReader};
 use quorapay_core::domain::{
@@ -62,7 +63,7 @@ pub fn verify<'a>(
 }
 
 async fn audit(data_dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<AuditReport, AuditError> {
-    let ledger = inspect(data_dir).await?;
+    let mut ledger = inspect(data_dir).await?;
     // Held to the end, so that no node starts and changes the files during the audit.
     let lock = match DirectoryLock::take(data_dir) {
         Ok(lock) => Some(lock),
@@ -77,15 +78,26 @@ async fn audit(data_dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Au
     // bound.
     let committed = ledger.commit_index.max(projected).min(ledger.last_index);
     let upto = if lock.is_some() { ledger.last_index } else { committed };
-    while audit.report.verified.index < upto && !audit.broken {
-        audit.check_chunk(&ledger, upto).await?;
-        progress(audit.report.verified.index.0, upto.0);
-    }
-    audit.finish();
+    audit.check_all(&mut ledger.reader, upto, progress).await?;
     ledger.reader.close().await;
     if let Some(snapshot) = audit.views {
         snapshot.reader.close().await;
     }
+    Ok(audit.report)
+}
+
+/// Verifies entries that are kept elsewhere than in a ledger: the chain, the bank and double entry up to `upto`.
+/// `progress` is called with the number of entries done and their total.
+///
+/// # Errors
+/// [`AuditError`] if the disk fails. Damage is a finding and not an error.
+pub async fn verify_entries(
+    source: &mut impl EntrySource,
+    upto: LogIndex,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<AuditReport, AuditError> {
+    let mut audit = Audit::new();
+    audit.check_all(source, upto, progress).await?;
     Ok(audit.report)
 }
 
@@ -145,9 +157,23 @@ impl Audit {
         Ok(())
     }
 
-    async fn check_chunk(&mut self, ledger: &InspectedLedger, upto: LogIndex) -> Result<(), AuditError> {
+    async fn check_all(
+        &mut self,
+        source: &mut impl EntrySource,
+        upto: LogIndex,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), AuditError> {
+        while self.report.verified.index < upto && !self.broken {
+            self.check_chunk(source, upto).await?;
+            progress(self.report.verified.index.0, upto.0);
+        }
+        self.finish();
+        Ok(())
+    }
+
+    async fn check_chunk(&mut self, source: &mut impl EntrySource, upto: LogIndex) -> Result<(), AuditError> {
         let next = self.report.verified.index.next();
-        let entries = match ledger.reader.entries(next, upto, CHUNK_ENTRIES).await {
+        let entries = match source.entries(next, upto, CHUNK_ENTRIES).await {
             Ok(entries) => entries,
             Err(LedgerError::Damaged(reason)) => {
                 self.stop_at(Finding::Unreadable { after: next.previous(), reason });
@@ -160,7 +186,7 @@ impl Audit {
         }
         let mut expected = Lookups::default();
         for entry in &entries {
-            if let Err(finding) = self.recall_truth(&ledger.reader, entry).await? {
+            if let Err(finding) = self.recall_truth(source, entry).await? {
                 self.stop_at(finding);
                 break;
             }
@@ -178,12 +204,16 @@ impl Audit {
 
     /// Restores in the bank what it does not keep and the entry is compared with: a payment that has not changed
     /// before. Also checks that the original of a batch's repeated payment is where the batch says.
-    async fn recall_truth(&mut self, ledger: &LedgerReader, entry: &Entry) -> Result<Result<(), Finding>, AuditError> {
+    async fn recall_truth(
+        &mut self,
+        source: &mut impl EntrySource,
+        entry: &Entry,
+    ) -> Result<Result<(), Finding>, AuditError> {
         let diverged = |reason: String| Ok(Err(Finding::Diverged { index: entry.index, reason }));
         match entry.operation() {
             Some(Operation::PaymentChange(change)) if self.bank.payment(change.payment).is_none() => {
                 let decided_at = change.payment.index();
-                let decided = if decided_at < entry.index { read_entry(ledger, decided_at).await? } else { None };
+                let decided = if decided_at < entry.index { read_entry(source, decided_at).await? } else { None };
                 match decided.and_then(|decided| state_after(&decided, change.payment)) {
                     Some(truth) => self.bank.recall_payment(change.payment, truth),
                     None if change.before.is_some() => {
@@ -198,7 +228,7 @@ impl Audit {
                     else {
                         continue;
                     };
-                    let original = read_entry(ledger, index).await?;
+                    let original = read_entry(source, index).await?;
                     let held = original.and_then(|original| original.operation()?.fingerprint_under(key));
                     if index >= entry.index || held != Some(*fingerprint) {
                         return diverged(format!("entry {index} does not hold the payment under {key:?}"));
@@ -355,8 +385,8 @@ impl Audit {
 }
 
 /// An earlier entry, which was found to be in the chain when it was checked.
-async fn read_entry(ledger: &LedgerReader, index: LogIndex) -> Result<Option<Arc<Entry>>, AuditError> {
-    match ledger.entry(index).await {
+async fn read_entry(source: &mut impl EntrySource, index: LogIndex) -> Result<Option<Arc<Entry>>, AuditError> {
+    match source.entry(index).await {
         Ok(entry) => Ok(entry),
         Err(LedgerError::Damaged(_)) => Ok(None),
         Err(other) => Err(other.into()),

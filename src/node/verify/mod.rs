@@ -12,10 +12,12 @@ mod finding;
 mod orders;
 mod rebuild;
 mod report;
+mod source;
 #[cfg(test)]
 mod tests;
 
-pub use audit::verify;
+pub use audit::{verify, verify_entries};
 pub use finding::Finding;
 pub use rebuild::rebuild_views;
 pub use report::{AuditError, AuditReport};
+pub use source::EntrySource;

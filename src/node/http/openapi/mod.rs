@@ -23,9 +23,9 @@ use quorapay_api::headers::{self, Header};
 
 pub(super) use problems::{
     AccountChangeProblems, AccountListProblems, AccountOpenProblems, AccountReadProblems, BatchProblems,
-    ChangeProblems, ClusterProblems, FenceProblems, HealthOrError, KeyProblems, LedgerProblems, LedgerTransferErrors,
-    MetricsProblems, PaymentListProblems, PaymentProblems, PaymentReadProblems, ReadyProblems, StatementProblems,
-    SyncPayHealthErrors, SyncPayListErrors, SyncPayPaymentErrors, TransferProblems,
+    ChangeProblems, ClusterProblems, FenceProblems, HealthOrError, KeyProblems, LedgerBackupProblems, LedgerProblems,
+    LedgerTransferErrors, MetricsProblems, PaymentListProblems, PaymentProblems, PaymentReadProblems, ReadyProblems,
+    StatementProblems, SyncPayHealthErrors, SyncPayListErrors, SyncPayPaymentErrors, TransferProblems,
 };
 
 const DESCRIPTION: &str = "\

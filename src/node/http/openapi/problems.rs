@@ -155,6 +155,8 @@ problems! {
     ];
     /// Reading the ledger.
     LedgerProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidLimit, Code::InvalidFormat])];
+    /// Backing the ledger up.
+    LedgerBackupProblems: QUERY, DEADLINE, READ;
     /// Showing the cluster.
     ClusterProblems: QUERY;
     /// Transferring the leadership.
