@@ -52,7 +52,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
     get, path = "/v1/ledger/backup", tag = "Ledger", operation_id = "backUpLedger",
     params(query::BackupRange, query::Freshness, query::Deadline),
     responses(
-        (status = 200, description = "The entries; as of `Quorapay-Index`.", content((Vec<u8> = "application/octet-stream"))),
+        (status = 200, description = "The entries; as of `Quorapay-Index`.", content((String = "application/octet-stream"))),
         openapi::LedgerBackupProblems,
     ),
 )]
@@ -69,7 +69,7 @@ async fn begin(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
     let read = Read::begin(&api.node, &parts.headers, query).await?;
     let upto = to.min(read.applied_index());
     if from > upto.next() {
-        let detail = format!("there is no entry before {from}: the ledger, or what is wanted of it, ends at {upto}");
+        let detail = format!("the ledger, or what is wanted of it, ends at {upto}, before the entry before {from}");
         return Err(Problem::bad_request(Code::InvalidIndex, detail).field(query::FROM_INDEX));
     }
     let before = read.fetch(api.node.position(from.previous())).await?;
