@@ -124,8 +124,8 @@ async fn views_that_differ_from_the_ledger_are_found() {
     )
     .await;
     let found = findings(&dir).await;
-    assert!(found.iter().any(|finding| matches!(finding, Finding::ViewsLack { .. })), "{found:?}");
-    assert!(found.iter().any(|finding| matches!(finding, Finding::ViewsCount { .. })), "{found:?}");
+    assert!(found.iter().all(|finding| matches!(finding, Finding::ViewsLack { .. })), "{found:?}");
+    assert!(!found.is_empty(), "the block held entries");
     rebuild_views(dir.path(), &mut |_, _| {}).await.unwrap();
 
     tamper(&dir, "views.db", "UPDATE meta SET projected_hash = zeroblob(32)").await;

@@ -65,7 +65,9 @@ async fn assert_shows_postings(reader: &ViewsReader, chain: &Chain) {
         };
         let expected: Vec<_> = chain.entries.iter().rev().filter(moved).map(|entry| entry.index).collect();
         assert_eq!(reader.account_entries(&id, LogIndex(u64::MAX), 10_000).await.unwrap(), expected);
-        assert_eq!(reader.account_entries(&id, expected[1], 3).await.unwrap(), expected[2..5.min(expected.len())]);
+        if let [_, below, rest @ ..] = &expected[..] {
+            assert_eq!(reader.account_entries(&id, *below, 3).await.unwrap(), rest[..3.min(rest.len())]);
+        }
     }
     assert_eq!(reader.account_entries(&account("nobody"), LogIndex(u64::MAX), 10).await.unwrap(), []);
 }
