@@ -75,9 +75,8 @@ pub(super) const UNREACHED_STANDS_MS: u64 = 1_000;
 /// after this time.
 pub(super) const UNFIT_PAUSE_MS: u64 = 30_000;
 
-/// The stored commit index is behind by this much at most, with or without new entries. It is only a lower bound, and it
-/// takes a page of its own in the ledger file, so not every write brings it.
-pub(super) const STORE_COMMIT_MS: u64 = 200;
+/// A commit index that is ahead of the stored one for this long is written without waiting for entries.
+pub(super) const IDLE_COMMIT_MS: u64 = 200;
 
 /// Who a replica is and how it behaves.
 #[derive(Clone, Debug)]

@@ -206,7 +206,7 @@ pub struct Persist {
     pub truncate_after: Option<LogIndex>,
     /// Entries to store at the end of the log.
     pub entries: Vec<Arc<Entry>>,
-    /// The commit index to store. A lower bound: most writes repeat the one before.
+    /// The commit index as far as known, stored as a lower bound.
     pub commit_index: LogIndex,
 }
 

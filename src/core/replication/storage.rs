@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::config::STORE_COMMIT_MS;
+use super::config::IDLE_COMMIT_MS;
 use super::effect::{Effect, Persist, PersistId, RpcId};
 use super::entry::Entry;
 use super::message::Response;
@@ -101,7 +101,7 @@ impl Storage {
             return None;
         }
         let empty = self.next.entries.is_empty() && self.next.promise.is_none() && self.next.truncate_after.is_none();
-        let commit_is_due = commit > self.written_commit && now_ms >= self.commit_written_ms + STORE_COMMIT_MS;
+        let commit_is_due = commit > self.written_commit && now_ms >= self.commit_written_ms + IDLE_COMMIT_MS;
         if empty && !commit_is_due {
             return None;
         }
@@ -112,12 +112,10 @@ impl Storage {
         self.last_id = PersistId(self.last_id.0 + 1);
         write.id = self.last_id;
         self.written_index = write.entries.last().map_or(self.written_index, |entry| entry.index);
-        if commit_is_due || write.promise.is_some() || write.truncate_after.is_some() {
-            // The stored commit index is a lower bound for this very file, so it never exceeds the file's end.
-            self.written_commit = commit.min(self.written_index);
-            self.commit_written_ms = now_ms;
-        }
-        write.commit_index = self.written_commit;
+        // The stored commit index is a lower bound for this very file, so it never exceeds the file's end.
+        write.commit_index = commit.min(self.written_index);
+        self.written_commit = write.commit_index;
+        self.commit_written_ms = now_ms;
         let (id, end, promise) = (write.id, self.written_index, write.promise.clone());
         self.in_flight = Some(InFlight { id, since_ms: now_ms, end, promise });
         Some(write)
@@ -163,35 +161,5 @@ impl Storage {
             effects.push(Effect::Respond { rpc: waiting.rpc, response });
             false
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::replication::sample::Chain;
-
-    #[test]
-    fn the_stored_commit_index_is_behind_by_a_fifth_of_a_second_at_most_and_a_promise_brings_it() {
-        let chain = Chain::of_payments(4);
-        let mut storage = Storage::new(LogIndex(0), None, LogIndex(0));
-        let mut write = |entry: Option<usize>, promise: Option<Promise>, commit: u64, now_ms: u64| {
-            if let Some(at) = entry {
-                storage.append(Arc::clone(&chain.entries[at]));
-            }
-            storage.next.promise = promise;
-            let write = storage.take_write(LogIndex(commit), 100, now_ms)?;
-            assert!(storage.on_persisted(write.id));
-            Some(write.commit_index.0)
-        };
-        let began = 1_000;
-        assert_eq!(write(Some(0), None, 0, began), Some(0));
-        assert_eq!(write(Some(1), None, 1, began), Some(1), "the one before is old enough");
-        assert_eq!(write(Some(2), None, 2, began + STORE_COMMIT_MS - 1), Some(1), "this one is not");
-        assert_eq!(write(None, None, 2, began + STORE_COMMIT_MS - 1), None);
-        assert_eq!(write(None, None, 2, began + STORE_COMMIT_MS), Some(2), "without new entries too");
-        assert_eq!(write(Some(3), None, 3, began + STORE_COMMIT_MS), Some(2));
-        let promise = Promise { epoch: Epoch(9), leader: crate::replication::sample::node("node1") };
-        assert_eq!(write(None, Some(promise), 3, began + STORE_COMMIT_MS), Some(3), "its page is written anyway");
     }
 }

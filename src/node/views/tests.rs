@@ -131,9 +131,10 @@ async fn assert_shows_decisions(reader: &ViewsReader, chain: &Chain) {
             entry.operation().is_some_and(|operation| operation.payments().any(|payment| decided_so(payment.outcome)))
         };
         let expected: Vec<_> = chain.entries.iter().rev().filter(listed).map(|entry| entry.index).collect();
-        assert!(!expected.is_empty(), "{status}");
         assert_eq!(reader.decided_as(status, LogIndex(u64::MAX), 1_000).await.unwrap(), expected, "{status}");
-        assert_eq!(reader.decided_as(status, expected[0], 1).await.unwrap(), expected[1..2], "{status}");
+        if let [newest, rest @ ..] = &expected[..] {
+            assert_eq!(reader.decided_as(status, *newest, 1).await.unwrap(), rest[..1.min(rest.len())], "{status}");
+        }
     }
 }
 
