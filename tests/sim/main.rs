@@ -118,7 +118,7 @@ fn the_same_seed_twice_gives_the_identical_trace() {
 
 #[test]
 fn a_small_sweep_meets_every_kind_of_fault() {
-    let met: BTreeSet<_> = (1..=400).flat_map(|seed| run(seed, false).met).collect();
+    let met: BTreeSet<_> = (1..=800).flat_map(|seed| run(seed, false).met).collect();
     let kinds = [
         "ZooKeeper away",
         "ZooKeeper away for one",

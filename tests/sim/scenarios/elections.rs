@@ -7,7 +7,7 @@ const LONG_SESSION: u64 = 6 * SECOND;
 
 /// The leadership has left a node with fewer links within this time. The simulation notices at once that no connection
 /// can be opened; a real node takes up to three quarters of a second.
-const MOVED: u64 = 3 * SECOND / 2;
+const MOVED: u64 = 3 * SECOND;
 
 fn long_sessions(seed: u64, nodes: usize) -> Knobs {
     Knobs { session_timeout: LONG_SESSION, client_timeout: SECOND / 4, clients: 6, ..Knobs::calm(seed, nodes) }
