@@ -17,7 +17,7 @@
 
 pub mod backup;
 pub mod blocking;
-mod client_port;
+pub mod client_port;
 pub mod clock;
 pub mod coordination;
 mod durable_file;

@@ -51,7 +51,12 @@ async fn a_ledger_that_ends_below_what_its_own_views_hold_begins_anew() {
 #[tokio::test]
 async fn views_whose_balances_do_not_add_up_to_zero_are_rebuilt() {
     let dir = stored(&Chain::of_payments(50), 40).await;
-    tamper(&dir, "views.db", "UPDATE balances SET posted = posted + 1 WHERE account = (SELECT MIN(account) FROM balances)").await;
+    tamper(
+        &dir,
+        "views.db",
+        "UPDATE balances SET posted = posted + 1 WHERE account = (SELECT MIN(account) FROM balances)",
+    )
+    .await;
     let opened = opened(&dir, StoreId(2)).await;
     let loaded = load(dir.path(), "test", config(), opened.start, &opened.reader).await.unwrap();
     assert_eq!(loaded.engine.projected_index(), LogIndex(0));

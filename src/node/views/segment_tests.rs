@@ -240,9 +240,8 @@ async fn every_filter_knows_what_is_in_the_views_at_every_step_and_after_a_start
             let again = opened(dir.path()).await.writer.filters();
             for filters in [views.writer.filters(), again] {
                 let (in_views, others) = digests.split_at(projected);
-                let known = |digests: &[KeyDigest]| {
-                    digests.iter().filter(|digest| filters.keys.may_contain(&digest.0)).count()
-                };
+                let known =
+                    |digests: &[KeyDigest]| digests.iter().filter(|digest| filters.keys.may_contain(&digest.0)).count();
                 assert_eq!(known(in_views), projected);
                 assert!(known(others) < 120, "{} false positives", known(others));
             }
