@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(cut, Err(StretchError::Cut(LogIndex(4))));
         let elsewhere = read_stretch(&bytes, &chain.entries[0].position());
         assert_eq!(elsewhere, Err(StretchError::NotConsecutive(LogIndex(2))));
-        let mut longer = bytes.clone();
+        let mut longer = bytes;
         longer.insert(LENGTH_BYTES, 0);
         assert!(read_stretch(&longer, &Position::default()).is_err());
     }

@@ -83,7 +83,7 @@ pub(super) fn draw(
     draw_latencies(
         &mut svg,
         &points,
-        [
+        &[
             (P99, "p99 of a window", steps(&|window| window.p99_us as f64 / 1e3)),
             (P50, "p50 of a window", steps(&|window| window.p50_us as f64 / 1e3)),
         ],
@@ -135,12 +135,10 @@ fn draw_throughput(
     );
 }
 
-fn draw_latencies(
-    svg: &mut String,
-    points: &[Point],
-    lines: [(&str, &str, Vec<(f64, f64, f64)>); 2],
-    x: impl Fn(f64) -> f64,
-) {
+/// A line over the windows: its colour, its name, and from where to where it has which value.
+type Line<'a> = (&'a str, &'a str, Vec<(f64, f64, f64)>);
+
+fn draw_latencies(svg: &mut String, points: &[Point], lines: &[Line<'_>; 2], x: impl Fn(f64) -> f64) {
     let Panel { top, height } = LATENCY;
     let shown = || points.iter().map(|point| point.latency_ms).filter(|ms| *ms > 0.0);
     let medians = lines.iter().flat_map(|(_, _, steps)| steps.iter().map(|(_, _, ms)| *ms)).filter(|ms| *ms > 0.0);
@@ -159,10 +157,10 @@ fn draw_latencies(
     let bar = |point: &Point| format!("M{:.1} {base:.1}V{:.1}", x(point.at_s), y(point.latency_ms));
     let path: String = points.iter().filter(|point| point.latency_ms > 0.0).map(bar).collect();
     add(svg, format_args!("<path d=\"{path}\" stroke=\"{SLOWEST}\" stroke-width=\"2\"/>"));
-    for (colour, _, steps) in &lines {
+    for (colour, _, steps) in lines {
         draw_steps(svg, steps, colour, y);
     }
-    let [(first, first_name, _), (second, second_name, _)] = &lines;
+    let [(first, first_name, _), (second, second_name, _)] = lines;
     draw_title(svg, top, "latency, ms", &[(SLOWEST, "longest"), (*first, *first_name), (*second, *second_name)]);
 }
 

@@ -132,7 +132,10 @@ impl KeyCheck {
 mod tests {
     use super::*;
 
-    fn followed(requests: &[(u64, Verdict, Option<(&str, bool)>)]) -> KeyCounts {
+    /// A request by its number, how it ended, and its answer, if it had one: the body, and whether it was a replay.
+    type Ended<'a> = (u64, Verdict, Option<(&'a str, bool)>);
+
+    fn followed(requests: &[Ended<'_>]) -> KeyCounts {
         let keys = SameKey { callers: 3, keys: Mutex::default() };
         for (number, verdict, answer) in requests {
             let answer = answer.map(|(body, replayed)| Answer { body: body.as_bytes().to_vec(), replayed });

@@ -11,7 +11,8 @@ const ZSTD_LEVEL: i32 = 3;
 /// Writes a backup: a header, then entries, then its end.
 pub struct BackupWriter<W> {
     out: W,
-    end: Moment,
+    /// The last entry of the last frame.
+    framed_end: Moment,
     /// Entries that are not in a frame yet, and the last of them.
     pending: Vec<u8>,
     pending_end: Moment,
@@ -35,7 +36,7 @@ impl<W: Write> BackupWriter<W> {
     /// Goes on after whole frames that end at `end`, with so many bytes before.
     pub(super) fn go_on(out: W, end: Moment, written: u64) -> io::Result<Self> {
         let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
-        Ok(Self { out, end, pending: Vec::new(), pending_end: end, written, compressor })
+        Ok(Self { out, framed_end: end, pending: Vec::new(), pending_end: end, written, compressor })
     }
 
     /// The last entry so far.
@@ -65,7 +66,7 @@ impl<W: Write> BackupWriter<W> {
         let bytes = u32::try_from(self.pending.len()).expect("a frame is bounded");
         let frame = FrameHead { end: self.pending_end, bytes };
         self.written += block::write(&mut self.out, FRAME, &head(&frame), &payload)?;
-        self.end = self.pending_end;
+        self.framed_end = self.pending_end;
         self.pending.clear();
         Ok(())
     }
@@ -78,7 +79,7 @@ impl<W: Write> BackupWriter<W> {
         if !self.pending.is_empty() {
             self.write_frame()?;
         }
-        self.written += block::write(&mut self.out, TRAILER, &head(&Trailer { end: self.end }), &[])?;
+        self.written += block::write(&mut self.out, TRAILER, &head(&Trailer { end: self.framed_end }), &[])?;
         self.out.flush()?;
         Ok((self.out, self.written))
     }

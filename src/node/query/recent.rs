@@ -148,7 +148,7 @@ impl Recent {
             return;
         }
         for id in payments {
-            if id.index() < memory.first() && memory.changes.get(&id).is_none() {
+            if id.index() < memory.first() && !memory.changes.contains_key(&id) {
                 memory.unchanged.insert(id, ());
             }
         }

@@ -17,7 +17,7 @@ impl NodeHandle {
         if self.shared.progress.borrow().quarantined {
             return Err(ReadError::Quarantined);
         }
-        self.shared.copies.stretch(from, to, max_bytes).await.map_err(unreadable)
+        self.shared.copies.stretch(from, to, max_bytes).await.map_err(|error| unreadable(&error))
     }
 
     /// The position of a committed entry; the beginning for index zero.
@@ -25,13 +25,13 @@ impl NodeHandle {
     /// # Errors
     /// [`ReadError::Storage`].
     pub async fn position(&self, index: LogIndex) -> Result<Position, ReadError> {
-        let position = self.shared.copies.position(index).await.map_err(unreadable)?;
-        position.ok_or_else(|| unreadable(LedgerError::Damaged(format!("entry {index} is missing"))))
+        let position = self.shared.copies.position(index).await.map_err(|error| unreadable(&error))?;
+        position.ok_or_else(|| unreadable(&LedgerError::Damaged(format!("entry {index} is missing"))))
     }
 }
 
 /// Logs why the ledger could not be read; the client only learns that it could not.
-fn unreadable(error: LedgerError) -> ReadError {
+fn unreadable(error: &LedgerError) -> ReadError {
     tracing::error!(%error, "this node could not read its ledger for a backup");
     ReadError::Storage
 }

@@ -122,13 +122,15 @@ async fn assert_shows_payments(reader: &ViewsReader, chain: &Chain) {
 
 /// Checks the lists of payments by how they were decided.
 async fn assert_shows_decisions(reader: &ViewsReader, chain: &Chain) {
-    let lists: [(PaymentStatus, fn(PaymentOutcome) -> bool); 2] = [
-        (PaymentStatus::Rejected, |outcome| matches!(outcome, PaymentOutcome::Rejected(_))),
-        (PaymentStatus::Authorized, |outcome| matches!(outcome, PaymentOutcome::Authorized { .. })),
-    ];
-    for (status, decided_so) in lists {
+    let decided = |outcome| match outcome {
+        PaymentOutcome::Rejected(_) => Some(PaymentStatus::Rejected),
+        PaymentOutcome::Authorized { .. } => Some(PaymentStatus::Authorized),
+        _ => None,
+    };
+    for status in [PaymentStatus::Rejected, PaymentStatus::Authorized] {
         let listed = |entry: &&Arc<Entry>| {
-            entry.operation().is_some_and(|operation| operation.payments().any(|payment| decided_so(payment.outcome)))
+            let mut payments = entry.operation().into_iter().flat_map(Operation::payments);
+            payments.any(|payment| decided(payment.outcome) == Some(status))
         };
         let expected: Vec<_> = chain.entries.iter().rev().filter(listed).map(|entry| entry.index).collect();
         assert_eq!(reader.decided_as(status, LogIndex(u64::MAX), 1_000).await.unwrap(), expected, "{status}");
