@@ -13,7 +13,7 @@ const LONGEST_GAP_MS: u64 = 3_000;
 /// If a link of the leader is broken, the leadership has moved to a node without a broken link after this time: 0.75 s until
 /// a node notices, 1.1 s until that counts, and an election. A link that breaks just after it was mended takes longer: the
 /// nodes first notice that they reach each other again.
-const MOVED_MS: u64 = 4_000;
+const MOVED_MS: u64 = 3_000;
 
 /// A fault that stays.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,10 @@ impl LeaderHandler<'_> {
     }
 
     pub(super) fn cancel_late_transfer(&mut self, now: Now) {
-        self.leader.transfer.take_if(|transfer| now.monotonic_ms >= transfer.until_ms);
+        if self.leader.transfer.take_if(|transfer| now.monotonic_ms >= transfer.until_ms).is_some() {
+            // The leadership has not moved.
+            self.state.election.no_move_before_ms = now.monotonic_ms;
+        }
     }
 
     /// Names the successor once everything is committed and a follower has it all that can take an epoch.
