@@ -129,8 +129,14 @@ impl Readers {
         Ok(())
     }
 
-    fn enter(&self) -> Result<Pass, sqlx::Error> {
+    /// Begins a read of several statements, or over one of the connections.
+    pub(crate) fn enter(&self) -> Result<Pass, sqlx::Error> {
         self.gate.enter().ok_or_else(made_anew)
+    }
+
+    /// Fails if the file was made anew since the read began.
+    pub(crate) fn held_open(&self, pass: Pass) -> Result<(), sqlx::Error> {
+        if self.gate.held_open(pass) { Ok(()) } else { Err(made_anew()) }
     }
 
     /// What a read gave, unless the file was made anew meanwhile. Damage is reported.

@@ -66,13 +66,25 @@ impl ViewsReader {
         self
     }
 
+    /// Runs a read over one of the connections. It fails if the views are made anew meanwhile: what a new file lacks must
+    /// not pass for what does not exist. Damage that it finds is reported, so that they are.
+    pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, ViewsError>>) -> Result<T, ViewsError> {
+        let pass = self.readers.enter()?;
+        let result = self.readers.blocking.settle(read).await;
+        self.readers.held_open(pass)?;
+        result.inspect_err(|error| {
+            if let ViewsError::Damaged(reason) = error {
+                self.readers.gate.report(reason.clone());
+            }
+        })
+    }
+
     /// The projected position.
     ///
     /// # Errors
     /// [`ViewsError::Damaged`] or [`ViewsError::Sql`], like every read.
     pub async fn projected(&self) -> Result<Position, ViewsError> {
-        let read = async { read_projected(&mut *self.readers.acquire().await?).await };
-        self.readers.blocking.settle(read).await
+        self.read(async { read_projected(&mut *self.readers.acquire().await?).await }).await
     }
 
     /// The projected index, and how many payments were decided up to there, rejected ones included.
@@ -103,9 +115,11 @@ impl ViewsReader {
         digests: impl IntoIterator<Item = KeyDigest>,
     ) -> Result<Vec<(KeyDigest, LogIndex)>, ViewsError> {
         let digests: Vec<[u8; 16]> = digests.into_iter().map(|digest| digest.0).collect();
-        let read = async { lookup::find(&mut *self.readers.acquire().await?, Kind::Keys, &digests).await };
-        let found = self.readers.blocking.settle(read).await?;
-        found.into_iter().map(|(digest, value)| Ok((KeyDigest(digest), read_key(&value)?))).collect()
+        let read = async {
+            let found = lookup::find(&mut *self.readers.acquire().await?, Kind::Keys, &digests).await?;
+            found.into_iter().map(|(digest, value)| Ok((KeyDigest(digest), read_key(&value)?))).collect()
+        };
+        self.read(read).await
     }
 
     /// The latest changes of those of the payments that changed, in no particular order.
@@ -133,8 +147,7 @@ impl ViewsReader {
         orders: impl IntoIterator<Item = &OrderId>,
     ) -> Result<Vec<(OrderId, OrderState)>, ViewsError> {
         let digests: Vec<_> = orders.into_iter().map(OrderId::digest).collect();
-        let read = async { find_orders(&mut *self.readers.acquire().await?, &digests).await };
-        self.readers.blocking.settle(read).await
+        self.read(async { find_orders(&mut *self.readers.acquire().await?, &digests).await }).await
     }
 
     /// Entry and item of the changed payments that have this status, newest first, from `floor` on and before `before`,
@@ -248,9 +261,9 @@ impl ViewsReader {
             // One snapshot: a merge may end meanwhile.
             let mut snapshot = self.readers.begin().await?;
             lookup::newest_first(&mut snapshot, kind, prefix, &bound, take).await?;
-            Ok::<(), ViewsError>(snapshot.rollback().await?)
+            Ok(snapshot.rollback().await?)
         };
-        self.readers.blocking.settle(read).await
+        self.read(read).await
     }
 
     /// The entries of which the views lack an expected key, posting or order's payment, or that they do not list under
@@ -274,7 +287,7 @@ impl ViewsReader {
         let mut missing = Vec::new();
         for (kind, wanted) in wanted {
             let read = async { lookup::missing(&mut *self.readers.acquire().await?, kind, &wanted).await };
-            missing.extend(self.readers.blocking.settle(read).await?);
+            missing.extend(self.read(read).await?);
         }
         Ok(missing)
     }

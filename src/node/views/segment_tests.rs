@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use sqlx::AssertSqlSafe;
 
@@ -273,8 +274,22 @@ async fn a_damaged_block_is_found_by_the_lookup_that_needs_it_and_by_a_check() {
             _ => views.reader.account_entries(&account("external:card"), LogIndex(1_000), 10).await.map(drop),
         };
         assert!(matches!(found, Err(ViewsError::Damaged(_))), "{found:?}");
+        assert!(views.reader.gate().damaged().now_or_never().is_some(), "what makes them anew is told");
         assert!(matches!(views.reader.contents().await, Err(ViewsError::Damaged(_))));
     }
+}
+
+#[tokio::test]
+async fn a_read_during_which_the_views_were_made_anew_fails_instead_of_finding_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let reader = opened(dir.path()).await.reader;
+    let overlapped = reader.read(async {
+        reader.gate().close();
+        reader.gate().open();
+        Ok(())
+    });
+    assert!(matches!(overlapped.await, Err(ViewsError::Sql(_))));
+    assert!(reader.read(async { Ok(()) }).await.is_ok());
 }
 
 #[tokio::test]
