@@ -68,7 +68,10 @@ impl ViewsReader {
 
     /// Runs a read over one of the connections. It fails if the views are made anew meanwhile: what a new file lacks must
     /// not pass for what does not exist. Damage that it finds is reported, so that they are.
-    pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, ViewsError>>) -> Result<T, ViewsError> {
+    pub(super) async fn read<T: Send>(
+        &self,
+        read: impl Future<Output = Result<T, ViewsError>> + Send,
+    ) -> Result<T, ViewsError> {
         let pass = self.readers.enter()?;
         let result = self.readers.blocking.settle(read).await;
         self.readers.held_open(pass)?;
