@@ -129,6 +129,6 @@ impl Setup<'_> {
     }
 }
 
-fn node_id(number: usize) -> String {
+pub(super) fn node_id(number: usize) -> String {
     format!("node{}", number + 1)
 }

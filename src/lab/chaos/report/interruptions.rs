@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::measure::{Measurements, millis};
+use crate::chaos::cluster::node_id;
 use crate::chaos::fault_record::FaultRecord;
 use crate::history::Micros;
 
@@ -42,11 +43,13 @@ impl Measurements {
     fn interruptions_of(&self, form: &'static str, faults: &[FaultRecord]) -> Option<Interruptions> {
         let of_form = faults.iter().filter(|fault| fault.form == Some(form));
         let at_node = |fault: &FaultRecord, node| millis(self.longest_gap_at(node, fault.began, fault.healed));
-        let cut_off = of_form.clone().filter_map(|fault| Some(at_node(fault, fault.cut_off?)));
+        // The nodes stand here in the order in which they first answered.
+        let place = |number| self.nodes.iter().position(|node| *node == node_id(number));
+        let cut_off = of_form.clone().filter_map(|fault| Some(at_node(fault, place(fault.cut_off?)?)));
         let cut_off_max_ms = cut_off.reduce(f64::max);
         let mut all: Vec<(f64, String)> = of_form
             .flat_map(|fault| {
-                let nodes = (0..self.nodes.len()).filter(|node| fault.cut_off != Some(*node));
+                let nodes = (0..self.nodes.len()).filter(|node| fault.cut_off.and_then(place) != Some(*node));
                 let longest = nodes.map(|node| (at_node(fault, node), node));
                 let longest = longest.max_by(|one, other| one.0.total_cmp(&other.0));
                 longest.map(|(ms, node)| (ms, format!("fault {} at {}", fault.number, self.nodes[node])))
@@ -107,8 +110,8 @@ mod tests {
     #[test]
     fn a_node_that_is_cut_off_counts_for_itself() {
         let paid = |ended, node| CommittedPayment { intended: Micros(0), ended: Micros(ended), node };
-        let nodes = vec!["node1".to_owned(), "node2".to_owned()];
-        let measurements = Measurements { paid: vec![paid(1_400, 1)], nodes, failed: Vec::new() };
+        let nodes = vec!["node2".to_owned(), "node1".to_owned()];
+        let measurements = Measurements { paid: vec![paid(1_400, 0)], nodes, failed: Vec::new() };
         let fault = FaultRecord { cut_off: Some(0), ..fault(1, Some("a"), 1_000, 2_000) };
         let rows = measurements.interruptions(&[fault]);
         assert_eq!((rows[0].max_ms, rows[0].longest_at.as_str()), (0.6, "fault 1 at node2"));
