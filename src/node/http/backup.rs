@@ -69,7 +69,7 @@ async fn begin(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
     let read = Read::begin(&api.node, &parts.headers, query).await?;
     let upto = to.min(read.applied_index());
     if from > upto.next() {
-        let detail = format!("the ledger, or what is wanted of it, ends at {upto}, before the entry before {from}");
+        let detail = format!("a backup from entry {from} needs the entry before it, but what is wanted ends at {upto}");
         return Err(Problem::bad_request(Code::InvalidIndex, detail).field(query::FROM_INDEX));
     }
     let before = read.fetch(api.node.position(from.previous())).await?;
