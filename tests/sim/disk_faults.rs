@@ -56,7 +56,7 @@ impl World {
     }
 
     /// Replaces the ledger by a new and empty one.
-    fn replace_disk(&mut self, node: usize) {
+    pub(crate) fn replace_disk(&mut self, node: usize) {
         self.trace.note(self.now, node, "new store", [0, 0]);
         self.nodes[node].disk = self.new_disk(node);
     }

@@ -31,7 +31,9 @@ impl World {
         let condemned_after = self.random.below(5 * MILLI);
         self.schedule(condemned_after, WorldEvent::Condemn { node, life });
         if self.begins_repair(node) {
-            self.schedule(condemned_after, WorldEvent::Repair { node, life });
+            // What the leader knows of the others by then is younger than the quarantine.
+            let timeout = self.knobs.timing.heartbeat_timeout_ms * MILLI;
+            self.schedule(condemned_after + ASKS_EVERY.max(timeout), WorldEvent::Repair { node, life });
         } else {
             self.met.insert("second quarantine within an hour");
             let (earliest, latest) = OPERATOR_AFTER;
@@ -59,7 +61,7 @@ impl World {
             self.met.insert("damaged ledger kept until the others serve");
             return self.schedule(ASKS_EVERY, WorldEvent::Repair { node, life });
         }
-        self.oracle.gives_up_ledger(node, &self.nodes[..self.knobs.nodes]);
+        self.oracle.gives_up_ledger(node);
         self.trace.note(self.now, node, "repairs itself", [life, 0]);
         self.met.insert("self-repair");
         self.crash(node);

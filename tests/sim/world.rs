@@ -284,6 +284,7 @@ impl World {
             WorldEvent::Restart { node } => self.restart(node),
             of_a_process => self.process_inside(of_a_process),
         }
+        self.oracle.look_at_repairs(&self.nodes[..self.knobs.nodes]);
     }
 
     /// Processes an event of one process, if that process still runs.

@@ -154,8 +154,11 @@ impl NodeHandle {
         nodes
     }
 
-    /// Waits until the other nodes serve without this one.
-    pub(super) async fn await_others(&self) {
+    /// Waits until the other nodes serve without this one, which is quarantined from now on. The leader counts followers
+    /// that have answered it within the heartbeat timeout: only after so much time nothing that it knows of them is older
+    /// than the quarantine.
+    pub(super) async fn await_others(&self, heartbeat_timeout: Duration) {
+        tokio::time::sleep(heartbeat_timeout.max(OTHERS_RETRY)).await;
         let me = self.node_id();
         while !others_serve(me, self.status().commit_index, &self.cluster().await) {
             tracing::warn!("this node keeps its damaged ledger until the others serve without it");

@@ -65,6 +65,7 @@ pub struct Node {
     pub(super) peer_port: JoinHandle<std::io::Result<()>>,
     pub(super) fatal: mpsc::Receiver<CoordinationError>,
     pub(super) damaged: mpsc::Receiver<()>,
+    pub(super) heartbeat_timeout: Duration,
     pub(super) watermark: Watermark,
     /// Released when the node has stopped.
     pub(super) lock: DirectoryLock,
@@ -85,10 +86,10 @@ impl Node {
     /// [`NodeError`] says why the node failed.
     pub async fn ended(&mut self) -> Result<(), NodeError> {
         let ended = "its event loop ended";
-        let (handle, damaged) = (self.handle.clone(), &mut self.damaged);
+        let (handle, heartbeat_timeout, damaged) = (self.handle.clone(), self.heartbeat_timeout, &mut self.damaged);
         let may_begin_again = async move {
             match damaged.recv().await {
-                Some(()) => handle.await_others().await,
+                Some(()) => handle.await_others(heartbeat_timeout).await,
                 // The loop has ended, and says why.
                 None => std::future::pending().await,
             }

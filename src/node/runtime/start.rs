@@ -2,6 +2,7 @@
 //! needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -123,6 +124,7 @@ impl Node {
             peer_port,
             fatal,
             damaged,
+            heartbeat_timeout: Duration::from_millis(config.timing.heartbeat_timeout_ms),
             watermark,
             lock,
             blocking,

@@ -327,8 +327,13 @@ impl Oracle {
     }
 
     /// A node gives its damaged ledger up by itself.
-    pub(crate) fn gives_up_ledger(&self, node: usize, nodes: &[Node]) {
-        self_repair::check_others(node, &self.history, nodes);
+    pub(crate) fn gives_up_ledger(&self, node: usize) {
+        self.repairs.gives_up(node);
+    }
+
+    /// Something has happened.
+    pub(crate) fn look_at_repairs(&mut self, nodes: &[Node]) {
+        self.repairs.look(&self.history, nodes);
     }
 
     /// A node may repair itself again.

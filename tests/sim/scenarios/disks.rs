@@ -418,3 +418,55 @@ fn a_damaged_node_keeps_its_ledger_while_the_leader_has_not_stored_what_is_commi
         finish(world);
     }
 }
+
+/// Whether the leader takes a follower for one that answers.
+fn seems_to_answer(world: &World, leader: usize, follower: usize) -> bool {
+    let host = &world.nodes[leader];
+    let followers = host.process.as_ref().expect("it runs").engine.replica().followers(host.now(world.now));
+    followers.iter().any(|view| view.node == world.nodes[follower].id && view.reachable)
+}
+
+#[test]
+fn a_response_that_was_on_its_way_when_a_process_died_does_not_show_that_it_lives() {
+    for seed in 0..10 {
+        // Messages are longer on their way than news of a death.
+        let (mut world, leader) = at_work(Knobs { delay: (5 * MILLI, 20 * MILLI), ..busy_clients(seed) });
+        let (dead, _) = followers_of(leader);
+        world.crash(dead);
+        until(&mut world, "the leader notices", |world| !seems_to_answer(world, leader, dead));
+        // As long as responses may be on their way.
+        for _ in 0..300 {
+            world.run_until(world.now + MILLI);
+            assert!(!seems_to_answer(&world, leader, dead), "a damaged node would give up a ledger that is needed");
+        }
+        world.restart(dead);
+        until(&mut world, "it answers again", |world| seems_to_answer(world, leader, dead));
+        finish(world);
+    }
+}
+
+#[test]
+fn a_damaged_node_does_not_trust_what_was_known_of_the_others_before_its_damage() {
+    for seed in 0..20 {
+        let rotten = |seed| {
+            let (mut world, leader) = three_at_work(seed);
+            let (damaged, other) = followers_of(leader);
+            assert!(world.rot_ledger(damaged));
+            (world, leader, damaged, other)
+        };
+        let (mut world, _, damaged, _) = rotten(seed);
+        until(&mut world, "the scrubber finds it", |world| is_quarantined(world, damaged));
+        let found = world.now;
+        // The same again, but a moment before the other follower's disk is lost, and the leader does not know yet.
+        let (mut world, leader, damaged, other) = rotten(seed);
+        let store = world.nodes[damaged].disk.store_id;
+        world.run_until(found - 5 * MILLI);
+        world.links.cut(other, leader);
+        world.links.cut(leader, other);
+        world.crash(other);
+        world.replace_disk(other);
+        until(&mut world, "the scrubber finds it", |world| is_quarantined(world, damaged));
+        world.run_until(world.now + 5 * SECOND);
+        assert_eq!(world.nodes[damaged].disk.store_id, store, "nobody but the leader has what was committed");
+    }
+}

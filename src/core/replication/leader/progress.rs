@@ -37,6 +37,8 @@ pub(super) struct Progress {
     pub(super) stalled_since_ms: Option<u64>,
     /// Whether its process was found gone since it last answered. Then it cannot be the successor.
     pub(super) process_gone: bool,
+    /// The last append that was in flight when it was found gone.
+    pub(super) sent_before_gone: Option<RequestId>,
     /// The nodes to which it cannot open connections, as it last reported.
     pub(super) unreachable: Vec<NodeId>,
     /// Whether it stands in ZooKeeper's election queue, as it last reported.
@@ -105,6 +107,21 @@ impl Progress {
             self.next = first.max(self.matched.next());
             self.loaded = Vec::new();
         }
+    }
+
+    /// Its process was found gone.
+    pub(super) fn on_process_gone(&mut self) {
+        self.process_gone = true;
+        let in_flight = self.in_flight.as_ref().map(|in_flight| in_flight.id);
+        self.sent_before_gone = in_flight.max(self.heartbeat_in_flight);
+    }
+
+    /// It has answered this request. A response to what was sent before its process was found gone was on its way then, so
+    /// it does not show that it lives, nor that its disk still holds what it reports.
+    pub(super) fn on_answered(&mut self, id: RequestId, now: Now) {
+        self.answered_ms = Some(now.monotonic_ms);
+        self.unanswered = 0;
+        self.process_gone &= self.sent_before_gone.is_some_and(|last| id <= last);
     }
 
     /// It refuses an append: it is quarantined, or cannot store. Nothing is known of its log until it reports again.

@@ -65,9 +65,7 @@ impl LeaderHandler<'_> {
         if !progress.take_awaited(answered.id) {
             return None;
         }
-        progress.answered_ms = Some(now.monotonic_ms);
-        progress.unanswered = 0;
-        progress.process_gone = false;
+        progress.on_answered(answered.id, now);
         progress.confirmed_round = progress.confirmed_round.max(answered.round);
         if progress.store_id.replace(answered.store_id) != Some(answered.store_id) && !planted(Bug::WipedStoreCounts) {
             // Before the epoch's first entry is committed, the commit index may be behind what was committed under
@@ -113,7 +111,7 @@ impl LeaderHandler<'_> {
     /// A follower's process is gone.
     pub(in crate::replication) fn on_peer_gone(&mut self, peer: &NodeId) {
         if let Some(progress) = self.leader.followers.get_mut(peer) {
-            progress.process_gone = true;
+            progress.on_process_gone();
         }
     }
 }
