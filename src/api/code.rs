@@ -63,6 +63,7 @@ codes! {
     BodyTimeout = "body_timeout", "the body did not arrive within the deadline";
     BodyTooLarge = "body_too_large", "the body is longer than this call takes";
     UnsupportedMediaType = "unsupported_media_type", "the body is sent with another content type than this call takes";
+    ForeignPage = "foreign_page", "a web page of another site sent the request through a browser";
     IdempotencyKeyRequired = "idempotency_key_required", "the Idempotency-Key header is missing";
     EmptyBatch = "empty_batch", "a batch has at least one payment";
     TooManyPayments = "too_many_payments", "a batch has at most 10,000 payments";

@@ -10,7 +10,8 @@
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
 //! process                                          what the system says of this process and its disk
-//! sqlite, schema, port, durable_file, blocking,
+//! port                                             connections: how many, how served, what is expected of the other side
+//! sqlite, schema, durable_file, blocking,
 //! published, read_gate                             what two of the modules above share
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
@@ -26,7 +27,7 @@ mod durable_file;
 pub mod fuzzing;
 pub mod http;
 pub mod ledger;
-mod port;
+pub mod port;
 pub mod process;
 pub mod published;
 pub mod query;

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use crate::client_port::serve_clients;
 use crate::coordination::Credential;
 use crate::http::{ApiOptions, ClientApi};
+use crate::port::{self, ConnectionLimits, Port, PortMetrics};
 use crate::process::ProcessReader;
 use crate::published::publish;
 use crate::runtime::{Environment, Node, NodeConfig, NodeError};
@@ -36,6 +37,9 @@ pub enum ServeError {
         /// Why it cannot be used.
         source: std::io::Error,
     },
+    /// The system does not tell how many files this process may open.
+    #[error("the limit of open files is unknown: {0}")]
+    FileLimit(std::io::Error),
     /// The node failed.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -60,8 +64,12 @@ pub enum Ended {
 /// # Errors
 /// [`ServeError`] says in one line what is wrong.
 pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<Ended, ServeError> {
-    let clients = bind(settings.listen, "listen").await?;
-    let peers = bind(settings.peer_listen, "peer_listen").await?;
+    let wanted =
+        ConnectionLimits { total: settings.max_connections, per_address: settings.max_connections_per_address };
+    let (client_places, peer_places) = port::places(wanted).map_err(ServeError::FileLimit)?;
+    let ports = [("clients", client_places.clone()), ("peers", peer_places.clone())];
+    let clients = Port::new(bind(settings.listen, "listen").await?, client_places);
+    let peers = Port::new(bind(settings.peer_listen, "peer_listen").await?, peer_places);
     tokio::pin!(shutdown);
     // Loading a large ledger takes a while; until it is done there is nothing to hand over or to finish.
     let mut node = tokio::select! {
@@ -70,6 +78,7 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     };
     let mut registry = Registry::with_prefix("quorapay");
     node.handle().metrics().register(&mut registry);
+    registry.register_collector(Box::new(PortMetrics { ports }));
     let (chaos_mode, shown) = (settings.chaos_mode, settings.shown());
     let process = Some(ProcessReader::new(settings.data_dir.clone()));
     let options = ApiOptions { node_id: settings.node_id.clone(), registry, process, settings: shown, chaos_mode };

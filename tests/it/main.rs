@@ -32,5 +32,6 @@ mod reads;
 mod recovery;
 mod runbooks;
 mod startup;
+mod strangers;
 mod support;
 mod views;

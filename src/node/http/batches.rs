@@ -61,8 +61,6 @@ async fn create(State(api): State<Api>, request: Request) -> Response {
 }
 
 async fn make_batch(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
-    // Acquired before the body is read: it bounds the memory of bodies, payments and answers.
-    let _permit = api.permits.batches.try_acquire().map_err(|_| Problem::overloaded())?;
     let (parts, body) = request.into_parts();
     let mut query = Query::new(parts.uri.query());
     let atomic = query.parse(query::ATOMIC, Code::InvalidAtomic, "true or false", |text| text.parse().ok())?;
@@ -74,8 +72,17 @@ async fn make_batch(api: &Api, request: Request) -> Result<HttpAnswer, Problem> 
     };
     let write = PendingWrite::of(&parts)?;
     let mut reader = BatchReader::new(form, atomic);
-    let take = |piece: &[u8]| reader.feed(piece);
+    let bytes_in_hand = &api.permits.batch_bytes;
+    let mut bytes = bytes_in_hand.try_acquire_many(0).map_err(|_| Problem::overloaded())?;
+    let take = |piece: &[u8]| {
+        let size = u32::try_from(piece.len()).map_err(|_| Problem::overloaded())?;
+        bytes.merge(bytes_in_hand.try_acquire_many(size).map_err(|_| Problem::overloaded())?);
+        reader.feed(piece)
+    };
     request::body_in_pieces(&parts.headers, body, MAX_BATCH_BODY_BYTES, write.deadline, take).await?;
+    // Acquired after the body has come, so that slow uploads keep nobody from it.
+    let permit = tokio::time::timeout_at(write.deadline, api.permits.batches.acquire()).await;
+    let _permit = permit.ok().and_then(Result::ok).ok_or_else(Problem::overloaded)?;
     let batch = reader.finish(&write.key)?;
     api.metrics.count_batch(batch.items.len());
     let (key, deadline) = (write.key.clone(), write.deadline);

@@ -78,6 +78,7 @@ pub(super) fn cluster_view(status: &NodeStatus, peers: Vec<PeerStatus>) -> Clust
 async fn transfer(State(api): State<Api>, request: Request) -> Response {
     api.answer(Route::LeaderTransfer, async {
         let (parts, body) = request.into_parts();
+        request::refuse_foreign_page(&parts.headers)?;
         Query::new(parts.uri.query()).finish()?;
         let deadline = request::deadline(&parts.headers)?;
         let body = request::body(&parts.headers, body, deadline).await?;

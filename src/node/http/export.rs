@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::runtime::ReadError;
 use quorapay_api::{Code, ExportFormat, ExportTrailer, query};
@@ -21,7 +22,7 @@ use super::request::Query;
 use super::write_json::append_json;
 
 /// The parameters of an export that do not depend on its rows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Export {
     /// How rows are written.
     pub(super) format: ExportFormat,
@@ -31,6 +32,8 @@ pub(super) struct Export {
     pub(super) as_of: LogIndex,
     /// The time limit for each chunk of rows. The whole has none.
     pub(super) timeout: Duration,
+    /// Kept until the last row is sent, or nobody reads any more.
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 /// Takes out the format of an export, if one is wanted.
@@ -46,6 +49,7 @@ pub(super) fn json_row(out: &mut Vec<u8>, row: &impl Serialize) {
 
 /// The state of an export between two chunks.
 struct ExportState<S, W> {
+    export: Export,
     pages: Pin<Box<S>>,
     write: W,
     rows: u64,
@@ -69,39 +73,10 @@ impl Export {
         S: Stream<Item = Result<Vec<T>, ReadError>> + Send + 'static,
         W: FnMut(&mut Vec<u8>, &T) -> u64 + Send + 'static,
     {
-        let progress = ExportState { pages: Box::pin(pages), write, rows: 0, begun: false };
-        let chunks = stream::unfold(Some(progress), move |progress| async move { self.next_chunk(progress?).await });
-        HttpAnswer::export(self.format, Body::from_stream(chunks), answered)
-    }
-
-    /// The next chunk of the answer, and the state after it unless that was the last one.
-    async fn next_chunk<T, S, W>(
-        self,
-        mut progress: ExportState<S, W>,
-    ) -> Option<(Result<Bytes, ExportError>, Option<ExportState<S, W>>)>
-    where
-        S: Stream<Item = Result<Vec<T>, ReadError>>,
-        W: FnMut(&mut Vec<u8>, &T) -> u64,
-    {
-        let mut out = Vec::new();
-        if !std::mem::replace(&mut progress.begun, true) && self.format == ExportFormat::Csv {
-            render::row(&mut out, self.columns.iter().copied());
-        }
-        // Pages may be empty, and an empty chunk must not be sent.
-        while out.is_empty() || progress.rows == 0 {
-            let page = tokio::time::timeout(self.timeout, progress.pages.next()).await;
-            let page =
-                match page.map_err(|_| ExportError::TooSlow).map(|page| page.transpose().map_err(ExportError::from)) {
-                    Ok(Ok(page)) => page,
-                    Ok(Err(error)) | Err(error) => return Some((Err(error), None)),
-                };
-            let Some(items) = page else {
-                self.write_end(&mut out, progress.rows);
-                return Some((Ok(out.into()), None));
-            };
-            progress.rows += items.iter().map(|item| (progress.write)(&mut out, item)).sum::<u64>();
-        }
-        Some((Ok(out.into()), Some(progress)))
+        let format = self.format;
+        let state = ExportState { export: self, pages: Box::pin(pages), write, rows: 0, begun: false };
+        let chunks = stream::unfold(Some(state), async |state| state?.next_chunk().await);
+        HttpAnswer::export(format, Body::from_stream(chunks), answered)
     }
 
     fn write_end(&self, out: &mut Vec<u8>, rows: u64) {
@@ -113,9 +88,41 @@ impl Export {
     }
 }
 
+impl<T, S, W> ExportState<S, W>
+where
+    S: Stream<Item = Result<Vec<T>, ReadError>>,
+    W: FnMut(&mut Vec<u8>, &T) -> u64,
+{
+    /// The next chunk of the answer, and the state after it unless that was the last one.
+    async fn next_chunk(mut self) -> Option<(Result<Bytes, ExportError>, Option<Self>)> {
+        let mut out = Vec::new();
+        if !std::mem::replace(&mut self.begun, true) && self.export.format == ExportFormat::Csv {
+            render::row(&mut out, self.export.columns.iter().copied());
+        }
+        // Pages may be empty, and an empty chunk must not be sent.
+        while out.is_empty() || self.rows == 0 {
+            let page = tokio::time::timeout(self.export.timeout, self.pages.next()).await;
+            let page =
+                match page.map_err(|_| ExportError::TooSlow).map(|page| page.transpose().map_err(ExportError::from)) {
+                    Ok(Ok(page)) => page,
+                    Ok(Err(error)) | Err(error) => return Some((Err(error), None)),
+                };
+            let Some(items) = page else {
+                self.export.write_end(&mut out, self.rows);
+                return Some((Ok(out.into()), None));
+            };
+            self.rows += items.iter().map(|item| (self.write)(&mut out, item)).sum::<u64>();
+        }
+        Some((Ok(out.into()), Some(self)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http_body_util::BodyExt;
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::http::answer::NodeName;
@@ -124,8 +131,13 @@ mod tests {
     use quorapay_core::domain::Epoch;
 
     fn export(format: ExportFormat, pages: Vec<Result<Vec<u32>, ReadError>>) -> axum::response::Response {
-        let export =
-            Export { format, columns: &["number", "double"], as_of: LogIndex(9), timeout: Duration::from_secs(5) };
+        let export = Export {
+            format,
+            columns: &["number", "double"],
+            as_of: LogIndex(9),
+            timeout: Duration::from_secs(5),
+            _permit: Arc::new(Semaphore::new(1)).try_acquire_owned().expect("free"),
+        };
         let point = ReadPoint { applied_index: LogIndex(9), epoch: Epoch(1), staleness_ms: 0 };
         let write = move |out: &mut Vec<u8>, number: &u32| {
             let double = (number * 2).to_string();

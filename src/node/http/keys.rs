@@ -64,6 +64,7 @@ async fn by_key(State(api): State<Api>, key: Result<Path<String>, PathRejection>
 async fn fence(State(api): State<Api>, key: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::KeyFence, async {
         let (parts, _) = request.into_parts();
+        request::refuse_foreign_page(&parts.headers)?;
         let key = path_key(key)?;
         Query::new(parts.uri.query()).finish()?;
         let deadline = request::deadline(&parts.headers)?;

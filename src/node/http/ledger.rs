@@ -69,11 +69,12 @@ async fn export(
     from: LogIndex,
     format: ExportFormat,
 ) -> Result<HttpAnswer, Problem> {
+    let permit = api.permits.export()?;
     let timeout = request::timeout(headers)?;
     let read = Read::begin(&api.node, headers, query).await?;
     let as_of = read.applied_index();
     let pages = api.node.queries().export_entries(from, as_of);
-    let export = Export { format, columns: &render::LEDGER_COLUMNS, as_of, timeout };
+    let export = Export { format, columns: &render::LEDGER_COLUMNS, as_of, timeout, _permit: permit };
     Ok(export.answer(read.as_of(), pages, move |out, entry| match format {
         ExportFormat::Csv => render::ledger_rows(out, entry),
         ExportFormat::Ndjson => {

@@ -100,7 +100,7 @@ const ROUTES: [(Route, &str); 31] = [
 ];
 
 /// Every status that this API answers with. The last one is for any other.
-const STATUSES: [u16; 14] = [200, 201, 400, 404, 405, 408, 409, 413, 415, 422, 503, 504, 500, 0];
+const STATUSES: [u16; 15] = [200, 201, 400, 403, 404, 405, 408, 409, 413, 415, 422, 503, 504, 500, 0];
 
 /// Upper bounds of the latency buckets in microseconds: from below one caller's median to the longest deadline.
 const BUCKETS_US: [u64; 18] = [

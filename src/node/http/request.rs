@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt;
 use http_body_util::LengthLimitError;
@@ -19,6 +19,9 @@ use super::problem::Problem;
 
 /// Most bytes of a body that are parsed without a yield to other tasks on the thread.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// Where the page is from that had the browser send a request. Pages cannot set it.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// When the caller stops waiting.
 pub(super) fn deadline(given: &HeaderMap) -> Result<Instant, Problem> {
@@ -91,6 +94,21 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
 pub(super) fn unsupported_media_type(wanted: &str) -> Problem {
     let detail = format!("the body must be sent with content-type {wanted}");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::UnsupportedMediaType, detail).field("Content-Type")
+}
+
+/// Refuses a request that a web page of another site sent. A browser asks nobody before it sends a request that needs
+/// neither a header of its own nor JSON; all other writes need one of these.
+pub(super) fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let site = text(SEC_FETCH_SITE);
+    // Of older browsers, which do not say so themselves. A page without an origin of its own has "null".
+    let host = text(HOST);
+    let other_origin = text(ORIGIN).is_some_and(|origin| origin.split_once("://").map(|(_, from)| from) != host);
+    if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) || (site.is_none() && other_origin) {
+        let detail = "a page of another site sent this request; send it from a program, or from a page of this node";
+        return Err(Problem::new(StatusCode::FORBIDDEN, Code::ForeignPage, detail));
+    }
+    Ok(())
 }
 
 /// Reads the body, in bounded memory and time.
@@ -247,6 +265,31 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         headers
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_refused_and_a_program_is_not() {
+        let fine: [&[(&str, &str)]; 5] = [
+            &[],
+            &[("host", "a:7101")],
+            &[("host", "a:7101"), ("origin", "http://a:7101")],
+            &[("host", "a:7101"), ("origin", "https://b"), ("sec-fetch-site", "same-origin")],
+            &[("sec-fetch-site", "none")],
+        ];
+        for given in fine {
+            assert!(refuse_foreign_page(&headers(given)).is_ok(), "{given:?}");
+        }
+        let foreign: [&[(&str, &str)]; 5] = [
+            &[("host", "a:7101"), ("origin", "http://evil.example")],
+            &[("host", "a:7101"), ("origin", "http://a:7102")],
+            &[("host", "a:7101"), ("origin", "null")],
+            &[("host", "a:7101"), ("sec-fetch-site", "cross-site")],
+            &[("host", "a:7101"), ("origin", "http://a:7101"), ("sec-fetch-site", "same-site")],
+        ];
+        for given in foreign {
+            let problem = refuse_foreign_page(&headers(given)).expect_err("a foreign page");
+            assert_eq!((problem.status().as_u16(), problem.code()), (403, "foreign_page"), "{given:?}");
+        }
     }
 
     #[test]

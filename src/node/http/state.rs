@@ -7,12 +7,13 @@ use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::response::Response;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::process::ProcessReader;
 use crate::runtime::NodeHandle;
 use quorapay_api::Code;
+use quorapay_api::limits::MAX_BATCH_BODY_BYTES;
 use quorapay_core::domain::{PaymentId, PaymentIdError};
 use quorapay_core::replication::NodeId;
 
@@ -20,25 +21,47 @@ use super::answer::{AsOf, HttpAnswer, NodeName};
 use super::metrics::{ApiMetrics, Route};
 use super::problem::Problem;
 
-/// A batch takes up to 16 MiB as a body, the same again as payments, and the same again as an answer.
+/// A batch takes up to 16 MiB as payments, and the same again as an answer.
 const MAX_CONCURRENT_BATCHES: usize = 8;
+
+/// Bytes of the bodies of batches that have come and are not answered: as many as the concurrent batches can have.
+const MAX_BATCH_BYTES_IN_HAND: usize = MAX_CONCURRENT_BATCHES * MAX_BATCH_BODY_BYTES;
 
 /// Backups read the disk and decode entries for minutes: one that somebody waits for, and a scheduled one.
 const MAX_CONCURRENT_BACKUPS: usize = 2;
+
+/// An export holds a page of entries and its rows, 31 MB at most, until somebody reads them.
+const MAX_CONCURRENT_EXPORTS: usize = 8;
 
 /// What bounds costly requests, in all threads that serve clients together.
 #[derive(Clone, Debug)]
 pub(super) struct Permits {
     /// Batches that are processed at the same time.
     pub(super) batches: Arc<Semaphore>,
+    /// Bytes of batches that have come, also of those that have not come whole.
+    pub(super) batch_bytes: Arc<Semaphore>,
     /// Backups that are read at the same time.
     pub(super) backups: Arc<Semaphore>,
+    /// Exports that are read at the same time.
+    exports: Arc<Semaphore>,
+}
+
+impl Permits {
+    /// Takes a permit for an export, for as long as somebody reads it.
+    pub(super) fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.exports).try_acquire_owned().map_err(|_| Problem::overloaded())
+    }
 }
 
 impl Default for Permits {
     fn default() -> Self {
         let of = |count| Arc::new(Semaphore::new(count));
-        Self { batches: of(MAX_CONCURRENT_BATCHES), backups: of(MAX_CONCURRENT_BACKUPS) }
+        Self {
+            batches: of(MAX_CONCURRENT_BATCHES),
+            batch_bytes: of(MAX_BATCH_BYTES_IN_HAND),
+            backups: of(MAX_CONCURRENT_BACKUPS),
+            exports: of(MAX_CONCURRENT_EXPORTS),
+        }
     }
 }
 

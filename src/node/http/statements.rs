@@ -51,13 +51,15 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
         let mut query = Query::new(parts.uri.query());
         let filter = take_filter(&mut query)?;
         if let Some(format) = export::take_format(&mut query)? {
+            let permit = api.permits.export()?;
             let timeout = request::timeout(&parts.headers)?;
             let read = Read::begin(&api.node, &parts.headers, query).await?;
             if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
                 return Err(not_found(&read, &id));
             }
             let pages = api.node.queries().export_statement(id, filter, read.applied_index());
-            let export = Export { format, columns: &render::STATEMENT_COLUMNS, as_of: read.applied_index(), timeout };
+            let as_of = read.applied_index();
+            let export = Export { format, columns: &render::STATEMENT_COLUMNS, as_of, timeout, _permit: permit };
             return Ok(export.answer(read.as_of(), pages, move |out, line| {
                 match format {
                     ExportFormat::Csv => render::statement_row(out, line),

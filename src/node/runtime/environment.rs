@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
-
 use crate::blocking::Blocking;
 use crate::clock::WallClock;
 use crate::coordination::Outside;
+use crate::port::Port;
 use crate::transport::{HttpNetwork, Network};
 
 /// See the module.
@@ -24,9 +23,9 @@ pub struct Environment {
 impl Environment {
     /// This machine. The port is the one of the node's peer URL.
     #[must_use]
-    pub fn of_the_system(peer_port: TcpListener) -> Self {
+    pub(crate) fn of_the_system(peer_port: Port) -> Self {
         Self {
-            network: Arc::new(HttpNetwork::new(Some(peer_port))),
+            network: Arc::new(HttpNetwork::reached_at(peer_port)),
             outside: Outside::real(),
             wall_clock: WallClock::of_the_system(),
             blocking: Blocking::Yields,

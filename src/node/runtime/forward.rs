@@ -250,7 +250,7 @@ mod tests {
             peers: [(node("node1"), url.clone()), (node("node2"), url)].into(),
             secret: None,
         });
-        let client = PeerClient::new(Arc::clone(&identity), Arc::new(HttpNetwork::new(None)));
+        let client = PeerClient::new(Arc::clone(&identity), Arc::new(HttpNetwork::only_sending()));
         (identity, Forwarder::start(&client, std::iter::once(node("node1"))))
     }
 

@@ -23,6 +23,8 @@ const SESSION_TIMEOUT_MS: RangeInclusive<u64> = 400..=60_000;
 const WAIT_MS: RangeInclusive<u64> = 5..=60_000;
 /// Bounds of the length of the request queue.
 const QUEUE: RangeInclusive<u64> = 1..=1 << 20;
+/// Bounds of the number of connections at the clients' port.
+const CONNECTIONS: RangeInclusive<u64> = 1..=1_000_000;
 /// Bounds of the number of threads that serve clients: more than the loop can keep busy.
 const HTTP_THREADS: RangeInclusive<usize> = 0..=64;
 /// Cores that the loop, SQLite and the disk keep busy. Half of the others serve clients by default.
@@ -52,6 +54,7 @@ fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
     let peer_url = peer_url(layers, &node_id, &peers)?;
     let listen = address(layers, "listen")?;
     let peer_listen = address(layers, "peer_listen")?;
+    let max_connections = connections(layers)?;
     let loopback = listen.ip().is_loopback() && peer_listen.ip().is_loopback();
     Ok(Settings {
         cluster_id: cluster_id(layers)?,
@@ -66,6 +69,8 @@ fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
         timing: timing(layers)?,
         request_queue: queue(layers, "request_queue")?,
         http_threads: http_threads(layers)?,
+        max_connections,
+        max_connections_per_address: connections_per_address(layers, max_connections)?,
         chaos_mode: switch(layers, "chaos_mode")?,
         node_id,
         listen,
@@ -102,6 +107,21 @@ fn http_threads(layers: &mut Layers) -> Result<usize, SettingsError> {
     }
     let wanted = || format!("auto or a whole number from {} to {}", HTTP_THREADS.start(), HTTP_THREADS.end());
     value.parse().ok().filter(|number| HTTP_THREADS.contains(number)).ok_or_else(|| invalid(name, &value, wanted()))
+}
+
+fn connections(layers: &mut Layers) -> Result<usize, SettingsError> {
+    let count = number(layers, "max_connections", CONNECTIONS)?;
+    Ok(usize::try_from(count).expect("the limit of connections fits a usize"))
+}
+
+fn connections_per_address(layers: &mut Layers, total: usize) -> Result<usize, SettingsError> {
+    let (name, value) = ("max_connections_per_address", text(layers, "max_connections_per_address")?);
+    if value == "auto" {
+        // One address cannot take the places of all others.
+        return Ok(total.div_ceil(2));
+    }
+    let wanted = || format!("auto or a whole number from 1 to max_connections, {total}");
+    value.parse().ok().filter(|count| (1..=total).contains(count)).ok_or_else(|| invalid(name, &value, wanted()))
 }
 
 /// How many threads serve clients on a machine with so many cores.

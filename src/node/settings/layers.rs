@@ -30,7 +30,7 @@ const fn secret(name: &'static str) -> Known {
 const CLIENTS_VARIABLE: &str = "QUORAPAY_URL";
 
 /// Every setting that exists.
-pub(super) const KNOWN: [Known; 21] = [
+pub(super) const KNOWN: [Known; 23] = [
     known("node_id", None),
     known("cluster_id", Some("quorapay")),
     known("listen", Some("127.0.0.1:7101")),
@@ -51,6 +51,8 @@ pub(super) const KNOWN: [Known; 21] = [
     known("step_down_ms", Some("1000")),
     known("request_queue", Some("16384")),
     known("http_threads", Some("auto")),
+    known("max_connections", Some("10000")),
+    known("max_connections_per_address", Some("auto")),
     known("chaos_mode", Some("false")),
 ];
 

@@ -44,6 +44,10 @@ pub struct Settings {
     pub request_queue: usize,
     /// Threads that serve clients; 0 if the loop's own thread does.
     pub http_threads: usize,
+    /// Connections that there may be at the clients' port.
+    pub max_connections: usize,
+    /// How many of them one address may have.
+    pub max_connections_per_address: usize,
     /// Whether clients of the compatible API may request that their connection is dropped after a commit, as a test.
     pub chaos_mode: bool,
 }

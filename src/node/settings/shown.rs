@@ -34,6 +34,8 @@ impl Settings {
             ("step_down_ms", json!(self.timing.step_down_ms)),
             ("request_queue", json!(self.request_queue)),
             ("http_threads", json!(self.http_threads)),
+            ("max_connections", json!(self.max_connections)),
+            ("max_connections_per_address", json!(self.max_connections_per_address)),
             ("chaos_mode", json!(self.chaos_mode)),
         ];
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -76,6 +76,16 @@ fn half_of_the_cores_beyond_two_serve_clients_unless_a_number_is_set() {
 }
 
 #[test]
+fn one_address_may_have_half_of_the_connections_unless_a_number_is_set() {
+    for (set, per_address) in [(&[][..], 5_000), (&[("QUORAPAY_MAX_CONNECTIONS_PER_ADDRESS", "10000")], 10_000)] {
+        let settings = load(set).expect("valid");
+        assert_eq!((settings.max_connections, settings.max_connections_per_address), (10_000, per_address));
+    }
+    let one = load(&[("QUORAPAY_MAX_CONNECTIONS", "1")]).expect("valid");
+    assert_eq!((one.max_connections, one.max_connections_per_address), (1, 1));
+}
+
+#[test]
 fn an_unknown_setting_is_rejected_by_name() {
     let text = load(&[("QUORAPAY_HARTBEAT_MS", "1")]).expect_err("unknown").to_string();
     assert!(text.contains("QUORAPAY_HARTBEAT_MS"), "{text}");
@@ -115,6 +125,9 @@ fn a_wrong_value_is_shown_with_its_setting() {
         ("request_queue", "0"),
         ("http_threads", "65"),
         ("http_threads", "all"),
+        ("max_connections", "0"),
+        ("max_connections_per_address", "10001"),
+        ("max_connections_per_address", "0"),
     ] {
         let text = rejection(name, value);
         assert!(text.contains(value), "{text}");

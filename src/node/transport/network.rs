@@ -13,12 +13,13 @@ use http_body_util::Full;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::Service;
 use tower::util::BoxCloneSyncService;
 
-use crate::port::{self, without_delay};
+use crate::port::{self, Pace, Port, serve};
+use crate::published::publish;
 
 /// A connection inside a cluster is established within a millisecond or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -63,13 +64,22 @@ fn connector() -> Connector {
 /// which a cluster does not have and which every append would pay for.
 pub struct HttpNetwork {
     client: Client<Connector, Full<Bytes>>,
-    port: Mutex<Option<TcpListener>>,
+    port: Mutex<Option<Port>>,
 }
 
 impl HttpNetwork {
-    /// A network in which this node is reached at `port`; a node without one only sends.
+    /// A network in which this node is reached at `port`.
+    pub(crate) fn reached_at(port: Port) -> Self {
+        Self::new(Some(port))
+    }
+
+    /// A network in which this process only sends.
     #[must_use]
-    pub fn new(port: Option<TcpListener>) -> Self {
+    pub fn only_sending() -> Self {
+        Self::new(None)
+    }
+
+    fn new(port: Option<Port>) -> Self {
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(None).build(connector());
         Self { client, port: Mutex::new(port) }
     }
@@ -99,7 +109,10 @@ impl Network for HttpNetwork {
         let port = self.port.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
             let port = port.ok_or_else(|| io::Error::other("there is no port to serve peers at"))?;
-            axum::serve(without_delay(port), router).await
+            // It serves until it is dropped.
+            let (_never, stopping) = publish(false);
+            serve(port, router, Pace::Peer, stopping).await;
+            Ok(())
         })
     }
 }

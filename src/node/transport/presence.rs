@@ -147,7 +147,7 @@ mod tests {
             secret: None,
             peers: BTreeMap::from([(node("node2"), format!("http://{address}"))]),
         };
-        let client = PeerClient::new(Arc::new(identity), Arc::new(HttpNetwork::new(None)));
+        let client = PeerClient::new(Arc::new(identity), Arc::new(HttpNetwork::only_sending()));
         let (notices, noticed) = mpsc::channel(8);
         (tokio::spawn(watch_presence(client, node("node2"), notices)), noticed)
     }

@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) settings: String,
     /// Servers to use instead of the ones that all tests share.
     pub(crate) zookeeper: Option<String>,
+    /// How many files a node may have open, if not as many as this process.
+    pub(crate) open_files: Option<u32>,
 }
 
 /// One node, with its process while it runs.
@@ -50,6 +52,7 @@ pub(crate) struct Node {
     pub(crate) config: PathBuf,
     pub(crate) data_dir: PathBuf,
     log: PathBuf,
+    open_files: Option<u32>,
     process: Option<Child>,
     paused: bool,
 }
@@ -82,7 +85,8 @@ impl Cluster {
         let permit = Permit::take();
         let id = format!("it-{}-{}", std::process::id(), CLUSTERS.fetch_add(1, Ordering::Relaxed));
         let folder = folder(&id);
-        let nodes: Vec<Node> = (1..=size).map(|number| Node::place(number, folder.path())).collect();
+        let place = |number| Node { open_files: options.open_files, ..Node::place(number, folder.path()) };
+        let nodes: Vec<Node> = (1..=size).map(place).collect();
         let zookeeper = options.zookeeper.clone().unwrap_or_else(|| ZooKeeperServer::shared().address());
         let peers: Vec<String> =
             nodes.iter().map(|node| format!("{} = \"http://127.0.0.1:{}\"\n", node.id, node.peer_port)).collect();
@@ -250,6 +254,7 @@ impl Node {
             data_dir: folder.join(&id),
             log: folder.join(format!("{id}.log")),
             id,
+            open_files: None,
             process: None,
             paused: false,
         }
@@ -259,7 +264,11 @@ impl Node {
     pub(crate) fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.id);
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        let process = node_command(&self.config).stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
+        let mut command = node_command(&self.config);
+        if let Some(files) = self.open_files {
+            command = with_open_files(files, &command);
+        }
+        let process = command.stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
         reaper().watch(process.id());
         self.process = Some(process);
     }
@@ -424,6 +433,14 @@ pub(crate) fn node_command(config: &Path) -> Command {
     let mut command = without_own_variables(Command::new(program()));
     command.arg("node").arg("--config").arg(config).stdin(Stdio::null());
     command
+}
+
+/// The same command, as a process that may have so many files open.
+fn with_open_files(files: u32, command: &Command) -> Command {
+    let mut limited = without_own_variables(Command::new("prlimit"));
+    limited.arg(format!("--nofile={files}:{files}")).arg(command.get_program()).args(command.get_args());
+    limited.stdin(Stdio::null());
+    limited
 }
 
 fn without_own_variables(mut command: Command) -> Command {

@@ -48,7 +48,7 @@ impl Load {
     /// # Errors
     /// [`LoadError::Target`] and [`LoadError::Plan`]; nothing was sent then.
     pub fn start(targets: &[Target], plan: LoadPlan, recorder: Recorder) -> Result<RunningLoad, LoadError> {
-        Self::start_over(Arc::new(HttpNetwork::new(None)), targets, plan, recorder)
+        Self::start_over(Arc::new(HttpNetwork::only_sending()), targets, plan, recorder)
     }
 
     /// The same over another network than that of this machine.

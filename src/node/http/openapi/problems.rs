@@ -41,6 +41,7 @@ const BODY: Codes = &[
     (413, &[Code::BodyTooLarge]),
     (415, &[Code::UnsupportedMediaType]),
 ];
+const FOREIGN: Codes = &[(403, &[Code::ForeignPage])];
 const SUBMIT: Codes = &[(503, &[Code::NoLeader, Code::Overloaded]), (504, &[Code::OutcomeUnknown])];
 const KEYED: Codes = &[
     (400, &[Code::IdempotencyKeyRequired, Code::InvalidIdempotencyKey]),
@@ -125,7 +126,7 @@ problems! {
         (400, &[Code::InvalidPaymentId, Code::InvalidAmount, Code::InvalidPath]),
     ];
     /// Fencing a key.
-    FenceProblems: QUERY, DEADLINE, SUBMIT, READ, &[(400, &[Code::InvalidIdempotencyKey])];
+    FenceProblems: QUERY, DEADLINE, SUBMIT, READ, FOREIGN, &[(400, &[Code::InvalidIdempotencyKey])];
     /// Looking a key up.
     KeyProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidIdempotencyKey])];
     /// Reading a payment.
@@ -160,7 +161,7 @@ problems! {
     /// Showing the cluster.
     ClusterProblems: QUERY;
     /// Transferring the leadership.
-    TransferProblems: QUERY, DEADLINE, BODY, &[
+    TransferProblems: QUERY, DEADLINE, BODY, FOREIGN, &[
         (400, &[Code::InvalidNodeId, Code::NoSuchSuccessor]),
         (503, &[Code::NoLeader, Code::NoSuccessor]),
         (504, &[Code::TransferTimedOut]),
@@ -201,6 +202,7 @@ fn response(status: u16, codes: &[Code]) -> Response {
 fn summary(status: u16) -> &'static str {
     match status {
         400 => "The request is wrong; nothing moved.",
+        403 => "A web page of another site sent it; nothing moved.",
         404 => "There is no such thing.",
         408 => "The body did not arrive in time; nothing moved.",
         409 => "Refused, for good: the same key gets the same answer. Nothing moved.",

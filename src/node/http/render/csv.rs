@@ -45,13 +45,21 @@ pub(in crate::http) fn row<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item
         if at > 0 {
             out.push(b',');
         }
+        let guard = if is_formula(field) { "'" } else { "" };
         if field.contains([',', '"', '\r', '\n']) {
-            write!(out, "\"{}\"", field.replace('"', "\"\"")).expect("writing to memory does not fail");
+            write!(out, "\"{guard}{}\"", field.replace('"', "\"\"")).expect("writing to memory does not fail");
         } else {
+            out.extend_from_slice(guard.as_bytes());
             out.extend_from_slice(field.as_bytes());
         }
     }
     out.push(b'\n');
+}
+
+/// Whether a spreadsheet would take a field for a formula and run it. Callers choose keys and the ids of orders. The
+/// guard in front of such a field makes it text. A number is none, so negative amounts stay as they are.
+fn is_formula(field: &str) -> bool {
+    field.starts_with(['=', '+', '-', '@', '\t', '\r']) && field.parse::<i64>().is_err()
 }
 
 /// Writes the last row of a complete export: `complete`, the number of rows before it, and the index as of which it was
@@ -228,6 +236,13 @@ mod tests {
         let mut out = Vec::new();
         row(&mut out, ["plain", "", "a,b", "say \"x\"", "two\nlines"]);
         assert_eq!(String::from_utf8(out).expect("text"), "plain,,\"a,b\",\"say \"\"x\"\"\",\"two\nlines\"\n");
+    }
+
+    #[test]
+    fn a_field_that_a_spreadsheet_would_run_is_text() {
+        let mut out = Vec::new();
+        row(&mut out, ["=1+1", "+a", "-a", "@a", "=\"a\",b", "-12", "a=b", ""]);
+        assert_eq!(String::from_utf8(out).expect("text"), "'=1+1,'+a,'-a,'@a,\"'=\"\"a\"\",b\",-12,a=b,\n");
     }
 
     #[test]

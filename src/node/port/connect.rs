@@ -1,20 +1,9 @@
-//! What is common to connections: the ports for clients and for peers, and attempts to reach another node's.
+//! Attempts to reach another node's port.
 
 use std::io;
 
-use axum::serve::{Listener, ListenerExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use url::Url;
-
-/// Turns Nagle's algorithm off on every connection: it would delay small answers.
-pub(crate) fn without_delay(
-    listener: TcpListener,
-) -> impl Listener<Io = <TcpListener as Listener>::Io, Addr = <TcpListener as Listener>::Addr> {
-    listener.tap_io(|stream| {
-        // A connection that cannot be set is slow, not wrong.
-        let _ = stream.set_nodelay(true);
-    })
-}
 
 /// Opens a connection to the host and port of a URL. The caller bounds the wait.
 ///
@@ -32,6 +21,8 @@ pub(crate) async fn connect(url: &str) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[tokio::test]
