@@ -11,7 +11,7 @@
 //! settings                                         typed settings
 //! process                                          what the system says of this process and its disk
 //! sqlite, schema, port, durable_file, blocking,
-//! published, read_gate                             what two of the modules above share
+//! published, read_gate, request_id, log_limit      what two of the modules above share
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
 
@@ -26,12 +26,14 @@ mod durable_file;
 pub mod fuzzing;
 pub mod http;
 pub mod ledger;
+pub mod log_limit;
 mod port;
 pub mod process;
 pub mod published;
 pub mod query;
 pub mod read_gate;
 pub mod recover;
+pub mod request_id;
 pub mod runtime;
 mod schema;
 pub mod serve;

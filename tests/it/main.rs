@@ -30,6 +30,7 @@ mod payments;
 mod peers;
 mod reads;
 mod recovery;
+mod requests;
 mod runbooks;
 mod startup;
 mod support;

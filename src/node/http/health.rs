@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,6 +12,7 @@ use crate::runtime::{NodeStatus, Role};
 use quorapay_api::{Alive, Code, MetricsFormat, Numbers, Readiness, query};
 
 use super::answer::HttpAnswer;
+use super::call::Call;
 use super::metrics::{Now, Route};
 use super::problem::Problem;
 use super::request::Query;
@@ -36,7 +37,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
     responses((status = 200, description = "It does.", body = Alive,
                example = json!({ "status": "alive", "node_id": "node1" }))),
 )]
-async fn livez(State(api): State<Api>, _request: Request) -> Response {
+async fn livez(api: Call, _request: Request) -> Response {
     api.answer(Route::Livez, async {
         let alive = Alive { status: "alive".into(), node_id: api.node.node_id().clone() };
         Ok(HttpAnswer::node_json(to_json(&alive, ALIVE_BYTES)))
@@ -54,7 +55,7 @@ async fn livez(State(api): State<Api>, _request: Request) -> Response {
         openapi::ReadyProblems,
     ),
 )]
-async fn readyz(State(api): State<Api>, _request: Request) -> Response {
+async fn readyz(api: Call, _request: Request) -> Response {
     api.answer(Route::Readyz, async { readiness(&api.node.status()) }).await
 }
 
@@ -128,7 +129,7 @@ fn obstacles(status: &NodeStatus) -> Vec<Cow<'static, str>> {
         openapi::MetricsProblems,
     ),
 )]
-async fn metrics(State(api): State<Api>, request: Request) -> Response {
+async fn metrics(api: Call, request: Request) -> Response {
     api.answer(Route::Metrics, async {
         let (parts, _) = request.into_parts();
         // Scrapers may add parameters of their own.

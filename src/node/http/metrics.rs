@@ -12,8 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use axum::http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
@@ -63,6 +61,13 @@ pub(super) enum Route {
     Reference,
     /// No such path, or no such method.
     Unmatched,
+}
+
+impl Route {
+    /// Its name in metrics and in the log.
+    pub(super) fn name(self) -> &'static str {
+        ROUTES[self as usize].1
+    }
 }
 
 const ROUTES: [(Route, &str); 31] = [
@@ -348,8 +353,8 @@ impl ApiMetrics {
     }
 
     /// Counts an answer.
-    pub(super) fn count(&self, route: Route, status: StatusCode, began: Instant) {
-        self.requests.count(route, status, began.elapsed());
+    pub(super) fn count(&self, route: Route, status: StatusCode, took: Duration) {
+        self.requests.count(route, status, took);
     }
 
     /// Counts a batch that a caller sent.

@@ -13,9 +13,10 @@ use crate::clock::Clock;
 use crate::ledger::LedgerError;
 use crate::published::{Publisher, Watched};
 use crate::query::Recent;
+use crate::request_id::GivenId;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
-use quorapay_core::replication::{self, Event, NodeId, Now};
+use quorapay_core::replication::{self, Event, NodeId, Now, Outgoing, Request};
 
 use super::backlog::Backlog;
 use super::error::NodeError;
@@ -63,6 +64,8 @@ pub(super) struct EventLoop {
     pub(super) replies: PendingReplies,
     /// What reads find in memory.
     pub(super) recent: Recent,
+    /// What clients named the reads of this turn. They travel with the request that the reads cause in the same turn.
+    pub(super) read_names: Vec<GivenId>,
 }
 
 impl EventLoop {
@@ -101,6 +104,7 @@ impl EventLoop {
             for effect in effects.drain(..) {
                 self.execute(turn, effect)?;
             }
+            self.read_names.clear();
             self.replies.deliver();
             self.publish(now, status_due);
         }
@@ -159,7 +163,8 @@ impl EventLoop {
                     self.engine.step(now, Input::Propose { caller, proposal });
                 }
             }
-            Message::Read { reply } => {
+            Message::Read { reply, names } => {
+                self.read_names.extend(names);
                 let read = self.replies.add_read(reply);
                 self.engine.step(now, Input::Read(read));
             }
@@ -203,7 +208,11 @@ impl EventLoop {
                 self.metrics.persisting(write.entries.len());
                 self.executor.persist(write);
             }
-            Protocol::Send { id, to, request } => self.executor.send(id, to, request),
+            Protocol::Send { id, to, request } => {
+                let asks = matches!(request, Outgoing::Plain(Request::ReadIndex));
+                let names = if asks { std::mem::take(&mut self.read_names) } else { Vec::new() };
+                self.executor.send(id, to, request, names);
+            }
             Protocol::Respond { rpc, response } => self.replies.answer_rpc(rpc, response),
             Protocol::RespondEntries { rpc, from_index, to_index } => {
                 if let Some(reply) = self.replies.take_rpc(rpc) {

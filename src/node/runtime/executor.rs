@@ -9,6 +9,7 @@ use crate::blocking::Blocking;
 use crate::coordination::CoordinationCommands;
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::query::{self, LookupError};
+use crate::request_id::GivenId;
 use crate::transport::{PeerClient, PeerError};
 use crate::views::{ViewsError, ViewsReader};
 use quorapay_core::domain::LogIndex;
@@ -52,10 +53,10 @@ impl Executor {
         self.commands.send(command);
     }
 
-    pub(super) fn send(&self, id: RequestId, to: NodeId, request: Outgoing) {
+    pub(super) fn send(&self, id: RequestId, to: NodeId, request: Outgoing, names: Vec<GivenId>) {
         let (peers, events) = (self.peers.clone(), self.events.clone());
         tokio::spawn(async move {
-            let answer = peers.rpc(&to, &request, time_limit(&request)).await;
+            let answer = peers.rpc(&to, &request, &names, time_limit(&request)).await;
             let event = match answer {
                 Ok(response) => Event::Response { id, from: to, response },
                 Err(error) => {

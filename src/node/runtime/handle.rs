@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::ledger::LedgerReader;
+use crate::log_limit::LogLimit;
 use crate::published::{Ended, Watched};
 use crate::query::Queries;
 use crate::transport::PeerClient;
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     pub(super) forwarder: Forwarder,
     pub(super) metrics: Arc<Metrics>,
     pub(super) read_indexes: ReadIndexes,
+    /// For the lines about forwarded writes.
+    pub(super) log_limit: LogLimit,
 }
 
 impl NodeHandle {

@@ -4,8 +4,7 @@ use futures_util::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::transport::{Outcomes, PeerService, Stopped};
-use quorapay_core::domain::Proposal;
+use crate::transport::{ForwardedWrite, Outcomes, PeerService, Stopped};
 use quorapay_core::replication::{NodeId, Request, Response};
 
 use super::handle::NodeHandle;
@@ -34,10 +33,11 @@ impl PeerService for PeerRequests {
 
     fn propose(
         &self,
-        proposals: Vec<Proposal>,
+        from: NodeId,
+        writes: Vec<ForwardedWrite>,
         deadline: Instant,
     ) -> Result<impl Stream<Item = Outcomes> + Send + use<> + 'static, Stopped> {
-        Ok(self.running()?.take_forwarded(proposals, deadline))
+        Ok(self.running()?.take_forwarded(from, writes, deadline))
     }
 
     async fn transfer(&self, successor: Option<NodeId>) -> Result<bool, Stopped> {

@@ -11,6 +11,7 @@ use crate::blocking::Blocking;
 use crate::clock::Clock;
 use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Outside};
 use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
+use crate::log_limit::LogLimit;
 use crate::published::{Watched, publish};
 use crate::query::{Queries, QueryFiles, Recent, count_payments};
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
@@ -268,6 +269,7 @@ fn node_handle(
             clock,
             engine: engine.clone(),
             read_indexes,
+            log_limit: LogLimit::default(),
             progress,
             queries: Queries::new(
                 storage.single_payments.clone(),
@@ -351,6 +353,7 @@ impl Wiring {
             quarantines,
             replies: PendingReplies::default(),
             recent,
+            read_names: Vec::new(),
         };
         tokio::spawn(event_loop.run(self.stopping.clone()))
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::forwarded::ForwardedWrite;
 use super::outcome::CommittedWrite;
 use super::outcome_stream::Outcomes;
 use super::wire::{decode, decode_request, encode, encode_request};
-use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{Entry, Hash, NodeId, Outgoing, Request, Response};
 
 /// The body of `/peer/rpc`.
@@ -37,7 +37,7 @@ pub(crate) fn answers(bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else { return };
     match which % 4 {
         0 => round_trips::<Response>(bytes),
-        1 => round_trips::<(u64, Vec<Proposal>)>(bytes),
+        1 => round_trips::<(u64, Vec<ForwardedWrite>)>(bytes),
         2 => round_trips::<Outcomes>(bytes),
         _ => round_trips::<Option<NodeId>>(bytes),
     }

@@ -16,10 +16,10 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::published::Watched;
-use quorapay_core::domain::Proposal;
 use quorapay_core::replication::{NodeId, Request, Response};
 
-use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
+use super::forwarded::ForwardedWrite;
+use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, REQUEST_IDS_HEADER, SECRET_HEADER};
 use super::outcome_stream::{Outcomes, frame};
 use super::wire::{self, SHORT_MESSAGE_ROOM};
 
@@ -50,7 +50,8 @@ pub trait PeerService: Clone + Send + Sync + 'static {
     /// [`Stopped`].
     fn propose(
         &self,
-        proposals: Vec<Proposal>,
+        from: NodeId,
+        writes: Vec<ForwardedWrite>,
         deadline: Instant,
     ) -> Result<impl Stream<Item = Outcomes> + Send + use<Self> + 'static, Stopped>;
 
@@ -118,7 +119,11 @@ impl<S: Send + Sync> FromRequestParts<PeerServer<S>> for Peer {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, server: &PeerServer<S>) -> Result<Self, Refusal> {
-        sender(&server.identity, &parts.headers).map(Self)
+        let from = sender(&server.identity, &parts.headers)?;
+        if let Some(request_ids) = parts.headers.get(REQUEST_IDS_HEADER) {
+            tracing::debug!(?request_ids, %from, "a peer asks for clients");
+        }
+        Ok(Self(from))
     }
 }
 
@@ -156,13 +161,17 @@ async fn rpc<S: PeerService>(
     Ok(wire::encode(&response, SHORT_MESSAGE_ROOM))
 }
 
-async fn propose<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer, body: Bytes) -> Result<Body, Refusal> {
-    let (within_ms, proposals): (u64, Vec<Proposal>) = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
+async fn propose<S: PeerService>(
+    State(server): State<PeerServer<S>>,
+    Peer(from): Peer,
+    body: Bytes,
+) -> Result<Body, Refusal> {
+    let (within_ms, writes): (u64, Vec<ForwardedWrite>) = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
     drop(body);
     let deadline = Instant::now() + Duration::from_millis(within_ms).min(MAX_PROPOSE_TIME);
     // Without the answer timeout: the callers' deadline may be later.
-    let count = proposals.len();
-    let mut outcomes = Box::pin(server.service.propose(proposals, deadline)?);
+    let count = writes.len();
+    let mut outcomes = Box::pin(server.service.propose(from, writes, deadline)?);
     let Some(first) = outcomes.next().await else { return Ok(Body::empty()) };
     let first_frame = Bytes::from(frame(&first));
     if first.len() == count {
