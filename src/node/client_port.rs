@@ -14,6 +14,7 @@ use futures_util::future::{join_all, select_all};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::counted::{Counted, OpenConnections};
 use crate::http::ClientApi;
 use crate::port::without_delay;
 use crate::published::Watched;
@@ -26,7 +27,7 @@ const HANDED_CONNECTIONS: usize = 256;
 type Handed = (std::net::TcpStream, SocketAddr);
 
 /// Serves clients until `stopping` is true and their requests are answered. `threads` is how many threads do so besides
-/// this one; with 0 this one does. Dropping the future closes the connections of the other threads.
+/// this one; with 0 this one does. `open` counts their connections. Dropping the future closes the connections of the other threads.
 ///
 /// # Errors
 /// Why a thread cannot start or ended by itself.
@@ -35,14 +36,16 @@ pub(crate) async fn serve_clients(
     threads: usize,
     node: NodeHandle,
     api: ClientApi,
-    stopping: Watched<bool>,
+    (open, stopping): (OpenConnections, Watched<bool>),
 ) -> io::Result<()> {
     if threads == 0 {
         let router = api.router(node);
-        return axum::serve(without_delay(listener), router).with_graceful_shutdown(stop(stopping)).await;
+        return axum::serve(Counted::new(without_delay(listener), open), router)
+            .with_graceful_shutdown(stop(stopping))
+            .await;
     }
     let (address, api) = (listener.local_addr()?, Arc::new(api));
-    let start = |number| Server::start(number, address, &node, &api, &stopping);
+    let start = |number| Server::start(number, address, (&node, &api), &open, &stopping);
     let mut servers = (1..=threads).map(start).collect::<io::Result<Vec<_>>>()?;
     let queues = servers.iter().map(|server| server.connections.clone()).collect();
     tokio::select! {
@@ -97,19 +100,19 @@ impl Server {
     fn start(
         number: usize,
         address: SocketAddr,
-        node: &NodeHandle,
-        api: &Arc<ClientApi>,
+        (node, api): (&NodeHandle, &Arc<ClientApi>),
+        open: &OpenConnections,
         stopping: &Watched<bool>,
     ) -> io::Result<Self> {
         let (connections, handed) = mpsc::channel(HANDED_CONNECTIONS);
         let (ended_sender, ended) = oneshot::channel();
         let (alive, abandoned) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (node, api, stopping) = (node.clone(), Arc::clone(api), stopping.clone());
+        let (node, api, open, stopping) = (node.clone(), Arc::clone(api), open.clone(), stopping.clone());
         let run = move || {
             let served = runtime.block_on(async {
                 let router = api.router(node.for_other_thread());
-                let listener = HandedOver { connections: handed, address };
+                let listener = Counted::new(HandedOver { connections: handed, address }, open);
                 tokio::select! {
                     served = axum::serve(listener, router).with_graceful_shutdown(stop(stopping)) => served,
                     _ = abandoned => Ok(()),

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How many connections are open. Clones share the count.
-pub type OpenConnections = Gauge<i64>;
+pub(crate) type OpenConnections = Gauge<i64>;
 
 /// A listener whose connections are counted while they are open.
 pub(crate) struct Counted<L> {

@@ -9,8 +9,9 @@
 //! recover, backup                                  a new cluster from one surviving ledger, and from backups
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
+//! traces                                           traces of requests, for a collector
 //! process                                          what the system says of this process and its disk
-//! sqlite, schema, port, durable_file, blocking,
+//! sqlite, schema, port, counted, durable_file, blocking,
 //! published, read_gate, request_id, log_limit      what two of the modules above share
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
@@ -20,6 +21,7 @@ pub mod blocking;
 pub mod client_port;
 pub mod clock;
 pub mod coordination;
+mod counted;
 mod durable_file;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -41,6 +43,7 @@ pub mod settings;
 mod sqlite;
 #[cfg(test)]
 mod stored;
+pub mod traces;
 pub mod transport;
 pub mod verify;
 pub mod views;

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::client_port::serve_clients;
 use crate::coordination::Credential;
+use crate::counted::OpenConnections;
 use crate::http::{ApiOptions, ClientApi};
 use crate::process::ProcessReader;
 use crate::published::publish;
@@ -70,12 +71,14 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     };
     let mut registry = Registry::with_prefix("quorapay");
     node.handle().metrics().register(&mut registry);
+    let open = OpenConnections::default();
+    registry.register("client_connections", "Connections of clients that are open", open.clone());
     let (chaos_mode, shown) = (settings.chaos_mode, settings.shown());
     let process = Some(ProcessReader::new(settings.data_dir.clone()));
     let options = ApiOptions { node_id: settings.node_id.clone(), registry, process, settings: shown, chaos_mode };
     let (stop, stopping) = publish(false);
     let api = ClientApi::new(node.handle(), options);
-    let mut server = tokio::spawn(serve_clients(clients, settings.http_threads, node.handle(), api, stopping));
+    let mut server = tokio::spawn(serve_clients(clients, settings.http_threads, node.handle(), api, (open, stopping)));
     tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");
 
     let ended = tokio::select! {
@@ -138,5 +141,6 @@ fn node_config(settings: &Settings) -> NodeConfig {
         timing: settings.timing,
         limits: Limits::default(),
         request_queue: settings.request_queue,
+        traces: settings.traces.clone(),
     }
 }

@@ -24,6 +24,7 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
@@ -131,6 +132,12 @@ impl HttpAnswer {
     pub(super) fn metrics(text: String) -> Self {
         let body = AnswerBody::Whole(text.into_bytes());
         Self { status: StatusCode::OK, content_type: METRICS, body, as_of: None, retry_after: None }
+    }
+
+    /// A page of text for people.
+    pub(super) fn text(text: String) -> Self {
+        let body = AnswerBody::Whole(text.into_bytes());
+        Self { status: StatusCode::OK, content_type: TEXT, body, as_of: None, retry_after: None }
     }
 
     /// Content that does not change while the node runs.

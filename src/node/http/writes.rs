@@ -56,7 +56,7 @@ impl PendingWrite {
         request: OperationRequest,
     ) -> Result<CommittedWrite, Problem> {
         let proposal = Proposal { key: self.key.clone(), request };
-        let submitted = call.api().node.submit(&proposal, call.id(), self.deadline).await;
+        let submitted = call.submit(&proposal, self.deadline).await;
         submitted.map_err(|error| Problem::from_submit(error, &self.key))
     }
 }

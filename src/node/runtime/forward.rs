@@ -167,8 +167,9 @@ mod tests {
 
     use super::*;
     use crate::request_id::RequestId;
+    use crate::traces::Noted;
     use crate::transport::{HttpNetwork, Outcomes, PeerIdentity, PeerServer, PeerService, Stopped, peer_router};
-    use quorapay_core::domain::{IdempotencyKey, Proposal};
+    use quorapay_core::domain::{IdempotencyKey, LogIndex, Proposal};
     use quorapay_core::replication::sample::{batch, item, node, payment};
     use quorapay_core::replication::{Request, Response};
 
@@ -234,6 +235,10 @@ mod tests {
         }
 
         async fn transfer(&self, _: Option<NodeId>) -> Result<bool, Stopped> {
+            Err(Stopped)
+        }
+
+        async fn timeline(&self, _: Vec<LogIndex>) -> Result<Vec<Vec<Noted>>, Stopped> {
             Err(Stopped)
         }
 

@@ -24,6 +24,7 @@ use super::progress::NodeProgress;
 use super::read_indexes::ReadIndexes;
 use super::repair::others_serve;
 use super::status::{NodeStatus, PeerStatus};
+use super::traces::Tracing;
 
 /// How long a peer may take to return its status.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) read_indexes: ReadIndexes,
     /// For the lines about forwarded writes.
     pub(super) log_limit: LogLimit,
+    /// `None` if this node takes no traces.
+    pub(super) tracing: Option<Arc<Tracing>>,
 }
 
 impl NodeHandle {

@@ -30,7 +30,7 @@ const fn secret(name: &'static str) -> Known {
 const CLIENTS_VARIABLE: &str = "QUORAPAY_URL";
 
 /// Every setting that exists.
-pub(super) const KNOWN: [Known; 21] = [
+pub(super) const KNOWN: [Known; 24] = [
     known("node_id", None),
     known("cluster_id", Some("quorapay")),
     known("listen", Some("127.0.0.1:7101")),
@@ -52,6 +52,9 @@ pub(super) const KNOWN: [Known; 21] = [
     known("request_queue", Some("16384")),
     known("http_threads", Some("auto")),
     known("chaos_mode", Some("false")),
+    known("trace_endpoint", None),
+    known("trace_one_in", Some("0")),
+    known("trace_slower_than_ms", Some("0")),
 ];
 
 const PREFIX: &str = "QUORAPAY";

@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::request_id::GivenId;
+use crate::traces::Noted;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{NodeId, Outgoing, Response};
 
 use super::forwarded::ForwardedWrite;
@@ -117,6 +119,19 @@ impl PeerClient {
     /// [`PeerError`] says whether the request may have arrived.
     pub async fn transfer(&self, to: &NodeId, successor: Option<&NodeId>, within: Duration) -> Result<bool, PeerError> {
         self.post(to, "/peer/transfer", wire::encode(&successor, SHORT_MESSAGE_ROOM), within).await
+    }
+
+    /// What a peer noted of these entries, in their order; nothing if it takes no traces.
+    ///
+    /// # Errors
+    /// [`PeerError`] if it does not answer in time.
+    pub async fn timeline(
+        &self,
+        of: &NodeId,
+        indexes: &[LogIndex],
+        within: Duration,
+    ) -> Result<Vec<Vec<Noted>>, PeerError> {
+        self.post(of, "/peer/timeline", wire::encode(&indexes, room_for(0)), within).await
     }
 
     /// A peer's status.

@@ -5,6 +5,7 @@
 //! | `POST /peer/rpc` | one request of the protocol → one response | replication, elections, read indexes |
 //! | `POST /peer/propose` | a batch of proposals with their request ids → their outcomes, as they become known | client writes, one hop to the leader |
 //! | `POST /peer/transfer` | the wanted successor → whether it has begun | a leadership transfer, requested of the leader |
+//! | `POST /peer/timeline` | indexes of entries → what this node noted of them | traces |
 //! | `GET /peer/status` | → JSON | the node's status |
 //! | `GET /peer/presence` | → a body that never ends | its end shows that the process is gone |
 //!

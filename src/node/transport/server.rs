@@ -16,6 +16,8 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::published::Watched;
+use crate::traces::Noted;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{NodeId, Request, Response};
 
 use super::forwarded::ForwardedWrite;
@@ -28,6 +30,9 @@ use super::wire::{self, SHORT_MESSAGE_ROOM};
 pub(super) const MAX_PEER_BODY_BYTES: usize = 96 * 1024 * 1024;
 /// How long a peer's request may wait for this node's event loop and disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most entries of which a peer is told what was noted of them.
+const MAX_TRACED_ENTRIES: usize = 256;
 
 /// The longest deadline that a forwarding node may set.
 const MAX_PROPOSE_TIME: Duration = Duration::from_secs(60);
@@ -59,6 +64,9 @@ pub trait PeerService: Clone + Send + Sync + 'static {
     /// began.
     fn transfer(&self, successor: Option<NodeId>) -> impl Future<Output = Result<bool, Stopped>> + Send;
 
+    /// What this node noted of these entries, for a trace.
+    fn timeline(&self, indexes: Vec<LogIndex>) -> impl Future<Output = Result<Vec<Vec<Noted>>, Stopped>> + Send;
+
     /// This node's status, as JSON.
     fn status(&self) -> impl Future<Output = Result<Vec<u8>, Stopped>> + Send;
 }
@@ -80,6 +88,7 @@ pub fn peer_router<S: PeerService>(server: PeerServer<S>) -> Router {
         .route("/peer/rpc", post(rpc::<S>))
         .route("/peer/propose", post(propose::<S>))
         .route("/peer/transfer", post(transfer::<S>))
+        .route("/peer/timeline", post(timeline::<S>))
         .route("/peer/status", get(status::<S>))
         .route("/peer/presence", get(presence::<S>))
         .layer(DefaultBodyLimit::max(MAX_PEER_BODY_BYTES))
@@ -190,6 +199,17 @@ async fn transfer<S: PeerService>(
     let successor: Option<NodeId> = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
     let begun = within_answer_timeout(server.service.transfer(successor)).await?;
     Ok(wire::encode(&begun, SHORT_MESSAGE_ROOM))
+}
+
+async fn timeline<S: PeerService>(
+    State(server): State<PeerServer<S>>,
+    _: Peer,
+    body: Bytes,
+) -> Result<Vec<u8>, Refusal> {
+    let mut indexes: Vec<LogIndex> = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
+    indexes.truncate(MAX_TRACED_ENTRIES);
+    let noted = within_answer_timeout(server.service.timeline(indexes)).await?;
+    Ok(wire::encode(&noted, SHORT_MESSAGE_ROOM))
 }
 
 async fn status<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer) -> Result<Vec<u8>, Refusal> {
