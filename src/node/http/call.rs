@@ -134,11 +134,12 @@ impl<S: AsRef<Api>> Call<S> {
 
 impl Call {
     /// Makes a response of a handler's result. Errors are problems.
-    pub(super) async fn answer(
+    // No future of its own: it would copy the handler's once more.
+    pub(super) fn answer(
         &self,
         route: Route,
         handler: impl Future<Output = Result<HttpAnswer, Problem>>,
-    ) -> Response {
-        self.respond(route, handler).await
+    ) -> impl Future<Output = Response> {
+        self.respond(route, handler)
     }
 }

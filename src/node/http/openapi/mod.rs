@@ -112,10 +112,24 @@ pub(super) fn finish(mut document: OpenApi) -> Bytes {
             response["headers"][name] = json!({ "$ref": format!("#/components/headers/{name}") });
         }
     }
+    operations_of(&mut document).for_each(add_request_id);
     bodies_of(&mut document).for_each(unwrap_optional);
     close_answers(&mut document);
     let text = serde_json::to_string_pretty(&document).expect("it is JSON");
     Bytes::from(text + "\n")
+}
+
+/// Every request may be named. A name that is not valid is replaced, so any text may be sent.
+fn add_request_id(operation: &mut Value) {
+    let parameter = json!({
+        "name": headers::REQUEST_ID.name, "in": "header", "required": false, "schema": { "type": "string" },
+        "description": "What the nodes' logs shall name the request by: 1 to 128 of `A-Z a-z 0-9 - _ . : / + =`. Anything \
+                        else is replaced by a made id.",
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => operation["parameters"] = json!([parameter]),
+    }
 }
 
 fn operations_of(document: &mut Value) -> impl Iterator<Item = &mut Value> {
