@@ -1,7 +1,7 @@
 # The commands for developers and CI. Each installs the tools that it needs and that are missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help up stack down logs alerts test sim nodes planted planted-table http fuzz openapi drill held-readers payment-cost idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
+.PHONY: help up stack down logs alerts dashboard-check test sim nodes planted planted-table http fuzz openapi drill held-readers payment-cost idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
 
 # Whichever this machine has: the plugin of docker, or the program of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
@@ -30,6 +30,10 @@ logs: ## follow what the containers of the stack say
 
 alerts: ## check and test the alert rules with Prometheus' own tool
 	bash runbooks/observability/promtool.sh
+
+dashboard-check: zookeeper ## run the dashboard's and the alerts' queries in a real Prometheus while nodes die, for a minute
+	bash runbooks/observability/promtool.sh install
+	cargo test --test it every_panel_has_data -- --ignored --nocapture
 
 zookeeper: ## install ZooKeeper if it is missing
 	@bash zk/zookeeper.sh where >/dev/null 2>&1 || bash zk/zookeeper.sh install

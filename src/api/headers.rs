@@ -23,6 +23,10 @@ headers! {
     IDEMPOTENCY_KEY = "Idempotency-Key", "idempotency-key";
     /// Of a request: how long the caller waits, in milliseconds.
     DEADLINE_MS = "Quorapay-Deadline-Ms", "quorapay-deadline-ms";
+    /// Of a request and of its answer: what the nodes' logs name the request by.
+    REQUEST_ID = "X-Request-Id", "x-request-id";
+    /// Of a request: the trace that it belongs to, in the form of the W3C.
+    TRACEPARENT = "traceparent", "traceparent";
     /// Of an answer to a write: there, and `true`, if it was decided earlier.
     REPLAYED = "Idempotent-Replayed", "idempotent-replayed";
     /// Of an answer: the node that answered.

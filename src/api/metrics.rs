@@ -11,15 +11,14 @@ use serde_json::Number;
 use crate::schema::NodeIdText;
 
 /// How metrics are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "snake_case"))]
 pub enum MetricsFormat {
-    /// The text format.
-    #[default]
+    /// OpenMetrics, for scrapers.
     Prometheus,
-    /// Counters, gauges and timers, by route.
+    /// Counters, gauges and timers by route, as the earlier system showed them.
     Json,
-    /// The same over all routes.
+    /// The same as a page of text for people.
     Summary,
 }
 
@@ -33,6 +32,24 @@ impl MetricsFormat {
             "summary" => Some(Self::Summary),
             _ => None,
         }
+    }
+
+    /// The format for a caller that asks for none, from its `Accept` header: scrapers name a text format there. Everybody
+    /// else gets JSON, as clients of the earlier system expect.
+    #[must_use]
+    pub fn accepted(accept: Option<&str>) -> Self {
+        let types = accept.unwrap_or_default().split(',');
+        let types = types.map(|given| given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let (mut json, mut text) = (false, false);
+        for given in types {
+            match given.as_str() {
+                "application/openmetrics-text" => return Self::Prometheus,
+                "application/json" => json = true,
+                "text/plain" => text = true,
+                _ => {}
+            }
+        }
+        if text && !json { Self::Prometheus } else { Self::Json }
     }
 }
 
@@ -69,4 +86,21 @@ pub struct Timer {
     pub p95: f64,
     /// 99 of 100 took no longer.
     pub p99: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scrapers_get_text_and_everybody_else_json() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+        for text in [prometheus, "text/plain;version=0.0.4;q=1,*/*;q=0.1", "Application/OpenMetrics-Text"] {
+            assert_eq!(MetricsFormat::accepted(Some(text)), MetricsFormat::Prometheus, "{text}");
+        }
+        for json in ["*/*", "application/json, text/plain, */*", "text/html,*/*;q=0.8", ""] {
+            assert_eq!(MetricsFormat::accepted(Some(json)), MetricsFormat::Json, "{json}");
+        }
+        assert_eq!(MetricsFormat::accepted(None), MetricsFormat::Json);
+    }
 }

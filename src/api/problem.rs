@@ -70,6 +70,10 @@ pub struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub by_key_url: Option<Cow<'a, str>>,
+    /// What the nodes' logs name the request by, if the node failed to answer it. The header of every error has it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub request_id: Option<Cow<'a, str>>,
     /// The index that a read waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false, value_type = u64))]
@@ -144,6 +148,7 @@ impl<'a> Problem<'a> {
             payment: None,
             account: None,
             by_key_url: None,
+            request_id: None,
             wanted_index: None,
             applied_index: None,
             reasons: Vec::new(),
@@ -165,8 +170,11 @@ impl fmt::Display for Problem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.detail.as_deref().unwrap_or(&self.title))?;
         write!(f, " ({})", self.code)?;
-        match &self.field {
-            Some(field) => write!(f, ", field {field:?}"),
+        if let Some(field) = &self.field {
+            write!(f, ", field {field:?}")?;
+        }
+        match &self.request_id {
+            Some(id) => write!(f, ", request {id}"),
             None => Ok(()),
         }
     }

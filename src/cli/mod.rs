@@ -4,7 +4,7 @@
 //! node                           runs a node
 //! pay, payment, account          payments and accounts
 //! export, import                 files
-//! status, ready                  the state of a cluster and of a node
+//! status, events, ready          the state of a cluster and of a node, and what happens
 //! verify, check                  ledgers alone, and histories against ledgers
 //! recover                        a new cluster from a surviving ledger
 //! backup, restore                the ledger as files, and a new cluster from them
@@ -25,6 +25,7 @@ mod connection;
 mod demo;
 mod dev;
 mod duration;
+mod events;
 mod exit;
 mod export;
 mod import;
@@ -64,6 +65,7 @@ enum Command {
     Export(export::ExportArguments),
     Import(import::ImportArguments),
     Status(status::Status),
+    Events(events::Events),
     Ready(ready::Ready),
     Verify(verify::Verify),
     Check(check::Check),
@@ -91,6 +93,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Export(export) => export.run(),
         Command::Import(import) => import.run(),
         Command::Status(status) => status.run(),
+        Command::Events(events) => events.run(),
         Command::Ready(ready) => ready.run(),
         Command::Verify(verify) => verify.run(),
         Command::Check(check) => check.run(),
@@ -150,6 +153,7 @@ mod tests {
             "import payments.csv --dry-run",
             "import payments.ndjson --batch 5000 --report refused.csv --skip-invalid",
             "status --url http://127.0.0.1:7101,http://127.0.0.1:7102 --json",
+            "events --url http://127.0.0.1:7101 --json",
             "ready --deadline-ms 60000",
             "bench --rate 5000 --duration 60s --json",
             "chaos --seed 7 --nodes 5 --duration 10m --report /tmp/chaos",

@@ -9,10 +9,11 @@
 //! recover, backup                                  a new cluster from one surviving ledger, and from backups
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
+//! traces                                           traces of requests, for a collector
 //! process                                          what the system says of this process and its disk
 //! port                                             connections: how many, how served, what is expected of the other side
 //! sqlite, schema, durable_file, blocking,
-//! published, read_gate                             what two of the modules above share
+//! published, read_gate, request_id, log_limit      what two of the modules above share
 //! fuzzing                                          targets for the fuzzer, in no normal build
 //! ```
 
@@ -27,12 +28,14 @@ mod durable_file;
 pub mod fuzzing;
 pub mod http;
 pub mod ledger;
+pub mod log_limit;
 pub mod port;
 pub mod process;
 pub mod published;
 pub mod query;
 pub mod read_gate;
 pub mod recover;
+pub mod request_id;
 pub mod runtime;
 mod schema;
 pub mod serve;
@@ -40,6 +43,7 @@ pub mod settings;
 mod sqlite;
 #[cfg(test)]
 mod stored;
+pub mod traces;
 pub mod transport;
 pub mod verify;
 pub mod views;

@@ -147,5 +147,6 @@ fn node_config(settings: &Settings) -> NodeConfig {
         timing: settings.timing,
         limits: Limits::default(),
         request_queue: settings.request_queue,
+        traces: settings.traces.clone(),
     }
 }

@@ -90,7 +90,7 @@ class Cluster:
     def await_views(self):
         """Waits until the views of all nodes show every payment."""
         deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
-        while any(self.get(number, "/metrics?format=summary")["gauges"]["views_lag_entries"] for number in range(3)):
+        while any(self.get(number, "/metrics?format=json")["gauges"]["views_lag_entries"] for number in range(3)):
             if time.monotonic() > deadline:
                 raise Refused(f"the views do not catch up within {CATCH_UP_TIMEOUT_S} s")
             time.sleep(0.2)

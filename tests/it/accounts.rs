@@ -93,7 +93,7 @@ fn the_sum_of_every_currency_is_zero_and_metrics_show_it() {
     node.pay_in("KWD", "sum 2", "external:x", "sum", 1_234).expect(201);
     for node in &cluster.nodes {
         assert!(totals(&node.accounts()).into_values().all(|total| total == 0));
-        let metrics = node.get("/metrics").text();
+        let metrics = node.get("/metrics?format=prometheus").text();
         for currency in ["JPY", "KWD"] {
             let line = format!("quorapay_ledger_sum{{currency=\"{currency}\"}} 0");
             assert!(metrics.contains(&line), "{line} at {}", node.id);

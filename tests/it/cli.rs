@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::cluster::{Cluster, program, wait_until};
 use crate::support::http::{Connection as Http, Request};
+use crate::support::reaper::reaper;
 
 fn quorapay(arguments: &[&str], url: &str) -> Output {
     Command::new(program()).args(arguments).args(["--url", url]).output().unwrap()
@@ -147,4 +148,33 @@ fn a_development_cluster_keeps_its_directory_to_itself_and_leaves_no_process_beh
     assert!(dev.0.wait().unwrap().success());
     assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
     wait_until("no process is left", || running.iter().all(|pid| kill(Pid::from_raw(*pid), None).is_err()));
+}
+
+#[test]
+fn what_happens_in_a_cluster_is_told_as_it_happens() {
+    let mut cluster = Cluster::start(3);
+    let (leader, other) = (cluster.leader(), cluster.followers()[0]);
+    let url = format!("http://127.0.0.1:{}", cluster.nodes[other].port);
+    let told = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(program());
+    let command = command.args(["events", "--json", "--url", &url]).stdout(told.reopen().unwrap());
+    let mut events = command.spawn().unwrap();
+    reaper().watch(events.id());
+    let is_told = |kind: &str, node: &str| {
+        let text = std::fs::read_to_string(told.path()).unwrap();
+        // The last line may be half written.
+        let mut complete = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        complete.any(|event| event["kind"] == kind && (node.is_empty() || event["node"] == node))
+    };
+    wait_until("it looks at the cluster", || is_told("watching", ""));
+    let dead = cluster.nodes[leader].id.clone();
+    cluster.kill(leader);
+    let elected = cluster.nodes[cluster.leader()].id.clone();
+    wait_until("the election is told", || is_told("elected", &elected));
+    wait_until("the death is told", || is_told("unreachable", &dead));
+    cluster.restart(leader);
+    wait_until("the return is told", || is_told("reachable", &dead));
+    kill(Pid::from_raw(events.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(events.wait().unwrap().code(), Some(0));
+    reaper().forget(events.id());
 }

@@ -316,7 +316,7 @@ fn metrics_are_shown_as_json_too_and_count_the_compatible_calls() {
     // Gauges are those of the node's latest status, at most a tenth of a second old.
     let mut metrics = Value::Null;
     wait_until("the gauges show what was committed", || {
-        metrics = node.get("/metrics?format=json").expect(200);
+        metrics = node.get("/metrics").expect(200);
         metrics["gauges"]["commit_index"].as_u64().unwrap() > 0
     });
     assert_fields(&metrics, &["node_id", "counters", "gauges", "timers"]);
@@ -324,12 +324,22 @@ fn metrics_are_shown_as_json_too_and_count_the_compatible_calls() {
     let timer = &metrics["timers"]["compatible_payment"];
     let [p50, p95, p99] = ["p50", "p95", "p99"].map(|name| timer[name].as_f64().unwrap());
     assert!(0.0 < p50 && p50 <= p95 && p95 <= p99 && timer["count"].as_u64().unwrap() >= 3, "{timer}");
-    let summary = node.get("/metrics?format=summary").expect(200);
-    assert_fields(&summary["timers"], &["requests"]);
-    assert!(summary["counters"]["requests"].as_u64().unwrap() >= 3, "{summary}");
-    for target in ["/metrics", "/metrics?format=prometheus"] {
-        let text = node.get(target).text();
+    assert_fields(&node.get("/metrics?format=json").expect(200), &["node_id", "counters", "gauges", "timers"]);
+    let summary = node.get("/metrics?format=summary");
+    assert_eq!(summary.header("Content-Type"), Some("text/plain; charset=utf-8"));
+    let page = summary.text();
+    assert!(page.starts_with(&node.id) && page.contains("compatible_payment.200"), "{page}");
+    // What Prometheus and its relatives send.
+    for accept in
+        ["application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1", "text/plain;version=0.0.4;q=1,*/*;q=0.1"]
+    {
+        let scraped = node.send(&Request::get("/metrics").header("Accept", accept));
+        assert!(scraped.header("Content-Type").unwrap().starts_with("application/openmetrics-text"), "{accept}");
+        let text = scraped.text();
+        assert_eq!(text.lines().last(), Some("# EOF"));
         assert!(text.contains(r#"quorapay_requests_total{route="compatible_payment",status="200"}"#), "{text}");
+        let asked = node.get("/metrics?format=prometheus");
+        assert_eq!(asked.header("Content-Type"), scraped.header("Content-Type"));
     }
     assert_eq!(node.get("/metrics?format=xml").expect(400)["code"], "invalid_format");
 }

@@ -12,7 +12,8 @@ const OF_PROMETHEUS: &str = "up";
 /// What is appended to the name of a histogram.
 const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
 
-fn file(name: &str) -> String {
+/// A file of the repository.
+pub(crate) fn repository_file(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
@@ -22,24 +23,36 @@ fn metrics_in(text: &str) -> BTreeSet<&str> {
     words.filter(|word| ["quorapay_", "process_"].iter().any(|prefix| word.starts_with(prefix))).collect()
 }
 
-/// The expressions of the alert rules: what stands at `expr:`, on the same line or on the lines below it.
-fn alert_expressions(rules: &str) -> Vec<String> {
-    let mut expressions = Vec::new();
+/// An alert rule.
+pub(crate) struct Alert {
+    pub(crate) name: String,
+    pub(crate) expression: String,
+}
+
+/// The alert rules. An expression stands at `expr:`, on the same line or on the lines below it.
+pub(crate) fn alerts() -> Vec<Alert> {
+    let rules = repository_file("runbooks/observability/alerts.yml");
+    let (mut alerts, mut name) = (Vec::new(), String::new());
     let mut lines = rules.lines().peekable();
     while let Some(line) = lines.next() {
-        let Some(first) = line.trim_start().strip_prefix("expr:") else { continue };
-        let depth = line.len() - line.trim_start().len();
-        let mut expression = first.to_owned();
-        while let Some(more) = lines.next_if(|next| next.len() - next.trim_start().len() > depth) {
-            expression.push_str(more);
+        let content = line.trim_start();
+        if let Some(given) = content.strip_prefix("- alert: ") {
+            given.clone_into(&mut name);
         }
-        expressions.push(expression);
+        let Some(first) = content.strip_prefix("expr:") else { continue };
+        let depth = line.len() - content.len();
+        let mut expression = first.trim_start_matches([' ', '|']).to_owned();
+        while let Some(more) = lines.next_if(|next| next.len() - next.trim_start().len() > depth) {
+            expression.push(' ');
+            expression.push_str(more.trim_start());
+        }
+        alerts.push(Alert { name: name.clone(), expression });
     }
-    expressions
+    alerts
 }
 
 /// The expressions of the dashboard's panels.
-fn panel_expressions(dashboard: &serde_json::Value) -> Vec<String> {
+pub(crate) fn panel_expressions(dashboard: &serde_json::Value) -> Vec<String> {
     let panels = dashboard["panels"].as_array().unwrap().iter();
     let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
     targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
@@ -49,10 +62,11 @@ fn panel_expressions(dashboard: &serde_json::Value) -> Vec<String> {
 fn every_metric_that_an_alert_or_the_dashboard_asks_for_is_shown_by_a_node() {
     let cluster = Cluster::start(3);
     cluster.nodes[0].pay("observed", "external:card", "shop:1", 100).expect(201);
-    let texts: Vec<String> = cluster.nodes.iter().map(|node| node.get("/metrics").text()).collect();
+    let texts: Vec<String> = cluster.nodes.iter().map(|node| node.get("/metrics?format=prometheus").text()).collect();
     let shown: BTreeSet<&str> = texts.iter().flat_map(|text| metrics_in(text)).collect();
-    let dashboard = serde_json::from_str(&file("runbooks/observability/grafana/dashboards/quorapay.json")).unwrap();
-    let alerts = alert_expressions(&file("runbooks/observability/alerts.yml"));
+    let dashboard =
+        serde_json::from_str(&repository_file("runbooks/observability/grafana/dashboards/quorapay.json")).unwrap();
+    let alerts: Vec<String> = alerts().into_iter().map(|alert| alert.expression).collect();
     let panels = panel_expressions(&dashboard);
     assert!(alerts.len() >= 14 && panels.len() >= 16, "{} alerts, {} panels", alerts.len(), panels.len());
     for expression in alerts.iter().chain(&panels) {
@@ -67,13 +81,13 @@ fn every_metric_that_an_alert_or_the_dashboard_asks_for_is_shown_by_a_node() {
 
 #[test]
 fn every_alert_names_a_part_of_a_runbook_that_exists() {
-    let rules = file("runbooks/observability/alerts.yml");
+    let rules = repository_file("runbooks/observability/alerts.yml");
     let alerts = rules.lines().filter(|line| line.trim_start().starts_with("- alert:")).count();
     let named: Vec<&str> = rules.lines().filter_map(|line| line.trim_start().strip_prefix("runbook: ")).collect();
     assert_eq!(named.len(), alerts, "each alert names one");
     for name in named {
         let (document, part) = name.split_once('#').expect("a document and a part");
-        let headings = file(document);
+        let headings = repository_file(document);
         let anchors = headings.lines().filter_map(|line| line.strip_prefix("## "));
         let mut anchors = anchors.map(|heading| {
             let kept = heading.to_lowercase().replace(' ', "-");

@@ -201,7 +201,7 @@ fn flip_in_place(cluster: &Cluster, node: usize, file: &str, text: &str) -> bool
 
 /// How often the node was quarantined, as its metrics say.
 fn quarantines(cluster: &Cluster, node: usize) -> u64 {
-    let text = cluster.nodes[node].get("/metrics").text();
+    let text = cluster.nodes[node].get("/metrics?format=prometheus").text();
     let count = text.lines().find_map(|line| line.strip_prefix("quorapay_quarantines_total "));
     count.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
 }

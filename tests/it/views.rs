@@ -36,7 +36,7 @@ fn batch(name: &str, payments: u64) -> Request {
 }
 
 fn metric(node: &Node, name: &str) -> u64 {
-    let text = node.get("/metrics").text();
+    let text = node.get("/metrics?format=prometheus").text();
     let prefix = format!("quorapay_{name} ");
     let value = text.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_else(|| panic!("no {name}"));
     value.split('.').next().unwrap().parse().unwrap()

@@ -149,6 +149,7 @@ impl NodeHost {
             timing: Timing::default(),
             limits: Limits::default(),
             request_queue: REQUEST_QUEUE,
+            traces: None,
         }
     }
 

@@ -224,7 +224,7 @@ async fn read_all(http: &reqwest::Client, nodes: &mut [NodeReadings]) {
 
 async fn read(http: &reqwest::Client, url: &str) -> Result<Reading, String> {
     let describe = |error: reqwest::Error| format!("its metrics could not be read: {error}");
-    let answer = http.get(format!("{url}/metrics?format=summary")).send().await.map_err(describe)?;
+    let answer = http.get(format!("{url}/metrics?format=json")).send().await.map_err(describe)?;
     let numbers: Numbers<'static> = answer.error_for_status().map_err(describe)?.json().await.map_err(describe)?;
     Reading::of(&numbers)
 }

@@ -350,7 +350,7 @@ fn what_a_payment_costs_each_node_is_read_from_its_metrics() {
         let (view, metrics) = watched_node(own_url.get().unwrap(), paid.load(Ordering::Relaxed));
         match request.path.as_str() {
             "/v1/cluster" => Reply::Answer(200, view),
-            "/metrics?format=summary" => Reply::Answer(200, metrics),
+            "/metrics?format=json" => Reply::Answer(200, metrics),
             _ => {
                 paid.fetch_add(1, Ordering::Relaxed);
                 accept(request)
@@ -379,7 +379,7 @@ fn nodes_without_metrics_of_their_process_are_named_with_what_is_missing() {
     let own_url = std::sync::Arc::clone(&url);
     let node = FakeNode::start(move |request| match request.path.as_str() {
         "/v1/cluster" => Reply::Answer(200, watched_node(own_url.get().unwrap(), 0).0),
-        "/metrics?format=summary" => {
+        "/metrics?format=json" => {
             Reply::Answer(200, json!({"node_id": "node1", "timers": {}, "counters": {}, "gauges": {}}))
         }
         _ => accept(request),

@@ -1,7 +1,7 @@
 //! `/v1/accounts`: open one, list them, read one, change its policy or its status.
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -14,6 +14,7 @@ use quorapay_core::domain::{
 };
 
 use super::answer::{AsOf, HttpAnswer};
+use super::call::Call;
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read::{List, Read};
@@ -55,7 +56,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         openapi::AccountOpenProblems,
     ),
 )]
-async fn open(State(api): State<Api>, request: Request) -> Response {
+async fn open(api: Call, request: Request) -> Response {
     api.answer(Route::AccountOpen, async {
         let (parts, body) = request.into_parts();
         let write = writes::begin(&parts)?;
@@ -82,7 +83,7 @@ async fn open(State(api): State<Api>, request: Request) -> Response {
         openapi::AccountChangeProblems,
     ),
 )]
-async fn change(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
+async fn change(api: Call, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::AccountChange, async {
         let (parts, body) = request.into_parts();
         let account = account_id(id)?;
@@ -144,13 +145,13 @@ pub(super) fn changed(status: StatusCode, committed: &CommittedWrite) -> Result<
         openapi::AccountListProblems,
     ),
 )]
-async fn list(State(api): State<Api>, request: Request) -> Response {
+async fn list(api: Call, request: Request) -> Response {
     api.answer(Route::AccountList, async {
         let (parts, _) = request.into_parts();
         let mut query = Query::new(parts.uri.query());
         let after = List::Accounts.take_cursor(&mut query, |place| AccountId::parse(place).ok())?;
         let limit = query.limit()?;
-        let read = Read::begin(&api.node, &parts.headers, query).await?;
+        let read = Read::begin(&api, &parts.headers, query).await?;
         let (index, accounts) = read.fetch(api.node.accounts(after, limit)).await?;
         let full = accounts.len() == limit;
         let next_cursor = accounts.last().filter(|_| full).map(|last| List::Accounts.cursor(last.id.as_str()));
@@ -172,11 +173,11 @@ async fn list(State(api): State<Api>, request: Request) -> Response {
         openapi::AccountReadProblems,
     ),
 )]
-async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
+async fn by_id(api: Call, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::AccountGet, async {
         let (parts, _) = request.into_parts();
         let id = account_id(id)?;
-        let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
+        let read = Read::begin(&api, &parts.headers, Query::new(parts.uri.query())).await?;
         let (index, snapshot) = read.fetch(api.node.account(id.clone())).await?;
         let AccountSnapshot { id, state } = snapshot.ok_or_else(|| not_found(&read, &id))?;
         Ok(read.answer(&AccountAtIndex { account: render::account(id, &state), index }))

@@ -15,6 +15,7 @@ const NODE: HeaderName = HeaderName::from_static(headers::NODE.lower);
 const LEADER: HeaderName = HeaderName::from_static(headers::LEADER.lower);
 const APPLIED_INDEX: HeaderName = HeaderName::from_static(headers::APPLIED_INDEX.lower);
 const STALENESS_MS: HeaderName = HeaderName::from_static(headers::STALENESS_MS.lower);
+const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID.lower);
 const REPLAYED: HeaderName = HeaderName::from_static(headers::REPLAYED.lower);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -23,11 +24,12 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
 /// More than any answer has, so that the map is allocated once.
-const MAX_HEADERS: usize = 12;
+const MAX_HEADERS: usize = 13;
 
 /// As of which place in the ledger a request was answered, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +134,12 @@ impl HttpAnswer {
         Self { status: StatusCode::OK, content_type: METRICS, body, as_of: None, retry_after: None }
     }
 
+    /// A page of text for people.
+    pub(super) fn text(text: String) -> Self {
+        let body = AnswerBody::Whole(text.into_bytes());
+        Self { status: StatusCode::OK, content_type: TEXT, body, as_of: None, retry_after: None }
+    }
+
     /// Content that does not change while the node runs.
     pub(super) fn fixed(content_type: HeaderValue, body: Vec<u8>) -> Self {
         Self { status: StatusCode::OK, content_type, body: AnswerBody::Whole(body), as_of: None, retry_after: None }
@@ -186,11 +194,14 @@ impl HttpAnswer {
     }
 
     /// The HTTP response.
-    pub(super) fn into_response(self, node: &NodeName) -> Response<Body> {
+    pub(super) fn into_response(self, node: &NodeName, request_id: Option<HeaderValue>) -> Response<Body> {
         let mut headers = HeaderMap::with_capacity(MAX_HEADERS);
         headers.insert(CONTENT_TYPE, self.content_type);
         headers.insert(CACHE_CONTROL, NO_STORE);
         headers.insert(NODE, node.header.clone());
+        if let Some(id) = request_id {
+            headers.insert(REQUEST_ID, id);
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -259,7 +270,7 @@ mod tests {
         let point = ReadPoint { applied_index: LogIndex(42), epoch: Epoch(3), staleness_ms: 7 };
         let as_of = AsOf::of_read(&point, Some(node("node2")));
         let response =
-            HttpAnswer::json(StatusCode::OK, b"{}".to_vec(), as_of).into_response(&NodeName::new(node("node1")));
+            HttpAnswer::json(StatusCode::OK, b"{}".to_vec(), as_of).into_response(&NodeName::new(node("node1")), None);
         let expected = [
             ("quorapay-index", "42"),
             ("quorapay-epoch", "3"),
@@ -279,7 +290,7 @@ mod tests {
     fn an_unknown_leader_is_left_out_and_a_replay_is_said() {
         let as_of = AsOf { index: LogIndex(1), epoch: Epoch(1), leader: None, freshness: None, replayed: true };
         let response =
-            HttpAnswer::json(StatusCode::CREATED, Vec::new(), as_of).into_response(&NodeName::new(node("n")));
+            HttpAnswer::json(StatusCode::CREATED, Vec::new(), as_of).into_response(&NodeName::new(node("n")), None);
         assert_eq!(header(&response, "quorapay-leader"), None);
         assert_eq!(header(&response, "idempotent-replayed"), Some("true"));
     }

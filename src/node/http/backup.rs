@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -20,6 +20,7 @@ use quorapay_api::{Code, query};
 use quorapay_core::domain::LogIndex;
 
 use super::answer::HttpAnswer;
+use super::call::Call;
 use super::ledger::take_from;
 use super::metrics::Route;
 use super::openapi;
@@ -56,17 +57,17 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         openapi::LedgerBackupProblems,
     ),
 )]
-async fn backup(State(api): State<Api>, request: Request) -> Response {
+async fn backup(api: Call, request: Request) -> Response {
     api.answer(Route::LedgerBackup, begin(&api, request)).await
 }
 
-async fn begin(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
+async fn begin(api: &Call, request: Request) -> Result<HttpAnswer, Problem> {
     let permit = Arc::clone(&api.permits.backups).try_acquire_owned().map_err(|_| Problem::overloaded())?;
     let (parts, _) = request.into_parts();
     let mut query = Query::new(parts.uri.query());
     let from = take_from(&mut query)?;
     let to = query.index(query::TO_INDEX)?.map_or(LogIndex(u64::MAX), LogIndex);
-    let read = Read::begin(&api.node, &parts.headers, query).await?;
+    let read = Read::begin(api, &parts.headers, query).await?;
     let upto = to.min(read.applied_index());
     if from > upto.next() {
         let detail = format!("a backup from entry {from} needs the entry before it, but what is wanted ends at {upto}");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use quorapay_core::replication::Entry;
 
 use super::answer::{AsOf, HttpAnswer};
 use super::batch_body::{BatchForm, BatchReader};
+use super::call::Call;
 use super::metrics::Route;
 use super::problem::Problem;
 use super::request::{self, MediaType, Query};
@@ -56,11 +57,11 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         openapi::BatchProblems,
     ),
 )]
-async fn create(State(api): State<Api>, request: Request) -> Response {
+async fn create(api: Call, request: Request) -> Response {
     api.answer(Route::BatchCreate, make_batch(&api, request)).await
 }
 
-async fn make_batch(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
+async fn make_batch(api: &Call, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, body) = request.into_parts();
     let mut query = Query::new(parts.uri.query());
     let atomic = query.parse(query::ATOMIC, Code::InvalidAtomic, "true or false", |text| text.parse().ok())?;

@@ -1,7 +1,7 @@
 //! `/v1/payments/{id}/capture`, `/void` and `/refund`.
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,6 +12,7 @@ use quorapay_api::{ChangeAmount, ChangedPayment, Nothing, ProblemPayment, query,
 use quorapay_core::domain::{Operation, OperationRequest, PaymentChange};
 
 use super::answer::{AsOf, HttpAnswer};
+use super::call::Call;
 use super::change_body::{self, ChangeName};
 use super::metrics::Route;
 use super::problem::Problem;
@@ -42,7 +43,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         openapi::ChangeProblems,
     ),
 )]
-async fn capture(State(api): State<Api>, id: PathId, request: Request) -> Response {
+async fn capture(api: Call, id: PathId, request: Request) -> Response {
     api.answer(Route::PaymentCapture, change(&api, ChangeName::Capture, id, request)).await
 }
 
@@ -60,7 +61,7 @@ async fn capture(State(api): State<Api>, id: PathId, request: Request) -> Respon
         openapi::ChangeProblems,
     ),
 )]
-async fn void(State(api): State<Api>, id: PathId, request: Request) -> Response {
+async fn void(api: Call, id: PathId, request: Request) -> Response {
     api.answer(Route::PaymentVoid, change(&api, ChangeName::Void, id, request)).await
 }
 
@@ -78,11 +79,11 @@ async fn void(State(api): State<Api>, id: PathId, request: Request) -> Response 
         openapi::ChangeProblems,
     ),
 )]
-async fn refund(State(api): State<Api>, id: PathId, request: Request) -> Response {
+async fn refund(api: Call, id: PathId, request: Request) -> Response {
     api.answer(Route::PaymentRefund, change(&api, ChangeName::Refund, id, request)).await
 }
 
-async fn change(api: &Api, name: ChangeName, id: PathId, request: Request) -> Result<HttpAnswer, Problem> {
+async fn change(api: &Call, name: ChangeName, id: PathId, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, body) = request.into_parts();
     let payment = path_payment_id(id)?;
     let (write, body) = writes::begin_with_optional_body(&parts, body).await?;

@@ -1,6 +1,6 @@
 //! `/v1/cluster`: the nodes, and the transfer of leadership.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,6 +10,7 @@ use crate::runtime::{NodeStatus, PeerStatus};
 use quorapay_api::{ClusterView, Code, LeadershipTransfer, NewLeader, query};
 
 use super::answer::{AsOf, HttpAnswer};
+use super::call::Call;
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read_json::{RequestBody, read_object};
@@ -43,7 +44,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         openapi::ClusterProblems,
     ),
 )]
-async fn cluster(State(api): State<Api>, request: Request) -> Response {
+async fn cluster(api: Call, request: Request) -> Response {
     api.answer(Route::Cluster, async {
         let (parts, _) = request.into_parts();
         Query::new(parts.uri.query()).finish()?;
@@ -75,7 +76,7 @@ pub(super) fn cluster_view(status: &NodeStatus, peers: Vec<PeerStatus>) -> Clust
         openapi::TransferProblems,
     ),
 )]
-async fn transfer(State(api): State<Api>, request: Request) -> Response {
+async fn transfer(api: Call, request: Request) -> Response {
     api.answer(Route::LeaderTransfer, async {
         let (parts, body) = request.into_parts();
         request::refuse_foreign_page(&parts.headers)?;

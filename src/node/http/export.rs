@@ -148,7 +148,7 @@ mod tests {
             1
         };
         let answer = export.answer(AsOf::of_read(&point, None), stream::iter(pages), write);
-        answer.into_response(&NodeName::new(samples::node("node1")))
+        answer.into_response(&NodeName::new(samples::node("node1")), None)
     }
 
     async fn text(response: axum::response::Response) -> String {

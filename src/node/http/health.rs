@@ -2,17 +2,21 @@
 
 use std::borrow::Cow;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::http::header::ACCEPT;
 use axum::response::Response;
+use futures_util::future::join;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::runtime::{NodeStatus, Role};
 use quorapay_api::{Alive, Code, MetricsFormat, Numbers, Readiness, query};
+use quorapay_core::replication::NodeId;
 
 use super::answer::HttpAnswer;
-use super::metrics::{Now, Route};
+use super::call::Call;
+use super::metrics::{Now, Route, Scraped, page};
 use super::problem::Problem;
 use super::request::Query;
 use super::state::Api;
@@ -36,7 +40,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
     responses((status = 200, description = "It does.", body = Alive,
                example = json!({ "status": "alive", "node_id": "node1" }))),
 )]
-async fn livez(State(api): State<Api>, _request: Request) -> Response {
+async fn livez(api: Call, _request: Request) -> Response {
     api.answer(Route::Livez, async {
         let alive = Alive { status: "alive".into(), node_id: api.node.node_id().clone() };
         Ok(HttpAnswer::node_json(to_json(&alive, ALIVE_BYTES)))
@@ -54,7 +58,7 @@ async fn livez(State(api): State<Api>, _request: Request) -> Response {
         openapi::ReadyProblems,
     ),
 )]
-async fn readyz(State(api): State<Api>, _request: Request) -> Response {
+async fn readyz(api: Call, _request: Request) -> Response {
     api.answer(Route::Readyz, async { readiness(&api.node.status()) }).await
 }
 
@@ -111,13 +115,15 @@ fn obstacles(status: &NodeStatus) -> Vec<Cow<'static, str>> {
 
 /// Metrics
 ///
-/// For Prometheus, in the OpenMetrics text format, unless another form is asked for.
+/// As JSON, unless another form is asked for: by `format`, or by an `Accept` header that names a text format, as those of
+/// scrapers do.
 #[utoipa::path(
     get, path = "/metrics", tag = "Node", operation_id = "metrics",
-    params(("format" = inline(Option<MetricsFormat>), Query, description = "The text for Prometheus if absent.")),
+    params(("format" = inline(Option<MetricsFormat>), Query, description = "JSON if absent, unless `Accept` names a text format.")),
     responses(
         (status = 200, description = "All of them.", content(
             (String = "application/openmetrics-text"),
+            (String = "text/plain"),
             (Numbers = "application/json", example = json!({
                 "node_id": "node1",
                 "counters": { "payment_create.201": 3, "elections_won": 1 },
@@ -128,9 +134,10 @@ fn obstacles(status: &NodeStatus) -> Vec<Cow<'static, str>> {
         openapi::MetricsProblems,
     ),
 )]
-async fn metrics(State(api): State<Api>, request: Request) -> Response {
+async fn metrics(api: Call, request: Request) -> Response {
     api.answer(Route::Metrics, async {
         let (parts, _) = request.into_parts();
+        let accept = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
         // Scrapers may add parameters of their own.
         let format = Query::new(parts.uri.query()).parse(
             query::FORMAT,
@@ -139,20 +146,31 @@ async fn metrics(State(api): State<Api>, request: Request) -> Response {
             MetricsFormat::parse,
         )?;
         let summary = api.node.bank_summary().await?;
-        let process = match &api.process {
-            Some(reader) => Some(reader.read().await),
-            None => None,
+        let process = async {
+            match &api.process {
+                Some(reader) => Some(reader.read().await),
+                None => None,
+            }
         };
+        let (process, clock_offset_ms) = join(process, api.node.clock_offset_ms()).await;
         let status = api.node.status();
-        let now = Now { status: &status, bank: &summary, process: process.as_ref() };
-        let json = |numbers| HttpAnswer::node_json(to_json(&numbers, NUMBERS_BYTES));
-        Ok(match format.unwrap_or_default() {
-            MetricsFormat::Prometheus => HttpAnswer::metrics(api.metrics.text(summary, process)),
-            MetricsFormat::Json => json(api.metrics.by_route(now)),
-            MetricsFormat::Summary => json(api.metrics.over_all_routes(now)),
+        let now = Now { status: &status, bank: &summary, process: process.as_ref(), clock_offset_ms };
+        Ok(match format.unwrap_or_else(|| MetricsFormat::accepted(accept)) {
+            MetricsFormat::Prometheus => {
+                HttpAnswer::metrics(api.metrics.text(Scraped { bank: summary, clock_offset_ms }, process))
+            }
+            MetricsFormat::Json => HttpAnswer::node_json(to_json(&api.metrics.by_route(now), NUMBERS_BYTES)),
+            MetricsFormat::Summary => HttpAnswer::text(page(&api.metrics.with_all_routes(now), &in_words(&status))),
         })
     })
     .await
+}
+
+/// What a node does, in a few words.
+fn in_words(status: &NodeStatus) -> String {
+    let role = render::node_role(status.role).as_str().to_owned();
+    let leader = status.leader.as_ref().map_or("no leader is known", NodeId::as_str);
+    format!("{role} of epoch {}, led by {leader}, applied up to {}", status.epoch, status.applied_index)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `/v1/payments/by-key`: what an idempotency key was used for, and fences.
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,6 +11,7 @@ use quorapay_api::{Code, KeyLookup, KeyState, query, schema};
 use quorapay_core::domain::{IdempotencyKey, OperationRequest};
 
 use super::answer::{AsOf, HttpAnswer};
+use super::call::Call;
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read::Read;
@@ -38,11 +39,11 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         openapi::KeyProblems,
     ),
 )]
-async fn by_key(State(api): State<Api>, key: Result<Path<String>, PathRejection>, request: Request) -> Response {
+async fn by_key(api: Call, key: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::PaymentByKey, async {
         let (parts, _) = request.into_parts();
         let key = path_key(key)?;
-        let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
+        let read = Read::begin(&api, &parts.headers, Query::new(parts.uri.query())).await?;
         state_of(&api, &read, &key).await
     })
     .await
@@ -61,7 +62,7 @@ async fn by_key(State(api): State<Api>, key: Result<Path<String>, PathRejection>
         openapi::FenceProblems,
     ),
 )]
-async fn fence(State(api): State<Api>, key: Result<Path<String>, PathRejection>, request: Request) -> Response {
+async fn fence(api: Call, key: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::KeyFence, async {
         let (parts, _) = request.into_parts();
         request::refuse_foreign_page(&parts.headers)?;

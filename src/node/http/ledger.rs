@@ -1,6 +1,6 @@
 //! `/v1/ledger`: the raw entries with their hashes, by pages or as an export.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,6 +10,7 @@ use quorapay_api::{Code, ExportFormat, LedgerPage, query};
 use quorapay_core::domain::LogIndex;
 
 use super::answer::HttpAnswer;
+use super::call::Call;
 use super::export::{self, Export};
 use super::metrics::Route;
 use super::problem::Problem;
@@ -40,7 +41,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         openapi::LedgerProblems,
     ),
 )]
-async fn entries(State(api): State<Api>, request: Request) -> Response {
+async fn entries(api: Call, request: Request) -> Response {
     api.answer(Route::Ledger, async {
         let (parts, _) = request.into_parts();
         let mut query = Query::new(parts.uri.query());
@@ -49,7 +50,7 @@ async fn entries(State(api): State<Api>, request: Request) -> Response {
             return export(&api, &parts.headers, query, from, format).await;
         }
         let limit = query.limit()?;
-        let read = Read::begin(&api.node, &parts.headers, query).await?;
+        let read = Read::begin(&api, &parts.headers, query).await?;
         let entries = match from <= read.applied_index() {
             true => read.fetch(api.node.queries().entries(from, read.applied_index(), limit)).await?,
             false => Vec::new(),
@@ -63,7 +64,7 @@ async fn entries(State(api): State<Api>, request: Request) -> Response {
 }
 
 async fn export(
-    api: &Api,
+    api: &Call,
     headers: &HeaderMap,
     query: Query<'_>,
     from: LogIndex,
@@ -71,7 +72,7 @@ async fn export(
 ) -> Result<HttpAnswer, Problem> {
     let permit = api.permits.export()?;
     let timeout = request::timeout(headers)?;
-    let read = Read::begin(&api.node, headers, query).await?;
+    let read = Read::begin(api, headers, query).await?;
     let as_of = read.applied_index();
     let pages = api.node.queries().export_entries(from, as_of);
     let export = Export { format, columns: &render::LEDGER_COLUMNS, as_of, timeout, _permit: permit };

@@ -6,13 +6,12 @@
 pub(super) mod golden;
 mod numbers;
 mod process;
+mod summary;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use axum::http::StatusCode;
 use prometheus_client::collector::Collector;
@@ -27,6 +26,7 @@ use crate::runtime::{BankSummary, NodeHandle, NodeStatus, Role};
 
 pub(super) use numbers::Now;
 use process::{ProcessMetrics, Value};
+pub(super) use summary::page;
 
 /// The routes of the API, as the label `route` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,13 @@ pub(super) enum Route {
     Reference,
     /// No such path, or no such method.
     Unmatched,
+}
+
+impl Route {
+    /// Its name in metrics and in the log.
+    pub(super) fn name(self) -> &'static str {
+        ROUTES[self as usize].1
+    }
 }
 
 const ROUTES: [(Route, &str); 31] = [
@@ -203,6 +210,12 @@ fn encode_buckets(mut encoder: MetricEncoder<'_>, sum: f64, buckets: &[(f64, u64
     encoder.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
 }
 
+/// A clock's offset, which is shorter than the time since 1970.
+fn offset_seconds(milliseconds: i64) -> f64 {
+    let seconds = Duration::from_millis(milliseconds.unsigned_abs()).as_secs_f64();
+    if milliseconds < 0 { -seconds } else { seconds }
+}
+
 fn seconds(microseconds: u64) -> f64 {
     whole(microseconds) / 1e6
 }
@@ -227,13 +240,23 @@ impl Collector for NodeState {
     }
 }
 
-/// Shows the bank's sums as of the latest scrape.
-#[derive(Debug, Default)]
-struct Bank(Mutex<BankSummary>);
+/// What is asked for at each scrape.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scraped {
+    /// The bank's sums.
+    pub(super) bank: BankSummary,
+    /// By how many milliseconds this node's wall clock is ahead of the leader's; `None` while no leader answers.
+    pub(super) clock_offset_ms: Option<i64>,
+}
 
-impl Collector for Bank {
+/// Shows what the latest scrape asked for.
+#[derive(Debug, Default)]
+struct Latest(Mutex<Scraped>);
+
+impl Collector for Latest {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let summary = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let scraped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let summary = &scraped.bank;
         let gauge = ConstGauge::new(summary.open_holds as u64);
         gauge.encode(encoder.encode_descriptor("open_holds", "Payments on hold", None, gauge.metric_type())?)?;
         let help = "Sum over all accounts in minor units: anything but 0 is damage";
@@ -242,6 +265,12 @@ impl Collector for Bank {
             // A sum outside of 64 bits is shown as the nearest value: both mean that the ledger is damaged.
             let sum = i64::try_from(*sum).unwrap_or(if *sum < 0 { i64::MIN } else { i64::MAX });
             ConstGauge::new(sum).encode(sums.encode_family(&[("currency", currency.code())])?)?;
+        }
+        if let Some(offset_ms) = scraped.clock_offset_ms {
+            let gauge = ConstGauge::new(offset_seconds(offset_ms));
+            let help = "How far this node's wall clock is ahead of the leader's";
+            let seconds = prometheus_client::registry::Unit::Seconds;
+            gauge.encode(encoder.encode_descriptor("clock_offset", help, Some(&seconds), gauge.metric_type())?)?;
         }
         Ok(())
     }
@@ -286,9 +315,6 @@ fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt
     for (name, help, value) in gauges(status) {
         value.encode_gauge(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
     }
-    let elections = ConstCounter::new(status.elections_won);
-    let help = "Elections that this node has won since it started";
-    elections.encode(encoder.encode_descriptor("elections_won", help, None, elections.metric_type())?)?;
     encode_roles(status.role, &mut encoder)?;
     encode_followers(status, &mut encoder)
 }
@@ -331,7 +357,7 @@ pub(super) struct ApiMetrics {
     registry: Arc<Registry>,
     requests: Arc<Requests>,
     batches: Arc<Batches>,
-    bank: Arc<Bank>,
+    latest: Arc<Latest>,
 }
 
 impl ApiMetrics {
@@ -339,17 +365,17 @@ impl ApiMetrics {
     pub(super) fn register(mut registry: Registry, node: NodeHandle) -> Self {
         let requests = Arc::new(Requests::default());
         let batches = Arc::new(Batches::default());
-        let bank = Arc::new(Bank::default());
+        let latest = Arc::new(Latest::default());
         registry.register_collector(Box::new(NodeState(node)));
         registry.register_collector(Box::new(Arc::clone(&requests)));
         registry.register_collector(Box::new(Arc::clone(&batches)));
-        registry.register_collector(Box::new(Arc::clone(&bank)));
-        Self { registry: Arc::new(registry), requests, batches, bank }
+        registry.register_collector(Box::new(Arc::clone(&latest)));
+        Self { registry: Arc::new(registry), requests, batches, latest }
     }
 
     /// Counts an answer.
-    pub(super) fn count(&self, route: Route, status: StatusCode, began: Instant) {
-        self.requests.count(route, status, began.elapsed());
+    pub(super) fn count(&self, route: Route, status: StatusCode, took: Duration) {
+        self.requests.count(route, status, took);
     }
 
     /// Counts a batch that a caller sent.
@@ -357,9 +383,9 @@ impl ApiMetrics {
         self.batches.count(payments);
     }
 
-    /// All metrics in the text format, with what the bank holds and what the system says of the process.
-    pub(super) fn text(&self, summary: BankSummary, process: Option<ProcessState>) -> String {
-        *self.bank.0.lock().unwrap_or_else(PoisonError::into_inner) = summary;
+    /// All metrics in the text format, with what was asked for and what the system says of the process.
+    pub(super) fn text(&self, scraped: Scraped, process: Option<ProcessState>) -> String {
+        *self.latest.0.lock().unwrap_or_else(PoisonError::into_inner) = scraped;
         // Their names are those of every program, without the prefix of this one.
         let mut of_the_process = Registry::default();
         if let Some(state) = process {
@@ -443,9 +469,11 @@ mod tests {
     fn what_the_bank_holds_is_shown_by_currency() {
         let currency = |code| quorapay_core::domain::Currency::parse(code).expect("valid");
         let sums = [(currency("EUR"), 0), (currency("JPY"), i128::MAX)].into();
-        let text = shown(Bank(Mutex::new(BankSummary { open_holds: 3, sums })));
+        let bank = BankSummary { open_holds: 3, sums };
+        let text = shown(Latest(Mutex::new(Scraped { bank, clock_offset_ms: Some(-250) })));
         for line in [
             "quorapay_open_holds 3",
+            "quorapay_clock_offset_seconds -0.25",
             r#"quorapay_ledger_sum{currency="EUR"} 0"#,
             r#"quorapay_ledger_sum{currency="JPY"} 9223372036854775807"#,
         ] {
@@ -466,7 +494,6 @@ mod tests {
             "quorapay_hung_write_seconds 0.0",
             r#"quorapay_role{role="leader"} 1"#,
             r#"quorapay_role{role="learner"} 0"#,
-            "quorapay_elections_won_total 2",
             "quorapay_zookeeper_connected 1",
             r#"quorapay_follower_lag_entries{node="node2"} 5"#,
         ] {

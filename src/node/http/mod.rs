@@ -1,7 +1,9 @@
 //! HTTP for clients, version 1.
 //!
 //! ```text
-//! state          the state of all handlers; makes a response of a handler's result
+//! call           a request that is handled: its id, and the response of its handler's result
+//! state          the state of all handlers
+//! request_log    ids of requests, and the lines of the log about them
 //! payments       /v1/payments                      payment_body  its body
 //! changes        /v1/payments/{id}/capture, …      change_body   their bodies
 //! batches        /v1/payments/batch                batch_body    its body, read while it arrives
@@ -37,6 +39,7 @@ mod answer;
 mod backup;
 mod batch_body;
 mod batches;
+mod call;
 mod change_body;
 mod changes;
 mod cluster;
@@ -59,6 +62,7 @@ mod read;
 mod read_json;
 mod render;
 mod request;
+mod request_log;
 #[cfg(test)]
 mod samples;
 mod state;
@@ -70,7 +74,6 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use prometheus_client::registry::Registry;
@@ -82,9 +85,11 @@ use crate::runtime::NodeHandle;
 use quorapay_api::Code;
 use quorapay_core::replication::NodeId;
 
+use call::Call;
 use metrics::{ApiMetrics, Route};
 use problem::Problem;
-use state::{Api, Permits};
+use request_log::RequestLog;
+use state::{Api, Common, Permits};
 
 /// What the API needs besides the node.
 #[derive(Debug)]
@@ -111,10 +116,7 @@ pub struct ClientApi {
     node_id: NodeId,
     settings: Map<String, Value>,
     chaos_mode: bool,
-    metrics: ApiMetrics,
-    /// `None` in a simulation.
-    process: Option<Arc<ProcessReader>>,
-    permits: Permits,
+    common: Common,
 }
 
 impl ClientApi {
@@ -122,14 +124,15 @@ impl ClientApi {
     #[must_use]
     pub fn new(node: NodeHandle, options: ApiOptions) -> Self {
         let ApiOptions { node_id, registry, process, settings, chaos_mode } = options;
+        let requests = Arc::new(RequestLog::new(&node_id, node.wall_clock()));
         let (metrics, process) = (ApiMetrics::register(registry, node), process.map(Arc::new));
-        Self { node_id, settings, chaos_mode, metrics, process, permits: Permits::default() }
+        let common = Common { metrics, process, permits: Permits::default(), requests };
+        Self { node_id, settings, chaos_mode, common }
     }
 
     /// All routes for clients, over a handle for the thread that serves them.
     pub fn router(&self, node: NodeHandle) -> Router {
-        let shared = (self.process.clone(), self.permits.clone());
-        let api = Api::new(node, self.node_id.clone(), self.metrics.clone(), shared, &DESCRIPTION);
+        let api = Api::new(node, self.node_id.clone(), self.common.clone(), &DESCRIPTION);
         let compatible = compat::router(api.clone(), self.settings.clone(), self.chaos_mode);
         let (routes, _) = routes().split_for_parts();
         let routes = routes.merge(compatible);
@@ -153,11 +156,11 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(docs::router())
 }
 
-async fn not_found(State(api): State<Api>, uri: Uri) -> Response {
+async fn not_found(api: Call, uri: Uri) -> Response {
     api.answer(Route::Unmatched, async { Err(no_such_path(uri.path())) }).await
 }
 
-async fn method_not_allowed(State(api): State<Api>, method: Method, uri: Uri) -> Response {
+async fn method_not_allowed(api: Call, method: Method, uri: Uri) -> Response {
     api.answer(Route::Unmatched, async { Err(no_such_method(&method, uri.path())) }).await
 }
 

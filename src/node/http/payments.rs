@@ -1,7 +1,7 @@
 //! `/v1/payments`: make a payment, read one with its history, and list them.
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,6 +16,7 @@ use quorapay_core::domain::{
 };
 
 use super::answer::{AsOf, HttpAnswer};
+use super::call::Call;
 use super::metrics::Route;
 use super::problem::Problem;
 use super::read::{List, Read};
@@ -45,11 +46,11 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         openapi::PaymentProblems,
     ),
 )]
-async fn create(State(api): State<Api>, request: Request) -> Response {
+async fn create(api: Call, request: Request) -> Response {
     api.answer(Route::PaymentCreate, make_payment(&api, request)).await
 }
 
-async fn make_payment(api: &Api, request: Request) -> Result<HttpAnswer, Problem> {
+async fn make_payment(api: &Call, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, body) = request.into_parts();
     let write = writes::begin(&parts)?;
     let body = request::body(&parts.headers, body, write.deadline).await?;
@@ -84,11 +85,11 @@ pub(super) fn created(committed: &CommittedWrite, key: &IdempotencyKey) -> HttpA
         openapi::PaymentReadProblems,
     ),
 )]
-async fn by_id(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
+async fn by_id(api: Call, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::PaymentGet, async {
         let (parts, _) = request.into_parts();
         let id = path_payment_id(id)?;
-        let read = Read::begin(&api.node, &parts.headers, Query::new(parts.uri.query())).await?;
+        let read = Read::begin(&api, &parts.headers, Query::new(parts.uri.query())).await?;
         let index = id.index();
         let known = index > LogIndex(0) && index <= read.applied_index();
         let record = if known { read.fetch(api.node.queries().payment(id, read.applied_index())).await? } else { None };
@@ -121,14 +122,14 @@ pub(super) fn with_history<'entry>(record: &PaymentRecord, payment: Payment<'ent
         openapi::PaymentListProblems,
     ),
 )]
-async fn list(State(api): State<Api>, request: Request) -> Response {
+async fn list(api: Call, request: Request) -> Response {
     api.answer(Route::PaymentList, async {
         let (parts, _) = request.into_parts();
         let mut query = Query::new(parts.uri.query());
         let filter = take_filter(&mut query)?;
         let before = List::Payments.take_before(&mut query)?;
         let limit = query.limit()?;
-        let read = Read::begin(&api.node, &parts.headers, query).await?;
+        let read = Read::begin(&api, &parts.headers, query).await?;
         let page = read.fetch(api.node.queries().list_payments(&filter, read.applied_index(), before, limit)).await?;
         let bytes: usize = page.found.iter().map(render::estimated_bytes_of).sum();
         Ok(read.answer_sized(&payment_page(&page), bytes))

@@ -5,6 +5,7 @@
 use axum::http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::request_id::RequestId;
 use crate::runtime::{ReadError, SubmitError, TransferError, ViewsRebuilding};
 use quorapay_api::compatible::PlainError;
 use quorapay_api::{Code, ProblemPayment, ReportedOutcome, headers};
@@ -108,6 +109,14 @@ impl Problem {
             }
             _ => self,
         }
+    }
+
+    /// Names the request if this node failed to answer it. A refusal is not named: its repetition gets the same bytes.
+    pub(super) fn named(mut self, id: &RequestId) -> Self {
+        if self.0.status.is_server_error() {
+            self.0.body.request_id = Some(id.to_string().into());
+        }
+        self
     }
 
     /// The stable code.

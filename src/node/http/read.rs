@@ -9,8 +9,10 @@ use quorapay_api::{Code, query};
 use quorapay_core::domain::LogIndex;
 
 use super::answer::{AsOf, HttpAnswer};
+use super::call::Call;
 use super::problem::Problem;
 use super::request::{self, Query};
+use super::state::Api;
 use super::write_json::to_json;
 
 /// Capacity for an answer with a few items.
@@ -46,15 +48,16 @@ impl Freshness {
 
 impl<'a> Read<'a> {
     /// Waits until the read can be answered. All other parameters must have been taken out of the query.
-    pub(super) async fn begin(
-        node: &'a NodeHandle,
+    pub(super) async fn begin<S: AsRef<Api>>(
+        call: &'a Call<S>,
         headers: &HeaderMap,
         mut query: Query<'_>,
     ) -> Result<Self, Problem> {
         let freshness = Freshness::take(&mut query)?;
         query.finish()?;
         let deadline = request::deadline(headers)?;
-        let point = node.read_point(freshness.consistency, freshness.min_index, deadline).await?;
+        let node = &call.api().node;
+        let point = node.named_read_point(freshness.consistency, freshness.min_index, call.id(), deadline).await?;
         Ok(Self { node, point, deadline })
     }
 

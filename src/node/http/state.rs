@@ -1,4 +1,4 @@
-//! The state of all handlers, and responses from their results.
+//! The state of all handlers.
 
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
@@ -6,9 +6,7 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use crate::process::ProcessReader;
 use crate::runtime::NodeHandle;
@@ -17,9 +15,10 @@ use quorapay_api::limits::MAX_BATCH_BODY_BYTES;
 use quorapay_core::domain::{PaymentId, PaymentIdError};
 use quorapay_core::replication::NodeId;
 
-use super::answer::{AsOf, HttpAnswer, NodeName};
-use super::metrics::{ApiMetrics, Route};
+use super::answer::NodeName;
+use super::metrics::ApiMetrics;
 use super::problem::Problem;
+use super::request_log::RequestLog;
 
 /// A batch takes up to 16 MiB as payments, and the same again as an answer.
 const MAX_CONCURRENT_BATCHES: usize = 8;
@@ -32,6 +31,16 @@ const MAX_CONCURRENT_BACKUPS: usize = 2;
 
 /// An export holds a page of entries and its rows, 31 MB at most, until somebody reads them.
 const MAX_CONCURRENT_EXPORTS: usize = 8;
+
+/// What the routers of all threads that serve clients share.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) metrics: ApiMetrics,
+    /// `None` in a simulation.
+    pub(super) process: Option<Arc<ProcessReader>>,
+    pub(super) permits: Permits,
+    pub(super) requests: Arc<RequestLog>,
+}
 
 /// What bounds costly requests, in all threads that serve clients together.
 #[derive(Clone, Debug)]
@@ -72,11 +81,8 @@ pub(super) struct Api(Arc<ApiState>);
 /// What the handlers share.
 pub(super) struct ApiState {
     pub(super) node: NodeHandle,
-    name: NodeName,
-    pub(super) metrics: ApiMetrics,
-    /// `None` in a simulation.
-    pub(super) process: Option<Arc<ProcessReader>>,
-    pub(super) permits: Permits,
+    pub(super) name: NodeName,
+    common: Common,
     /// The OpenAPI description, made when it is first asked for.
     pub(super) description: &'static LazyLock<Bytes>,
 }
@@ -89,33 +95,30 @@ impl Deref for Api {
     }
 }
 
+impl Deref for ApiState {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl AsRef<Self> for Api {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Api {
     /// The state of a router.
     pub(super) fn new(
         node: NodeHandle,
         node_id: NodeId,
-        metrics: ApiMetrics,
-        (process, permits): (Option<Arc<ProcessReader>>, Permits),
+        common: Common,
         description: &'static LazyLock<Bytes>,
     ) -> Self {
         let name = NodeName::new(node_id);
-        Self(Arc::new(ApiState { node, name, metrics, process, permits, description }))
-    }
-
-    /// Makes a response of a handler's result, with the headers of every answer, and counts it.
-    pub(super) async fn answer(
-        &self,
-        route: Route,
-        handler: impl Future<Output = Result<HttpAnswer, Problem>>,
-    ) -> Response {
-        let began = Instant::now();
-        let explained = |problem: Problem| problem.while_rebuilding(self.node.status().views_rebuilding);
-        let mut answer = handler.await.unwrap_or_else(|problem| explained(problem).into_answer());
-        if answer.lacks_as_of() {
-            answer = answer.with_as_of(AsOf::of_status(&self.node.status()));
-        }
-        self.metrics.count(route, answer.status(), began);
-        answer.into_response(&self.name)
+        Self(Arc::new(ApiState { node, name, common, description }))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,6 +13,7 @@ use quorapay_api::{ExportFormat, Statement, query, schema};
 use quorapay_core::domain::AccountId;
 
 use super::accounts::{account_id, not_found};
+use super::call::Call;
 use super::export::{self, Export};
 use super::metrics::Route;
 use super::payments::{take_currency, take_moment};
@@ -44,7 +45,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         openapi::StatementProblems,
     ),
 )]
-async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
+async fn statement(api: Call, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
     api.answer(Route::AccountStatement, async {
         let (parts, _) = request.into_parts();
         let id = account_id(id)?;
@@ -53,7 +54,7 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
         if let Some(format) = export::take_format(&mut query)? {
             let permit = api.permits.export()?;
             let timeout = request::timeout(&parts.headers)?;
-            let read = Read::begin(&api.node, &parts.headers, query).await?;
+            let read = Read::begin(&api, &parts.headers, query).await?;
             if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
                 return Err(not_found(&read, &id));
             }
@@ -70,7 +71,7 @@ async fn statement(State(api): State<Api>, id: Result<Path<String>, PathRejectio
         }
         let before = List::Statement.take_before(&mut query)?;
         let limit = query.limit()?;
-        let read = Read::begin(&api.node, &parts.headers, query).await?;
+        let read = Read::begin(&api, &parts.headers, query).await?;
         if read.fetch(api.node.account(id.clone())).await?.1.is_none() {
             return Err(not_found(&read, &id));
         }

@@ -10,6 +10,7 @@ use quorapay_api::Code;
 use quorapay_core::domain::{IdempotencyKey, OperationRequest, Proposal, Rejection};
 
 use super::answer::AsOf;
+use super::call::Call;
 use super::problem::Problem;
 use super::request;
 use super::state::Api;
@@ -49,9 +50,13 @@ impl PendingWrite {
     }
 
     /// Submits the write to the node and waits for its entry.
-    pub(super) async fn submit(&self, api: &Api, request: OperationRequest) -> Result<CommittedWrite, Problem> {
+    pub(super) async fn submit<S: AsRef<Api>>(
+        &self,
+        call: &Call<S>,
+        request: OperationRequest,
+    ) -> Result<CommittedWrite, Problem> {
         let proposal = Proposal { key: self.key.clone(), request };
-        let submitted = api.node.submit(&proposal, self.deadline).await;
+        let submitted = call.submit(&proposal, self.deadline).await;
         submitted.map_err(|error| Problem::from_submit(error, &self.key))
     }
 }

@@ -13,11 +13,14 @@ use crate::clock::Clock;
 use crate::ledger::LedgerError;
 use crate::published::{Publisher, Watched};
 use crate::query::Recent;
+use crate::request_id::GivenId;
+use crate::traces::Step;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
-use quorapay_core::replication::{self, Event, NodeId, Now};
+use quorapay_core::replication::{self, Event, NodeId, Now, Outgoing, Request};
 
 use super::backlog::Backlog;
+use super::elections::Elections;
 use super::error::NodeError;
 use super::executor::Executor;
 use super::message::Message;
@@ -63,6 +66,9 @@ pub(super) struct EventLoop {
     pub(super) replies: PendingReplies,
     /// What reads find in memory.
     pub(super) recent: Recent,
+    /// What clients named the reads of this turn. They travel with the request that the reads cause in the same turn.
+    pub(super) read_names: Vec<GivenId>,
+    pub(super) elections: Elections,
 }
 
 impl EventLoop {
@@ -91,6 +97,7 @@ impl EventLoop {
             }
             self.fill(&mut batch);
             let (now, turn) = (self.clock.now(), Instant::now());
+            let before = self.position();
             for message in batch.drain(..) {
                 self.handle(now, turn, message);
             }
@@ -101,8 +108,25 @@ impl EventLoop {
             for effect in effects.drain(..) {
                 self.execute(turn, effect)?;
             }
+            self.note_turn(before, turn);
+            self.read_names.clear();
             self.replies.deliver();
             self.publish(now, status_due);
+        }
+    }
+
+    /// The end of the log and the commit index.
+    fn position(&self) -> (LogIndex, LogIndex) {
+        let replica = self.engine.replica();
+        (replica.last().index, replica.commit_index())
+    }
+
+    /// Notes what a turn of the leader decided and committed, for traces.
+    fn note_turn(&self, before: (LogIndex, LogIndex), turn: Instant) {
+        let Some(tracing) = self.executor.tracing.as_ref().filter(|_| self.engine.replica().is_open()) else { return };
+        let after = self.position();
+        for (step, before, after) in [(Step::Decide, before.0, after.0), (Step::Commit, before.1, after.1)] {
+            tracing.note(step, (before < after).then(|| (before.next(), after)), turn);
         }
     }
 
@@ -159,17 +183,26 @@ impl EventLoop {
                     self.engine.step(now, Input::Propose { caller, proposal });
                 }
             }
-            Message::Read { reply } => {
+            Message::Read { reply, names } => {
+                self.read_names.extend(names);
                 let read = self.replies.add_read(reply);
                 self.engine.step(now, Input::Read(read));
             }
             Message::AwaitApplied { index, reply } => self.replies.add_applied(index, reply),
             Message::Query(query) => query(&self.engine, now),
             Message::Rpc { from, request, reply } => {
+                if matches!(request, Request::Transfer { .. }) {
+                    self.elections.transferred();
+                }
                 let rpc = self.replies.add_rpc(reply);
                 self.engine.step(now, Input::Replication(Event::Request { rpc, from, request }));
             }
-            Message::Input(input) => self.engine.step(now, input),
+            Message::Input(input) => {
+                if let Input::Replication(Event::PeerGone(node)) = &input {
+                    self.elections.gone(node);
+                }
+                self.engine.step(now, input);
+            }
             Message::ZooKeeper { connected } => self.base.zookeeper_connected = connected,
             Message::Views { fit, rebuilding } => {
                 self.base.views_rebuilding = rebuilding;
@@ -203,7 +236,11 @@ impl EventLoop {
                 self.metrics.persisting(write.entries.len());
                 self.executor.persist(write);
             }
-            Protocol::Send { id, to, request } => self.executor.send(id, to, request),
+            Protocol::Send { id, to, request } => {
+                let asks = matches!(request, Outgoing::Plain(Request::ReadIndex));
+                let names = if asks { std::mem::take(&mut self.read_names) } else { Vec::new() };
+                self.executor.send(id, to, request, names);
+            }
             Protocol::Respond { rpc, response } => self.replies.answer_rpc(rpc, response),
             Protocol::RespondEntries { rpc, from_index, to_index } => {
                 if let Some(reply) = self.replies.take_rpc(rpc) {
@@ -254,6 +291,11 @@ impl EventLoop {
             published.clone_from(&progress);
             changed
         });
+        let won = self.engine.replica().elections_won();
+        if let Some(reason) = self.elections.follow(&self.base.node_id, progress.leader.as_ref(), won) {
+            self.metrics.election_won(reason);
+            tracing::info!(reason = reason.as_str(), epoch = %progress.epoch, "this node was elected");
+        }
         if leader_changed {
             let leader = progress.leader.as_ref().map_or("nobody", NodeId::as_str);
             tracing::info!(leader, epoch = %progress.epoch, "leadership changed");

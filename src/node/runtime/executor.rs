@@ -1,14 +1,18 @@
 //! Carries out the engine's effects: each becomes a task or an item of a queue, each result an event.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::blocking::Blocking;
 use crate::coordination::CoordinationCommands;
 use crate::ledger::{self, LedgerError, LedgerReader};
 use crate::query::{self, LookupError};
+use crate::request_id::GivenId;
+use crate::traces::Step;
 use crate::transport::{PeerClient, PeerError};
 use crate::views::{ViewsError, ViewsReader};
 use quorapay_core::domain::LogIndex;
@@ -16,8 +20,10 @@ use quorapay_core::engine::{Input, LookupId, LookupRequest};
 use quorapay_core::replication::{CoordinationCommand, Event, NodeId, Outgoing, Persist, Request, RequestId, Response};
 
 use super::message::{Message, send_input};
+use super::metrics::{Metrics, Verified};
 use super::peer_reads::{READ_RETRY, read_for_append, read_for_fetch};
 use super::repair::Quarantines;
+use super::traces::{Tracing, range_sent};
 
 /// How long a follower may take to store a batch.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,6 +44,8 @@ pub(super) struct Executor {
     /// Told once the ledger is condemned and the node may begin again by itself.
     pub(super) repair: mpsc::Sender<()>,
     pub(super) blocking: Blocking,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tracing: Option<Arc<Tracing>>,
 }
 
 impl Executor {
@@ -52,10 +60,14 @@ impl Executor {
         self.commands.send(command);
     }
 
-    pub(super) fn send(&self, id: RequestId, to: NodeId, request: Outgoing) {
+    pub(super) fn send(&self, id: RequestId, to: NodeId, request: Outgoing, names: Vec<GivenId>) {
         let (peers, events) = (self.peers.clone(), self.events.clone());
+        let tracing = self.tracing.clone().map(|tracing| (tracing, range_sent(&request), Instant::now()));
         tokio::spawn(async move {
-            let answer = peers.rpc(&to, &request, time_limit(&request)).await;
+            let answer = peers.rpc(&to, &request, &names, time_limit(&request)).await;
+            if let Some((tracing, entries, began)) = tracing.filter(|_| answer.is_ok()) {
+                tracing.note(Step::Send(to.clone()), entries, began);
+            }
             let event = match answer {
                 Ok(response) => Event::Response { id, from: to, response },
                 Err(error) => {
@@ -70,7 +82,7 @@ impl Executor {
     }
 
     pub(super) fn respond_entries(&self, reply: oneshot::Sender<Response>, from: LogIndex, to: LogIndex) {
-        let (ledger, events) = (self.ledger.clone(), self.events.clone());
+        let (ledger, events, metrics) = (self.ledger.clone(), self.events.clone(), Arc::clone(&self.metrics));
         tokio::spawn(async move {
             let response = match read_for_fetch(&ledger, from, to).await {
                 Ok(Some((previous, entries))) => Response::Entries {
@@ -80,7 +92,7 @@ impl Executor {
                 },
                 Ok(None) => Response::Unable,
                 Err(error) => {
-                    report_read(&events, &error).await;
+                    report_read(&events, &metrics, &error).await;
                     Response::Unable
                 }
             };
@@ -90,13 +102,13 @@ impl Executor {
     }
 
     pub(super) fn load(&self, peer: NodeId, from: LogIndex, to: LogIndex) {
-        let (ledger, events) = (self.ledger.clone(), self.events.clone());
+        let (ledger, events, metrics) = (self.ledger.clone(), self.events.clone(), Arc::clone(&self.metrics));
         tokio::spawn(async move {
             // Entries are sent without their hashes: damage must be found here, or it would look like the follower's.
             let entries = match read_for_append(&ledger, from, to).await {
                 Ok(entries) => entries,
                 Err(error) => {
-                    report_read(&events, &error).await;
+                    report_read(&events, &metrics, &error).await;
                     // The core loads again at once; a disk that cannot be read now gets a moment.
                     tokio::time::sleep(READ_RETRY).await;
                     Vec::new()
@@ -155,9 +167,10 @@ fn time_limit(request: &Outgoing) -> Duration {
 }
 
 /// Quarantines the node if its ledger is damaged, but not if it only cannot be read now.
-async fn report_read(events: &mpsc::Sender<Message>, error: &LedgerError) {
+async fn report_read(events: &mpsc::Sender<Message>, metrics: &Metrics, error: &LedgerError) {
     tracing::error!(%error, "the ledger could not be read");
     if let LedgerError::Damaged(reason) = error {
+        metrics.verification_failed(Verified::Ledger);
         send_input(events, Input::Replication(Event::Quarantine(reason.clone()))).await;
     }
 }

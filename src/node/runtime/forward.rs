@@ -8,8 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::transport::{PeerClient, PeerError, WriteOutcome};
-use quorapay_core::domain::Proposal;
+use crate::transport::{ForwardedWrite, PeerClient, PeerError, WriteOutcome};
 use quorapay_core::replication::NodeId;
 
 /// Most writes in one batch.
@@ -25,7 +24,7 @@ const FORWARD_QUEUE: usize = 16_384;
 
 /// A write to be forwarded.
 struct Forwarded {
-    proposal: Proposal,
+    write: ForwardedWrite,
     deadline: Instant,
     reply: oneshot::Sender<WriteOutcome>,
 }
@@ -48,10 +47,10 @@ impl Forwarder {
     }
 
     /// Forwards a write to another node and waits for its outcome, at most until the deadline.
-    pub(super) async fn forward(&self, to: &NodeId, proposal: Proposal, deadline: Instant) -> WriteOutcome {
+    pub(super) async fn forward(&self, to: &NodeId, write: ForwardedWrite, deadline: Instant) -> WriteOutcome {
         let Some(queue) = self.queues.get(to) else { return WriteOutcome::NotLeading };
         let (reply, answer) = oneshot::channel();
-        match queue.try_send(Forwarded { proposal, deadline, reply }) {
+        match queue.try_send(Forwarded { write, deadline, reply }) {
             // The write's own deadline: its batch may have a later one.
             Ok(()) => match timeout_at(deadline, answer).await {
                 Ok(Ok(outcome)) => outcome,
@@ -97,17 +96,17 @@ fn gather(
     waiting: &mut mpsc::Receiver<Forwarded>,
     left_over: &mut Option<Forwarded>,
 ) -> Vec<Forwarded> {
-    let mut bytes = first.proposal.request.encoded_len();
+    let mut bytes = first.write.proposal.request.encoded_len();
     let mut batch = vec![first];
     while batch.len() < MAX_BATCH_WRITES
-        && let Ok(write) = waiting.try_recv()
+        && let Ok(next) = waiting.try_recv()
     {
-        bytes += write.proposal.request.encoded_len();
+        bytes += next.write.proposal.request.encoded_len();
         if bytes > BATCH_BYTES {
-            *left_over = Some(write);
+            *left_over = Some(next);
             break;
         }
-        batch.push(write);
+        batch.push(next);
     }
     batch
 }
@@ -118,15 +117,15 @@ fn gather(
 async fn send_batch(peers: &PeerClient, node: &NodeId, batch: Vec<Forwarded>, no_outcome: OwnedSemaphorePermit) {
     let latest = batch.iter().map(|write| write.deadline).max().unwrap_or_else(Instant::now);
     let within = latest.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let (proposals, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|write| (write.proposal, Some(write.reply))).unzip();
+    let (writes, replies): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|forwarded| (forwarded.write, Some(forwarded.reply))).unzip();
     let mut replies = Replies(replies);
     let sent = tokio::select! {
         biased;
-        sent = peers.propose(node, &proposals, within) => sent,
+        sent = peers.propose(node, &writes, within) => sent,
         () = replies.abandoned() => return,
     };
-    drop(proposals);
+    drop(writes);
     let rest = match sent {
         Ok(mut outcomes) => {
             let mut no_outcome = Some(no_outcome);
@@ -167,8 +166,10 @@ mod tests {
     use futures_util::{FutureExt, Stream, StreamExt};
 
     use super::*;
+    use crate::request_id::RequestId;
+    use crate::traces::Noted;
     use crate::transport::{HttpNetwork, Outcomes, PeerIdentity, PeerServer, PeerService, Stopped, peer_router};
-    use quorapay_core::domain::IdempotencyKey;
+    use quorapay_core::domain::{IdempotencyKey, LogIndex, Proposal};
     use quorapay_core::replication::sample::{batch, item, node, payment};
     use quorapay_core::replication::{Request, Response};
 
@@ -183,7 +184,7 @@ mod tests {
         };
         let key = IdempotencyKey::parse("k").expect("printable");
         let (reply, _) = oneshot::channel();
-        Forwarded { proposal: Proposal { key, request }, deadline: Instant::now(), reply }
+        Forwarded { write: named(Proposal { key, request }), deadline: Instant::now(), reply }
     }
 
     #[test]
@@ -216,11 +217,12 @@ mod tests {
 
         fn propose(
             &self,
-            proposals: Vec<Proposal>,
+            _: NodeId,
+            writes: Vec<ForwardedWrite>,
             _: Instant,
         ) -> Result<impl Stream<Item = Outcomes> + Send + use<> + 'static, Stopped> {
-            let is_slow = |at: &usize| proposals[*at].key.as_str() == "slow";
-            let (slow, fast): (Vec<usize>, Vec<usize>) = (0..proposals.len()).partition(is_slow);
+            let is_slow = |at: &usize| writes[*at].proposal.key.as_str() == "slow";
+            let (slow, fast): (Vec<usize>, Vec<usize>) = (0..writes.len()).partition(is_slow);
             let disk = Arc::clone(&self.disk);
             let known = |positions: Vec<usize>, outcome: WriteOutcome| -> Outcomes {
                 positions.into_iter().map(|position| (position, outcome.clone())).collect()
@@ -233,6 +235,10 @@ mod tests {
         }
 
         async fn transfer(&self, _: Option<NodeId>) -> Result<bool, Stopped> {
+            Err(Stopped)
+        }
+
+        async fn timeline(&self, _: Vec<LogIndex>) -> Result<Vec<Vec<Noted>>, Stopped> {
             Err(Stopped)
         }
 
@@ -254,9 +260,13 @@ mod tests {
         (identity, Forwarder::start(&client, std::iter::once(node("node1"))))
     }
 
-    fn proposal(key: &str) -> Proposal {
+    fn named(proposal: Proposal) -> ForwardedWrite {
+        ForwardedWrite { proposal, request_id: RequestId::Made(7) }
+    }
+
+    fn proposal(key: &str) -> ForwardedWrite {
         let key = IdempotencyKey::parse(key).expect("printable");
-        Proposal { key, request: payment("external:card", "a", 1, None, None) }
+        named(Proposal { key, request: payment("external:card", "a", 1, None, None) })
     }
 
     #[tokio::test]

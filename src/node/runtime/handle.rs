@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::ledger::LedgerReader;
+use crate::log_limit::LogLimit;
 use crate::published::{Ended, Watched};
 use crate::query::Queries;
 use crate::transport::PeerClient;
@@ -23,6 +24,7 @@ use super::progress::NodeProgress;
 use super::read_indexes::ReadIndexes;
 use super::repair::others_serve;
 use super::status::{NodeStatus, PeerStatus};
+use super::traces::Tracing;
 
 /// How long a peer may take to return its status.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -59,6 +61,10 @@ pub(super) struct Shared {
     pub(super) forwarder: Forwarder,
     pub(super) metrics: Arc<Metrics>,
     pub(super) read_indexes: ReadIndexes,
+    /// For the lines about forwarded writes.
+    pub(super) log_limit: LogLimit,
+    /// `None` if this node takes no traces.
+    pub(super) tracing: Option<Arc<Tracing>>,
 }
 
 impl NodeHandle {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::request_id::GivenId;
 use quorapay_core::domain::{LogIndex, Proposal};
 use quorapay_core::engine::{Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{NodeId, Now, Request, Response};
@@ -20,8 +21,9 @@ pub(super) enum Message {
     Propose { proposal: Proposal, reply: oneshot::Sender<ProposalOutcome> },
     /// Writes have gathered in the gate of a thread that serves clients.
     Gathered(Arc<Gate>),
-    /// Asks for the index as of which a linearizable read may be answered; `None` if this node cannot get one.
-    Read { reply: oneshot::Sender<Option<LogIndex>> },
+    /// Asks for the index as of which linearizable reads may be answered; `None` if this node cannot get one. Clients gave
+    /// some of them names.
+    Read { reply: oneshot::Sender<Option<LogIndex>>, names: Vec<GivenId> },
     /// Waits until an index is applied.
     AwaitApplied { index: LogIndex, reply: oneshot::Sender<()> },
     /// Reads the engine's state.

@@ -4,9 +4,12 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use super::elections::ElectionReason;
 
 /// The runtime's metrics. Updating them costs a few atomic additions per batch.
 #[derive(Debug)]
@@ -20,10 +23,49 @@ pub struct Metrics {
     quarantines: Counter<u64, AtomicU64>,
     writes_held_seconds: Counter<f64, AtomicU64>,
     views_rebuilds: Counter<u64, AtomicU64>,
+    ledger_write_seconds: Histogram,
+    elections_won: Family<Label, Counter<u64, AtomicU64>>,
+    verification_failures: Family<Label, Counter<u64, AtomicU64>>,
+}
+
+/// A label with its value.
+type Label = [(&'static str, &'static str); 1];
+
+/// What is verified by hashes and checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verified {
+    /// The chain of the ledger's entries.
+    Ledger,
+    /// The blocks of the views.
+    Views,
+}
+
+impl Verified {
+    const ALL: [Self; 2] = [Self::Ledger, Self::Views];
+
+    const fn label(self) -> Label {
+        let value = match self {
+            Self::Ledger => "ledger",
+            Self::Views => "views",
+        };
+        [("of", value)]
+    }
+}
+
+const fn reason_label(reason: ElectionReason) -> Label {
+    [("reason", reason.as_str())]
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        let (elections_won, verification_failures) = (Family::default(), Family::default());
+        // A counter that appears with its first event has no increase over it.
+        for reason in ElectionReason::ALL {
+            drop(elections_won.get_or_create(&reason_label(reason)));
+        }
+        for verified in Verified::ALL {
+            drop(verification_failures.get_or_create(&verified.label()));
+        }
         Self {
             commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
             batch_entries: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
@@ -34,6 +76,9 @@ impl Default for Metrics {
             quarantines: Counter::default(),
             writes_held_seconds: Counter::default(),
             views_rebuilds: Counter::default(),
+            ledger_write_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            elections_won,
+            verification_failures,
         }
     }
 }
@@ -56,6 +101,12 @@ impl Metrics {
         registry.register_with_unit("views_writes_held", held, Unit::Seconds, self.writes_held_seconds.clone());
         let rebuilds = "How often this process found its views damaged and made them anew";
         registry.register("views_rebuilds", rebuilds, self.views_rebuilds.clone());
+        let write = "Time of a durable write to the ledger: one transaction and its sync";
+        registry.register("ledger_write_seconds", write, self.ledger_write_seconds.clone());
+        let elections = "Elections that this node has won since it started, by what made them necessary";
+        registry.register("elections_won", elections, self.elections_won.clone());
+        let failures = "How often hashes or checksums of this node's files did not match since it started";
+        registry.register("verification_failures", failures, self.verification_failures.clone());
     }
 
     pub(super) fn commit_latency(&self, latency: Duration) {
@@ -87,6 +138,20 @@ impl Metrics {
 
     pub(super) fn views_rebuilt(&self) {
         self.views_rebuilds.inc();
+    }
+
+    /// A write to the ledger is durable after this time.
+    pub(super) fn ledger_written(&self, took: Duration) {
+        self.ledger_write_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn election_won(&self, reason: ElectionReason) {
+        self.elections_won.get_or_create(&reason_label(reason)).inc();
+    }
+
+    /// What was read is not what was written.
+    pub(super) fn verification_failed(&self, of: Verified) {
+        self.verification_failures.get_or_create(&of.label()).inc();
     }
 
     pub(super) fn forwarded(&self) {

@@ -19,14 +19,16 @@
 //! | `read_point.rs`, `read_indexes.rs` | when a read may be answered |
 //! | `accounts.rs` | reads of the bank |
 //! | `backup.rs` | reads of the ledger for copies of it |
+//! | `traces.rs` | what is noted for traces, and the task that sends them |
 //! | `transfer.rs` | hands the leadership over |
-//! | `status.rs`, `progress.rs`, `metrics.rs` | what a node shows of itself |
+//! | `status.rs`, `progress.rs`, `metrics.rs`, `elections.rs` | what a node shows of itself |
 //! | `repair.rs` | whether a quarantined node begins again by itself |
 //! | `error.rs` | why a node cannot start, or had to stop |
 
 mod accounts;
 mod backlog;
 mod backup;
+mod elections;
 mod engine_link;
 mod environment;
 mod error;
@@ -50,6 +52,7 @@ mod replies;
 mod start;
 mod status;
 mod submit;
+mod traces;
 mod transfer;
 mod upkeep;
 mod writer;

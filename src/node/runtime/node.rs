@@ -13,6 +13,7 @@ use crate::blocking::Blocking;
 use crate::coordination::{Coordination, CoordinationError, Credential};
 use crate::ledger::{DirectoryLock, LedgerError, Watermark};
 use crate::published::Publisher;
+use crate::traces::TraceSettings;
 use quorapay_core::replication::{Limits, NodeId, Timing};
 
 use super::error::NodeError;
@@ -53,6 +54,8 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// Client requests that may wait for the event loop; more are rejected.
     pub request_queue: usize,
+    /// Which requests are traced; `None` for none.
+    pub traces: Option<TraceSettings>,
 }
 
 /// A running node.

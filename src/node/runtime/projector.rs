@@ -24,7 +24,7 @@ use quorapay_core::replication::{Limits, StoreId};
 
 use super::backlog::{Backlog, ChunkSize};
 use super::message::{Message, send_input};
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Verified};
 use super::progress::NodeProgress;
 use super::status::ViewsRebuilding;
 
@@ -207,6 +207,7 @@ impl Projector {
     async fn condemn(&mut self, reason: &str, course: &Course) {
         tracing::error!(%reason, "the views are damaged: they are made anew from the ledger while this node goes on");
         self.reader.gate().close();
+        self.metrics.verification_failed(Verified::Views);
         self.metrics.views_rebuilt();
         self.tell(false, Some(ViewsRebuilding { projected_index: LogIndex(0), until_index: course.told })).await;
         // Before its file is removed: closing it later would remove the log of the new one, which has the same name.

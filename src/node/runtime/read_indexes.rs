@@ -8,12 +8,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::query::ReadError;
+use crate::request_id::GivenId;
 use quorapay_core::domain::LogIndex;
 
 use super::message::Message;
 
 /// Reads that may wait for the next request.
 const MAX_WAITING: usize = 65_536;
+/// Names that travel with one request.
+pub(super) const MAX_NAMES: usize = 16;
 /// How long a request may take before the next one is sent beside it: a round over a slow link takes less.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// After this time no caller waits for an answer any more.
@@ -32,6 +35,8 @@ pub(super) struct ReadIndexes {
 #[derive(Default)]
 struct Waiting {
     reads: Vec<oneshot::Sender<Answer>>,
+    /// What clients named some of them.
+    names: Vec<GivenId>,
     /// Whether a request is on its way.
     asking: bool,
 }
@@ -41,8 +46,8 @@ impl ReadIndexes {
         Self { requests, waiting: Arc::default() }
     }
 
-    /// A read index of now or later.
-    pub(super) async fn ask(&self) -> Answer {
+    /// A read index of now or later. The leader's log names the read.
+    pub(super) async fn ask(&self, name: Option<GivenId>) -> Answer {
         let (reply, answer) = oneshot::channel();
         let begins = {
             let mut waiting = self.lock();
@@ -50,6 +55,9 @@ impl ReadIndexes {
                 return Err(ReadError::Overloaded);
             }
             waiting.reads.push(reply);
+            if let Some(name) = name.filter(|_| waiting.names.len() < MAX_NAMES) {
+                waiting.names.push(name);
+            }
             !std::mem::replace(&mut waiting.asking, true)
         };
         if begins {
@@ -67,17 +75,17 @@ impl ReadIndexes {
     /// Asks until nobody waits.
     async fn run(self) {
         loop {
-            let reads = {
+            let (reads, names) = {
                 let mut waiting = self.lock();
                 waiting.reads.retain(|read| !read.is_closed());
                 waiting.asking = !waiting.reads.is_empty();
                 if !waiting.asking {
                     return;
                 }
-                std::mem::take(&mut waiting.reads)
+                (std::mem::take(&mut waiting.reads), std::mem::take(&mut waiting.names))
             };
             let (reply, mut index) = oneshot::channel();
-            if self.requests.try_send(Message::Read { reply }).is_err() {
+            if self.requests.try_send(Message::Read { reply, names }).is_err() {
                 answer(reads, Err(ReadError::Overloaded));
                 continue;
             }

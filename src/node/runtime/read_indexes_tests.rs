@@ -9,7 +9,7 @@ use super::*;
 /// The next request of the event loop's queue.
 async fn next(requests: &mut mpsc::Receiver<Message>) -> oneshot::Sender<Option<LogIndex>> {
     match requests.recv().await {
-        Some(Message::Read { reply }) => reply,
+        Some(Message::Read { reply, .. }) => reply,
         _ => panic!("it asks for a read index"),
     }
 }
@@ -20,7 +20,7 @@ async fn reads_share_a_request_only_if_they_asked_before_it_was_sent() {
     let indexes = ReadIndexes::new(sender);
     let ask = |count: usize| {
         let indexes = indexes.clone();
-        tokio::spawn(async move { join_all((0..count).map(|_| indexes.ask())).await })
+        tokio::spawn(async move { join_all((0..count).map(|_| indexes.ask(None))).await })
     };
     let first = ask(3);
     let reply = next(&mut requests).await;
@@ -41,7 +41,7 @@ async fn a_request_that_takes_long_keeps_no_later_read_waiting() {
     let indexes = ReadIndexes::new(sender);
     let ask = || {
         let indexes = indexes.clone();
-        tokio::spawn(async move { indexes.ask().await })
+        tokio::spawn(async move { indexes.ask(None).await })
     };
     let slow = ask();
     let slow_reply = next(&mut requests).await;
@@ -51,5 +51,5 @@ async fn a_request_that_takes_long_keeps_no_later_read_waiting() {
     slow_reply.send(Some(LogIndex(7))).unwrap();
     assert_eq!(slow.await.unwrap(), Ok(Some(LogIndex(7))));
     drop(requests);
-    assert_eq!(indexes.ask().await, Err(ReadError::Overloaded));
+    assert_eq!(indexes.ask(None).await, Err(ReadError::Overloaded));
 }

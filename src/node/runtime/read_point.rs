@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::query::ReadError;
+use crate::request_id::{GivenId, RequestId};
 use quorapay_core::domain::{Epoch, LogIndex};
 
 use super::handle::NodeHandle;
@@ -42,11 +43,35 @@ impl NodeHandle {
         min_index: Option<LogIndex>,
         deadline: Instant,
     ) -> Result<ReadPoint, ReadError> {
+        self.find_read_point(consistency, min_index, None, deadline).await
+    }
+
+    /// The same for the request of a client. If the client named it, the leader's log names it too.
+    ///
+    /// # Errors
+    /// [`ReadError`] if it may not within the deadline.
+    pub async fn named_read_point(
+        &self,
+        consistency: Consistency,
+        min_index: Option<LogIndex>,
+        request_id: &RequestId,
+        deadline: Instant,
+    ) -> Result<ReadPoint, ReadError> {
+        self.find_read_point(consistency, min_index, request_id.given(), deadline).await
+    }
+
+    async fn find_read_point(
+        &self,
+        consistency: Consistency,
+        min_index: Option<LogIndex>,
+        name: Option<&GivenId>,
+        deadline: Instant,
+    ) -> Result<ReadPoint, ReadError> {
         if self.shared.progress.borrow().quarantined {
             return Err(ReadError::Quarantined);
         }
         if consistency == Consistency::Linearizable {
-            let index = self.read_index(deadline).await?;
+            let index = self.read_index(name, deadline).await?;
             self.await_applied(index, deadline).await?;
         }
         if let Some(index) = min_index {
@@ -68,10 +93,10 @@ impl NodeHandle {
     }
 
     /// Asks for a read index until there is a leader to give one.
-    async fn read_index(&self, deadline: Instant) -> Result<LogIndex, ReadError> {
+    async fn read_index(&self, name: Option<&GivenId>, deadline: Instant) -> Result<LogIndex, ReadError> {
         loop {
             let asked = self.shared.progress.borrow().leader.clone();
-            match timeout_at(deadline, self.shared.read_indexes.ask()).await {
+            match timeout_at(deadline, self.shared.read_indexes.ask(name.cloned())).await {
                 Err(_) => return Err(ReadError::NoLeader),
                 Ok(Ok(Some(index))) => return Ok(index),
                 Ok(Err(error)) => return Err(error),

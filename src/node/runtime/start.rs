@@ -12,6 +12,7 @@ use crate::blocking::Blocking;
 use crate::clock::Clock;
 use crate::coordination::{self, Coordination, CoordinationConfig, CoordinationError, CoordinationNotice, Outside};
 use crate::ledger::{self, DirectoryLock, Identity, LedgerReader, LedgerWriter, OpenLedger, Watermark};
+use crate::log_limit::LogLimit;
 use crate::published::{Watched, publish};
 use crate::query::{Queries, QueryFiles, Recent, count_payments};
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
@@ -21,6 +22,7 @@ use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
 
 use super::backlog::Backlog;
+use super::elections::Elections;
 use super::engine_link::EngineLink;
 use super::environment::Environment;
 use super::error::NodeError;
@@ -39,6 +41,7 @@ use super::read_indexes::ReadIndexes;
 use super::repair::Quarantines;
 use super::replies::PendingReplies;
 use super::status::{StatusBase, describe};
+use super::traces::{TraceTask, Tracing};
 use super::upkeep::{keep_watermark, scrub};
 use super::writer::write_ledger;
 
@@ -75,13 +78,10 @@ impl Node {
             storage;
         let (repair, damaged) = mpsc::channel(1);
         let (writes, write_receiver) = mpsc::channel(WRITE_QUEUE);
-        let writer_task = tokio::spawn(write_ledger(
-            writer,
-            write_receiver,
-            wiring.events.clone(),
-            Arc::clone(&wiring.shared().metrics),
-            blocking.clone(),
-        ));
+        let (metrics, tracing) = (Arc::clone(&wiring.shared().metrics), wiring.shared().tracing.clone());
+        let watching = (Arc::clone(&metrics), tracing.clone());
+        let writing = write_ledger(writer, write_receiver, wiring.events.clone(), watching, blocking.clone());
+        let writer_task = tokio::spawn(writing);
         tokio::spawn(
             Projector {
                 writer: Some(views.writer),
@@ -96,7 +96,7 @@ impl Node {
                 progress: wiring.progress.clone(),
                 limits: config.limits,
                 events: wiring.events.clone(),
-                metrics: Arc::clone(&wiring.shared().metrics),
+                metrics: Arc::clone(&metrics),
                 blocking: blocking.clone(),
             }
             .run(),
@@ -112,6 +112,8 @@ impl Node {
             views: views.reader,
             repair,
             blocking: blocking.clone(),
+            metrics,
+            tracing,
         };
         let loop_task = wiring.start_loop(engine, executor, quarantines, (backlog, recent), loop_side);
         let handle = wiring.handle;
@@ -262,14 +264,23 @@ fn node_handle(
     let others: Vec<_> = others.map(|(node, url)| (node.clone(), url.clone())).collect();
     let metrics = Metrics::default();
     metrics.quarantined(storage.quarantines.count());
+    let trace_task = TraceTask {
+        me: config.node_id.clone(),
+        cluster_id: config.cluster_id.clone(),
+        others: others.iter().map(|(node, _)| node.clone()).collect(),
+        peers: peers.clone(),
+        clock: clock.clone(),
+    };
     NodeHandle {
         gate: None,
         shared: Arc::new(Shared {
             home: tokio::runtime::Handle::current(),
             node_id: config.node_id.clone(),
+            tracing: config.traces.clone().map(|settings| Tracing::start(settings, trace_task)),
             clock,
             engine: engine.clone(),
             read_indexes,
+            log_limit: LogLimit::default(),
             progress,
             queries: Queries::new(
                 storage.single_payments.clone(),
@@ -325,7 +336,8 @@ impl Wiring {
 
     fn start_upkeep(&self, ledger: &LedgerReader, watermark: &Watermark, blocking: &Blocking) {
         tokio::spawn(keep_watermark(watermark.clone(), ledger.clone(), self.progress.clone(), blocking.clone()));
-        tokio::spawn(scrub(ledger.clone(), self.progress.clone(), self.events.clone()));
+        let metrics = Arc::clone(&self.shared().metrics);
+        tokio::spawn(scrub(ledger.clone(), self.progress.clone(), self.events.clone(), metrics));
     }
 
     fn start_loop(
@@ -353,6 +365,8 @@ impl Wiring {
             quarantines,
             replies: PendingReplies::default(),
             recent,
+            read_names: Vec::new(),
+            elections: Elections::default(),
         };
         tokio::spawn(event_loop.run(self.stopping.clone()))
     }

@@ -8,7 +8,9 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::transport::{CommittedWrite, Outcomes, WriteOutcome};
+use crate::log_limit::Admitted;
+use crate::request_id::RequestId;
+use crate::transport::{CommittedWrite, ForwardedWrite, Outcomes, WriteOutcome};
 use quorapay_core::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
 use quorapay_core::engine::ProposalOutcome;
 use quorapay_core::replication::{Entry, NodeId};
@@ -55,18 +57,24 @@ fn is_fence(proposal: &Proposal) -> bool {
 
 impl NodeHandle {
     /// Submits a write to the leader, over one hop if need be, and waits until its entry is committed. Retries within
-    /// the deadline when leadership changes.
+    /// the deadline when leadership changes. The logs of both nodes name it by its request's id.
     ///
     /// # Errors
     /// [`SubmitError`] says whether nothing moved or the outcome is unknown.
-    pub async fn submit(&self, proposal: &Proposal, deadline: Instant) -> Result<CommittedWrite, SubmitError> {
+    pub async fn submit(
+        &self,
+        proposal: &Proposal,
+        request_id: &RequestId,
+        deadline: Instant,
+    ) -> Result<CommittedWrite, SubmitError> {
         let mut may_be_appended = false;
         while let Some(leader) = self.leader_by(deadline).await {
             let outcome = if leader == self.shared.node_id {
                 self.propose_here(proposal, deadline).await
             } else {
                 self.shared.metrics.forwarded();
-                self.propose_there(&leader, proposal.clone(), deadline).await
+                let write = ForwardedWrite { proposal: proposal.clone(), request_id: request_id.clone() };
+                self.propose_there(&leader, write, deadline).await
             };
             match outcome {
                 WriteOutcome::Committed(committed) => return Ok(committed),
@@ -76,6 +84,7 @@ impl NodeHandle {
                 WriteOutcome::Overloaded | WriteOutcome::NotLeading => {}
                 WriteOutcome::Unknown => may_be_appended = true,
             }
+            tracing::debug!(%request_id, %leader, may_be_appended, "a write has no outcome yet and is sent again");
             if self.await_other_leader(Some(&leader), deadline).await.is_err() {
                 break;
             }
@@ -157,10 +166,10 @@ impl NodeHandle {
         CommittedWrite { entry, replayed, leader: self.shared.node_id.clone(), epoch }
     }
 
-    async fn propose_there(&self, leader: &NodeId, proposal: Proposal, deadline: Instant) -> WriteOutcome {
+    async fn propose_there(&self, leader: &NodeId, write: ForwardedWrite, deadline: Instant) -> WriteOutcome {
         tokio::select! {
             biased;
-            outcome = self.shared.forwarder.forward(leader, proposal, deadline) => outcome,
+            outcome = self.shared.forwarder.forward(leader, write, deadline) => outcome,
             // A leader that hangs keeps its connections and never answers; its successor knows what became of the
             // write.
             () = self.is_replaced(leader) => WriteOutcome::Unknown,
@@ -182,22 +191,68 @@ impl NodeHandle {
     /// of them: those that need the disk follow. What is not known at the deadline is left out.
     pub(super) fn take_forwarded(
         &self,
-        proposals: Vec<Proposal>,
+        from: NodeId,
+        writes: Vec<ForwardedWrite>,
         deadline: Instant,
     ) -> impl Stream<Item = Outcomes> + Send + use<> + 'static {
-        let count = proposals.len();
-        let wait_for = |(position, proposal): (usize, Proposal)| {
+        let (count, from) = (writes.len(), Arc::new(from));
+        let wait_for = |(position, write): (usize, ForwardedWrite)| {
+            let ForwardedWrite { proposal, request_id } = write;
             let (key, is_fence) = (proposal.key.clone(), is_fence(&proposal));
-            let (node, pending) = (self.clone(), self.enqueue(proposal));
-            async move { (position, node.await_known(pending, Asked { key: &key, is_fence }).await) }
+            let pending = self.enqueue(proposal);
+            let taken = Taken { node: self.clone(), from: Arc::clone(&from), request_id, answered: false };
+            async move {
+                let outcome = taken.node.await_known(pending, Asked { key: &key, is_fence }).await;
+                taken.answer(&outcome);
+                (position, outcome)
+            }
         };
-        let waiting: FuturesUnordered<_> = proposals.into_iter().enumerate().map(wait_for).collect();
+        let waiting: FuturesUnordered<_> = writes.into_iter().enumerate().map(wait_for).collect();
         let mut bytes = 0;
         let bounded = move |outcomes: Outcomes| -> Outcomes {
             let bound = |(position, outcome)| (position, within_answer(outcome, &mut bytes));
             outcomes.into_iter().map(bound).collect()
         };
         waiting.ready_chunks(count.max(1)).map(bounded).take_until(sleep_until(deadline))
+    }
+}
+
+/// A forwarded write that was taken. Logs what becomes of it, also if nobody waits for it any more.
+struct Taken {
+    node: NodeHandle,
+    from: Arc<NodeId>,
+    request_id: RequestId,
+    answered: bool,
+}
+
+impl Taken {
+    fn answer(mut self, outcome: &WriteOutcome) {
+        self.answered = true;
+        let (from, request_id) = (&self.from, &self.request_id);
+        match outcome {
+            WriteOutcome::Committed(CommittedWrite { entry, .. }) => {
+                tracing::debug!(%request_id, %from, index = %entry.index, "a forwarded write is committed");
+            }
+            WriteOutcome::KeyReused | WriteOutcome::Fenced => {
+                tracing::debug!(%request_id, %from, ?outcome, "a forwarded write is refused");
+            }
+            WriteOutcome::Overloaded | WriteOutcome::NotLeading | WriteOutcome::Unknown => self.warn(outcome),
+        }
+    }
+
+    fn warn(&self, outcome: &WriteOutcome) {
+        if let Some(Admitted { left_out }) = self.node.shared.log_limit.admit() {
+            let (from, request_id) = (&self.from, &self.request_id);
+            tracing::warn!(%request_id, %from, ?outcome, left_out, "a forwarded write was not decided here");
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.warn(&WriteOutcome::Unknown);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Background checks of the ledger: the watermark, which reveals a ledger that lost its end, and the scrubber, which
 //! reads all entries again and again and checks their chain.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -13,6 +14,7 @@ use quorapay_core::engine::Input;
 use quorapay_core::replication::Event;
 
 use super::message::{Message, send_input};
+use super::metrics::{Metrics, Verified};
 use super::progress::NodeProgress;
 
 /// How often the watermark advances.
@@ -72,7 +74,12 @@ pub(super) async fn advance_watermark(
 }
 
 /// Reads the ledger from its beginning to its end, repeatedly, and quarantines the node if the chain is broken.
-pub(super) async fn scrub(ledger: LedgerReader, progress: Watched<NodeProgress>, events: mpsc::Sender<Message>) {
+pub(super) async fn scrub(
+    ledger: LedgerReader,
+    progress: Watched<NodeProgress>,
+    events: mpsc::Sender<Message>,
+    metrics: Arc<Metrics>,
+) {
     // A round ends where the ledger ended when the round began; otherwise it would never end while payments arrive.
     let (mut checked, mut end) = (LogIndex(0), LogIndex(0));
     let mut tick = tokio::time::interval(SCRUB_EVERY);
@@ -89,6 +96,7 @@ pub(super) async fn scrub(ledger: LedgerReader, progress: Watched<NodeProgress>,
         match ledger.chain_within(checked, end, SCRUB_ENTRIES, SCRUB_BYTES).await {
             Ok((_, entries)) => checked = entries.last().map_or(end, |entry| entry.index),
             Err(LedgerError::Damaged(reason)) => {
+                metrics.verification_failed(Verified::Ledger);
                 tracing::error!(%reason, "the scrubber found the ledger damaged; this node is quarantined");
                 send_input(&events, Input::Replication(Event::Quarantine(reason))).await;
                 return;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -16,11 +17,16 @@ use super::error::SettingsError;
 use super::layers::{KNOWN, Layers};
 use super::model::{LogFormat, Settings, ZooKeeperCredential};
 use super::secret::Secret;
+use crate::traces::TraceSettings;
 
 /// Bounds of the requested session timeout.
 const SESSION_TIMEOUT_MS: RangeInclusive<u64> = 400..=60_000;
 /// Bounds of the protocol's timeouts.
 const WAIT_MS: RangeInclusive<u64> = 5..=60_000;
+/// Bounds of the share of requests that are traced.
+const ONE_IN: RangeInclusive<u64> = 0..=1_000_000_000;
+/// Bounds of the time from which on a request is traced.
+const SLOWER_THAN_MS: RangeInclusive<u64> = 0..=60_000;
 /// Bounds of the length of the request queue.
 const QUEUE: RangeInclusive<u64> = 1..=1 << 20;
 /// Bounds of the number of connections at the clients' port.
@@ -34,6 +40,7 @@ const MAX_CLUSTER_ID_CHARS: usize = 64;
 
 const PEERS_HINT: &str = "a table of node ids and peer URLs, in the environment node1=http://host:7201,node2=…";
 const URL_HINT: &str = "a URL such as http://host:7101, without a path";
+const COLLECTOR_HINT: &str = "the whole URL at which a collector takes OTLP, such as http://host:4318/v1/traces";
 const ADDRESS_HINT: &str = "an address and a port such as 127.0.0.1:7101";
 
 impl Settings {
@@ -72,6 +79,7 @@ fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
         max_connections,
         max_connections_per_address: connections_per_address(layers, max_connections)?,
         chaos_mode: switch(layers, "chaos_mode")?,
+        traces: traces(layers)?,
         node_id,
         listen,
         peer_listen,
@@ -132,6 +140,26 @@ pub(super) fn http_threads_for(cores: usize) -> usize {
 fn switch(layers: &mut Layers, name: &'static str) -> Result<bool, SettingsError> {
     let value = text(layers, name)?;
     value.parse().map_err(|_| invalid(name, &value, "true or false"))
+}
+
+/// Without an endpoint nothing is traced, whatever else is set.
+fn traces(layers: &mut Layers) -> Result<Option<TraceSettings>, SettingsError> {
+    let endpoint = layers.text("trace_endpoint")?.map(|value| collector(&value)).transpose()?;
+    let one_in = number(layers, "trace_one_in", ONE_IN)?;
+    let slower_than_ms = number(layers, "trace_slower_than_ms", SLOWER_THAN_MS)?;
+    let slower_than = (slower_than_ms > 0).then(|| Duration::from_millis(slower_than_ms));
+    Ok(endpoint.map(|endpoint| TraceSettings { endpoint, one_in, slower_than }))
+}
+
+/// The URL of a collector of traces.
+fn collector(value: &str) -> Result<String, SettingsError> {
+    let rejected = || invalid("trace_endpoint", without_user(value), COLLECTOR_HINT);
+    let url = Url::parse(value).map_err(|_| rejected())?;
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    if url.scheme() != "http" || !anonymous || url.fragment().is_some() || url.path() == "/" {
+        return Err(rejected());
+    }
+    Ok(url.into())
 }
 
 fn address(layers: &mut Layers, name: &'static str) -> Result<SocketAddr, SettingsError> {

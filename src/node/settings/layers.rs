@@ -30,7 +30,7 @@ const fn secret(name: &'static str) -> Known {
 const CLIENTS_VARIABLE: &str = "QUORAPAY_URL";
 
 /// Every setting that exists.
-pub(super) const KNOWN: [Known; 23] = [
+pub(super) const KNOWN: [Known; 26] = [
     known("node_id", None),
     known("cluster_id", Some("quorapay")),
     known("listen", Some("127.0.0.1:7101")),
@@ -54,6 +54,9 @@ pub(super) const KNOWN: [Known; 23] = [
     known("max_connections", Some("10000")),
     known("max_connections_per_address", Some("auto")),
     known("chaos_mode", Some("false")),
+    known("trace_endpoint", None),
+    known("trace_one_in", Some("0")),
+    known("trace_slower_than_ms", Some("0")),
 ];
 
 const PREFIX: &str = "QUORAPAY";

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::secret::Secret;
+use crate::traces::TraceSettings;
 use quorapay_core::replication::{NodeId, Timing};
 
 /// The settings of a node.
@@ -50,6 +51,8 @@ pub struct Settings {
     pub max_connections_per_address: usize,
     /// Whether clients of the compatible API may request that their connection is dropped after a commit, as a test.
     pub chaos_mode: bool,
+    /// Which requests are traced; `None` for none.
+    pub traces: Option<TraceSettings>,
 }
 
 /// A user of ZooKeeper's digest scheme.

@@ -13,6 +13,7 @@ impl Settings {
         let credential = self.zookeeper_credential.as_ref();
         let peers: Map<String, Value> =
             self.peers.iter().map(|(node, url)| (node.to_string(), Value::from(url.as_str()))).collect();
+        let slower_than = self.traces.as_ref().and_then(|traces| traces.slower_than);
         let settings = [
             ("node_id", json!(self.node_id)),
             ("cluster_id", json!(self.cluster_id)),
@@ -37,6 +38,9 @@ impl Settings {
             ("max_connections", json!(self.max_connections)),
             ("max_connections_per_address", json!(self.max_connections_per_address)),
             ("chaos_mode", json!(self.chaos_mode)),
+            ("trace_endpoint", json!(self.traces.as_ref().map(|traces| &traces.endpoint))),
+            ("trace_one_in", json!(self.traces.as_ref().map_or(0, |traces| traces.one_in))),
+            ("trace_slower_than_ms", json!(slower_than.unwrap_or_default().as_millis())),
         ];
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

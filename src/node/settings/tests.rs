@@ -128,6 +128,10 @@ fn a_wrong_value_is_shown_with_its_setting() {
         ("max_connections", "0"),
         ("max_connections_per_address", "10001"),
         ("max_connections_per_address", "0"),
+        ("trace_endpoint", "http://collector:4318"),
+        ("trace_endpoint", "https://collector:4318/v1/traces"),
+        ("trace_one_in", "0.01"),
+        ("trace_slower_than_ms", "60001"),
     ] {
         let text = rejection(name, value);
         assert!(text.contains(value), "{text}");
@@ -260,6 +264,19 @@ fn settings_are_shown_whole_with_every_secret_masked() {
     let text = serde_json::to_string(&shown).expect("JSON");
     assert!(!text.contains(SECRET) && !text.contains("hidden from all"), "{text}");
     assert_eq!(load(&[]).expect("valid").shown()["cluster_secret"], serde_json::Value::Null);
+}
+
+#[test]
+fn nothing_is_traced_without_an_endpoint() {
+    let share = ("QUORAPAY_TRACE_ONE_IN", "100");
+    assert_eq!(load(&[share]).expect("valid").traces, None);
+    let endpoint = ("QUORAPAY_TRACE_ENDPOINT", "http://collector:4318/v1/traces");
+    let traces = load(&[share, endpoint]).expect("valid").traces.expect("switched on");
+    assert_eq!((traces.endpoint.as_str(), traces.one_in, traces.slower_than), (endpoint.1, 100, None));
+    let slow = load(&[endpoint, ("QUORAPAY_TRACE_SLOWER_THAN_MS", "250")]).expect("valid").traces.expect("switched on");
+    assert_eq!((slow.one_in, slow.slower_than), (0, Some(std::time::Duration::from_millis(250))));
+    let secret = load(&[("QUORAPAY_TRACE_ENDPOINT", "http://user:hunter2@a:1/x")]).expect_err("a user").to_string();
+    assert!(secret.contains("trace_endpoint") && !secret.contains("hunter2"), "{secret}");
 }
 
 #[test]

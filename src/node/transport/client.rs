@@ -8,10 +8,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response a
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use quorapay_core::domain::Proposal;
+use crate::request_id::GivenId;
+use crate::traces::Noted;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{NodeId, Outgoing, Response};
 
-use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
+use super::forwarded::ForwardedWrite;
+use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, REQUEST_IDS_HEADER, SECRET_HEADER};
 use super::network::{Network, SendError};
 use super::outcome_stream::OutcomeStream;
 use super::server::MAX_PEER_BODY_BYTES;
@@ -66,28 +69,44 @@ impl PeerClient {
         Self { network, headers: identity_headers(&identity), identity }
     }
 
-    /// Sends a request of the protocol. The peer should answer `within` this time after the request has arrived.
+    /// Sends a request of the protocol, for clients' requests with these names. The peer should answer `within` this time
+    /// after the request has arrived.
     ///
     /// # Errors
     /// [`PeerError`] says whether the request may have arrived.
-    pub async fn rpc(&self, to: &NodeId, request: &Outgoing, within: Duration) -> Result<Response, PeerError> {
+    pub async fn rpc(
+        &self,
+        to: &NodeId,
+        request: &Outgoing,
+        names: &[GivenId],
+        within: Duration,
+    ) -> Result<Response, PeerError> {
         let body = wire::encode_request(request);
         let transfer = Duration::from_micros(u64::try_from(body.len()).unwrap_or(u64::MAX) / MIN_LINK_BYTES_PER_US);
-        self.post(to, "/peer/rpc", body, within + transfer).await
+        let within = within + transfer;
+        let bytes = timeout(within, async {
+            let mut request = self.request(to, Method::POST, "/peer/rpc", body)?;
+            if let Some(names) = GivenId::header_of_all(names) {
+                request.headers_mut().insert(REQUEST_IDS_HEADER, names);
+            }
+            read_whole(to, accepted(to, self.network.send(request).await).await?).await
+        });
+        let bytes = bytes.await.unwrap_or_else(|_| Err(PeerError::NoAnswer(to.clone())))?;
+        Ok(wire::decode(&bytes)?)
     }
 
-    /// Forwards proposals to the leader, which reports each outcome when it is known, and all of them `within` this time.
+    /// Forwards writes to the leader, which reports each outcome when it is known, and all of them `within` this time.
     ///
     /// # Errors
-    /// [`PeerError`] says whether the proposals may have arrived.
+    /// [`PeerError`] says whether the writes may have arrived.
     pub async fn propose(
         &self,
         to: &NodeId,
-        proposals: &[Proposal],
+        writes: &[ForwardedWrite],
         within: Duration,
     ) -> Result<OutcomeStream, PeerError> {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        let body = wire::encode(&(within_ms, proposals), room_for(proposals.len()));
+        let body = wire::encode(&(within_ms, writes), room_for(writes.len()));
         let deadline = Instant::now() + within + PROPOSE_GRACE;
         let answer = timeout_at(deadline, self.send(to, Method::POST, "/peer/propose", body)).await;
         let response = answer.unwrap_or_else(|_| Err(PeerError::NoAnswer(to.clone())))?;
@@ -100,6 +119,19 @@ impl PeerClient {
     /// [`PeerError`] says whether the request may have arrived.
     pub async fn transfer(&self, to: &NodeId, successor: Option<&NodeId>, within: Duration) -> Result<bool, PeerError> {
         self.post(to, "/peer/transfer", wire::encode(&successor, SHORT_MESSAGE_ROOM), within).await
+    }
+
+    /// What a peer noted of these entries, in their order; nothing if it takes no traces.
+    ///
+    /// # Errors
+    /// [`PeerError`] if it does not answer in time.
+    pub async fn timeline(
+        &self,
+        of: &NodeId,
+        indexes: &[LogIndex],
+        within: Duration,
+    ) -> Result<Vec<Vec<Noted>>, PeerError> {
+        self.post(of, "/peer/timeline", wire::encode(&indexes, room_for(0)), within).await
     }
 
     /// A peer's status.

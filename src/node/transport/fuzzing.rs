@@ -6,10 +6,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::forwarded::ForwardedWrite;
 use super::outcome::CommittedWrite;
 use super::outcome_stream::Outcomes;
 use super::wire::{decode, decode_request, encode, encode_request};
-use quorapay_core::domain::Proposal;
+use crate::traces::Noted;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{Entry, Hash, NodeId, Outgoing, Request, Response};
 
 /// The body of `/peer/rpc`.
@@ -35,11 +37,13 @@ fn outgoing(request: Request) -> Outgoing {
 /// The other bodies, and the answers to all of them. The first byte selects the kind.
 pub(crate) fn answers(bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else { return };
-    match which % 4 {
+    match which % 6 {
         0 => round_trips::<Response>(bytes),
-        1 => round_trips::<(u64, Vec<Proposal>)>(bytes),
+        1 => round_trips::<(u64, Vec<ForwardedWrite>)>(bytes),
         2 => round_trips::<Outcomes>(bytes),
-        _ => round_trips::<Option<NodeId>>(bytes),
+        3 => round_trips::<Option<NodeId>>(bytes),
+        4 => round_trips::<Vec<LogIndex>>(bytes),
+        _ => round_trips::<Vec<Vec<Noted>>>(bytes),
     }
 }
 

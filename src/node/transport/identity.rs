@@ -9,6 +9,8 @@ use quorapay_core::replication::NodeId;
 
 pub(super) const CLUSTER_HEADER: &str = "quorapay-cluster";
 pub(super) const FROM_HEADER: &str = "quorapay-from";
+/// The names that clients gave to the requests for which a peer asks, with commas between them.
+pub(super) const REQUEST_IDS_HEADER: &str = "quorapay-request-ids";
 pub(super) const SECRET_HEADER: &str = "quorapay-secret";
 
 /// A node's identity for its peers, and the peers that it knows.

@@ -3,8 +3,9 @@
 //! | path | body → answer | what |
 //! |---|---|---|
 //! | `POST /peer/rpc` | one request of the protocol → one response | replication, elections, read indexes |
-//! | `POST /peer/propose` | a batch of proposals → their outcomes, as they become known | client writes, one hop to the leader |
+//! | `POST /peer/propose` | a batch of proposals with their request ids → their outcomes, as they become known | client writes, one hop to the leader |
 //! | `POST /peer/transfer` | the wanted successor → whether it has begun | a leadership transfer, requested of the leader |
+//! | `POST /peer/timeline` | indexes of entries → what this node noted of them | traces |
 //! | `GET /peer/status` | → JSON | the node's status |
 //! | `GET /peer/presence` | → a body that never ends | its end shows that the process is gone |
 //!
@@ -18,11 +19,13 @@
 //! | `server.rs` | the router of the peers' port and the [`PeerService`] behind it |
 //! | `network.rs` | how requests and answers travel |
 //! | `wire.rs` | messages as bytes |
+//! | `forwarded.rs` | a client's write on its way to the leader |
 //! | `outcome.rs` | the outcome of a write, also on the wire |
 //! | `outcome_stream.rs` | the outcomes of a batch, as they become known |
 //! | `presence.rs` | notices within a millisecond that a peer's process is gone, and that a peer cannot be reached |
 
 mod client;
+mod forwarded;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod identity;
@@ -34,6 +37,7 @@ mod server;
 mod wire;
 
 pub use client::{PeerClient, PeerError};
+pub use forwarded::ForwardedWrite;
 pub use identity::PeerIdentity;
 pub use network::{HttpNetwork, Network, SendError};
 pub use outcome::{CommittedWrite, WriteOutcome};

@@ -16,10 +16,12 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::published::Watched;
-use quorapay_core::domain::Proposal;
+use crate::traces::Noted;
+use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{NodeId, Request, Response};
 
-use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, SECRET_HEADER};
+use super::forwarded::ForwardedWrite;
+use super::identity::{CLUSTER_HEADER, FROM_HEADER, PeerIdentity, REQUEST_IDS_HEADER, SECRET_HEADER};
 use super::outcome_stream::{Outcomes, frame};
 use super::wire::{self, SHORT_MESSAGE_ROOM};
 
@@ -28,6 +30,9 @@ use super::wire::{self, SHORT_MESSAGE_ROOM};
 pub(super) const MAX_PEER_BODY_BYTES: usize = 96 * 1024 * 1024;
 /// How long a peer's request may wait for this node's event loop and disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most entries of which a peer is told what was noted of them.
+const MAX_TRACED_ENTRIES: usize = 256;
 
 /// The longest deadline that a forwarding node may set.
 const MAX_PROPOSE_TIME: Duration = Duration::from_secs(60);
@@ -50,13 +55,17 @@ pub trait PeerService: Clone + Send + Sync + 'static {
     /// [`Stopped`].
     fn propose(
         &self,
-        proposals: Vec<Proposal>,
+        from: NodeId,
+        writes: Vec<ForwardedWrite>,
         deadline: Instant,
     ) -> Result<impl Stream<Item = Outcomes> + Send + use<Self> + 'static, Stopped>;
 
     /// Begins to hand the leadership over, to the best follower if none is named. Says whether this node leads and
     /// began.
     fn transfer(&self, successor: Option<NodeId>) -> impl Future<Output = Result<bool, Stopped>> + Send;
+
+    /// What this node noted of these entries, for a trace.
+    fn timeline(&self, indexes: Vec<LogIndex>) -> impl Future<Output = Result<Vec<Vec<Noted>>, Stopped>> + Send;
 
     /// This node's status, as JSON.
     fn status(&self) -> impl Future<Output = Result<Vec<u8>, Stopped>> + Send;
@@ -79,6 +88,7 @@ pub fn peer_router<S: PeerService>(server: PeerServer<S>) -> Router {
         .route("/peer/rpc", post(rpc::<S>))
         .route("/peer/propose", post(propose::<S>))
         .route("/peer/transfer", post(transfer::<S>))
+        .route("/peer/timeline", post(timeline::<S>))
         .route("/peer/status", get(status::<S>))
         .route("/peer/presence", get(presence::<S>))
         .layer(DefaultBodyLimit::max(MAX_PEER_BODY_BYTES))
@@ -118,7 +128,11 @@ impl<S: Send + Sync> FromRequestParts<PeerServer<S>> for Peer {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, server: &PeerServer<S>) -> Result<Self, Refusal> {
-        sender(&server.identity, &parts.headers).map(Self)
+        let from = sender(&server.identity, &parts.headers)?;
+        if let Some(request_ids) = parts.headers.get(REQUEST_IDS_HEADER) {
+            tracing::debug!(?request_ids, %from, "a peer asks for clients");
+        }
+        Ok(Self(from))
     }
 }
 
@@ -156,13 +170,17 @@ async fn rpc<S: PeerService>(
     Ok(wire::encode(&response, SHORT_MESSAGE_ROOM))
 }
 
-async fn propose<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer, body: Bytes) -> Result<Body, Refusal> {
-    let (within_ms, proposals): (u64, Vec<Proposal>) = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
+async fn propose<S: PeerService>(
+    State(server): State<PeerServer<S>>,
+    Peer(from): Peer,
+    body: Bytes,
+) -> Result<Body, Refusal> {
+    let (within_ms, writes): (u64, Vec<ForwardedWrite>) = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
     drop(body);
     let deadline = Instant::now() + Duration::from_millis(within_ms).min(MAX_PROPOSE_TIME);
     // Without the answer timeout: the callers' deadline may be later.
-    let count = proposals.len();
-    let mut outcomes = Box::pin(server.service.propose(proposals, deadline)?);
+    let count = writes.len();
+    let mut outcomes = Box::pin(server.service.propose(from, writes, deadline)?);
     let Some(first) = outcomes.next().await else { return Ok(Body::empty()) };
     let first_frame = Bytes::from(frame(&first));
     if first.len() == count {
@@ -181,6 +199,17 @@ async fn transfer<S: PeerService>(
     let successor: Option<NodeId> = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
     let begun = within_answer_timeout(server.service.transfer(successor)).await?;
     Ok(wire::encode(&begun, SHORT_MESSAGE_ROOM))
+}
+
+async fn timeline<S: PeerService>(
+    State(server): State<PeerServer<S>>,
+    _: Peer,
+    body: Bytes,
+) -> Result<Vec<u8>, Refusal> {
+    let mut indexes: Vec<LogIndex> = wire::decode(&body).map_err(|_| Refusal::Unreadable)?;
+    indexes.truncate(MAX_TRACED_ENTRIES);
+    let noted = within_answer_timeout(server.service.timeline(indexes)).await?;
+    Ok(wire::encode(&noted, SHORT_MESSAGE_ROOM))
 }
 
 async fn status<S: PeerService>(State(server): State<PeerServer<S>>, _: Peer) -> Result<Vec<u8>, Refusal> {

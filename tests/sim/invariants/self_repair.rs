@@ -42,7 +42,11 @@ impl SelfRepairs {
 
     /// Checks a node that is about to begin with an empty ledger by its own decision.
     pub(super) fn gives_up(&self, node: usize) {
-        assert!(!self.needed.contains(&node), "node{} gives its ledger up, and no quorum of the others held it", node + 1);
+        assert!(
+            !self.needed.contains(&node),
+            "node{} gives its ledger up, and no quorum of the others held it",
+            node + 1
+        );
     }
 }
 

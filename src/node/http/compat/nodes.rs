@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,6 +18,7 @@ use quorapay_core::domain::Timestamp;
 use quorapay_core::replication::NodeId;
 
 use super::super::answer::{AsOf, HttpAnswer};
+use super::super::call::Call;
 use super::super::metrics::Route;
 use super::super::problem::Problem;
 use super::super::write_json::to_json;
@@ -50,7 +51,7 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
         openapi::SyncPayHealthErrors,
     ),
 )]
-async fn health(State(compatible): State<Compatible>, request: Request) -> Response {
+async fn health(compatible: Call<Compatible>, request: Request) -> Response {
     compatible
         .answer(Route::CompatibleHealth, async {
             let node = &compatible.api.node;
@@ -92,7 +93,7 @@ fn is_leader(status: &NodeStatus) -> bool {
     responses((status = 200, description = "The status.", body = SyncPayStatus,
                example = json!(openapi::example("syncpay_status")))),
 )]
-async fn status(State(compatible): State<Compatible>, _request: Request) -> Response {
+async fn status(compatible: Call<Compatible>, _request: Request) -> Response {
     compatible
         .answer(Route::CompatibleStatus, async {
             let node = &compatible.api.node;
@@ -148,7 +149,7 @@ fn syncpay_peer<'a>(peer: &'a PeerStatus, last_seen: Option<&Timestamp>) -> Sync
     responses((status = 200, description = "It does.", body = SyncPayPing,
                example = json!({ "status": "ok", "node_id": "node1" }))),
 )]
-async fn ping(State(compatible): State<Compatible>, _request: Request) -> Response {
+async fn ping(compatible: Call<Compatible>, _request: Request) -> Response {
     compatible
         .answer(Route::CompatiblePing, async {
             let ping = SyncPayPing { status: "ok", node_id: Cow::Borrowed(compatible.api.node.node_id()) };
@@ -165,7 +166,7 @@ async fn ping(State(compatible): State<Compatible>, _request: Request) -> Respon
     responses((status = 200, description = "The settings by their names.", body = Object,
                example = json!(openapi::example("syncpay_config")))),
 )]
-async fn config(State(compatible): State<Compatible>, _request: Request) -> Response {
+async fn config(compatible: Call<Compatible>, _request: Request) -> Response {
     compatible
         .answer(Route::CompatibleConfig, async {
             Ok(HttpAnswer::node_json(to_json(&compatible.state.settings, SETTINGS_BYTES)))

@@ -19,6 +19,7 @@ use quorapay_core::domain::{
 use quorapay_core::replication::NodeId;
 
 use super::super::answer::{AsOf, HttpAnswer};
+use super::super::call::Call;
 use super::super::metrics::Route;
 use super::super::problem::Problem;
 use super::super::state::Api;
@@ -59,14 +60,22 @@ impl Compatible {
     pub(super) fn new(api: Api, settings: Map<String, Value>, chaos_mode: bool) -> Self {
         Self { api, state: Arc::new(CompatibleState::new(settings, chaos_mode)) }
     }
+}
 
+impl AsRef<Api> for Compatible {
+    fn as_ref(&self) -> &Api {
+        &self.api
+    }
+}
+
+impl Call<Compatible> {
     /// Makes a response of a handler's result, with errors in the shape of these surfaces.
     pub(super) async fn answer(
         &self,
         route: Route,
         handler: impl Future<Output = Result<HttpAnswer, Problem>>,
     ) -> Response {
-        self.api.answer(route, async { Ok(handler.await.unwrap_or_else(Problem::into_plain_answer)) }).await
+        self.respond(route, async { Ok(handler.await.unwrap_or_else(Problem::into_plain_answer)) }).await
     }
 
     /// Makes a payment and waits for its entry. A refusal by the bank is a 422.
@@ -77,7 +86,7 @@ impl Compatible {
         deadline: Instant,
     ) -> Result<CommittedWrite, Problem> {
         let write = PendingWrite { deadline, key: key.clone() };
-        let committed = write.submit(&self.api, OperationRequest::Payment(request)).await?;
+        let committed = write.submit(self, OperationRequest::Payment(request)).await?;
         match payment_of(&committed, &key).outcome.rejection() {
             None => Ok(committed),
             Some(rejection) => {

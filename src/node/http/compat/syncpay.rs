@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use quorapay_core::domain::{Currency, Epoch, IdempotencyKey, MinorUnits, Payment
 use quorapay_core::replication::NodeId;
 
 use super::super::answer::{AsOf, HttpAnswer};
+use super::super::call::Call;
 use super::super::metrics::Route;
 use super::super::problem::Problem;
 use super::super::read::{List, Read};
@@ -60,7 +61,7 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
         openapi::SyncPayPaymentErrors,
     ),
 )]
-async fn payment(State(compatible): State<Compatible>, request: Request) -> Response {
+async fn payment(compatible: Call<Compatible>, request: Request) -> Response {
     compatible.answer(Route::CompatiblePayment, make_payment(&compatible, request)).await
 }
 
@@ -77,11 +78,11 @@ async fn payment(State(compatible): State<Compatible>, request: Request) -> Resp
         openapi::SyncPayPaymentErrors,
     ),
 )]
-async fn pay(state: State<Compatible>, request: Request) -> Response {
-    payment(state, request).await
+async fn pay(compatible: Call<Compatible>, request: Request) -> Response {
+    payment(compatible, request).await
 }
 
-async fn make_payment(compatible: &Compatible, request: Request) -> Result<HttpAnswer, Problem> {
+async fn make_payment(compatible: &Call<Compatible>, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, request_body) = request.into_parts();
     let deadline = request::deadline(&parts.headers)?;
     let body = body(&parts, request_body, deadline).await?;
@@ -168,7 +169,7 @@ fn decimal(amount: MinorUnits, currency: Currency) -> DecimalNumber {
         openapi::SyncPayListErrors,
     ),
 )]
-async fn transactions(State(compatible): State<Compatible>, request: Request) -> Response {
+async fn transactions(compatible: Call<Compatible>, request: Request) -> Response {
     compatible.answer(Route::CompatibleTransactions, list(&compatible, request)).await
 }
 
@@ -184,18 +185,18 @@ async fn transactions(State(compatible): State<Compatible>, request: Request) ->
         openapi::SyncPayListErrors,
     ),
 )]
-async fn get_ledger(state: State<Compatible>, request: Request) -> Response {
-    transactions(state, request).await
+async fn get_ledger(compatible: Call<Compatible>, request: Request) -> Response {
+    transactions(compatible, request).await
 }
 
-async fn list(compatible: &Compatible, request: Request) -> Result<HttpAnswer, Problem> {
+async fn list(compatible: &Call<Compatible>, request: Request) -> Result<HttpAnswer, Problem> {
     let node = &compatible.api.node;
     let (parts, _) = request.into_parts();
     let mut query = Query::new(parts.uri.query());
     let before = List::Payments.take_before(&mut query)?;
     // Clients of the earlier system expect the whole list.
     let limit = query.limit_or(MAX_PAGE_ITEMS)?;
-    let read = Read::begin(node, &parts.headers, query).await?;
+    let read = Read::begin(compatible, &parts.headers, query).await?;
     let at = read.applied_index();
     // Before the page: memory knows the count of a moment ago, not of long ago.
     let total = read.fetch(node.queries().payment_count(at)).await?;

@@ -1,6 +1,6 @@
 //! The fault-tolerant payment ledger's `POST /transfer`.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,6 +12,7 @@ use quorapay_api::{Code, headers, query};
 use quorapay_core::domain::{AccountId, PaymentRequest};
 
 use super::super::answer::{AsOf, HttpAnswer};
+use super::super::call::Call;
 use super::super::metrics::Route;
 use super::super::openapi;
 use super::super::problem::Problem;
@@ -52,7 +53,7 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
         openapi::LedgerTransferErrors,
     ),
 )]
-async fn transfer(State(compatible): State<Compatible>, request: Request) -> Response {
+async fn transfer(compatible: Call<Compatible>, request: Request) -> Response {
     let mut response = compatible.answer(Route::CompatibleTransfer, make_transfer(&compatible, request)).await;
     // A repeated refusal was found in the ledger too.
     if response.headers().contains_key(headers::REPLAYED.lower) {
@@ -61,7 +62,7 @@ async fn transfer(State(compatible): State<Compatible>, request: Request) -> Res
     response
 }
 
-async fn make_transfer(compatible: &Compatible, request: Request) -> Result<HttpAnswer, Problem> {
+async fn make_transfer(compatible: &Call<Compatible>, request: Request) -> Result<HttpAnswer, Problem> {
     let (parts, request_body) = request.into_parts();
     let PendingWrite { deadline, key } = PendingWrite::of(&parts)?;
     let body = body(&parts, request_body, deadline).await?;

@@ -1,6 +1,5 @@
 //! `/openapi.json` and `/docs`: the API's description, and a page that shows it and loads nothing from other hosts.
 
-use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::response::Response;
@@ -9,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::HttpAnswer;
+use super::call::Call;
 use super::metrics::Route;
 use super::state::Api;
 
@@ -39,7 +39,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
     get, path = "/openapi.json", tag = "Node", operation_id = "openapi",
     responses((status = 200, description = "The description.", body = Object)),
 )]
-async fn description(State(api): State<Api>) -> Response {
+async fn description(api: Call) -> Response {
     api.answer(Route::Description, async { Ok(HttpAnswer::fixed(JSON, api.description.to_vec())) }).await
 }
 
@@ -50,19 +50,19 @@ async fn description(State(api): State<Api>) -> Response {
     get, path = "/docs", tag = "Node", operation_id = "docs",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
 )]
-async fn page(State(api): State<Api>) -> Response {
+async fn page(api: Call) -> Response {
     file(&api, HTML, include_bytes!("page.html")).await
 }
 
-async fn style(State(api): State<Api>) -> Response {
+async fn style(api: Call) -> Response {
     file(&api, CSS, include_bytes!("page.css")).await
 }
 
-async fn script(State(api): State<Api>) -> Response {
+async fn script(api: Call) -> Response {
     file(&api, JAVASCRIPT, include_bytes!("page.js")).await
 }
 
-async fn file(api: &Api, content_type: HeaderValue, content: &'static [u8]) -> Response {
+async fn file(api: &Call, content_type: HeaderValue, content: &'static [u8]) -> Response {
     let mut response =
         api.answer(Route::Reference, async { Ok(HttpAnswer::fixed(content_type, content.to_vec())) }).await;
     let headers = response.headers_mut();

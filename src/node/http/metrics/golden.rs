@@ -9,7 +9,8 @@ use prometheus_client::registry::Registry;
 use super::super::samples;
 use super::super::write_json::to_json;
 use super::numbers::Now;
-use super::{ApiMetrics, Bank, Batches, Requests, Route};
+use super::summary::page;
+use super::{ApiMetrics, Batches, Latest, Requests, Route};
 use crate::runtime::BankSummary;
 
 pub(in crate::http) fn numbers(shapes: &mut Vec<(String, Vec<u8>)>) {
@@ -22,13 +23,13 @@ pub(in crate::http) fn numbers(shapes: &mut Vec<(String, Vec<u8>)>) {
         registry: Arc::new(Registry::default()),
         requests: Arc::new(requests),
         batches: Arc::new(Batches::default()),
-        bank: Arc::new(Bank::default()),
+        latest: Arc::new(Latest::default()),
     };
     let bank = BankSummary { open_holds: 3, ..BankSummary::default() };
     let (status, process) = (samples::status(), samples::process());
-    let now = Now { status: &status, bank: &bank, process: Some(&process) };
+    let now = Now { status: &status, bank: &bank, process: Some(&process), clock_offset_ms: Some(-20) };
     shapes.push(("metrics json".to_owned(), to_json(&metrics.by_route(now), 0)));
-    shapes.push(("metrics summary".to_owned(), to_json(&metrics.over_all_routes(now), 0)));
-    let simulated = Now { process: None, ..now };
-    shapes.push(("metrics without a process".to_owned(), to_json(&metrics.over_all_routes(simulated), 0)));
+    shapes.push(("metrics summary".to_owned(), page(&metrics.with_all_routes(now), "leader").into_bytes()));
+    let simulated = Now { process: None, clock_offset_ms: None, ..now };
+    shapes.push(("metrics without a process".to_owned(), to_json(&metrics.by_route(simulated), 0)));
 }

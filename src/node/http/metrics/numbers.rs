@@ -13,7 +13,7 @@ use crate::runtime::{BankSummary, NodeStatus};
 use quorapay_api::{Numbers, Timer};
 
 use super::process::{Kind, samples};
-use super::{ApiMetrics, BUCKETS_US, ROUTES, RouteCounts, STATUSES, gauges, seconds, whole};
+use super::{ApiMetrics, BUCKETS_US, ROUTES, RouteCounts, STATUSES, gauges, offset_seconds, seconds, whole};
 
 /// A copy of one or more routes' counts.
 #[derive(Clone, Debug)]
@@ -72,12 +72,16 @@ impl Counted {
     }
 }
 
+/// The row over all routes.
+const ALL_ROUTES: &str = "all";
+
 /// What is read anew for each answer.
 #[derive(Clone, Copy)]
 pub(in crate::http) struct Now<'a> {
     pub(in crate::http) status: &'a NodeStatus,
     pub(in crate::http) bank: &'a BankSummary,
     pub(in crate::http) process: Option<&'a ProcessState>,
+    pub(in crate::http) clock_offset_ms: Option<i64>,
 }
 
 impl ApiMetrics {
@@ -95,13 +99,13 @@ impl ApiMetrics {
         numbers(now, counters, timers)
     }
 
-    /// The same over all routes.
-    pub(in crate::http) fn over_all_routes(&self, now: Now<'_>) -> Numbers<'static> {
-        let (mut counters, mut all) = (BTreeMap::new(), Counted::NOTHING);
+    /// The same with a row over all routes.
+    pub(in crate::http) fn with_all_routes(&self, now: Now<'_>) -> Numbers<'static> {
+        let (mut numbers, mut all) = (self.by_route(now), Counted::NOTHING);
         self.requests.0.iter().for_each(|counts| all.add(counts));
-        all.counters("requests", &mut counters);
-        counters.insert("requests".to_owned(), all.requests().into());
-        numbers(now, counters, BTreeMap::from([(Cow::Borrowed("requests"), all.timer())]))
+        all.counters(ALL_ROUTES, &mut numbers.counters);
+        numbers.timers.insert(Cow::Borrowed(ALL_ROUTES), all.timer());
+        numbers
     }
 }
 
@@ -114,6 +118,9 @@ fn numbers(
     let mut gauges: BTreeMap<_, _> =
         gauges(now.status).into_iter().map(|(name, _, value)| (Cow::Borrowed(name), value.number())).collect();
     gauges.insert(Cow::Borrowed("open_holds"), (now.bank.open_holds as u64).into());
+    if let Some(offset) = now.clock_offset_ms.map(offset_seconds).and_then(Number::from_f64) {
+        gauges.insert(Cow::Borrowed("clock_offset_seconds"), offset);
+    }
     for sample in now.process.into_iter().flat_map(samples) {
         match sample.kind {
             Kind::Counter => drop(counters.insert(sample.json_name().into_owned(), sample.value.number())),

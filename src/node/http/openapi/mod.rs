@@ -46,13 +46,18 @@ pub(super) fn example(name: &str) -> &'static Value {
 }
 
 /// The headers of every answer, and when each is there.
-const HEADERS: [(Header, &str, Presence); 6] = [
+const HEADERS: [(Header, &str, Presence); 7] = [
     (headers::NODE, "The node that answered.", Presence::Always),
     (headers::LEADER, "The node that leads, if one is known.", Presence::Sometimes),
     (headers::INDEX, "As of which index of the ledger; of a write, its entry's.", Presence::Always),
     (headers::EPOCH, "In which epoch it was answered.", Presence::Always),
     (headers::APPLIED_INDEX, "Of a read: the highest index that this node has applied.", Presence::Sometimes),
     (headers::STALENESS_MS, "Of a read: how old it may be, in milliseconds.", Presence::Sometimes),
+    (
+        headers::REQUEST_ID,
+        "What the nodes' logs name the request by: the request's own, or a made one if the answer is an error or is logged.",
+        Presence::Sometimes,
+    ),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,7 +100,8 @@ pub(super) fn finish(mut document: OpenApi) -> Bytes {
     problems::add_schemas(document.components.get_or_insert_with(Components::new));
     let mut document = serde_json::to_value(document).expect("a description is made of types that JSON can hold");
     for (header, description, presence) in HEADERS {
-        let kind = if [headers::NODE, headers::LEADER].contains(&header) { "string" } else { "integer" };
+        let kind =
+            if [headers::NODE, headers::LEADER, headers::REQUEST_ID].contains(&header) { "string" } else { "integer" };
         document["components"]["headers"][header.name] = json!({
             "description": description, "required": presence == Presence::Always, "schema": { "type": kind },
         });
@@ -106,10 +112,24 @@ pub(super) fn finish(mut document: OpenApi) -> Bytes {
             response["headers"][name] = json!({ "$ref": format!("#/components/headers/{name}") });
         }
     }
+    operations_of(&mut document).for_each(add_request_id);
     bodies_of(&mut document).for_each(unwrap_optional);
     close_answers(&mut document);
     let text = serde_json::to_string_pretty(&document).expect("it is JSON");
     Bytes::from(text + "\n")
+}
+
+/// Every request may be named. A name that is not valid is replaced, so any text may be sent.
+fn add_request_id(operation: &mut Value) {
+    let parameter = json!({
+        "name": headers::REQUEST_ID.name, "in": "header", "required": false, "schema": { "type": "string" },
+        "description": "What the nodes' logs shall name the request by: 1 to 128 of `A-Z a-z 0-9 - _ . : / + =`. Anything \
+                        else is replaced by a made id.",
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => operation["parameters"] = json!([parameter]),
+    }
 }
 
 fn operations_of(document: &mut Value) -> impl Iterator<Item = &mut Value> {
