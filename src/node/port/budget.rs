@@ -33,10 +33,15 @@ pub(crate) fn places(wanted: ConnectionLimits) -> io::Result<(Places, Places)> {
             "the limit of open files allows fewer connections of clients than max_connections; raise it (ulimit -n)"
         );
     }
-    let clients = ConnectionLimits { total: budget.clients, per_address: wanted.per_address.min(budget.clients) };
+    let clients = ConnectionLimits { total: budget.clients, per_address: share(wanted, budget.clients) };
     // Whoever takes all that one address may have leaves as much for the others.
     let peers = ConnectionLimits { total: budget.peers, per_address: budget.peers.div_ceil(2) };
     Ok((Places::new(clients), Places::new(peers)))
+}
+
+/// What one address may have of `total` connections: the same part as of the wanted ones.
+fn share(wanted: ConnectionLimits, total: usize) -> usize {
+    wanted.per_address.saturating_mul(total).div_ceil(wanted.total)
 }
 
 /// How many open files there may be of each kind.
@@ -92,6 +97,14 @@ mod tests {
             assert!(budget.clients >= files / 8 || budget.clients == 10_000, "{files}: {budget:?}");
         }
         assert_eq!(FileBudget::of(1_024, 10_000), FileBudget { clients: 384, peers: 128 });
+    }
+
+    #[test]
+    fn one_address_may_have_the_same_part_of_few_connections_as_of_many() {
+        let wanted = ConnectionLimits { total: 10_000, per_address: 5_000 };
+        assert_eq!([1, 96, 10_000].map(|total| share(wanted, total)), [1, 48, 5_000]);
+        let all = ConnectionLimits { total: 10_000, per_address: 10_000 };
+        assert_eq!(share(all, 96), 96);
     }
 
     #[test]
