@@ -16,7 +16,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::clocks::{WallClock, forget_process};
 use super::http::{Connection, Request, Response};
+use super::links::Link;
 use super::ports::listening_port;
 use super::reaper::{folder, reaper};
 use super::zookeeper::ZooKeeperServer;
@@ -40,6 +42,10 @@ pub(crate) struct Options {
     pub(crate) settings: String,
     /// Servers to use instead of the ones that all tests share.
     pub(crate) zookeeper: Option<String>,
+    /// Whether the nodes reach each other and ZooKeeper through links that can be cut. ZooKeeper is then one server.
+    pub(crate) with_links: bool,
+    /// Whether each node has a wall clock of its own that can be set wrong.
+    pub(crate) with_clocks: bool,
 }
 
 /// One node, with its process while it runs.
@@ -49,9 +55,12 @@ pub(crate) struct Node {
     pub(crate) peer_port: u16,
     pub(crate) config: PathBuf,
     pub(crate) data_dir: PathBuf,
+    /// Its own wall clock, if the cluster was started with them and this machine has the means.
+    pub(crate) clock: Option<WallClock>,
     log: PathBuf,
     process: Option<Child>,
     paused: bool,
+    links: Vec<Link>,
 }
 
 /// Some nodes and their folder. Killed when dropped.
@@ -82,18 +91,26 @@ impl Cluster {
         let permit = Permit::take();
         let id = format!("it-{}-{}", std::process::id(), CLUSTERS.fetch_add(1, Ordering::Relaxed));
         let folder = folder(&id);
-        let nodes: Vec<Node> = (1..=size).map(|number| Node::place(number, folder.path())).collect();
+        let mut nodes: Vec<Node> = (1..=size).map(|number| Node::place(number, folder.path())).collect();
         let zookeeper = options.zookeeper.clone().unwrap_or_else(|| ZooKeeperServer::shared().address());
-        let peers: Vec<String> =
-            nodes.iter().map(|node| format!("{} = \"http://127.0.0.1:{}\"\n", node.id, node.peer_port)).collect();
-        for node in &nodes {
+        let peer_ports: Vec<(String, u16)> = nodes.iter().map(|node| (node.id.clone(), node.peer_port)).collect();
+        for node in &mut nodes {
+            let (zookeeper, peers) = if options.with_links {
+                node.link(&zookeeper, &peer_ports)
+            } else {
+                (zookeeper.clone(), peer_ports.clone())
+            };
+            let peers = peers.iter().map(|(id, port)| format!("{id} = \"http://127.0.0.1:{port}\"\n"));
+            if options.with_clocks {
+                node.clock = WallClock::of(&node.id, folder.path());
+            }
             let Node { id: node_id, port, peer_port, data_dir, .. } = node;
             let settings = format!(
                 "node_id = \"{node_id}\"\ncluster_id = \"{id}\"\nlisten = \"127.0.0.1:{port}\"\n\
                  peer_listen = \"127.0.0.1:{peer_port}\"\nzookeeper = \"{zookeeper}\"\ndata_dir = \"{}\"\n{}\n[peers]\n{}",
                 data_dir.display(),
                 options.settings,
-                peers.concat()
+                peers.collect::<String>()
             );
             fs::write(&node.config, settings).unwrap();
         }
@@ -174,6 +191,16 @@ impl Cluster {
         self.nodes[node].paused = false;
     }
 
+    /// Cuts a node off from the others and from ZooKeeper, or connects it again. Its clients still reach it. The cluster
+    /// must have been started with links.
+    pub(crate) fn set_cut(&self, node: usize, cut: bool) {
+        assert!(!self.nodes[node].links.is_empty(), "the cluster has links");
+        self.nodes[node].links.iter().for_each(|link| link.set_cut(cut));
+        let port = self.nodes[node].peer_port;
+        let to_it = self.nodes.iter().flat_map(|other| &other.links).filter(|link| link.target == port);
+        to_it.for_each(|link| link.set_cut(cut));
+    }
+
     /// Stops a process with SIGTERM and checks that it ends in time with exit code 0.
     pub(crate) fn terminate(&mut self, node: usize) {
         let began = Instant::now();
@@ -252,14 +279,33 @@ impl Node {
             id,
             process: None,
             paused: false,
+            links: Vec::new(),
+            clock: None,
         }
+    }
+
+    /// Makes its links. Returns the address of ZooKeeper and the nodes' peer ports as it is to see them.
+    fn link(&mut self, zookeeper: &str, peers: &[(String, u16)]) -> (String, Vec<(String, u16)>) {
+        let zookeeper = Link::to(zookeeper.rsplit_once(':').unwrap().1.parse().unwrap());
+        let address = format!("127.0.0.1:{}", zookeeper.port);
+        self.links.push(zookeeper);
+        let reached = |(id, port): &(String, u16)| {
+            if *id == self.id {
+                return (id.clone(), *port);
+            }
+            self.links.push(Link::to(*port));
+            (id.clone(), self.links.last().unwrap().port)
+        };
+        (address, peers.iter().map(reached).collect())
     }
 
     /// Starts its process.
     pub(crate) fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.id);
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        let process = node_command(&self.config).stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
+        let mut command = node_command(&self.config);
+        command.envs(self.clock.iter().flat_map(WallClock::variables));
+        let process = command.stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
         reaper().watch(process.id());
         self.process = Some(process);
     }
@@ -274,7 +320,15 @@ impl Node {
             process.wait().unwrap();
             reaper().forget(process.id());
             self.paused = false;
+            if self.clock.is_some() {
+                forget_process(process.id());
+            }
         }
+    }
+
+    /// Whether its process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_some())
     }
 
     /// The id of its process, which must run.
