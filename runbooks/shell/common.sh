@@ -17,5 +17,14 @@ print(min(node["status"]["commit_index"] for node in json.load(sys.stdin)["nodes
   done | sort | uniq -c | awk '{ print $1 " nodes have the hash " $2 }'
 }
 
-# Waits until every node is ready, a minute each.
-wait_for_all() { local node; for node in $NODES; do quorapay ready --url "$(url "$node")" --deadline-ms 60000; done; }
+# Waits until a node can serve and is connected to ZooKeeper, for a minute at most.
+wait_for() {
+  local said
+  for _ in $(seq 120); do
+    said=$(quorapay ready --url "$(url "$1")" --deadline-ms 60000) || return 1
+    case $said in *"ZooKeeper connected") echo "$said" && return ;; esac
+    sleep 0.5
+  done
+  echo "$said" && return 1
+}
+wait_for_all() { local node; for node in $NODES; do wait_for "$node"; done; }

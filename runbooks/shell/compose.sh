@@ -26,6 +26,8 @@ cut_node() { docker network disconnect quorapay "quorapay-$1"; }
 connect_node() { docker network connect --alias "$1" quorapay "quorapay-$1"; }
 # Containers have the clock of their machine.
 correct_clock() { sudo chronyc makestep; }
+# The processes that have its ledger open.
+readers_of() { sudo fuser --verbose "$(docker volume inspect --format '{{.Mountpoint}}' "quorapay-$1")/ledger.db"; }
 
 # Runs a command with the data ($DATA), a place for copies ($SPARE) and the settings of a node, whether it runs or not.
 on_node() {

@@ -24,6 +24,8 @@ PEERS="-p tcp -m multiport --ports 7201,2181 -j DROP"
 cut_node() { ssh "$1" "sudo iptables -I INPUT $PEERS && sudo iptables -I OUTPUT $PEERS"; }
 connect_node() { ssh "$1" "sudo iptables -D INPUT $PEERS && sudo iptables -D OUTPUT $PEERS"; }
 correct_clock() { ssh "$1" sudo chronyc makestep; }
+# The processes that have its ledger open.
+readers_of() { ssh "$1" sudo fuser --verbose /var/lib/quorapay/ledger.db; }
 
 # Runs a command with the data ($DATA), a place for copies ($SPARE) and the settings of a node, whether it runs or not.
 on_node() {

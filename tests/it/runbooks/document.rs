@@ -33,42 +33,55 @@ pub(super) fn blocks(document: &str) -> Vec<Block> {
     blocks
 }
 
-/// Letters that are taken for a hexadecimal number though no digit is among them.
-const HEX_WORD: usize = 4;
+/// Letters between hyphens that are taken for a part of a UUID though no digit is among them.
+const HEX_PART: usize = 4;
 
-/// A line without what may differ: digits and hexadecimal numbers, widths of columns, who leads. An exit code stays, and in
-/// the line of a metric zero only equals zero, because it means something else than any other number.
+/// A line without what may differ: numbers, ids, paths, the name of the cluster, widths of columns, who leads. An exit code
+/// stays, and in the line of a metric zero only equals zero, because it means something else than any other number.
 fn pattern(line: &str) -> String {
     if line.starts_with("exit code ") {
         return line.to_owned();
     }
-    let is_metric = line.starts_with("quorapay_");
-    let words = hidden_numbers(line);
-    let words = words.split_whitespace().map(|word| word.replace("leader", "role").replace("follower", "role"));
-    let mut words: Vec<String> = words.collect();
-    if is_metric && line.split_whitespace().last() == Some("0") {
+    let mut words: Vec<String> = Vec::new();
+    for word in line.split_whitespace() {
+        let is_of_cluster = words.last().is_some_and(|before| before == "cluster") && word.starts_with('"');
+        words.push(match word {
+            _ if is_of_cluster => word.replace(|c: char| c != '"' && c != ',' && c != ':' && c != ';', ""),
+            path if path.starts_with('/') => format!("/{}", &path[path.trim_end_matches([':', ',']).len()..]),
+            word => hidden_numbers(word).replace("leader", "role").replace("follower", "role"),
+        });
+    }
+    if line.starts_with("quorapay_") && line.ends_with(" 0") {
         words.push("zero".to_owned());
     }
     words.join(" ")
 }
 
-fn hidden_numbers(line: &str) -> String {
-    let mut pattern = String::new();
-    let mut rest = line;
+/// A word with `#` in the place of each number, also of a hexadecimal one.
+fn hidden_numbers(word: &str) -> String {
+    let parts = word.split('-').map(|part| {
+        let is_hex = part.len() >= HEX_PART && part.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        if is_hex { "#".to_owned() } else { hidden_digits(part) }
+    });
+    let mut hidden = parts.collect::<Vec<_>>().join("-");
+    while hidden.contains("#-#") {
+        hidden = hidden.replace("#-#", "#");
+    }
+    hidden
+}
+
+/// A text with `#` in the place of each run of digits and letters from a to f that has a digit.
+fn hidden_digits(text: &str) -> String {
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let mut hidden = String::new();
+    let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let run = rest.find(|c: char| !c.is_ascii_digit() && !('a'..='f').contains(&c)).unwrap_or(rest.len());
-        let (taken, shown) = match &rest[..run] {
-            "" => (first.len_utf8(), &rest[..first.len_utf8()]),
-            hex if hex.contains(|c: char| c.is_ascii_digit()) || hex.len() >= HEX_WORD => (run, "#"),
-            word => (run, word),
-        };
-        pattern.push_str(shown);
-        rest = &rest[taken..];
+        let run = rest.find(|c: char| !is_hex(c)).unwrap_or(rest.len()).max(first.len_utf8());
+        let has_digit = rest[..run].contains(|c: char| c.is_ascii_digit());
+        hidden.push_str(if has_digit { "#" } else { &rest[..run] });
+        rest = &rest[run..];
     }
-    while pattern.contains("#-#") {
-        pattern = pattern.replace("#-#", "#");
-    }
-    pattern
+    hidden
 }
 
 /// Whether an output is what a document shows. A line `...` of the document stands for any lines.
@@ -101,6 +114,8 @@ fn numbers_and_leaders_may_differ_but_a_metric_of_zero_and_an_exit_code_may_not(
         ("id 01a22de4-bd28-7001", "id 01a22de4-beef-7001", true),
         ("node1  leader   7", "node3 follower 12", true),
         ("leader node1", "leader none", false),
+        ("cluster \"shop\", added", "cluster \"it-1\", added", true),
+        ("wrote /data, up to 7", "wrote /tmp/x/node1, up to 8", true),
         ("quorapay_lag 5", "quorapay_lag 7", true),
         ("quorapay_connected 1", "quorapay_connected 0", false),
         ("exit code 1", "exit code 4", false),

@@ -17,16 +17,19 @@ mod stage;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::hung_disk::HungDisk;
 use crate::recovery::damage;
 use crate::startup::edit;
-use crate::support::cluster::{Cluster, Options, wait_until};
+use crate::support::cluster::{Cluster, Node, Options, wait_until};
 use crate::support::http::Request;
 use crate::support::ports::listening_port;
 use crate::support::small_disk::SmallDisk;
-use crate::support::zookeeper::ZooKeeperEnsemble;
+use crate::support::zookeeper::{ZooKeeperEnsemble, ZooKeeperServer};
 use stage::{Stage, runbook};
 
 /// How many payments show that payments continue.
@@ -106,7 +109,7 @@ runbooks! {
         let cluster = Cluster::start_with(3, &Options { with_clocks: true, ..Options::default() });
         if cluster.nodes[TROUBLED].clock.is_some() {
             Stage::of(cluster, Vec::new()).play(name, &[
-                ("Which clock is wrong?", clock_ahead),
+                ("Which clock is wrong?", clock_behind),
                 ("Does the ledger's time advance?", last_node_killed),
             ]);
         }
@@ -115,7 +118,8 @@ runbooks! {
         Stage::ready().play(name, &[
             (ABLE_TO_PAY, slow_disk),
             ("The disk hangs", hung_disk),
-            ("A program reads an old state", |stage| { stage.props.clear(); String::new() }),
+            ("A program reads an old state", held_reader),
+            ("Is it over?", |stage| { stage.props.clear(); String::new() }),
         ]);
     };
     nodes_are_restarted_one_after_the_other: "rolling-restart.md", |name| Stage::ready().play(name, &[]);
@@ -133,14 +137,19 @@ fn leader_killed(stage: &mut Stage) -> String {
     lead(&stage.cluster, TROUBLED);
     stage.cluster.kill(TROUBLED);
     stage.cluster.wait_ready();
+    lead(&stage.cluster, LAST);
     stage.named(TROUBLED)
 }
 
-/// Lets a node lead, and waits until the leadership has settled.
+/// Lets a node lead. It may not be able to for a moment, for want of ZooKeeper's word or because it is behind.
 fn lead(cluster: &Cluster, node: usize) {
-    let body = format!(r#"{{"to":"{}"}}"#, cluster.nodes[node].id);
-    cluster.nodes[node].send(&Request::post("/v1/cluster/leader/transfer").json(body)).expect(200);
-    wait_until("the node leads", || cluster.wait_ready() == node);
+    let node = &cluster.nodes[node];
+    let transfer = Request::post("/v1/cluster/leader/transfer").json(format!(r#"{{"to":"{}"}}"#, node.id));
+    wait_until("the node leads", || {
+        let ready = node.get("/readyz");
+        let leads = ready.status == 200 && ready.json()["role"] == "leader";
+        leads || { node.send(&transfer); false }
+    });
 }
 
 fn leader_hangs(stage: &mut Stage) -> String {
@@ -171,19 +180,19 @@ fn new_address(stage: &mut Stage) -> String {
 }
 
 fn quorum_lost(stage: &mut Stage) -> String {
-    stage.zookeepers[..2].iter_mut().for_each(crate::support::zookeeper::ZooKeeperServer::stop);
+    stage.zookeepers[..2].iter_mut().for_each(ZooKeeperServer::stop);
     wait_for_lost_zookeeper(&stage.cluster);
     String::new()
 }
 
 fn wait_for_lost_zookeeper(cluster: &Cluster) {
-    let lost = |node: &crate::support::cluster::Node| node.get("/readyz").json()["zookeeper"] == "disconnected";
+    let lost = |node: &Node| node.get("/readyz").json()["zookeeper"] == "disconnected";
     wait_until("every node has lost ZooKeeper", || cluster.nodes.iter().all(lost));
 }
 
 fn all_lost_and_the_leader(stage: &mut Stage) -> String {
     lead(&stage.cluster, TROUBLED);
-    stage.zookeepers.iter_mut().for_each(crate::support::zookeeper::ZooKeeperServer::stop);
+    stage.zookeepers.iter_mut().for_each(ZooKeeperServer::stop);
     wait_for_lost_zookeeper(&stage.cluster);
     stage.cluster.kill(TROUBLED);
     stage.named(TROUBLED)
@@ -204,8 +213,11 @@ fn cut_off(stage: &mut Stage) -> String {
     stage.cluster.set_cut(TROUBLED, true);
     let unready = || stage.cluster.nodes[TROUBLED].get("/readyz").status == 503;
     wait_until("the cut-off node steps down", unready);
+    let lost = || stage.cluster.nodes[TROUBLED].get("/readyz").json()["zookeeper"] == "disconnected";
+    wait_until("the cut-off node has lost ZooKeeper", lost);
     let leads = || stage.cluster.nodes[FIRST].try_get("/readyz").is_some_and(|answer| answer.status == 200);
     wait_until("the others have a leader", leads);
+    lead(&stage.cluster, LAST);
     stage.named(TROUBLED)
 }
 
@@ -245,12 +257,12 @@ fn damaged_again(stage: &mut Stage) -> String {
     String::new()
 }
 
-fn clock_ahead(stage: &mut Stage) -> String {
+fn clock_behind(stage: &mut Stage) -> String {
     let node = &stage.cluster.nodes[TROUBLED];
-    node.clock.as_ref().expect("there are clocks").set_off(3_600);
-    let now = || node.status()["wall_clock"].as_u64().unwrap();
-    let before = stage.cluster.nodes[FIRST].status()["wall_clock"].as_u64().unwrap();
-    wait_until("the clock is wrong", || now() > before + 3_000_000);
+    let wall_clock = || node.status()["wall_clock"].as_u64().unwrap();
+    let before = wall_clock();
+    node.clock.as_ref().expect("there are clocks").set_off(-3_600);
+    wait_until("the clock is wrong", || wall_clock() < before);
     stage.named(TROUBLED)
 }
 
@@ -265,11 +277,11 @@ fn last_node_killed(stage: &mut Stage) -> String {
 
 fn slow_disk(stage: &mut Stage) -> String {
     lead(&stage.cluster, LAST);
-    slow_down(stage, std::time::Duration::from_millis(300));
+    slow_down(stage, Duration::from_secs(1));
     stage.named(TROUBLED)
 }
 
-fn slow_down(stage: &mut Stage, delay: std::time::Duration) {
+fn slow_down(stage: &mut Stage, delay: Duration) {
     stage.props.clear();
     if let Some(slow) = HungDisk::with_delay(stage.cluster.nodes[TROUBLED].pid(), delay) {
         stage.props.push(Box::new(slow));
@@ -277,11 +289,36 @@ fn slow_down(stage: &mut Stage, delay: std::time::Duration) {
 }
 
 fn hung_disk(stage: &mut Stage) -> String {
-    slow_down(stage, std::time::Duration::from_secs(60));
+    slow_down(stage, Duration::from_secs(60));
     stage.pay_at(&[FIRST]);
     let node = &stage.cluster.nodes[TROUBLED];
     wait_until("the node notices", || node.get("/readyz").text().contains("the disk hangs"));
     stage.payers = None;
+    String::new()
+}
+
+/// A program that reads a ledger and does not end its transaction. Killed when dropped.
+struct HeldReader(Child);
+
+impl Drop for HeldReader {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn held_reader(stage: &mut Stage) -> String {
+    stage.props.clear();
+    let ledger = stage.cluster.nodes[TROUBLED].data_dir.join("ledger.db");
+    let program = "import sqlite3, sys\nledger = sqlite3.connect(sys.argv[1])\nledger.execute('BEGIN')\n\
+                   ledger.execute('SELECT count(*) FROM entries').fetchone()\nprint('reads', flush=True)\nsys.stdin.read()";
+    let mut reader = Command::new("python3");
+    reader.args(["-c", program]).arg(ledger).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut reader = reader.spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(reader.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "reads\n");
+    stage.props.push(Box::new(HeldReader(reader)));
     String::new()
 }
 

@@ -31,7 +31,7 @@ ask() {
     *) echo "the test could not do this: $* $answer" >&2; return 1 ;;
   esac
 }
-scene() { eval "$(ask scene "$@")"; }
+scene() { local said; said=$(ask scene "$@"); eval "$said"; }
 "#;
 
 /// What a shell asks for is done here. Returns commands for the shell, or why it cannot be done.

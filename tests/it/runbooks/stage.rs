@@ -153,6 +153,10 @@ stop_node() { ask stop "$1"; }
 kill_node() { ask kill "$1"; }
 cut_node() { ask cut "$1"; }
 connect_node() { ask connect "$1"; }
+readers_of() {
+  find /proc/[0-9]*/fd -lname "$F/$1/ledger.db" 2>/dev/null | cut -d / -f 3 | sort -u \
+    | while read -r pid; do echo "$pid $(cat "/proc/$pid/comm")"; done || true
+}
 correct_clock() { ask correct_clock "$1"; }
 node_log() { cat "$F/$1.log"; }
 on_node() {
