@@ -72,7 +72,8 @@ impl Stage {
             urls.join(","),
             runbook("shell/common.sh")
         );
-        let cases: String = nodes.iter().map(|node| format!("{}) echo {};; ", node.id, client_url(node.port))).collect();
+        let cases: String =
+            nodes.iter().map(|node| format!("{}) echo {};; ", node.id, client_url(node.port))).collect();
         writeln!(shell, "url() {{ case $1 in {cases}esac; }}").unwrap();
         let ports = self.zookeepers.iter().zip(&servers);
         let cases: String = ports.map(|(server, name)| format!("{name}) echo {};; ", server.address())).collect();

@@ -15,7 +15,8 @@ impl WallClock {
     pub(crate) fn of(name: &str, folder: &Path) -> Option<Self> {
         let shown = Command::new("faketime").args(["-m", "-f", "+0s", "env"]).output();
         let shown = shown.ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        let preload = shown.as_deref().and_then(|shown| shown.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")));
+        let preload =
+            shown.as_deref().and_then(|shown| shown.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")));
         let Some(preload) = preload else {
             eprintln!("skipped: faketime is not there");
             return None;
