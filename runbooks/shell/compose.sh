@@ -18,8 +18,11 @@ url() { echo "http://127.0.0.1:710${1#node}"; }
 
 # A node. `start_node` makes the container anew if its image or its settings have changed.
 start_node() { $COMPOSE up --detach --no-deps "$1"; }
-stop_node() { docker stop "quorapay-$1"; }
-kill_node() { docker kill "quorapay-$1"; }
+stop_node() { docker stop "quorapay-$1" >/dev/null; }
+kill_node() {
+  docker unpause "quorapay-$1" >/dev/null 2>&1 || true
+  docker kill "quorapay-$1" >/dev/null
+}
 node_log() { docker logs --since 1h "quorapay-$1" 2>&1; }
 cut_node() { docker network disconnect quorapay "quorapay-$1"; }
 # Without its alias a node reaches the others and is not reached.
@@ -53,7 +56,7 @@ set_peer() { echo "nothing to set: in this stack a node's address is its name"; 
 
 # A ZooKeeper server.
 start_zookeeper() { $COMPOSE up --detach --no-deps "$1"; }
-stop_zookeeper() { docker stop "quorapay-$1"; }
+stop_zookeeper() { docker stop "quorapay-$1" >/dev/null; }
 wipe_zookeeper() {
   docker rm --force "quorapay-$1"
   docker volume rm "quorapay-$1-data" "quorapay-$1-log"
