@@ -171,9 +171,13 @@ fn majority_killed(stage: &mut Stage) -> String {
     stage.cluster.wait_ready();
     stage.cluster.wait_caught_up(LAST, TROUBLED);
     [FIRST, TROUBLED].iter().for_each(|node| stage.cluster.kill(*node));
-    let last = &stage.cluster.nodes[LAST];
-    wait_until("the last node knows no leader", || last.get("/readyz").status == 503);
+    wait_for_no_leader(&stage.cluster, LAST);
     String::new()
+}
+
+/// A payment that is sent before that goes to the lost leader, and its outcome is unknown.
+fn wait_for_no_leader(cluster: &Cluster, node: usize) {
+    wait_until("the node knows no leader", || cluster.nodes[node].get("/readyz").status == 503);
 }
 
 /// The node's machine is replaced by one at another address, as the others know it.
@@ -202,6 +206,7 @@ fn all_lost_and_the_leader(stage: &mut Stage) -> String {
     stage.zookeepers.iter_mut().for_each(ZooKeeperServer::stop);
     wait_for_lost_zookeeper(&stage.cluster);
     stage.cluster.kill(TROUBLED);
+    [FIRST, LAST].iter().for_each(|node| wait_for_no_leader(&stage.cluster, *node));
     stage.named(TROUBLED)
 }
 
@@ -342,6 +347,7 @@ fn two_disks_lost(stage: &mut Stage) -> String {
     stage.cluster.wait_caught_up(LAST, FIRST);
     [FIRST, TROUBLED].iter().for_each(|node| stage.cluster.kill(*node));
     [FIRST, TROUBLED].iter().for_each(|node| stage.cluster.wipe(*node));
+    wait_for_no_leader(&stage.cluster, LAST);
     stage.named(LAST)
 }
 
@@ -369,11 +375,11 @@ fn every_deployment_defines_the_same_commands() {
     let of_file = |name: &str| functions(&runbook(&format!("shell/{name}.sh")));
     let own: BTreeSet<String> = functions(stage::DEFINITIONS);
     let expected: BTreeSet<String> = own.into_iter().chain(["url".to_owned()]).collect();
-    for deployment in ["compose", "systemd"] {
+    for deployment in ["compose", "systemd", "dev"] {
         let missing: Vec<String> = expected.difference(&of_file(deployment)).cloned().collect();
         assert!(missing.is_empty(), "{deployment}.sh lacks {missing:?}");
     }
-    for file in ["common", "compose", "systemd"] {
+    for file in ["common", "compose", "systemd", "dev"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("runbooks/shell/{file}.sh"));
         let parsed = Command::new("bash").arg("-n").arg(path).status().unwrap();
         assert!(parsed.success(), "{file}.sh is no shell script");

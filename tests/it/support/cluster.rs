@@ -7,7 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use tempfile::TempDir;
 use super::clocks::{WallClock, forget_process};
 use super::http::{Connection, Request, Response};
 use super::links::Link;
+use super::permit::Permit;
 use super::ports::listening_port;
 use super::reaper::{folder, reaper};
 use super::zookeeper::ZooKeeperServer;
@@ -31,9 +31,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long a node may take to end after SIGTERM, as documented.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Maximum number of concurrent clusters. More would only compete for CPU time.
-const MAX_CONCURRENT_CLUSTERS: usize = 3;
 
 /// Options of a cluster.
 #[derive(Clone, Debug, Default)]
@@ -500,27 +497,6 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}");
         thread::sleep(POLL_INTERVAL);
-    }
-}
-
-/// Permission to run a cluster.
-struct Permit;
-
-static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
-
-impl Permit {
-    fn take() -> Self {
-        let running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |running: &mut usize| *running >= MAX_CONCURRENT_CLUSTERS;
-        *RUNNING.1.wait_while(running, full).unwrap_or_else(PoisonError::into_inner) += 1;
-        Self
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        *RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        RUNNING.1.notify_one();
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cluster    clusters of real nodes
+//! permit     how many clusters run at the same time
 //! shared     one cluster for several tests
 //! http       requests over plain sockets
 //! payers     clients that pay in the background
@@ -20,6 +21,7 @@ pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod links;
 pub(crate) mod payers;
+pub(crate) mod permit;
 pub(crate) mod ports;
 pub(crate) mod reaper;
 pub(crate) mod shared;
