@@ -21,7 +21,8 @@ end_node() {
 }
 start_node() {
   pid_of "$1" >/dev/null && return
-  setsid quorapay node --config "$DEV/$1.toml" >>"$DEV/$1.log" 2>&1 </dev/null &
+  # No job of this shell, so that `wait` does not wait for it.
+  (setsid quorapay node --config "$DEV/$1.toml" >>"$DEV/$1.log" 2>&1 </dev/null &)
 }
 stop_node() { end_node TERM "$1"; }
 kill_node() { end_node KILL "$1"; }
