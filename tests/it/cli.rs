@@ -8,8 +8,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::cluster::{Cluster, program, wait_until};
+use crate::support::cluster::{Cluster, program, run_program, wait_until};
 use crate::support::http::{Connection as Http, Request};
+use crate::support::payers::Payers;
 
 fn quorapay(arguments: &[&str], url: &str) -> Output {
     Command::new(program()).args(arguments).args(["--url", url]).output().unwrap()
@@ -147,4 +148,18 @@ fn a_development_cluster_keeps_its_directory_to_itself_and_leaves_no_process_beh
     assert!(dev.0.wait().unwrap().success());
     assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
     wait_until("no process is left", || running.iter().all(|pid| kill(Pid::from_raw(*pid), None).is_err()));
+}
+
+#[test]
+fn a_ledger_is_verified_beside_a_node_that_takes_payments() {
+    let cluster = Cluster::start(3);
+    let payers = Payers::start(&cluster, &[0, 1, 2]);
+    for _ in 0..10 {
+        payers.wait_for_more(20);
+        for node in &cluster.nodes {
+            let output = run_program(&["verify", node.data_dir.to_str().unwrap()]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    payers.stop().assert_no_error();
 }
