@@ -11,6 +11,7 @@ use super::exit;
 use super::signals::Signals;
 use super::table::{Align, table};
 use quorapay_client::{ClusterView, NodeView};
+use quorapay_core::domain::LogIndex;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -142,7 +143,8 @@ fn row(cluster: &ClusterView, node: &NodeView) -> [String; 9] {
     ]
 }
 
-/// How many entries a node is behind, as the leader knows it; zero for the leader.
+/// How many entries a node is behind, as the leader knows it; zero for the leader. A leader that has never heard the node
+/// does not know it, and would count the whole log.
 fn lag(cluster: &ClusterView, node: &NodeView) -> String {
     let Some(leader) = &cluster.leader else { return "-".to_owned() };
     if *leader == node.node_id {
@@ -150,6 +152,7 @@ fn lag(cluster: &ClusterView, node: &NodeView) -> String {
     }
     let report = cluster.nodes.iter().find(|other| other.node_id == *leader).and_then(|other| other.status.as_ref());
     let progress = report.and_then(|report| report.followers.get(&node.node_id));
+    let progress = progress.filter(|progress| progress.reachable || progress.matched_index > LogIndex(0));
     progress.map_or_else(|| "-".to_owned(), |progress| progress.lag.to_string())
 }
 
@@ -160,7 +163,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
+    use quorapay_core::domain::{Epoch, RuleVersion, Timestamp};
     use quorapay_core::replication::{NodeId, StoreId};
     use quorapay_node::runtime::{FollowerStatus, NodeStatus, Role};
 
@@ -215,6 +218,24 @@ mod tests {
         let leader = ["node1", "leader", "3", "100", "99", "0", "connected", "yes", "http://127.0.0.1:7101"];
         assert_eq!(lines[2], leader);
         assert_eq!(lines[3], ["node2", "-", "-", "-", "-", "10", "-", "no", "-"]);
+    }
+
+    #[test]
+    fn the_lag_of_a_node_that_the_leader_has_never_heard_is_not_known() {
+        let mut status = leader_status();
+        let silent = FollowerStatus { matched_index: LogIndex(0), lag: 100, reachable: false, voter: true };
+        status.followers.insert(NodeId::parse("node2").unwrap(), silent);
+        let answer = json!({
+            "node_id": "node1", "leader": "node1", "epoch": 3,
+            "nodes": [
+                {"node_id": "node1", "peer_url": "p1", "reachable": true, "status": status},
+                {"node_id": "node2", "peer_url": "p2", "reachable": false, "status": null},
+            ],
+        });
+        let cluster: ClusterView = serde_json::from_value(answer).unwrap();
+        let text = describe(&cluster);
+        let row: Vec<&str> = text.lines().next_back().unwrap().split_whitespace().collect();
+        assert_eq!(row, ["node2", "-", "-", "-", "-", "-", "-", "no", "-"]);
     }
 
     #[test]

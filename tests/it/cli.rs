@@ -8,8 +8,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::cluster::{Cluster, program, wait_until};
+use crate::support::cluster::{Cluster, program, run_program, wait_until};
 use crate::support::http::{Connection as Http, Request};
+use crate::support::payers::Payers;
 use crate::support::reaper::reaper;
 
 fn quorapay(arguments: &[&str], url: &str) -> Output {
@@ -177,4 +178,18 @@ fn what_happens_in_a_cluster_is_told_as_it_happens() {
     kill(Pid::from_raw(events.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(events.wait().unwrap().code(), Some(0));
     reaper().forget(events.id());
+}
+
+#[test]
+fn a_ledger_is_verified_beside_a_node_that_takes_payments() {
+    let cluster = Cluster::start(3);
+    let payers = Payers::start(&cluster, &[0, 1, 2]);
+    for _ in 0..10 {
+        payers.wait_for_more(20);
+        for node in &cluster.nodes {
+            let output = run_program(&["verify", node.data_dir.to_str().unwrap()]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    payers.stop().assert_no_error();
 }

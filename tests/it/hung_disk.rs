@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::cluster::{Cluster, wait_until};
 use crate::support::payers::Payers;
@@ -12,14 +13,23 @@ use crate::support::payers::Payers;
 const SOME: usize = 60;
 
 /// Holds back every sync of a process, until it is dropped.
-struct HungDisk(Child);
+pub(crate) struct HungDisk(Child);
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_secs(60);
 
 impl HungDisk {
     /// `None` if this machine cannot.
     fn of(pid: u32) -> Option<Self> {
+        Self::with_delay(pid, FOR_EVER)
+    }
+
+    /// A disk whose every sync takes so much longer. `None` if this machine cannot.
+    pub(crate) fn with_delay(pid: u32, delay: Duration) -> Option<Self> {
         let mut command = Command::new("strace");
         command.args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
-        command.args(["-e", "inject=fsync,fdatasync:delay_enter=60000000", "-p", &pid.to_string()]);
+        let inject = format!("inject=fsync,fdatasync:delay_enter={}", delay.as_micros());
+        command.args(["-e", &inject, "-p", &pid.to_string()]);
         let mut strace = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
         let mut said = BufReader::new(strace.stderr.take().expect("it was piped")).lines();
         let hung = Self(strace);

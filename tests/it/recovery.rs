@@ -182,7 +182,7 @@ fn id(cluster: &Cluster, node: usize) -> String {
 
 /// Makes a payment with this key and flips a bit of it in the files of a running node, once its page is complete: the
 /// page is written anew from memory with each payment that is added to it.
-fn damage(cluster: &Cluster, payers: &Payers, node: usize, key: &str) {
+pub(crate) fn damage(cluster: &Cluster, payers: &Payers, node: usize, key: &str) {
     cluster.nodes[node].pay(key, "external:bank", "shop", 1).expect(201);
     payers.wait_for_more(3 * SOME);
     let flipped = || ["ledger.db", "ledger.db-wal"].iter().any(|file| flip_in_place(cluster, node, file, key));

@@ -26,7 +26,7 @@ fn refusal(cluster: &mut Cluster, node: usize) -> String {
 
 /// Replaces a part of a configuration file.
 #[track_caller]
-fn edit(config: &Path, from: &str, to: &str) {
+pub(crate) fn edit(config: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(config).unwrap();
     assert!(text.contains(from), "{from} is not in {text}");
     fs::write(config, text.replace(from, to)).unwrap();

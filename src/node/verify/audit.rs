@@ -63,6 +63,11 @@ pub fn verify<'a>(
 }
 
 async fn audit(data_dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<AuditReport, AuditError> {
+    // A node that runs writes its ledger before its watermark and its views. Read in the opposite order, neither is ahead of
+    // the ledger.
+    let mut audit = Audit::new();
+    audit.open_views(data_dir).await?;
+    let watermark = Watermark::in_directory(data_dir).read()?.unwrap_or_default();
     let mut ledger = inspect(data_dir).await?;
     // Held to the end, so that no node starts and changes the files during the audit.
     let lock = match DirectoryLock::take(data_dir) {
@@ -70,9 +75,7 @@ async fn audit(data_dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Au
         Err(LedgerError::Locked(_)) => None,
         Err(other) => return Err(other.into()),
     };
-    let mut audit = Audit::new();
-    audit.open_views(data_dir).await?;
-    audit.check_end(data_dir, &ledger)?;
+    audit.check_end(watermark.index, &ledger);
     let projected = audit.report.projected.unwrap_or_default();
     // Only committed entries are projected, so the projected index may be above the ledger's commit index, a lower
     // bound.
@@ -144,17 +147,15 @@ impl Audit {
         }
     }
 
-    fn check_end(&mut self, data_dir: &Path, ledger: &InspectedLedger) -> Result<(), AuditError> {
+    fn check_end(&mut self, watermark: LogIndex, ledger: &InspectedLedger) {
         let last = ledger.last_index;
-        let watermark = Watermark::in_directory(data_dir).read()?.unwrap_or_default();
-        let mark = ledger.commit_index.max(watermark.index);
+        let mark = ledger.commit_index.max(watermark);
         if mark > last {
             self.find(Finding::EndsTooEarly { last, mark });
         }
         if let Some(index) = self.report.projected.filter(|projected| *projected > last) {
             self.find(Finding::ViewsOfAnotherHistory { index });
         }
-        Ok(())
     }
 
     async fn check_all(

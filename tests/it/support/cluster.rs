@@ -7,7 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,10 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::clocks::{WallClock, forget_process};
 use super::http::{Connection, Request, Response};
+use super::links::Link;
+use super::permit::Permit;
 use super::ports::listening_port;
 use super::reaper::{folder, reaper};
 use super::zookeeper::ZooKeeperServer;
@@ -30,9 +32,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a node may take to end after SIGTERM, as documented.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum number of concurrent clusters. More would only compete for CPU time.
-const MAX_CONCURRENT_CLUSTERS: usize = 3;
-
 /// Options of a cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
@@ -42,6 +41,10 @@ pub(crate) struct Options {
     pub(crate) zookeeper: Option<String>,
     /// How many files a node may have open, if not as many as this process.
     pub(crate) open_files: Option<u32>,
+    /// Whether the nodes reach each other and ZooKeeper through links that can be cut. ZooKeeper is then one server.
+    pub(crate) with_links: bool,
+    /// Whether each node has a wall clock of its own that can be set wrong.
+    pub(crate) with_clocks: bool,
 }
 
 /// One node, with its process while it runs.
@@ -51,10 +54,13 @@ pub(crate) struct Node {
     pub(crate) peer_port: u16,
     pub(crate) config: PathBuf,
     pub(crate) data_dir: PathBuf,
+    /// Its own wall clock, if the cluster was started with them and this machine has the means.
+    pub(crate) clock: Option<WallClock>,
     log: PathBuf,
     open_files: Option<u32>,
     process: Option<Child>,
     paused: bool,
+    links: Vec<Link>,
 }
 
 /// Some nodes and their folder. Killed when dropped.
@@ -86,18 +92,26 @@ impl Cluster {
         let id = format!("it-{}-{}", std::process::id(), CLUSTERS.fetch_add(1, Ordering::Relaxed));
         let folder = folder(&id);
         let place = |number| Node { open_files: options.open_files, ..Node::place(number, folder.path()) };
-        let nodes: Vec<Node> = (1..=size).map(place).collect();
+        let mut nodes: Vec<Node> = (1..=size).map(place).collect();
         let zookeeper = options.zookeeper.clone().unwrap_or_else(|| ZooKeeperServer::shared().address());
-        let peers: Vec<String> =
-            nodes.iter().map(|node| format!("{} = \"http://127.0.0.1:{}\"\n", node.id, node.peer_port)).collect();
-        for node in &nodes {
+        let peer_ports: Vec<(String, u16)> = nodes.iter().map(|node| (node.id.clone(), node.peer_port)).collect();
+        for node in &mut nodes {
+            let (zookeeper, peers) = if options.with_links {
+                node.link(&zookeeper, &peer_ports)
+            } else {
+                (zookeeper.clone(), peer_ports.clone())
+            };
+            let peers = peers.iter().map(|(id, port)| format!("{id} = \"http://127.0.0.1:{port}\"\n"));
+            if options.with_clocks {
+                node.clock = WallClock::of(&node.id, folder.path());
+            }
             let Node { id: node_id, port, peer_port, data_dir, .. } = node;
             let settings = format!(
                 "node_id = \"{node_id}\"\ncluster_id = \"{id}\"\nlisten = \"127.0.0.1:{port}\"\n\
                  peer_listen = \"127.0.0.1:{peer_port}\"\nzookeeper = \"{zookeeper}\"\ndata_dir = \"{}\"\n{}\n[peers]\n{}",
                 data_dir.display(),
                 options.settings,
-                peers.concat()
+                peers.collect::<String>()
             );
             fs::write(&node.config, settings).unwrap();
         }
@@ -176,6 +190,16 @@ impl Cluster {
     pub(crate) fn resume(&mut self, node: usize) {
         self.nodes[node].signal(Signal::SIGCONT);
         self.nodes[node].paused = false;
+    }
+
+    /// Cuts a node off from the others and from ZooKeeper, or connects it again. Its clients still reach it. The cluster
+    /// must have been started with links.
+    pub(crate) fn set_cut(&self, node: usize, cut: bool) {
+        assert!(!self.nodes[node].links.is_empty(), "the cluster has links");
+        self.nodes[node].links.iter().for_each(|link| link.set_cut(cut));
+        let port = self.nodes[node].peer_port;
+        let to_it = self.nodes.iter().flat_map(|other| &other.links).filter(|link| link.target == port);
+        to_it.for_each(|link| link.set_cut(cut));
     }
 
     /// Stops a process with SIGTERM and checks that it ends in time with exit code 0.
@@ -257,7 +281,24 @@ impl Node {
             open_files: None,
             process: None,
             paused: false,
+            links: Vec::new(),
+            clock: None,
         }
+    }
+
+    /// Makes its links. Returns the address of ZooKeeper and the nodes' peer ports as it is to see them.
+    fn link(&mut self, zookeeper: &str, peers: &[(String, u16)]) -> (String, Vec<(String, u16)>) {
+        let zookeeper = Link::to(zookeeper.rsplit_once(':').unwrap().1.parse().unwrap());
+        let address = format!("127.0.0.1:{}", zookeeper.port);
+        self.links.push(zookeeper);
+        let reached = |(id, port): &(String, u16)| {
+            if *id == self.id {
+                return (id.clone(), *port);
+            }
+            self.links.push(Link::to(*port));
+            (id.clone(), self.links.last().unwrap().port)
+        };
+        (address, peers.iter().map(reached).collect())
     }
 
     /// Starts its process.
@@ -268,6 +309,7 @@ impl Node {
         if let Some(files) = self.open_files {
             command = with_open_files(files, &command);
         }
+        command.envs(self.clock.iter().flat_map(WallClock::variables));
         let process = command.stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
         reaper().watch(process.id());
         self.process = Some(process);
@@ -283,7 +325,15 @@ impl Node {
             process.wait().unwrap();
             reaper().forget(process.id());
             self.paused = false;
+            if self.clock.is_some() {
+                forget_process(process.id());
+            }
         }
+    }
+
+    /// Whether its process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_some())
     }
 
     /// The id of its process, which must run.
@@ -463,27 +513,6 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}");
         thread::sleep(POLL_INTERVAL);
-    }
-}
-
-/// Permission to run a cluster.
-struct Permit;
-
-static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
-
-impl Permit {
-    fn take() -> Self {
-        let running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |running: &mut usize| *running >= MAX_CONCURRENT_CLUSTERS;
-        *RUNNING.1.wait_while(running, full).unwrap_or_else(PoisonError::into_inner) += 1;
-        Self
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        *RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        RUNNING.1.notify_one();
     }
 }
 

@@ -54,6 +54,21 @@ impl ZooKeeperServer {
         wait(self.server.kill());
     }
 
+    /// Deletes the data of a server that was stopped.
+    pub(crate) fn wipe(&self) {
+        self.server.wipe().unwrap();
+    }
+
+    /// Starts it again on the same port and does not wait until it serves: it may have no quorum.
+    pub(crate) fn start_again(&mut self) {
+        self.launch().expect("the ZooKeeper server starts");
+    }
+
+    /// Whether it was started and not stopped.
+    pub(crate) fn runs(&self) -> bool {
+        self.server.runs()
+    }
+
     /// Starts it again on the same port with the same data, and waits until it serves.
     pub(crate) fn restart(&mut self) {
         self.stop();
