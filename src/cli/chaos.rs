@@ -9,7 +9,8 @@ use super::CliError;
 use super::connection::{print_line, to_json};
 use super::duration::parse_duration;
 use super::signals::Signals;
-use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, Extent, FaultKind, NetworkKind, Notice, Report};
+use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, Extent, FaultKind, Notice, Report};
+use quorapay_lab::fault::NetworkKind;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -2,33 +2,25 @@
 //!
 //! It starts, stops and observes; it does not decide which faults are injected.
 
-mod node;
 mod recovery;
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::disks::Disks;
-use super::endpoint::Endpoint;
 use super::error::ChaosError;
-use super::network::{Addresses, Network};
-use super::network_kind::NetworkKind;
-use super::tools::{Clocks, Tools};
+use super::tools::Tools;
+use crate::fault::{Addresses, Clocks, Disks, Endpoint, Network, NetworkKind, Node, Processes, Target, Tolerated};
 use crate::local::{Ensemble, LocalError, Member, NodeFile, Reaper, ZooKeeperServer};
 
-pub(super) use node::Node;
-pub(super) use recovery::{RECOVERY_TIMEOUT, Tolerated};
+pub(super) use recovery::RECOVERY_TIMEOUT;
 
 /// Timeout of the nodes' ZooKeeper sessions: short, so that an expiry fits into a short run.
 pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The processes and the network between them.
+/// The processes and the network between them, and a client that observes them.
 #[derive(Debug)]
 pub(super) struct TestCluster {
-    pub(super) nodes: Vec<Node>,
-    pub(super) zookeepers: Vec<ZooKeeperServer>,
-    pub(super) network: Network,
-    pub(super) reaper: Reaper,
+    pub(super) processes: Processes,
     http: reqwest::Client,
 }
 
@@ -49,22 +41,24 @@ impl TestCluster {
         // A node that takes longer to answer counts as not ready.
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
         let http = http.map_err(|error| ChaosError::Impossible(format!("no HTTP client: {error}")))?;
-        let mut cluster = Self { nodes: configured, zookeepers: servers, network, reaper, http };
+        let processes = Processes {
+            nodes: configured,
+            zookeepers: servers,
+            network,
+            reaper: Some(reaper),
+            own_disks: tools.disks.available(),
+        };
+        let mut cluster = Self { processes, http };
         cluster.launch(&tools.disks).await?;
         Ok(cluster)
     }
 
     async fn launch(&mut self, disks: &Disks) -> Result<(), ChaosError> {
-        for server in &mut self.zookeepers {
-            server.launch(Some(&self.reaper))?;
-        }
-        for server in &mut self.zookeepers {
-            server.wait_until_serving().await?;
-        }
-        for (number, node) in self.nodes.iter_mut().enumerate() {
+        self.processes.start_zookeepers().await?;
+        for (number, node) in self.processes.nodes.iter().enumerate() {
             disks.provide(number, &node.id, &node.data_dir).await?;
-            node.start(&self.reaper)?;
         }
+        self.processes.start_nodes()?;
         let mut unexpected = Vec::new();
         let recovered = self.wait_until_recovered(RECOVERY_TIMEOUT, Tolerated::default(), &mut unexpected).await;
         match (recovered, unexpected.first()) {
@@ -72,12 +66,6 @@ impl TestCluster {
             (Ok(()), Some(first)) => Err(ChaosError::Impossible(format!("the cluster did not come up: {first}"))),
             (Err(missing), _) => Err(ChaosError::Impossible(format!("the cluster did not come up: {missing}"))),
         }
-    }
-
-    /// Stops every process, the nodes first so that they close their ZooKeeper sessions and ledgers.
-    pub(super) async fn stop(&mut self) {
-        futures_util::future::join_all(self.nodes.iter_mut().map(Node::stop)).await;
-        futures_util::future::join_all(self.zookeepers.iter_mut().map(ZooKeeperServer::kill)).await;
     }
 }
 

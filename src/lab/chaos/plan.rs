@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kind::FaultKind;
-use super::network_kind::NetworkKind;
+use crate::fault::NetworkKind;
 
 /// How much a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::LocalBoxFuture;
 
-use super::action::{FaultAction, Topology};
-use super::bit_flip::count_damaged_ledgers;
 use super::clients::{Load, LoadPlan, LoadSummary, RunningLoad, Target};
-use super::cluster::{RECOVERY_TIMEOUT, SESSION_TIMEOUT, TestCluster, Tolerated};
+use super::cluster::{RECOVERY_TIMEOUT, SESSION_TIMEOUT, TestCluster};
 use super::error::ChaosError;
-use super::fault::{ActiveFault, UPKEEP_INTERVAL};
 use super::fault_record::FaultRecord;
 use super::kind::FaultKind;
 use super::nemesis::{DrawnFault, Nemesis, Round};
@@ -20,6 +17,7 @@ use super::plan::{ChaosPlan, Extent};
 use super::report::{Report, RunResult};
 use super::tools::Tools;
 use crate::check::{Subjects, check};
+use crate::fault::{ActiveFault, FaultAction, Tolerated, Topology, UPKEEP_INTERVAL, count_damaged_ledgers};
 use crate::history::{Event, FaultEvent, FaultPhase, Header, Micros, PhaseEvent, Recorder};
 use crate::local::{LocalError, ZooKeeperServer};
 
@@ -65,7 +63,6 @@ async fn run_plan(plan: &ChaosPlan, notify: &mut dyn FnMut(Notice<'_>)) -> Resul
     let load = Load::start(&targets(&cluster), load_plan, recorder.clone())?;
     let mut state = RunState {
         plan,
-        own_disks: tools.disks.available(),
         recorder,
         faults: Vec::new(),
         last_number: 0,
@@ -76,12 +73,12 @@ async fn run_plan(plan: &ChaosPlan, notify: &mut dyn FnMut(Notice<'_>)) -> Resul
     state.inject_faults(&mut cluster, Nemesis::new(plan.seed, kinds)).await?;
     let summary = state.end(&mut cluster, load).await?;
     let elapsed = state.recorder.now();
-    cluster.stop().await;
+    cluster.processes.stop().await;
     state.read_logs(&cluster);
     keep_logs(&cluster, &plan.report)?;
     let RunState { faults, findings, notes, .. } = state;
     notify(Notice::Checking);
-    let ledgers: Vec<PathBuf> = cluster.nodes.iter().map(|node| node.data_dir.clone()).collect();
+    let ledgers: Vec<PathBuf> = cluster.processes.nodes.iter().map(|node| node.data_dir.clone()).collect();
     let checked = check(&Subjects { histories: vec![history.clone()], ledgers, all_complete: true }).await?;
     let report =
         Report::new(plan, RunResult { faults, skipped, findings, notes, summary, checked, elapsed }, &history)?;
@@ -99,7 +96,7 @@ fn tolerated(faults: &[ActiveFault]) -> Tolerated {
 }
 
 fn targets(cluster: &TestCluster) -> Vec<Target> {
-    cluster.nodes.iter().map(|node| Target { name: node.id.clone(), url: node.url.clone() }).collect()
+    cluster.processes.nodes.iter().map(|node| Target { name: node.id.clone(), url: node.url.clone() }).collect()
 }
 
 fn unix_ms() -> u64 {
@@ -113,10 +110,11 @@ fn keep_logs(cluster: &TestCluster, report: &Path) -> Result<(), LocalError> {
         let logs = report.join("logs");
         std::fs::create_dir_all(&logs)?;
         let all = cluster
+            .processes
             .nodes
             .iter()
             .map(|node| node.log.as_path())
-            .chain(cluster.zookeepers.iter().map(ZooKeeperServer::log));
+            .chain(cluster.processes.zookeepers.iter().map(ZooKeeperServer::log));
         for log in all {
             std::fs::copy(log, logs.join(log.file_name().unwrap_or_default()))?;
         }
@@ -128,7 +126,7 @@ fn keep_logs(cluster: &TestCluster, report: &Path) -> Result<(), LocalError> {
 /// Copies the ledgers into the report's folder. Otherwise they are deleted with the run.
 fn keep_evidence(cluster: &TestCluster, report: &Path) -> Result<(), LocalError> {
     let copy = || {
-        for node in &cluster.nodes {
+        for node in &cluster.processes.nodes {
             let kept = report.join("evidence").join(&node.id);
             std::fs::create_dir_all(&kept)?;
             for entry in std::fs::read_dir(&node.data_dir)? {
@@ -146,7 +144,6 @@ fn keep_evidence(cluster: &TestCluster, report: &Path) -> Result<(), LocalError>
 /// The state of a run while the clients load the cluster.
 struct RunState<'a> {
     plan: &'a ChaosPlan,
-    own_disks: bool,
     recorder: Recorder,
     faults: Vec<FaultRecord>,
     /// Number of the last fault.
@@ -204,10 +201,10 @@ impl RunState<'_> {
         let tolerated = tolerated(&faults);
         let damaged: Vec<(usize, usize)> = faults.iter().filter_map(ActiveFault::damaged).collect();
         for fault in faults {
-            fault.heal(cluster).await?;
+            fault.heal(&mut cluster.processes).await?;
         }
         self.check_processes(cluster, tolerated)?;
-        cluster.start_nodes()?;
+        cluster.processes.start_nodes()?;
         let healed = self.recorder.now();
         let mut unexpected = Vec::new();
         let recovered = cluster.wait_until_recovered(RECOVERY_TIMEOUT, tolerated, &mut unexpected).await;
@@ -220,7 +217,7 @@ impl RunState<'_> {
         let now = self.recorder.now();
         (self.notify)(Notice::Recovered { at: now.since_start(), took: now.since(healed) });
         for (node, before) in damaged {
-            let node = &cluster.nodes[node];
+            let node = &cluster.processes.nodes[node];
             if count_damaged_ledgers(&node.data_dir) == before {
                 self.add_finding(format!("{} serves with a flipped bit in its ledger", node.id));
             }
@@ -250,7 +247,7 @@ impl RunState<'_> {
             recovered: began,
         };
         self.record(&record, FaultPhase::Begin);
-        match ActiveFault::inject(action, cluster, self.own_disks).await {
+        match ActiveFault::inject(action, &mut cluster.processes).await.map_err(ChaosError::from) {
             Ok(fault) => {
                 self.faults.push(record);
                 Ok(Some(fault))
@@ -296,12 +293,14 @@ impl RunState<'_> {
         let began = Instant::now();
         let tolerated = tolerated(faults);
         loop {
-            let extended = faults.iter().any(|fault| fault.waits_for_node_to_end(cluster));
+            let extended = faults.iter().any(|fault| fault.waits_for_node_to_end(&cluster.processes));
             let left = if extended { time.max(MAX_EXTENDED_DURATION) } else { time }.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return Ok(());
             }
-            faults.iter().try_for_each(|fault| fault.maintain(cluster))?;
+            for fault in faults {
+                fault.maintain(&mut cluster.processes).await?;
+            }
             tokio::time::sleep(left.min(UPKEEP_INTERVAL)).await;
             self.check_processes(cluster, tolerated)?;
         }
@@ -310,12 +309,12 @@ impl RunState<'_> {
     /// A node that exits without a fault that explains it is a finding and is restarted. Otherwise it stays down until
     /// all faults are healed.
     fn check_processes(&mut self, cluster: &mut TestCluster, tolerated: Tolerated) -> Result<(), ChaosError> {
-        for number in 0..cluster.nodes.len() {
-            let Some(status) = cluster.nodes[number].take_exit() else { continue };
+        for number in 0..cluster.processes.nodes.len() {
+            let Some(status) = cluster.processes.nodes[number].take_exit() else { continue };
             if !tolerated.exit {
-                let (id, last) = (&cluster.nodes[number].id, cluster.nodes[number].last_log_line());
+                let (id, last) = (&cluster.processes.nodes[number].id, cluster.processes.nodes[number].last_log_line());
                 self.add_finding(format!("{id} ended by itself at {} ({status}): {last}", self.recorder.now()));
-                cluster.nodes[number].start(&cluster.reaper)?;
+                cluster.processes.nodes[number].start(cluster.processes.reaper.as_ref())?;
             }
         }
         Ok(())
@@ -344,7 +343,7 @@ impl RunState<'_> {
     }
 
     fn read_logs(&mut self, cluster: &TestCluster) {
-        for node in &cluster.nodes {
+        for node in &cluster.processes.nodes {
             let log = std::fs::read_to_string(&node.log).unwrap_or_default();
             if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
                 self.add_finding(format!("{} panicked: {line}", node.id));

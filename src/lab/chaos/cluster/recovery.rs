@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{Node, TestCluster};
+use super::TestCluster;
+use crate::fault::{Node, Tolerated};
 use quorapay_client::{ClusterView, NodeReport, NodeRole, Readiness};
 use quorapay_core::domain::LogIndex;
 
@@ -14,15 +15,6 @@ pub(in crate::chaos) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Interval between two polls of the nodes' states.
 const POLL_INTERVAL: Duration = Duration::from_millis(40);
-
-/// What a node may do because of the current faults without it being a finding.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::chaos) struct Tolerated {
-    /// Its process may exit.
-    pub(in crate::chaos) exit: bool,
-    /// Its ledger may be found damaged.
-    pub(in crate::chaos) damage: bool,
-}
 
 /// What is missing to a recovered cluster, as a sentence.
 type Incomplete = String;
@@ -33,7 +25,7 @@ impl TestCluster {
         let deadline = Instant::now() + RECOVERY_TIMEOUT;
         loop {
             let get = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
-            let answers = join_all(self.nodes.iter().map(|node| get(&node.url))).await;
+            let answers = join_all(self.processes.nodes.iter().map(|node| get(&node.url))).await;
             let leads =
                 |answer: &Option<Readiness>| answer.as_ref().is_some_and(|ready| ready.role == NodeRole::Leader);
             let leader = answers.iter().position(leads);
@@ -64,10 +56,10 @@ impl TestCluster {
             for damaged in self.quarantined().await {
                 if restarted.insert(damaged) {
                     if !tolerated.damage {
-                        unexpected.push(format!("{} is quarantined", self.nodes[damaged].id));
+                        unexpected.push(format!("{} is quarantined", self.processes.nodes[damaged].id));
                     }
-                    self.nodes[damaged].stop().await;
-                    self.nodes[damaged].start(&self.reaper).map_err(|error| error.to_string())?;
+                    self.processes.nodes[damaged].stop().await;
+                    self.processes.nodes[damaged].start(self.processes.reaper.as_ref()).map_err(|error| error.to_string())?;
                 }
             }
             if Instant::now() >= deadline {
@@ -78,12 +70,12 @@ impl TestCluster {
     }
 
     fn restart_ended(&mut self, tolerated: Tolerated, unexpected: &mut Vec<String>) -> Result<(), String> {
-        for node in &mut self.nodes {
+        for node in &mut self.processes.nodes {
             if let Some(status) = node.take_exit() {
                 if !tolerated.exit {
                     unexpected.push(format!("{} ended by itself ({status}): {}", node.id, node.last_log_line()));
                 }
-                node.start(&self.reaper).map_err(|error| error.to_string())?;
+                node.start(self.processes.reaper.as_ref()).map_err(|error| error.to_string())?;
             }
         }
         Ok(())
@@ -93,7 +85,7 @@ impl TestCluster {
     async fn check_complete(&self, goal: &mut Option<LogIndex>) -> Result<(), Incomplete> {
         let (leader, reports) = self.reports().await?;
         let goal = *goal.get_or_insert(reports[leader].commit_index);
-        match reports.iter().zip(&self.nodes).find(|(report, _)| report.applied_index < goal) {
+        match reports.iter().zip(&self.processes.nodes).find(|(report, _)| report.applied_index < goal) {
             None => Ok(()),
             Some((_, behind)) => Err(format!("{} has not caught up", behind.id)),
         }
@@ -102,9 +94,9 @@ impl TestCluster {
     /// The leader and every node's status, if all are ready and agree on the leader.
     async fn reports(&self) -> Result<(usize, Vec<NodeReport>), Incomplete> {
         let get = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
-        let answers = join_all(self.nodes.iter().map(|node| get(&node.url))).await;
+        let answers = join_all(self.processes.nodes.iter().map(|node| get(&node.url))).await;
         let mut leader = None;
-        for (node, answer) in self.nodes.iter().zip(answers) {
+        for (node, answer) in self.processes.nodes.iter().zip(answers) {
             let ready = answer.ok_or_else(|| format!("{} is not ready", node.id))?;
             if *leader.get_or_insert_with(|| ready.leader.clone()) != ready.leader {
                 return Err(format!("{} follows another leader", node.id));
@@ -113,20 +105,20 @@ impl TestCluster {
                 return Err(format!("{} has lost ZooKeeper", node.id));
             }
         }
-        let leader = leader.and_then(|leader| self.nodes.iter().position(|node| node.id == leader.as_str()));
+        let leader = leader.and_then(|leader| self.processes.nodes.iter().position(|node| node.id == leader.as_str()));
         let leader = leader.ok_or("nobody leads")?;
-        let view = self.get::<ClusterView>(format!("{}/v1/cluster", self.nodes[leader].url)).await;
-        let view = view.ok_or_else(|| format!("{} does not show the cluster", self.nodes[leader].id))?;
+        let view = self.get::<ClusterView>(format!("{}/v1/cluster", self.processes.nodes[leader].url)).await;
+        let view = view.ok_or_else(|| format!("{} does not show the cluster", self.processes.nodes[leader].id))?;
         let report = |node: &Node| {
             let row = view.nodes.iter().find(|row| row.node_id.as_str() == node.id);
             row.and_then(|row| row.status.clone()).ok_or_else(|| format!("the leader does not reach {}", node.id))
         };
-        Ok((leader, self.nodes.iter().map(report).collect::<Result<_, _>>()?))
+        Ok((leader, self.processes.nodes.iter().map(report).collect::<Result<_, _>>()?))
     }
 
     async fn quarantined(&self) -> Vec<usize> {
         let get = |url: &str| self.get_any::<Unready>(format!("{url}/readyz"));
-        let answers = join_all(self.nodes.iter().map(|node| get(&node.url))).await;
+        let answers = join_all(self.processes.nodes.iter().map(|node| get(&node.url))).await;
         let is_quarantined = |answer: &Option<Unready>| {
             answer.as_ref().is_some_and(|unready| unready.role == Some(NodeRole::Quarantined))
         };

@@ -10,10 +10,10 @@ use super::measure::{Availability, Measurements};
 use crate::chaos::clients::LoadSummary;
 use crate::chaos::error::ChaosError;
 use crate::chaos::fault_record::FaultRecord;
-use crate::chaos::network_kind::NetworkKind;
 use crate::chaos::plan::ChaosPlan;
 use crate::chaos::skipped::SkippedKind;
 use crate::check::{self, Verdict};
+use crate::fault::NetworkKind;
 use crate::history::Micros;
 
 /// Everything that a report is made from.
