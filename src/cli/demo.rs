@@ -65,7 +65,7 @@ async fn show(cluster: &mut DevCluster) -> Result<(), CliError> {
     let (missing, doubled) = count_lost_and_doubled(cluster, &lost.counts).await?;
     let paid = lost.counts.paid();
     println!("  at the end    of {paid} payments that were answered, {missing} are lost and {doubled} were made twice");
-    println!("                {} payments failed; the slowest answer: {}", lost.counts.failed(), lost.counts);
+    println!("                {} failed; the slowest answer took {} ms", lost.counts.failed(), lost.counts.slowest().as_millis());
     let end = compare_ledgers(cluster).await?;
     println!("                all three ledgers are equal: {} entries, last hash {}", end.index, end.hash);
     if missing > 0 || doubled > 0 || lost.counts.failed() > 0 || paid == 0 {

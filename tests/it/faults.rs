@@ -26,6 +26,10 @@ use crate::support::zookeeper::require_zookeeper;
 /// How long the final reads of the clients may take.
 const FINAL_READS_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The faults after which another node leads while they last.
+const REPLACES_THE_LEADER: &[&str] =
+    &["kill", "pause", "partition", "partition --node leader --one-way out --from peers", "disk-full"];
+
 /// `quorapay dev` with three nodes, at a terminal of its own.
 struct Dev {
     process: Child,
@@ -123,6 +127,12 @@ impl Dev {
         serde_json::from_slice(&command.output().unwrap().stdout).ok()
     }
 
+    /// A node that leads and is not this one, as any node says.
+    fn leader_besides(&self, before: &str) -> Option<String> {
+        let leaders = (0..3).filter_map(|node| self.status(node)?["leader"].as_str().map(str::to_owned));
+        leaders.into_iter().find(|leader| leader != before)
+    }
+
     /// Whether every node is a voter that is reached, is connected to ZooKeeper and follows the one leader.
     fn is_whole(&self) -> bool {
         let Some(view) = self.status(0) else { return false };
@@ -186,9 +196,16 @@ fn break_and_heal_under_payments(port: u16, options: &[&str], faults: &[&str]) {
     more(10);
     for fault in faults {
         let began = Instant::now();
+        let leader = dev.status(0).and_then(|view| view["leader"].as_str().map(str::to_owned));
         let said = dev.order(&format!("fault {fault}"));
         assert!(!said.is_empty(), "{fault}");
         more(20);
+        if let Some(replaced) = leader.filter(|_| REPLACES_THE_LEADER.contains(fault)) {
+            wait_until("another node leads", || dev.leader_besides(&replaced).is_some());
+        }
+        if *fault == "disk-full" {
+            dev.wait_for("ended (");
+        }
         dev.order("heal --all");
         assert_eq!(dev.order("heal --list"), "no fault lasts\n");
         dev.wait_until_whole();
@@ -207,6 +224,7 @@ fn break_and_heal_under_payments(port: u16, options: &[&str], faults: &[&str]) {
 fn dead_hung_and_cut_off_nodes_cost_no_payment() {
     let faults = [
         "kill",
+        "pause",
         "pause --node follower",
         "partition",
         "partition --node follower --one-way in --from peers",

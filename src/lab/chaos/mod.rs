@@ -1,6 +1,6 @@
 //! Injects faults into a cluster of real processes while clients load it, then checks the answers that the clients got.
 //!
-//! A cluster of real nodes and a real ZooKeeper ensemble is started; clients load it and write a history; a nemesis draws
+//! A cluster of real nodes and a real ZooKeeper ensemble is started, or a stack is found that somebody else runs; clients load it and write a history; a nemesis draws
 //! faults from the seed; `fault` makes and heals them. In the end every fault is healed, and the checker compares the history with the ledgers. The nodes
 //! run the unchanged program.
 //!
@@ -11,7 +11,9 @@
 //! nemesis       draws faults from the seed (pure)
 //! choose        what a drawn fault does to which process or link (pure)
 //! kind          the kinds of faults, by name
-//! cluster       the processes, and whether the cluster has recovered
+//! subject       a cluster under test, as a run sees it
+//! cluster       processes of this program, and whether a cluster has recovered
+//! compose       a stack of containers that somebody else runs
 //! tools         strace, faketime: what this machine has
 //! skipped       kinds of faults that it does not allow
 //! clients       the load
@@ -23,6 +25,7 @@
 mod choose;
 pub mod clients;
 mod cluster;
+mod compose;
 mod error;
 mod fault_record;
 mod kind;
@@ -32,13 +35,14 @@ mod plan;
 mod report;
 mod run;
 mod skipped;
+mod subject;
 mod tools;
 
 pub use error::ChaosError;
 pub use fault_record::FaultRecord;
 pub use kind::FaultKind;
 pub use notice::Notice;
-pub use plan::{ChaosPlan, Extent};
+pub use plan::{ChaosPlan, Extent, Ground};
 pub use report::{Availability, Interruptions, Report};
 pub use run::run;
 pub use skipped::SkippedKind;

@@ -64,6 +64,11 @@ impl StressCounts {
         self.refused.load(Ordering::Relaxed) + self.unknown.load(Ordering::Relaxed)
     }
 
+    /// The longest time that a caller waited for an answer.
+    pub fn slowest(&self) -> Duration {
+        Duration::from_millis(self.slowest_ms.load(Ordering::Relaxed))
+    }
+
     fn all_paid(&self) -> Vec<Paid> {
         self.paid.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

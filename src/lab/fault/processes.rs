@@ -115,8 +115,11 @@ impl Target for Processes {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(LocalError::io("emptying a disk")(error).into()),
                 Ok(()) | Err(_) => Ok(()),
             },
-            // An injection ends when it is dropped.
-            Hold::Injection(_) | Hold::None | Hold::DamagedLedgers(_) | Hold::Container(_) => Ok(()),
+            Hold::Injection(injection) => {
+                drop(injection);
+                Ok(())
+            }
+            Hold::None | Hold::DamagedLedgers(_) | Hold::Container(_) => Ok(()),
         }
     }
 

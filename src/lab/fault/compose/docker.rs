@@ -16,6 +16,8 @@ const PROJECT_LABEL: &str = "com.docker.compose.project";
 /// Labels of helper containers: the name of the fault, and where.
 pub(super) const FAULT_LABEL: &str = "quorapay.fault";
 pub(super) const FAULT_AT_LABEL: &str = "quorapay.fault-at";
+/// The project of the stack that a helper container breaks.
+pub(super) const FAULT_PROJECT_LABEL: &str = "quorapay.fault-project";
 
 /// The setting of a node that says how clients reach it.
 const CLIENT_URL: &str = "QUORAPAY_CLIENT_URL=";
@@ -36,6 +38,8 @@ pub(super) struct Container {
     name: String,
     config: Config,
     state: State,
+    #[serde(default)]
+    restart_count: u64,
     network_settings: NetworkSettings,
 }
 
@@ -107,9 +111,14 @@ impl Container {
         self.label(TEST_STACK_LABEL) == Some("true")
     }
 
-    /// The fault that a helper container makes, and where.
-    pub(super) fn fault(&self) -> Option<(&str, &str)> {
-        Some((self.label(FAULT_LABEL)?, self.label(FAULT_AT_LABEL)?))
+    /// The fault that a helper container makes in a stack, and where.
+    pub(super) fn fault_in(&self, project: &str) -> Option<(&str, &str)> {
+        let fault = (self.label(FAULT_LABEL)?, self.label(FAULT_AT_LABEL)?);
+        (self.label(FAULT_PROJECT_LABEL) == Some(project)).then_some(fault)
+    }
+
+    pub(super) fn restarts(&self) -> u64 {
+        self.restart_count
     }
 
     pub(super) fn runs(&self) -> bool {

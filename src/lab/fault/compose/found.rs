@@ -100,14 +100,11 @@ impl ComposeStack {
             found.push(Found { at, line, cause: Cause::DeadZooKeeper });
         }
         let helpers = docker::containers_with(FAULT_LABEL).await?;
-        let names: Vec<String> = self.nodes.iter().map(node_id).collect();
-        for (container, (name, at)) in helpers.iter().filter_map(|helper| Some((helper, helper.fault()?))) {
+        let ours = |helper| Some((helper, Container::fault_in(helper, &self.project)?));
+        for (container, (name, at)) in helpers.iter().filter_map(ours) {
             // A helper that has ended does nothing any more; it is found so that it is removed.
-            if names.iter().any(|node| node == at) {
-                let line = format!("{name}: at {at}");
-                let cause = Cause::Helper(container.name().to_owned(), name.to_owned());
-                found.push(Found { at: at.to_owned(), line, cause });
-            }
+            let cause = Cause::Helper(container.name().to_owned(), name.to_owned());
+            found.push(Found { at: at.to_owned(), line: format!("{name}: at {at}"), cause });
         }
         found.extend(self.filters().await?);
         Ok(found)

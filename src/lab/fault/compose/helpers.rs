@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::Mark;
-use super::docker::{FAULT_AT_LABEL, FAULT_LABEL, docker};
+use super::docker::{FAULT_AT_LABEL, FAULT_LABEL, FAULT_PROJECT_LABEL, docker};
 use crate::fault::error::FaultError;
+use crate::local::run;
 
 /// The image with the tools.
 const IMAGE: &str = "quorapay-faults";
@@ -55,8 +56,8 @@ pub(super) async fn require_image() -> Result<(), FaultError> {
 /// Runs a command in the network of a container.
 async fn in_network_of(container: &str, command: &[&str]) -> Result<String, FaultError> {
     let network = format!("container:{container}");
-    let run = ["run", "--rm", "--network", &network, "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
-    docker(run.into_iter().chain([IMAGE]).chain(command.iter().copied())).await
+    let start = ["run", "--rm", "--network", &network, "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
+    docker(start.into_iter().chain([IMAGE]).chain(command.iter().copied())).await
 }
 
 /// Drops what comes from these addresses and matches.
@@ -98,13 +99,13 @@ pub(super) async fn tamper(
 ) -> Result<String, FaultError> {
     let name = format!("quorapay-fault-{}-{}", mark.name, container);
     let labels = [format!("{FAULT_LABEL}={}", mark.name), format!("{FAULT_AT_LABEL}={}", mark.at)];
-    let (project, pid) = (format!("quorapay.fault-project={project}"), format!("container:{container}"));
+    let (project, pid) = (format!("{FAULT_PROJECT_LABEL}={project}"), format!("container:{container}"));
     // One that ended by itself, because its node did.
     remove(&name).await?;
-    let run = ["run", "--detach", "--name", &name, "--label", &labels[0], "--label", &labels[1], "--label", &project];
+    let start = ["run", "--detach", "--name", &name, "--label", &labels[0], "--label", &labels[1], "--label", &project];
     let rights = ["--pid", &pid, "--network", "none", "--cap-drop", "ALL", "--cap-add", "SYS_PTRACE"];
     let rights = rights.into_iter().chain(["--cap-add", "DAC_READ_SEARCH", IMAGE]);
-    docker(run.into_iter().chain(rights).chain(["sh", "-c", ATTACH, "sh", calls, how])).await?;
+    docker(start.into_iter().chain(rights).chain(["sh", "-c", ATTACH, "sh", calls, how])).await?;
     let deadline = Instant::now() + ATTACH_TIMEOUT;
     loop {
         let (said, runs) = said_by(&name).await?;
@@ -125,9 +126,13 @@ pub(super) async fn tamper(
 /// What a container has written, and whether it runs.
 async fn said_by(name: &str) -> Result<(String, bool), FaultError> {
     let runs = docker(["inspect", "--format", "{{.State.Running}}", name]).await?.trim() == "true";
-    // strace writes to its error output, which `docker logs` writes to its own.
-    let command = ["-c", "docker logs \"$1\" 2>&1", "sh", name];
-    Ok((crate::local::run("sh", command).await?, runs))
+    Ok((said_since(name, "0").await?, runs))
+}
+
+/// What a container has written since a moment, to either of its outputs, which `docker logs` keeps apart.
+pub(super) async fn said_since(name: &str, since: &str) -> Result<String, FaultError> {
+    let command = ["-c", "docker logs --since \"$2\" \"$1\" 2>&1", "sh", name, since];
+    Ok(run("sh", command).await?)
 }
 
 /// Removes a container, whatever it does. It is no error if there is none.
@@ -141,8 +146,8 @@ pub(super) async fn remove(name: &str) -> Result<(), FaultError> {
 
 /// Deletes everything in these folders of a container that does not run.
 pub(super) async fn wipe(container: String, folders: &[&str]) -> Result<(), FaultError> {
-    let run = ["run", "--rm", "--volumes-from", &container, "--user", "0", IMAGE, "find"];
-    docker(run.into_iter().chain(folders.iter().copied()).chain(["-mindepth", "1", "-delete"])).await.map(drop)
+    let start = ["run", "--rm", "--volumes-from", &container, "--user", "0", IMAGE, "find"];
+    docker(start.into_iter().chain(folders.iter().copied()).chain(["-mindepth", "1", "-delete"])).await.map(drop)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod found;
 mod helpers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
@@ -24,6 +25,7 @@ use super::link_fault::LinkFault;
 use super::network::packet_filter;
 use super::request::{FaultReply, FaultRequest, HealRequest, Names};
 use super::target::Target;
+use crate::local::LocalError;
 use docker::{Container, docker};
 use quorapay_client::{NodeRole, Readiness};
 
@@ -116,7 +118,27 @@ impl ComposeStack {
         self.zookeepers.len()
     }
 
-    pub(crate) fn container_of(&self, node: usize) -> &str {
+    /// How often docker has restarted each node.
+    pub(crate) fn restarts(&self) -> Vec<u64> {
+        self.nodes.iter().map(Container::restarts).collect()
+    }
+
+    /// Copies a node's files. It is paused meanwhile, so that the copy is what a crash would leave.
+    pub(crate) async fn copy_files(&self, node: usize, to: &Path) -> Result<(), FaultError> {
+        let container = self.container_of(node);
+        docker(["pause", container]).await?;
+        let copied = docker(["cp", &format!("{container}:/data"), &to.display().to_string()]).await;
+        docker(["unpause", container]).await?;
+        copied.map(drop)
+    }
+
+    /// Writes what a node has logged since a moment, in seconds since the Unix epoch.
+    pub(crate) async fn write_log(&self, node: usize, since: &str, to: &Path) -> Result<(), FaultError> {
+        let log = helpers::said_since(self.container_of(node), since).await?;
+        Ok(std::fs::write(to, log).map_err(LocalError::io(to.display().to_string()))?)
+    }
+
+    fn container_of(&self, node: usize) -> &str {
         self.nodes[node].name()
     }
 
@@ -269,7 +291,8 @@ impl Target for ComposeStack {
 
     async fn tamper(&mut self, node: usize, calls: &str, how: &str) -> Result<Hold, FaultError> {
         helpers::require_image().await?;
-        let name = helpers::tamper(self.container_of(node), calls, how, &self.project, &self.mark).await?;
+        let mark = Mark { at: node_id(&self.nodes[node]), ..self.mark.clone() };
+        let name = helpers::tamper(self.container_of(node), calls, how, &self.project, &mark).await?;
         Ok(Hold::Container(name))
     }
 
