@@ -65,7 +65,11 @@ async fn show(cluster: &mut DevCluster) -> Result<(), CliError> {
     let (missing, doubled) = count_lost_and_doubled(cluster, &lost.counts).await?;
     let paid = lost.counts.paid();
     println!("  at the end    of {paid} payments that were answered, {missing} are lost and {doubled} were made twice");
-    println!("                {} failed; the slowest answer took {} ms", lost.counts.failed(), lost.counts.slowest().as_millis());
+    println!(
+        "                {} failed; the slowest answer took {} ms",
+        lost.counts.failed(),
+        lost.counts.slowest().as_millis()
+    );
     let end = compare_ledgers(cluster).await?;
     println!("                all three ledgers are equal: {} entries, last hash {}", end.index, end.hash);
     if missing > 0 || doubled > 0 || lost.counts.failed() > 0 || paid == 0 {
@@ -81,5 +85,9 @@ fn tell(lost: &LostLeader) {
     println!("  before        {:.0} payments/s, each on the disks of a majority; {leader} leads", lost.rate_before);
     println!("  the kill      nobody could pay for {} ms; then {successor} led", ms(lost.nobody_paid));
     println!("  without it    {:.0} payments/s with two of three nodes", lost.rate_after);
-    println!("  its return    {leader} had missed {} payments; it had them {} ms after its start", lost.missed, ms(lost.caught_up_after));
+    println!(
+        "  its return    {leader} had missed {} payments; it had them {} ms after its start",
+        lost.missed,
+        ms(lost.caught_up_after)
+    );
 }

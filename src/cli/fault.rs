@@ -10,7 +10,9 @@ use super::connection::{block_on, print_line};
 use super::duration::parse_duration;
 use super::signals::Signals;
 use quorapay_lab::dev::{self, Order};
-use quorapay_lab::fault::{Amount, ComposeStack, Direction, Ends, FaultName, FaultReply, FaultRequest, HealRequest, flip_bit_of_stopped_node};
+use quorapay_lab::fault::{
+    Amount, ComposeStack, Direction, Ends, FaultName, FaultReply, FaultRequest, HealRequest, flip_bit_of_stopped_node,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -174,7 +176,9 @@ impl TargetArguments {
 
     async fn break_files(&self, order: &Order) -> Result<FaultReply, CliError> {
         if !matches!(order, Order::Fault(FaultRequest { name: FaultName::BitFlip, .. })) {
-            return Err(CliError::Usage("of the files of a stopped node only a bit can be flipped: bit-flip".to_owned()));
+            return Err(CliError::Usage(
+                "of the files of a stopped node only a bit can be flipped: bit-flip".to_owned(),
+            ));
         }
         let shown = self.data_dir.display();
         if flip_bit_of_stopped_node(&self.data_dir, rand::random()).await? {

@@ -105,7 +105,8 @@ impl LiveTable {
             let mut due = tokio::time::interval(TABLE_INTERVAL);
             loop {
                 due.tick().await;
-                let text = client.cluster().await.map_or_else(|error| error.to_string(), |view| status::describe(&view));
+                let text =
+                    client.cluster().await.map_or_else(|error| error.to_string(), |view| status::describe(&view));
                 if sender.send(text).await.is_err() {
                     return;
                 }

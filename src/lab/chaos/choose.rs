@@ -143,7 +143,6 @@ impl FaultAction {
             && !(at_clock(self) && at_clock(other))
             && !(self.loses_data() && other.loses_data())
     }
-
 }
 
 fn failed_syncs(random: &mut Random) -> FailedSyncs {
@@ -271,5 +270,4 @@ mod tests {
         let (_, duration) = FaultAction::choose(&draw, THREE, SESSION);
         assert!(duration > SESSION.mul_f64(1.4), "{duration:?}");
     }
-
 }

@@ -33,7 +33,8 @@ impl ComposeCluster {
         let mut stack = ComposeStack::find(project).await?;
         let lasting = stack.lasting_faults().await?.lines;
         if !lasting.is_empty() {
-            let why = format!("faults last in this stack ({}); quorapay heal --all --target compose", lasting.join("; "));
+            let why =
+                format!("faults last in this stack ({}); quorapay heal --all --target compose", lasting.join("; "));
             return Err(ChaosError::Impossible(why));
         }
         let nodes = stack.nodes().into_iter().map(|(name, url)| ClientTarget { name, url }).collect();

@@ -19,9 +19,7 @@ use super::skipped::SkippedKind;
 use super::subject::Subject;
 use super::tools::Tools;
 use crate::check::{Subjects, check};
-use crate::fault::{
-    ActiveFault, ComposeStack, FaultAction, HealRequest, Tolerated, Topology, UPKEEP_INTERVAL,
-};
+use crate::fault::{ActiveFault, ComposeStack, FaultAction, HealRequest, Tolerated, Topology, UPKEEP_INTERVAL};
 use crate::history::{Event, FaultEvent, FaultPhase, Header, Micros, PhaseEvent, Recorder};
 use crate::local::LocalError;
 

@@ -71,13 +71,8 @@ impl DevCluster {
         let node = |node: &DevNode| Node::new(node.id.clone(), &data_dir, node.url.clone(), &clocks);
         let zookeepers = zookeepers(&data_dir, &addresses)?;
         let own = zookeepers.iter().map(ZooKeeperServer::address).collect::<Vec<_>>().join(",");
-        let mut processes = Processes {
-            nodes: nodes.iter().map(node).collect(),
-            zookeepers,
-            network,
-            reaper: None,
-            own_disks: false,
-        };
+        let mut processes =
+            Processes { nodes: nodes.iter().map(node).collect(), zookeepers, network, reaper: None, own_disks: false };
         // A node that starts earlier fails to connect and waits for seconds before it retries.
         processes.start_zookeepers().await?;
         let outside = options.zookeeper.as_deref();

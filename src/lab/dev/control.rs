@@ -160,7 +160,7 @@ async fn write_line(stream: &mut UnixStream, value: &impl Serialize) -> std::io:
     stream.write_all(line.as_bytes()).await
 }
 
-/// Gives an order to the cluster that runs in a directory. 
+/// Gives an order to the cluster that runs in a directory.
 ///
 /// # Errors
 /// [`DevError::NotRunning`], [`DevError::OrderRefused`] with the cluster's reason, [`DevError::NoAnswer`].

@@ -37,16 +37,26 @@ impl Board {
     ///
     /// # Errors
     /// [`FaultError`]; nothing has changed then.
-    pub(crate) async fn make(&mut self, planned: PlannedFault, target: &mut impl Target) -> Result<FaultReply, FaultError> {
+    pub(crate) async fn make(
+        &mut self,
+        planned: PlannedFault,
+        target: &mut impl Target,
+    ) -> Result<FaultReply, FaultError> {
         let PlannedFault { name, at, action, line } = planned;
         if let Some(entry) = self.entries.iter().find(|entry| entry.at == at && entry.name == name) {
             return Err(FaultError::Impossible(format!("this fault lasts already ({}); heal it first", entry.line)));
         }
         if action.unavailable_nodes().iter().any(|node| self.keeps_down(*node)) {
             let who = at.unwrap_or_default();
-            return Err(FaultError::Impossible(format!("{who} does not run; heal it first: quorapay heal --node {who}")));
+            return Err(FaultError::Impossible(format!(
+                "{who} does not run; heal it first: quorapay heal --node {who}"
+            )));
         }
         let fault = ActiveFault::inject(action, target).await?;
+        if name == FaultName::BitFlip && fault.damaged().is_none() {
+            let why = "no bit was found whose flip would be noticed, so the ledger is as it was; try again after more payments";
+            return Err(FaultError::impossible(why));
+        }
         let lasts = !name.is_momentary();
         let heal = lasts.then(|| HealRequest { name: Some(name), node: at.clone() });
         let lines = vec![line.clone()];
@@ -57,7 +67,7 @@ impl Board {
     }
 
     /// Heals the faults that are meant, and starts what does not run because of them. With everything healed, everything
-    /// runs. 
+    /// runs.
     ///
     /// # Errors
     /// [`FaultError`] if there is no such fault, or one cannot be healed; the others are.
@@ -104,7 +114,8 @@ impl Board {
 
     fn nothing_to_heal(&self) -> FaultError {
         let lines = self.lines();
-        let there_are = if lines.is_empty() { "no fault lasts".to_owned() } else { format!("these last: {}", lines.join("; ")) };
+        let there_are =
+            if lines.is_empty() { "no fault lasts".to_owned() } else { format!("these last: {}", lines.join("; ")) };
         FaultError::Impossible(format!("there is no such fault to heal; {there_are}"))
     }
 

@@ -60,6 +60,6 @@ pub(crate) use network::{Addresses, Network};
 pub use network_kind::NetworkKind;
 pub(crate) use node::Node;
 pub(crate) use processes::Processes;
-pub use request::{Amount, Direction, Ends, FaultName, FaultReply, FaultRequest, HealRequest};
 pub(crate) use request::Names;
+pub use request::{Amount, Direction, Ends, FaultName, FaultReply, FaultRequest, HealRequest};
 pub(crate) use target::Target;

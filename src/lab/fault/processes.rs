@@ -51,7 +51,9 @@ impl Processes {
 
     fn require_zookeepers(&self) -> Result<(), FaultError> {
         if self.zookeepers.is_empty() {
-            return Err(FaultError::impossible("this cluster uses a ZooKeeper of somebody else; leave --zookeeper out"));
+            return Err(FaultError::impossible(
+                "this cluster uses a ZooKeeper of somebody else; leave --zookeeper out",
+            ));
         }
         Ok(())
     }
@@ -112,7 +114,9 @@ impl Target for Processes {
     async fn release(&mut self, hold: Hold) -> Result<(), FaultError> {
         match hold {
             Hold::Ballast(file) => match std::fs::remove_file(&file) {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(LocalError::io("emptying a disk")(error).into()),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    Err(LocalError::io("emptying a disk")(error).into())
+                }
                 Ok(()) | Err(_) => Ok(()),
             },
             Hold::Injection(injection) => {
@@ -149,7 +153,8 @@ impl Target for Processes {
     }
 
     async fn set_clock(&mut self, node: usize, off_ms: i64) -> Result<(), FaultError> {
-        let no_clock = "the clocks of running processes can be set only if they were started for it: quorapay dev --clocks";
+        let no_clock =
+            "the clocks of running processes can be set only if they were started for it: quorapay dev --clocks";
         let file = self.nodes[node].clock.as_deref().ok_or_else(|| FaultError::impossible(no_clock))?;
         Ok(set_clock(file, off_ms)?)
     }

@@ -94,9 +94,10 @@ impl FaultName {
     /// A line that lists all names.
     pub fn parse(word: &str) -> Result<Self, String> {
         let names = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|name| name.name() == word).ok_or_else(|| {
-            format!("there is no fault {word}; there are {}", names())
-        })
+        Self::ALL
+            .into_iter()
+            .find(|name| name.name() == word)
+            .ok_or_else(|| format!("there is no fault {word}; there are {}", names()))
     }
 
     /// Whether it affects links.
@@ -294,7 +295,9 @@ impl FaultRequest {
     fn plan_zookeeper(&self, names: &Names) -> Result<PlannedFault, FaultError> {
         let name = self.name;
         if names.zookeepers.is_empty() {
-            return Err(FaultError::impossible("the ZooKeeper of this cluster is run by somebody else, who must break it"));
+            return Err(FaultError::impossible(
+                "the ZooKeeper of this cluster is run by somebody else, who must break it",
+            ));
         }
         if self.by.is_some() {
             return Err(FaultError::Impossible(format!("{name} has no amount; leave --by out")));
@@ -328,14 +331,17 @@ impl FaultRequest {
             Ends::All => (peers().chain(servers()).collect(), "all other nodes and ZooKeeper".to_owned()),
             Ends::Peers => (peers().collect(), "all other nodes".to_owned()),
             Ends::Zookeeper if names.zookeepers.is_empty() => {
-                let why = "the links to a ZooKeeper that somebody else runs cannot fail; leave --zookeeper out at the start";
+                let why =
+                    "the links to a ZooKeeper that somebody else runs cannot fail; leave --zookeeper out at the start";
                 return Err(FaultError::impossible(why));
             }
             Ends::Zookeeper => (servers().collect(), "ZooKeeper".to_owned()),
             Ends::Node(id) => {
                 let other = names.node(Some(id))?;
                 if other == node {
-                    return Err(FaultError::Impossible(format!("{id} has no link to itself; name another node with --from")));
+                    return Err(FaultError::Impossible(format!(
+                        "{id} has no link to itself; name another node with --from"
+                    )));
                 }
                 (vec![Endpoint::Node(other)], names.nodes[other].clone())
             }
@@ -355,7 +361,8 @@ impl FaultRequest {
             Direction::In => format!("from {whom} to {id} {how}"),
             Direction::Out => format!("from {id} to {whom} {how}"),
         };
-        let isolated = if matches!(ends, Ends::All | Ends::Peers) && state == LinkState::Cut { vec![node] } else { Vec::new() };
+        let isolated =
+            if matches!(ends, Ends::All | Ends::Peers) && state == LinkState::Cut { vec![node] } else { Vec::new() };
         let links = links.collect();
         let fault = LinkFault { links, state, isolated, target: line.clone(), form: None, cut_off: None };
         Ok((FaultAction::Links(fault), line))
@@ -374,7 +381,9 @@ impl FaultRequest {
                 let by = Duration::from_millis(by_ms.unsigned_abs());
                 Ok((LinkState::Delayed(by), format!("everything takes {by_ms} to {} ms longer", 2 * by_ms)))
             }
-            (_, Some(_)) => Err(FaultError::impossible("a partition has no amount; leave --by out, or ask for delay or loss")),
+            (_, Some(_)) => {
+                Err(FaultError::impossible("a partition has no amount; leave --by out, or ask for delay or loss"))
+            }
             (_, None) => Ok((LinkState::Cut, "nothing passes".to_owned())),
         }
     }
@@ -383,8 +392,12 @@ impl FaultRequest {
         match self.by {
             None => Ok(usual),
             Some(Amount::Ms(by)) if (least..=most).contains(&by) => Ok(by),
-            Some(Amount::Ms(_)) => Err(FaultError::Impossible(format!("--by is {least} to {most} ms for {}", self.name))),
-            Some(Amount::PerMille(_)) => Err(FaultError::Impossible(format!("--by is a time for {}; write --by 500ms", self.name))),
+            Some(Amount::Ms(_)) => {
+                Err(FaultError::Impossible(format!("--by is {least} to {most} ms for {}", self.name)))
+            }
+            Some(Amount::PerMille(_)) => {
+                Err(FaultError::Impossible(format!("--by is a time for {}; write --by 500ms", self.name)))
+            }
         }
     }
 }
@@ -400,7 +413,10 @@ impl Names {
             None | Some("leader") => leader(),
             Some("follower") if self.nodes.len() > 1 => Ok((leader()? + 1) % self.nodes.len()),
             Some(id) => self.nodes.iter().position(|node| node == id).ok_or_else(|| {
-                FaultError::Impossible(format!("there is no node {id}; there are {}, and leader and follower", listed()))
+                FaultError::Impossible(format!(
+                    "there is no node {id}; there are {}, and leader and follower",
+                    listed()
+                ))
             }),
         }
     }
@@ -408,7 +424,10 @@ impl Names {
     fn zookeeper(&self, wanted: Option<&str>) -> Result<usize, FaultError> {
         let Some(id) = wanted else { return Ok(0) };
         self.zookeepers.iter().position(|server| server == id).ok_or_else(|| {
-            FaultError::Impossible(format!("there is no ZooKeeper server {id}; there are {}", self.zookeepers.join(", ")))
+            FaultError::Impossible(format!(
+                "there is no ZooKeeper server {id}; there are {}",
+                self.zookeepers.join(", ")
+            ))
         })
     }
 }
@@ -453,7 +472,10 @@ mod tests {
     fn an_option_that_a_fault_does_not_have_is_refused() {
         let kill = FaultRequest::new(FaultName::Kill, None);
         assert!(refused(&FaultRequest { by: Some(Amount::Ms(1)), ..kill.clone() }).contains("leave --by out"));
-        assert!(refused(&FaultRequest { direction: Direction::In, ..kill.clone() }).contains("leave --from and --one-way out"));
+        assert!(
+            refused(&FaultRequest { direction: Direction::In, ..kill.clone() })
+                .contains("leave --from and --one-way out")
+        );
         assert!(refused(&FaultRequest { from: Some(Ends::Peers), ..kill }).contains("leave --from and --one-way out"));
         let step = FaultRequest { by: Some(Amount::PerMille(5)), ..FaultRequest::new(FaultName::ClockStep, None) };
         assert!(refused(&step).contains("--by is a time"));

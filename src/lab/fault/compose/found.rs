@@ -50,7 +50,8 @@ impl ComposeStack {
         let all = found.iter().map(|found| found.line.clone()).collect::<Vec<_>>();
         let meant: Vec<Found> = found.into_iter().filter(|found| found.is_meant_by(request)).collect();
         if meant.is_empty() && !request.is_all() {
-            let lasting = if all.is_empty() { "no fault lasts".to_owned() } else { format!("these last: {}", all.join("; ")) };
+            let lasting =
+                if all.is_empty() { "no fault lasts".to_owned() } else { format!("these last: {}", all.join("; ")) };
             return Err(FaultError::Impossible(format!("there is no such fault to heal; {lasting}")));
         }
         let mut dead_nodes = Vec::new();

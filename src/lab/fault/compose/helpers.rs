@@ -56,7 +56,8 @@ pub(super) async fn require_image() -> Result<(), FaultError> {
 /// Runs a command in the network of a container.
 async fn in_network_of(container: &str, command: &[&str]) -> Result<String, FaultError> {
     let network = format!("container:{container}");
-    let start = ["run", "--rm", "--network", &network, "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
+    let start =
+        ["run", "--rm", "--network", &network, "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
     docker(start.into_iter().chain([IMAGE]).chain(command.iter().copied())).await
 }
 
@@ -68,9 +69,8 @@ pub(super) async fn add_filters(
     mark: &Mark,
 ) -> Result<(), FaultError> {
     let comment = mark.comment();
-    let filter = |source: &String| {
-        format!("iptables -w -A INPUT -s {source} {matching} -m comment --comment {comment} -j DROP")
-    };
+    let filter =
+        |source: &String| format!("iptables -w -A INPUT -s {source} {matching} -m comment --comment {comment} -j DROP");
     let script = sources.iter().map(filter).collect::<Vec<_>>().join(" && ");
     in_network_of(container, &["sh", "-c", &script]).await.map(drop)
 }

@@ -71,7 +71,9 @@ impl ComposeStack {
             (None, 1) => projects.into_iter().next().expect("there is one"),
             (_, 0) => {
                 let start = "QUORAPAY_TEST_STACK=true docker compose up --detach";
-                return Err(FaultError::Impossible(format!("no stack of docker-compose.yml is there; start one: {start}")));
+                return Err(FaultError::Impossible(format!(
+                    "no stack of docker-compose.yml is there; start one: {start}"
+                )));
             }
             _ => {
                 let names = projects.into_iter().collect::<Vec<_>>().join(", ");
@@ -166,7 +168,8 @@ impl ComposeStack {
         };
         let planned = request.plan(&names, rand::random())?;
         let at = planned.at.clone().unwrap_or_else(|| "all".to_owned());
-        let affected = self.nodes.iter().chain(&self.zookeepers).find(|c| c.node() == Some(&at) || c.zookeeper() == Some(&at));
+        let affected =
+            self.nodes.iter().chain(&self.zookeepers).find(|c| c.node() == Some(&at) || c.zookeeper() == Some(&at));
         if affected.is_some_and(|container| !container.runs()) {
             let why = format!("{at} does not run; heal it first: quorapay heal --node {at} --target compose");
             return Err(FaultError::Impossible(why));
@@ -194,7 +197,9 @@ impl ComposeStack {
             }
         }
         if receivers.is_empty() {
-            return Err(FaultError::impossible("none of the processes on these links runs; quorapay heal --all --target compose"));
+            return Err(FaultError::impossible(
+                "none of the processes on these links runs; quorapay heal --all --target compose",
+            ));
         }
         Ok(receivers)
     }
@@ -237,7 +242,8 @@ async fn on_all(verb: &[&str], containers: &[String]) -> Result<(), FaultError> 
     docker(verb.iter().copied().chain(containers.iter().map(String::as_str))).await.map(drop)
 }
 
-const SHARED_CLOCK: &str = "containers share the clock of their machine, so it cannot be set off for one; use --target dev";
+const SHARED_CLOCK: &str =
+    "containers share the clock of their machine, so it cannot be set off for one; use --target dev";
 
 impl Target for ComposeStack {
     async fn kill(&mut self, nodes: &[usize]) -> Result<(), FaultError> {
@@ -265,14 +271,16 @@ impl Target for ComposeStack {
 
     async fn begin_links(&mut self, fault: &LinkFault) -> Result<(), FaultError> {
         let Some(matching) = packet_filter(fault.state, PEER_PORT) else {
-            return Err(FaultError::impossible("packet filters lose packets and cannot delay them; use loss, or --target dev"));
+            return Err(FaultError::impossible(
+                "packet filters lose packets and cannot delay them; use loss, or --target dev",
+            ));
         };
         helpers::require_image().await?;
         self.refresh().await?;
         let receivers = self.receivers(fault)?;
-        let all = receivers.iter().map(|(to, sources)| {
-            helpers::add_filters(self.container_at(*to).name(), sources, &matching, &self.mark)
-        });
+        let all = receivers
+            .iter()
+            .map(|(to, sources)| helpers::add_filters(self.container_at(*to).name(), sources, &matching, &self.mark));
         try_join_all(all).await.map(drop)
     }
 
