@@ -183,6 +183,10 @@ mod tests {
             let arguments = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(arguments).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_command_line_that_contradicts_itself_is_refused() {
         for line in [
             "payment get",
             "pay a b 1 US$",

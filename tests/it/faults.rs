@@ -347,6 +347,66 @@ fn keys_break_and_heal_any_node_while_payments_are_made_and_zookeeper_comes_back
     assert!(dev.process.wait().unwrap().success());
 }
 
+/// A folder with a `docker` that knows one container of a node, and writes down what it is asked.
+fn pretend_docker(node_ids: &str, test_stack: &str) -> TempDir {
+    let folder = folder("docker-");
+    let container = format!(
+        r#"[{{"Name": "/quorapay-node1", "Config": {{"Image": "quorapay", "Labels": {{"quorapay.node": "node1",
+        "quorapay.test-stack": "{test_stack}", "com.docker.compose.project": "shop"}}}},
+        "State": {{"Running": true, "Paused": false}}, "NetworkSettings": {{"Networks": {{}}}}}}]"#
+    );
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >> '{0}/asked'\ncase \"$*\" in\n*label=quorapay.node) echo {node_ids} ;;\n\
+         inspect*) cat '{0}/container.json' ;;\n*label=*) ;;\n*) exit 1 ;;\nesac\n",
+        folder.path().display()
+    );
+    std::fs::write(folder.path().join("container.json"), container).unwrap();
+    std::fs::write(folder.path().join("docker"), script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(folder.path().join("docker"), executable).unwrap();
+    folder
+}
+
+#[test]
+fn a_stack_that_is_not_marked_as_a_test_stack_is_only_looked_at() {
+    let told = |docker: &Path, line: &str| {
+        let path = format!("{}:/usr/bin:/bin", docker.display());
+        one_line(&Command::new(program()).args(line.split(' ')).env("PATH", path).output().unwrap())
+    };
+    for line in ["fault kill", "heal --all", "chaos"] {
+        let line = format!("{line} --target compose");
+        let docker = pretend_docker("0123", "false");
+        let why = told(docker.path(), &line);
+        assert!(
+            why.contains("the stack shop is not marked as a test stack, so nothing is done to it"),
+            "{line}: {why}"
+        );
+        assert!(why.contains("QUORAPAY_TEST_STACK=true"), "{why}");
+        let asked = std::fs::read_to_string(docker.path().join("asked")).unwrap();
+        let looks = asked.lines().all(|call| call.starts_with("ps ") || call.starts_with("inspect "));
+        assert!(looks, "{line} asked {asked}");
+        let nothing = pretend_docker("", "true");
+        assert!(told(nothing.path(), &line).contains("no stack of docker-compose.yml is there"), "{line}");
+    }
+    let marked = pretend_docker("0123", "true");
+    let why = told(marked.path(), "fault clock-step --node node1 --target compose");
+    assert!(why.contains("containers share the clock") && why.lines().count() == 1, "{why}");
+    let why = told(marked.path(), "fault kill --target compose --project other");
+    assert!(why.contains("name one of these stacks with --project: shop"), "{why}");
+}
+
+#[test]
+fn the_stack_of_the_compose_file_is_no_test_stack_unless_somebody_says_so() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker-compose.yml");
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(r#"quorapay.test-stack: "${QUORAPAY_TEST_STACK:-false}""#));
+    for number in 1..=3 {
+        for label in [format!("quorapay.node: node{number}"), format!("quorapay.zookeeper: zk{number}")] {
+            assert!(text.contains(&format!("labels: {{ <<: *labels, {label} }}")), "{label}");
+        }
+    }
+}
+
 /// The ZooKeeper server that has its data in a folder; the process 0 while there is none.
 fn java_with(folder: &Path) -> Pid {
     let folder = folder.to_str().unwrap();

@@ -38,7 +38,7 @@ pub enum ChaosError {
     #[error("{0}")]
     Impossible(String),
     /// Ended by a signal before the check.
-    #[error("interrupted; every process was ended and nothing was judged")]
+    #[error("interrupted: what was started has ended, what was broken is healed, and nothing was judged")]
     Interrupted,
 }
 

@@ -57,8 +57,8 @@ async fn run_plan(plan: &ChaosPlan, notify: &mut dyn FnMut(Notice<'_>)) -> Resul
             play(plan, cluster, possible, notify).await.map(|(report, _)| report)
         }
         Ground::Compose { project } => {
-            let possible = require_some(ComposeCluster::possible(&plan.faults), notify)?;
             let cluster = ComposeCluster::find(project.as_deref(), unix_ms()).await?;
+            let possible = require_some(ComposeCluster::possible(&plan.faults), notify)?;
             let plan = ChaosPlan { nodes: cluster.nodes().len(), zookeepers: cluster.zookeepers(), ..plan.clone() };
             match play(&plan, cluster, possible, notify).await {
                 Ok((report, mut cluster)) => cluster.heal_all().await.map(|()| report),

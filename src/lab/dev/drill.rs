@@ -17,7 +17,7 @@ use quorapay_api::EntryContent;
 use quorapay_client::{Client, NewPayment, Outcome, Payment};
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, LogIndex, MinorUnits, PaymentId};
 
-/// How many callers [`stress`] has.
+/// How many callers [`Stress`] has.
 pub const CALLERS: usize = 16;
 
 /// Deadline of one payment, and timeout of one read of a ledger: longer than an election.
@@ -36,7 +36,7 @@ struct Paid {
     id: PaymentId,
 }
 
-/// Outcomes of the payments of [`stress`].
+/// Outcomes of the payments of [`Stress`].
 #[derive(Debug, Default)]
 pub struct StressCounts {
     paid: Mutex<Vec<Paid>>,
@@ -195,7 +195,7 @@ pub struct LostLeader {
 /// would; after the second it is started again.
 ///
 /// # Errors
-/// [`DevError::NoLeader`], [`DevError::NotReady`], and those of the cluster.
+/// [`DevError::NoLeader`], [`DevError::Behind`], and those of the cluster.
 pub async fn lose_the_leader(cluster: &mut DevCluster, phase: Duration) -> Result<LostLeader, DevError> {
     let leader = cluster.leader().await.ok_or(DevError::NoLeader)?;
     let began = Instant::now();

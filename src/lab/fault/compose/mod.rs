@@ -96,7 +96,7 @@ impl ComposeStack {
         }
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build();
         let http = http.map_err(|error| FaultError::Impossible(format!("no HTTP client: {error}")))?;
-        let mark = Mark { name: "chaos".to_owned(), at: "links".to_owned() };
+        let mark = Mark { name: "chaos".to_owned(), at: "several".to_owned() };
         Ok(Self { project: wanted, nodes, zookeepers, http, mark })
     }
 
