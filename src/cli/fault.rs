@@ -36,20 +36,22 @@ Faults:             on dev                              on compose
   disk-full         strace: writes fail with ENOSPC     the same, until docker restarts the node
   slow-sync         strace: --by 500ms for each sync    the same
   fsync-error       strace: every sync fails            the same, until docker restarts the node
-  clock-step        with `quorapay dev --clocks`; --by 1h or -1h     not possible: containers share a clock
-  clock-drift       the same; --by 100ms for each second             not possible
+  clock-step        faketime, if dev has --clocks;      not possible: containers share a clock
+                    --by 1h or --by -1h
+  clock-drift       the same; --by 100ms for a second   not possible
   disk-wiped        killed, and its files deleted       the same
-  bit-flip          in the ledger of the stopped node, which is started again; over at once
-  zookeeper-server  SIGKILL                             docker kill
-  zookeeper-all     the same for all servers
-  zookeeper-wiped   the same, and their data deleted";
+  bit-flip          the node is stopped, a bit of its   the same
+                    ledger flipped, the node started
+  zookeeper-server  SIGKILL, if dev has started it      docker kill
+  zookeeper-all     the same for all servers            the same
+  zookeeper-wiped   the same, and their data deleted    the same";
 
 const TARGETS: &str = "\
 Targets:
   dev      the cluster of `quorapay dev` in --data-dir. strace: apt-get install strace
-  compose  the stack of docker-compose.yml, if it says that it is a test stack: QUORAPAY_TEST_STACK=true in .env. Nothing
-           else is touched. Packet filters and strace run in helper containers of the image quorapay-faults:
-           docker build --tag quorapay-faults runbooks/faults
+  compose  the stack of docker-compose.yml, if it says that it is a test stack:
+           QUORAPAY_TEST_STACK=true in .env. Nothing else is touched. Packet filters and strace run
+           in helper containers: docker build --tag quorapay-faults runbooks/faults
 
 A fault lasts until it is healed, also when this command has ended or was killed. Healing starts what does not run.";
 
