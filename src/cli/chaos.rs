@@ -9,7 +9,8 @@ use super::CliError;
 use super::connection::{print_line, to_json};
 use super::duration::parse_duration;
 use super::signals::Signals;
-use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, Extent, FaultKind, NetworkKind, Notice, Report};
+use quorapay_lab::chaos::{self, ChaosError, ChaosPlan, Extent, FaultKind, Ground, Notice, Report};
+use quorapay_lab::fault::{ComposeStack, HealRequest, NetworkKind};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +19,7 @@ Examples:
   quorapay chaos --faults kill,pause,partition --duration 30s
   quorapay chaos --network namespaces                        # as root
   quorapay chaos --faults power-loss,fsync-error --rounds 10 # as root
+  quorapay chaos --target compose --duration 2m              # the running test stack of docker-compose.yml
   quorapay chaos --json | jq .verdict
 
 Faults, each by its name or by the first word of it:
@@ -59,6 +61,12 @@ pub(super) struct Chaos {
     /// Operations per second of the clients
     #[arg(long, value_name = "PER_SECOND", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     rate: u32,
+    /// The cluster: own starts one, compose takes the running stack of docker-compose.yml, if it is marked as a test stack
+    #[arg(long, value_enum, default_value_t = TargetArgument::Own, conflicts_with_all = ["nodes", "zookeepers", "network"])]
+    target: TargetArgument,
+    /// Which stack, if several of docker-compose.yml run
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
     /// How the processes are connected
     #[arg(long, value_enum, default_value_t = NetworkArgument::Loopback)]
     network: NetworkArgument,
@@ -71,6 +79,15 @@ pub(super) struct Chaos {
     /// Write the report as JSON to stdout; what happens goes to stderr
     #[arg(long)]
     json: bool,
+}
+
+/// Which cluster is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TargetArgument {
+    /// Nodes and ZooKeeper servers of its own
+    Own,
+    /// The running test stack of docker-compose.yml; it is healed and goes on
+    Compose,
 }
 
 /// How the processes are connected.
@@ -94,7 +111,9 @@ impl From<NetworkArgument> for NetworkKind {
 impl Chaos {
     pub(super) fn run(&self) -> Result<(), CliError> {
         let plan = self.plan();
-        chaos::enter_private_namespaces(self.network.into())?;
+        if let Ground::Own(network) = &plan.ground {
+            chaos::enter_private_namespaces(*network)?;
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|source| CliError::Io { what: "starting".to_owned(), source })?;
         let report = runtime.block_on(self.run_until_signal(&plan))?;
@@ -116,7 +135,10 @@ impl Chaos {
             extent: self.rounds.map_or(Extent::Duration(self.duration), Extent::Rounds),
             seed,
             rate: self.rate,
-            network: self.network.into(),
+            ground: match self.target {
+                TargetArgument::Own => Ground::Own(self.network.into()),
+                TargetArgument::Compose => Ground::Compose { project: self.project.clone() },
+            },
             command: self.command(seed, &faults),
             faults,
             report: self.report.clone(),
@@ -130,16 +152,17 @@ impl Chaos {
             Some(rounds) => format!("--rounds {rounds}"),
             None => format!("--duration {}ms", self.duration.as_millis()),
         };
-        let network = match self.network {
-            NetworkArgument::Loopback => "",
-            NetworkArgument::Namespaces => " --network namespaces",
+        let cluster = match (self.target, self.network) {
+            (TargetArgument::Compose, _) => " --target compose".to_owned(),
+            (_, NetworkArgument::Loopback) => format!(" --nodes {nodes} --zookeepers {zookeepers}"),
+            (_, NetworkArgument::Namespaces) => {
+                format!(" --nodes {nodes} --zookeepers {zookeepers} --network namespaces")
+            }
         };
         let names: Vec<&str> = faults.iter().map(|kind| kind.name()).collect();
         let only =
             if names.len() == FaultKind::ALL.len() { String::new() } else { format!(" --faults {}", names.join(",")) };
-        format!(
-            "quorapay chaos --seed {seed} --nodes {nodes} --zookeepers {zookeepers} {extent} --rate {rate}{network}{only}"
-        )
+        format!("quorapay chaos --seed {seed} {extent} --rate {rate}{cluster}{only}")
     }
 
     /// Makes the run. A signal ends it and everything that it started.
@@ -150,6 +173,10 @@ impl Chaos {
             result = chaos::run(plan, &mut notify) => result,
             () = signals.received() => Err(ChaosError::Interrupted),
         };
+        if let (Err(ChaosError::Interrupted), Ground::Compose { project }) = (&result, &plan.ground) {
+            // The stack goes on, so nothing in it may stay broken.
+            ComposeStack::find(project.as_deref()).await?.heal(&HealRequest::default()).await?;
+        }
         result.map_err(|error| CliError::Failed(error.to_string()))
     }
 

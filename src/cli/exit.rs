@@ -4,6 +4,7 @@ use std::io;
 
 use quorapay_client::{ClientError, Problem};
 use quorapay_lab::dev::DevError;
+use quorapay_lab::fault::FaultError;
 use quorapay_lab::local::LocalError;
 
 /// The end of every client command's help.
@@ -142,6 +143,15 @@ impl CliError {
             | Self::Local(_)
             | Self::Failed(_)
             | Self::Shown(_) => ExitCode::Failed,
+        }
+    }
+}
+
+impl From<FaultError> for CliError {
+    fn from(error: FaultError) -> Self {
+        match error {
+            FaultError::Local(error) => Self::Local(error),
+            FaultError::Impossible(why) => Self::Failed(why),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! recover                        a new cluster from a surviving ledger
 //! backup, restore                the ledger as files, and a new cluster from them
 //! dev, demo                      a cluster on this machine
+//! fault                          breaks something in a running test cluster, and heals it
 //! bench, chaos                   measurements and faults
 //! connection                     the options of all client commands, and output
 //! exit                           exit codes and errors
@@ -28,6 +29,7 @@ mod duration;
 mod events;
 mod exit;
 mod export;
+mod fault;
 mod import;
 mod node;
 mod pay;
@@ -73,6 +75,8 @@ enum Command {
     Recover(recover::Recover),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    Fault(fault::Fault),
+    Heal(fault::Heal),
     Bench(bench::Bench),
     Chaos(chaos::Chaos),
 }
@@ -101,6 +105,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Recover(recover) => recover.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        Command::Fault(fault) => fault.run(),
+        Command::Heal(heal) => heal.run(),
         Command::Bench(bench) => bench.run(),
         Command::Chaos(chaos) => chaos.run(),
     };
@@ -159,6 +165,15 @@ mod tests {
             "chaos --seed 7 --nodes 5 --duration 10m --report /tmp/chaos",
             "chaos --faults kill,pause,partition --duration 30s",
             "chaos --network namespaces",
+            "chaos --target compose --project test --rounds 5",
+            "fault kill",
+            "fault partition --node node1 --from zookeeper --one-way in --for 10s",
+            "fault delay --node follower --by 80ms --target dev --data-dir /tmp/dev",
+            "fault clock-step --by -1h",
+            "heal --all",
+            "heal partition --node node1",
+            "heal --list",
+            "dev --zookeepers 3 --clocks --direct",
             "backup --to monday.qpb --url http://127.0.0.1:7101",
             "backup --to tuesday.qpb --from monday.qpb --json",
             "backup --to -",
@@ -172,6 +187,10 @@ mod tests {
             let arguments = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(arguments).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_command_line_that_contradicts_itself_is_refused() {
         for line in [
             "payment get",
             "pay a b 1 US$",
@@ -179,6 +198,11 @@ mod tests {
             "account set shop:42",
             "bench --retry --failover",
             "chaos --faults love",
+            "chaos --target compose --nodes 5",
+            "fault love",
+            "fault loss --by 101%",
+            "heal --all --node node1",
+            "dev --zookeeper 127.0.0.1:2181 --zookeepers 3",
             "backup",
             "backup --to x --every 1h",
             "backup --to x --keep 2 --from y",

@@ -7,6 +7,7 @@
 //! bench     a load generator that measures
 //! backup    takes backups of a running cluster
 //! import    sends payments from a file, each exactly once
+//! fault     what can be broken in a cluster, and how it is broken and healed
 //! dev       a development cluster on this machine
 //! local     processes of this machine: nodes, ZooKeeper servers, ports
 //! random    the seeded random number generator
@@ -17,6 +18,7 @@ pub mod bench;
 pub mod chaos;
 pub mod check;
 pub mod dev;
+pub mod fault;
 pub mod history;
 pub mod import;
 pub mod local;

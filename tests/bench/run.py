@@ -54,7 +54,7 @@ class Cluster:
         target = ROOT / "target"
         target.mkdir(exist_ok=True)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-", dir=target))
-        command = [self.binary, "dev", "--no-input", "--port", str(self.port), "--data-dir", str(self.folder / "cluster")]
+        command = [self.binary, "dev", "--no-input", "--direct", "--port", str(self.port), "--data-dir", str(self.folder / "cluster")]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         lines = queue.Queue()
         threading.Thread(target=lambda: [lines.put(line) for line in self.process.stdout], daemon=True).start()

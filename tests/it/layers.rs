@@ -70,11 +70,12 @@ const ROOMS: &[(&str, Layers)] = &[
             ("local", &[]),
             ("history", &[]),
             ("check", &["history"]),
-            ("chaos", &["history", "check", "local", "random"]),
+            ("fault", &["local", "random"]),
+            ("chaos", &["history", "check", "local", "random", "fault"]),
             ("bench", &["random"]),
             ("import", &[]),
             ("backup", &[]),
-            ("dev", &["local"]),
+            ("dev", &["local", "fault"]),
         ],
     ),
 ];
@@ -94,7 +95,9 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     // The checker reads ledger files and judges them by a model of its own.
     ("lab/check", "quorapay_node", &["ledger"]),
     // Its clients send over any network, so that whole nodes in one thread can be their servers.
-    ("lab/chaos", "quorapay_node", &["verify", "transport"]),
+    ("lab/chaos", "quorapay_node", &["transport"]),
+    // A flipped bit counts only if the audit detects it.
+    ("lab/fault", "quorapay_node", &["verify"]),
     ("lab/history", "quorapay_node", &[]),
     ("lab/local", "quorapay_node", &[]),
     ("lab/bench", "quorapay_node", &[]),

@@ -2,34 +2,32 @@
 //!
 //! It starts, stops and observes; it does not decide which faults are injected.
 
-mod node;
+mod observer;
 mod recovery;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::disks::Disks;
-use super::endpoint::Endpoint;
+use super::clients::Target as ClientTarget;
 use super::error::ChaosError;
-use super::network::{Addresses, Network};
-use super::network_kind::NetworkKind;
-use super::tools::{Clocks, Tools};
+use super::subject::Subject;
+use super::tools::Tools;
+use crate::fault::{
+    Addresses, Clocks, Disks, Endpoint, Network, NetworkKind, Node, Processes, Target, Tolerated, count_damaged_ledgers,
+};
 use crate::local::{Ensemble, LocalError, Member, NodeFile, Reaper, ZooKeeperServer};
 
-pub(super) use node::Node;
-pub(super) use recovery::{RECOVERY_TIMEOUT, Tolerated};
+pub(super) use observer::Observer;
+pub(super) use recovery::{POLL_INTERVAL, RECOVERY_TIMEOUT};
 
 /// Timeout of the nodes' ZooKeeper sessions: short, so that an expiry fits into a short run.
-pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
+const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The processes and the network between them.
+/// The processes and the network between them, and a client that observes them.
 #[derive(Debug)]
 pub(super) struct TestCluster {
-    pub(super) nodes: Vec<Node>,
-    pub(super) zookeepers: Vec<ZooKeeperServer>,
-    pub(super) network: Network,
-    pub(super) reaper: Reaper,
-    http: reqwest::Client,
+    processes: Processes,
+    observer: Observer,
 }
 
 impl TestCluster {
@@ -46,38 +44,114 @@ impl TestCluster {
         let setup = Setup { network: &network, addresses: &addresses, folder: reaper.folder(), secret: &secret };
         let configured = (0..nodes).map(|number| setup.node(number, &tools.clocks)).collect::<Result<Vec<_>, _>>()?;
         let servers = setup.zookeepers()?;
-        // A node that takes longer to answer counts as not ready.
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
-        let http = http.map_err(|error| ChaosError::Impossible(format!("no HTTP client: {error}")))?;
-        let mut cluster = Self { nodes: configured, zookeepers: servers, network, reaper, http };
+        let target = |node: &Node| ClientTarget { name: node.id.clone(), url: node.url.clone() };
+        let observer = Observer::new(configured.iter().map(target).collect())?;
+        let processes = Processes {
+            nodes: configured,
+            zookeepers: servers,
+            network,
+            reaper: Some(reaper),
+            own_disks: tools.disks.available(),
+        };
+        let mut cluster = Self { processes, observer };
         cluster.launch(&tools.disks).await?;
         Ok(cluster)
     }
 
     async fn launch(&mut self, disks: &Disks) -> Result<(), ChaosError> {
-        for server in &mut self.zookeepers {
-            server.launch(Some(&self.reaper))?;
-        }
-        for server in &mut self.zookeepers {
-            server.wait_until_serving().await?;
-        }
-        for (number, node) in self.nodes.iter_mut().enumerate() {
+        self.processes.start_zookeepers().await?;
+        for (number, node) in self.processes.nodes.iter().enumerate() {
             disks.provide(number, &node.id, &node.data_dir).await?;
-            node.start(&self.reaper)?;
         }
+        self.processes.start_nodes()?;
         let mut unexpected = Vec::new();
-        let recovered = self.wait_until_recovered(RECOVERY_TIMEOUT, Tolerated::default(), &mut unexpected).await;
+        let recovered = self.recover(Tolerated::default(), &mut unexpected).await;
         match (recovered, unexpected.first()) {
             (Ok(()), None) => Ok(()),
             (Ok(()), Some(first)) => Err(ChaosError::Impossible(format!("the cluster did not come up: {first}"))),
             (Err(missing), _) => Err(ChaosError::Impossible(format!("the cluster did not come up: {missing}"))),
         }
     }
+}
 
-    /// Stops every process, the nodes first so that they close their ZooKeeper sessions and ledgers.
-    pub(super) async fn stop(&mut self) {
-        futures_util::future::join_all(self.nodes.iter_mut().map(Node::stop)).await;
-        futures_util::future::join_all(self.zookeepers.iter_mut().map(ZooKeeperServer::kill)).await;
+impl Subject for TestCluster {
+    type Target = Processes;
+
+    fn target(&mut self) -> &mut Processes {
+        &mut self.processes
+    }
+
+    fn nodes(&self) -> Vec<ClientTarget> {
+        self.observer.nodes().to_vec()
+    }
+
+    fn zookeepers(&self) -> usize {
+        self.processes.zookeepers.len()
+    }
+
+    fn session_timeout(&self) -> Duration {
+        SESSION_TIMEOUT
+    }
+
+    async fn leader(&self) -> Option<usize> {
+        self.observer.leader().await
+    }
+
+    fn take_ended(&mut self, tolerated: Tolerated) -> Result<Vec<String>, ChaosError> {
+        let mut told = Vec::new();
+        for node in &mut self.processes.nodes {
+            let Some(status) = node.take_exit() else { continue };
+            if !tolerated.exit {
+                told.push(format!("{} ended by itself ({status}): {}", node.id, node.last_log_line()));
+                node.start(self.processes.reaper.as_ref())?;
+            }
+        }
+        Ok(told)
+    }
+
+    async fn start_nodes(&mut self) -> Result<(), ChaosError> {
+        Ok(self.processes.start_nodes()?)
+    }
+
+    async fn wait_until_recovered(&mut self, tolerated: Tolerated, unexpected: &mut Vec<String>) -> Result<(), String> {
+        self.recover(tolerated, unexpected).await
+    }
+
+    fn damaged_ledgers(&self, node: usize) -> usize {
+        count_damaged_ledgers(&self.processes.nodes[node].data_dir)
+    }
+
+    async fn end(&mut self, report: &Path) -> Result<Vec<PathBuf>, ChaosError> {
+        self.processes.stop().await;
+        let copy = || {
+            let logs = report.join("logs");
+            std::fs::create_dir_all(&logs)?;
+            let nodes = self.processes.nodes.iter().map(|node| node.log.as_path());
+            for log in nodes.chain(self.processes.zookeepers.iter().map(ZooKeeperServer::log)) {
+                std::fs::copy(log, logs.join(log.file_name().unwrap_or_default()))?;
+            }
+            Ok(())
+        };
+        copy().map_err(LocalError::io("keeping the logs"))?;
+        Ok(self.processes.nodes.iter().map(|node| node.data_dir.clone()).collect())
+    }
+
+    /// Copies the ledgers into the report's folder. Otherwise they are deleted with the run.
+    fn keep_evidence(&self, report: &Path) -> Result<(), ChaosError> {
+        let copy = || {
+            for node in &self.processes.nodes {
+                let kept = report.join("evidence").join(&node.id);
+                std::fs::create_dir_all(&kept)?;
+                for entry in std::fs::read_dir(&node.data_dir)? {
+                    let entry = entry?;
+                    if entry.file_type()?.is_file() {
+                        std::fs::copy(entry.path(), kept.join(entry.file_name()))?;
+                    }
+                }
+            }
+            Ok(())
+        };
+        Ok(copy().map_err(LocalError::io("keeping the ledgers as evidence"))?)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::chaos::clients::LoadError;
 use crate::check::CheckError;
+use crate::fault::FaultError;
 use crate::history::{ReadFailure, RecordError};
 use crate::local::LocalError;
 
@@ -37,6 +38,15 @@ pub enum ChaosError {
     #[error("{0}")]
     Impossible(String),
     /// Ended by a signal before the check.
-    #[error("interrupted; every process was ended and nothing was judged")]
+    #[error("interrupted: what was started has ended, what was broken is healed, and nothing was judged")]
     Interrupted,
+}
+
+impl From<FaultError> for ChaosError {
+    fn from(error: FaultError) -> Self {
+        match error {
+            FaultError::Local(error) => Self::Local(error),
+            FaultError::Impossible(why) => Self::Impossible(why),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Injects faults into a cluster of real processes while clients load it, then checks the answers that the clients got.
 //!
-//! A cluster of real nodes and a real ZooKeeper ensemble is started; clients load it and write a history; a nemesis draws
-//! faults from the seed. In the end every fault is healed, and the checker compares the history with the ledgers. The nodes
+//! A cluster of real nodes and a real ZooKeeper ensemble is started, or a stack is found that somebody else runs; clients load it and write a history; a nemesis draws
+//! faults from the seed; `fault` makes and heals them. In the end every fault is healed, and the checker compares the history with the ledgers. The nodes
 //! run the unchanged program.
 //!
 //! ```text
@@ -9,17 +9,12 @@
 //! plan          its parameters
 //! notice        its progress
 //! nemesis       draws faults from the seed (pure)
-//! action        what a drawn fault does to which process or link (pure)
-//! fault         injects an action and heals it
+//! choose        what a drawn fault does to which process or link (pure)
 //! kind          the kinds of faults, by name
-//! link_fault    cut, delayed and lossy links
-//! endpoint      the ends of a link
-//! bit_flip      flips a bit of a ledger
-//! cluster       the processes, and whether the cluster has recovered
-//! network       links between processes: proxies or network namespaces
-//! network_kind  which of the two
+//! subject       a cluster under test, as a run sees it
+//! cluster       processes of this program, and whether a cluster has recovered
+//! compose       a stack of containers that somebody else runs
 //! tools         strace, faketime: what this machine has
-//! disks         a file system for every node, which can lose its power
 //! skipped       kinds of faults that it does not allow
 //! clients       the load
 //! report        results as text, JSON and SVG
@@ -27,33 +22,27 @@
 //! error         why a run could not be made or checked
 //! ```
 
-mod action;
-mod bit_flip;
+mod choose;
 pub mod clients;
 mod cluster;
-mod disks;
-mod endpoint;
+mod compose;
 mod error;
-mod fault;
 mod fault_record;
 mod kind;
-mod link_fault;
 mod nemesis;
-mod network;
-mod network_kind;
 mod notice;
 mod plan;
 mod report;
 mod run;
 mod skipped;
+mod subject;
 mod tools;
 
 pub use error::ChaosError;
 pub use fault_record::FaultRecord;
 pub use kind::FaultKind;
-pub use network_kind::NetworkKind;
 pub use notice::Notice;
-pub use plan::{ChaosPlan, Extent};
+pub use plan::{ChaosPlan, Extent, Ground};
 pub use report::{Availability, Interruptions, Report};
 pub use run::run;
 pub use skipped::SkippedKind;

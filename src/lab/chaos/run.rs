@@ -1,27 +1,27 @@
 //! One run: start the cluster, load it, inject and heal faults, check the result.
 
 use std::iter;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::LocalBoxFuture;
 
-use super::action::{FaultAction, Topology};
-use super::bit_flip::count_damaged_ledgers;
 use super::clients::{Load, LoadPlan, LoadSummary, RunningLoad, Target};
-use super::cluster::{RECOVERY_TIMEOUT, SESSION_TIMEOUT, TestCluster, Tolerated};
+use super::cluster::{RECOVERY_TIMEOUT, TestCluster};
+use super::compose::ComposeCluster;
 use super::error::ChaosError;
-use super::fault::{ActiveFault, UPKEEP_INTERVAL};
 use super::fault_record::FaultRecord;
 use super::kind::FaultKind;
 use super::nemesis::{DrawnFault, Nemesis, Round};
 use super::notice::Notice;
-use super::plan::{ChaosPlan, Extent};
+use super::plan::{ChaosPlan, Extent, Ground};
 use super::report::{Report, RunResult};
+use super::skipped::SkippedKind;
+use super::subject::Subject;
 use super::tools::Tools;
 use crate::check::{Subjects, check};
+use crate::fault::{ActiveFault, ComposeStack, FaultAction, HealRequest, Tolerated, Topology, UPKEEP_INTERVAL};
 use crate::history::{Event, FaultEvent, FaultPhase, Header, Micros, PhaseEvent, Recorder};
-use crate::local::{LocalError, ZooKeeperServer};
+use crate::local::LocalError;
 
 /// How long clients make payments before the first fault and after the last.
 const QUIET_TIME: Duration = Duration::from_secs(1);
@@ -48,24 +48,57 @@ pub fn run<'a>(
 }
 
 async fn run_plan(plan: &ChaosPlan, notify: &mut dyn FnMut(Notice<'_>)) -> Result<Report, ChaosError> {
-    let tools = Tools::detect(&plan.faults).await;
-    let (kinds, skipped) = tools.possible(&plan.faults, plan.network);
+    match &plan.ground {
+        Ground::Own(network) => {
+            let tools = Tools::detect(&plan.faults).await;
+            let possible = require_some(tools.possible(&plan.faults, *network), notify)?;
+            notify(Notice::Starting);
+            let cluster = TestCluster::start(*network, plan.nodes, plan.zookeepers, &tools).await?;
+            play(plan, cluster, possible, notify).await.map(|(report, _)| report)
+        }
+        Ground::Compose { project } => {
+            let cluster = ComposeCluster::find(project.as_deref(), unix_ms()).await?;
+            let possible = require_some(ComposeCluster::possible(&plan.faults), notify)?;
+            let plan = ChaosPlan { nodes: cluster.nodes().len(), zookeepers: cluster.zookeepers(), ..plan.clone() };
+            match play(&plan, cluster, possible, notify).await {
+                Ok((report, mut cluster)) => cluster.heal_all().await.map(|()| report),
+                Err(error) => {
+                    ComposeStack::find(project.as_deref()).await?.heal(&HealRequest::default()).await?;
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+/// Says what is skipped.
+fn require_some(
+    (kinds, skipped): (Vec<FaultKind>, Vec<SkippedKind>),
+    notify: &mut dyn FnMut(Notice<'_>),
+) -> Result<(Vec<FaultKind>, Vec<SkippedKind>), ChaosError> {
     skipped.iter().for_each(|skipped| notify(Notice::Skipping(skipped)));
     if kinds.is_empty() {
-        return Err(ChaosError::Impossible("none of these faults can be made on this machine".to_owned()));
+        return Err(ChaosError::Impossible("none of these faults can be made here".to_owned()));
     }
+    Ok((kinds, skipped))
+}
+
+/// Loads a cluster that is whole, breaks and heals it, and judges what the clients were told.
+async fn play<C: Subject>(
+    plan: &ChaosPlan,
+    mut cluster: C,
+    (kinds, skipped): (Vec<FaultKind>, Vec<SkippedKind>),
+    notify: &mut dyn FnMut(Notice<'_>),
+) -> Result<(Report, C), ChaosError> {
     std::fs::create_dir_all(&plan.report).map_err(LocalError::io(plan.report.display().to_string()))?;
-    notify(Notice::Starting);
-    let mut cluster = TestCluster::start(plan.network, plan.nodes, plan.zookeepers, &tools).await?;
     let history = plan.report.join("history.jsonl");
     let load_plan = LoadPlan { rate: plan.rate, ..LoadPlan::standard(plan.seed) };
     let header = Header::new("chaos", plan.seed, unix_ms(), load_plan.processes);
     let recorder = Recorder::create(&history, &header)?;
     notify(Notice::Loading);
-    let load = Load::start(&targets(&cluster), load_plan, recorder.clone())?;
+    let load = Load::start(&cluster.nodes(), load_plan, recorder.clone())?;
     let mut state = RunState {
         plan,
-        own_disks: tools.disks.available(),
         recorder,
         faults: Vec::new(),
         last_number: 0,
@@ -76,20 +109,18 @@ async fn run_plan(plan: &ChaosPlan, notify: &mut dyn FnMut(Notice<'_>)) -> Resul
     state.inject_faults(&mut cluster, Nemesis::new(plan.seed, kinds)).await?;
     let summary = state.end(&mut cluster, load).await?;
     let elapsed = state.recorder.now();
-    cluster.stop().await;
-    state.read_logs(&cluster);
-    keep_logs(&cluster, &plan.report)?;
+    let ledgers = cluster.end(&plan.report).await?;
+    state.read_logs(&cluster.nodes());
     let RunState { faults, findings, notes, .. } = state;
     notify(Notice::Checking);
-    let ledgers: Vec<PathBuf> = cluster.nodes.iter().map(|node| node.data_dir.clone()).collect();
     let checked = check(&Subjects { histories: vec![history.clone()], ledgers, all_complete: true }).await?;
     let report =
         Report::new(plan, RunResult { faults, skipped, findings, notes, summary, checked, elapsed }, &history)?;
     report.write(&plan.report)?;
     if !report.is_kept() {
-        keep_evidence(&cluster, &plan.report)?;
+        cluster.keep_evidence(&plan.report)?;
     }
-    Ok(report)
+    Ok((report, cluster))
 }
 
 /// What the nodes may do while these faults last.
@@ -98,55 +129,14 @@ fn tolerated(faults: &[ActiveFault]) -> Tolerated {
     Tolerated { exit: all().any(|tolerated| tolerated.exit), damage: all().any(|tolerated| tolerated.damage) }
 }
 
-fn targets(cluster: &TestCluster) -> Vec<Target> {
-    cluster.nodes.iter().map(|node| Target { name: node.id.clone(), url: node.url.clone() }).collect()
-}
-
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Copies the logs of all processes into the report's folder.
-fn keep_logs(cluster: &TestCluster, report: &Path) -> Result<(), LocalError> {
-    let copy = || {
-        let logs = report.join("logs");
-        std::fs::create_dir_all(&logs)?;
-        let all = cluster
-            .nodes
-            .iter()
-            .map(|node| node.log.as_path())
-            .chain(cluster.zookeepers.iter().map(ZooKeeperServer::log));
-        for log in all {
-            std::fs::copy(log, logs.join(log.file_name().unwrap_or_default()))?;
-        }
-        Ok(())
-    };
-    copy().map_err(LocalError::io("keeping the logs"))
-}
-
-/// Copies the ledgers into the report's folder. Otherwise they are deleted with the run.
-fn keep_evidence(cluster: &TestCluster, report: &Path) -> Result<(), LocalError> {
-    let copy = || {
-        for node in &cluster.nodes {
-            let kept = report.join("evidence").join(&node.id);
-            std::fs::create_dir_all(&kept)?;
-            for entry in std::fs::read_dir(&node.data_dir)? {
-                let entry = entry?;
-                if entry.file_type()?.is_file() {
-                    std::fs::copy(entry.path(), kept.join(entry.file_name()))?;
-                }
-            }
-        }
-        Ok(())
-    };
-    copy().map_err(LocalError::io("keeping the ledgers as evidence"))
-}
-
 /// The state of a run while the clients load the cluster.
 struct RunState<'a> {
     plan: &'a ChaosPlan,
-    own_disks: bool,
     recorder: Recorder,
     faults: Vec<FaultRecord>,
     /// Number of the last fault.
@@ -158,7 +148,7 @@ struct RunState<'a> {
 
 impl RunState<'_> {
     /// Injects faults for the plan's duration or number of rounds.
-    async fn inject_faults(&mut self, cluster: &mut TestCluster, mut nemesis: Nemesis) -> Result<(), ChaosError> {
+    async fn inject_faults(&mut self, cluster: &mut impl Subject, mut nemesis: Nemesis) -> Result<(), ChaosError> {
         let began = Instant::now();
         self.wait(cluster, QUIET_TIME, &[]).await?;
         let mut rounds = 0;
@@ -178,14 +168,15 @@ impl RunState<'_> {
 
     /// Injects one fault or two at once, heals them, and waits until the cluster has recovered. False if it does not in
     /// time.
-    async fn round(&mut self, cluster: &mut TestCluster, round: &Round) -> Result<bool, ChaosError> {
+    async fn round(&mut self, cluster: &mut impl Subject, round: &Round) -> Result<bool, ChaosError> {
         let Some(leader) = cluster.leader().await else {
             self.add_finding(format!("nobody leads for {} s, though everything is healed", RECOVERY_TIMEOUT.as_secs()));
             return Ok(false);
         };
         let topology = Topology { nodes: self.plan.nodes, zookeepers: self.plan.zookeepers, leader };
-        let (first, duration) = FaultAction::choose(&round.first, topology, SESSION_TIMEOUT);
-        let second = round.second.as_ref().map(|drawn| (drawn, FaultAction::choose(drawn, topology, SESSION_TIMEOUT)));
+        let session = cluster.session_timeout();
+        let (first, duration) = FaultAction::choose(&round.first, topology, session);
+        let second = round.second.as_ref().map(|drawn| (drawn, FaultAction::choose(drawn, topology, session)));
         let second = second.filter(|(_, (action, _))| first.is_compatible_with(action, topology));
         let duration = second.as_ref().map_or(duration, |(_, (_, other))| duration.max(*other));
 
@@ -199,18 +190,18 @@ impl RunState<'_> {
         self.end_round(cluster, faults).await
     }
 
-    async fn end_round(&mut self, cluster: &mut TestCluster, faults: Vec<ActiveFault>) -> Result<bool, ChaosError> {
+    async fn end_round(&mut self, cluster: &mut impl Subject, faults: Vec<ActiveFault>) -> Result<bool, ChaosError> {
         let count = faults.len();
         let tolerated = tolerated(&faults);
         let damaged: Vec<(usize, usize)> = faults.iter().filter_map(ActiveFault::damaged).collect();
         for fault in faults {
-            fault.heal(cluster).await?;
+            fault.heal(cluster.target()).await?;
         }
         self.check_processes(cluster, tolerated)?;
-        cluster.start_nodes()?;
+        cluster.start_nodes().await?;
         let healed = self.recorder.now();
         let mut unexpected = Vec::new();
-        let recovered = cluster.wait_until_recovered(RECOVERY_TIMEOUT, tolerated, &mut unexpected).await;
+        let recovered = cluster.wait_until_recovered(tolerated, &mut unexpected).await;
         self.conclude(count, healed);
         unexpected.into_iter().for_each(|finding| self.add_finding(finding));
         if let Err(missing) = recovered {
@@ -220,9 +211,9 @@ impl RunState<'_> {
         let now = self.recorder.now();
         (self.notify)(Notice::Recovered { at: now.since_start(), took: now.since(healed) });
         for (node, before) in damaged {
-            let node = &cluster.nodes[node];
-            if count_damaged_ledgers(&node.data_dir) == before {
-                self.add_finding(format!("{} serves with a flipped bit in its ledger", node.id));
+            if cluster.damaged_ledgers(node) == before {
+                let id = cluster.nodes().swap_remove(node).name;
+                self.add_finding(format!("{id} serves with a flipped bit in its ledger"));
             }
         }
         Ok(true)
@@ -231,7 +222,7 @@ impl RunState<'_> {
     /// Injects a fault. `None` if a tool failed, which is no failure of the cluster: the run continues.
     async fn begin(
         &mut self,
-        cluster: &mut TestCluster,
+        cluster: &mut impl Subject,
         drawn: &DrawnFault,
         action: FaultAction,
     ) -> Result<Option<ActiveFault>, ChaosError> {
@@ -250,7 +241,7 @@ impl RunState<'_> {
             recovered: began,
         };
         self.record(&record, FaultPhase::Begin);
-        match ActiveFault::inject(action, cluster, self.own_disks).await {
+        match ActiveFault::inject(action, cluster.target()).await.map_err(ChaosError::from) {
             Ok(fault) => {
                 self.faults.push(record);
                 Ok(Some(fault))
@@ -289,19 +280,21 @@ impl RunState<'_> {
     /// Waits, and meanwhile maintains the active faults and checks the processes.
     async fn wait(
         &mut self,
-        cluster: &mut TestCluster,
+        cluster: &mut impl Subject,
         time: Duration,
         faults: &[ActiveFault],
     ) -> Result<(), ChaosError> {
         let began = Instant::now();
         let tolerated = tolerated(faults);
         loop {
-            let extended = faults.iter().any(|fault| fault.waits_for_node_to_end(cluster));
+            let extended = faults.iter().any(|fault| fault.waits_for_node_to_end(cluster.target()));
             let left = if extended { time.max(MAX_EXTENDED_DURATION) } else { time }.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return Ok(());
             }
-            faults.iter().try_for_each(|fault| fault.maintain(cluster))?;
+            for fault in faults {
+                fault.maintain(cluster.target()).await?;
+            }
             tokio::time::sleep(left.min(UPKEEP_INTERVAL)).await;
             self.check_processes(cluster, tolerated)?;
         }
@@ -309,14 +302,9 @@ impl RunState<'_> {
 
     /// A node that exits without a fault that explains it is a finding and is restarted. Otherwise it stays down until
     /// all faults are healed.
-    fn check_processes(&mut self, cluster: &mut TestCluster, tolerated: Tolerated) -> Result<(), ChaosError> {
-        for number in 0..cluster.nodes.len() {
-            let Some(status) = cluster.nodes[number].take_exit() else { continue };
-            if !tolerated.exit {
-                let (id, last) = (&cluster.nodes[number].id, cluster.nodes[number].last_log_line());
-                self.add_finding(format!("{id} ended by itself at {} ({status}): {last}", self.recorder.now()));
-                cluster.nodes[number].start(&cluster.reaper)?;
-            }
+    fn check_processes(&mut self, cluster: &mut impl Subject, tolerated: Tolerated) -> Result<(), ChaosError> {
+        for finding in cluster.take_ended(tolerated)? {
+            self.add_finding(format!("at {}: {finding}", self.recorder.now()));
         }
         Ok(())
     }
@@ -327,7 +315,7 @@ impl RunState<'_> {
     }
 
     /// The liveness phase: without faults every client must get its answer.
-    async fn end(&mut self, cluster: &mut TestCluster, load: RunningLoad) -> Result<LoadSummary, ChaosError> {
+    async fn end(&mut self, cluster: &mut impl Subject, load: RunningLoad) -> Result<LoadSummary, ChaosError> {
         self.recorder.record(&Event::Phase(PhaseEvent { at: self.recorder.now(), name: "healed".to_owned() }));
         let summary = load.finish(FINAL_READS_TIMEOUT).await?;
         for key in &summary.unsettled {
@@ -337,24 +325,26 @@ impl RunState<'_> {
             self.add_finding(format!("a final read was not answered: {read}"));
         }
         let mut unexpected = Vec::new();
-        let recovered = cluster.wait_until_recovered(RECOVERY_TIMEOUT, Tolerated::default(), &mut unexpected).await;
+        let recovered = cluster.wait_until_recovered(Tolerated::default(), &mut unexpected).await;
         unexpected.extend(recovered.err());
         unexpected.into_iter().for_each(|finding| self.add_finding(format!("at the end: {finding}")));
         Ok(summary)
     }
 
-    fn read_logs(&mut self, cluster: &TestCluster) {
-        for node in &cluster.nodes {
-            let log = std::fs::read_to_string(&node.log).unwrap_or_default();
+    fn read_logs(&mut self, nodes: &[Target]) {
+        for node in nodes {
+            let path = self.plan.report.join("logs").join(format!("{}.log", node.name));
+            let log = std::fs::read_to_string(path).unwrap_or_default();
             if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
-                self.add_finding(format!("{} panicked: {line}", node.id));
+                self.add_finding(format!("{} panicked: {line}", node.name));
             }
             // A damaged node repairs itself within seconds, so its log is the witness.
-            let explained = self.faults.iter().any(|fault| fault.kind == FaultKind::BitFlip && fault.target == node.id);
+            let explained =
+                self.faults.iter().any(|fault| fault.kind == FaultKind::BitFlip && fault.target == node.name);
             if let Some(line) = log.lines().find(|line| line.contains(LEDGER_DAMAGED)).filter(|_| !explained) {
                 self.add_finding(format!(
                     "{} found its ledger damaged without a fault that explains it: {line}",
-                    node.id
+                    node.name
                 ));
             }
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::fault::FaultError;
 use crate::local::LocalError;
 use quorapay_client::{ClientError, Problem};
 
@@ -37,15 +38,32 @@ pub enum DevError {
         /// Where the logs are.
         logs: PathBuf,
     },
-    /// There is no node with this id.
-    #[error("there is no node {0}")]
-    NoSuchNode(String),
+    /// A fault could not be made or healed.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// No development cluster runs with its files in a directory.
+    #[error("no quorapay dev runs in {}; start one there, or name its folder with --data-dir", .data_dir.display())]
+    NotRunning {
+        /// The directory.
+        data_dir: PathBuf,
+    },
+    /// The cluster refuses what another program asks of it.
+    #[error("{0}")]
+    OrderRefused(String),
+    /// The cluster did not say what became of an order.
+    #[error("quorapay dev did not answer; its own terminal says why, and quorapay heal --list what lasts")]
+    NoAnswer,
+    /// A node that was started again has not caught up.
+    #[error("{node} has not caught up {seconds} s after its start")]
+    Behind {
+        /// The node.
+        node: String,
+        /// The timeout.
+        seconds: u64,
+    },
     /// No node leads.
     #[error("there is no leader")]
     NoLeader,
-    /// The leader's process has ended.
-    #[error("the leader does not run")]
-    LeaderNotRunning,
     /// A node did not answer with its ledger.
     #[error("{node} did not show its ledger: {source}")]
     LedgerUnread {

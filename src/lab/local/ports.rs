@@ -1,6 +1,7 @@
 //! Ports on loopback.
 
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 
 use super::error::LocalError;
 
@@ -29,6 +30,7 @@ pub fn require_free(port: u16) -> Result<(), LocalError> {
 pub struct Ports {
     next: u16,
     left: u16,
+    without: RangeInclusive<u16>,
 }
 
 impl Ports {
@@ -40,7 +42,13 @@ impl Ports {
     #[must_use]
     pub fn of_this_process() -> Self {
         let offset = u16::try_from(std::process::id() % 199).expect("below 199") * 100;
-        Self { next: offset, left: Self::COUNT }
+        Self { next: offset, left: Self::COUNT, without: RangeInclusive::new(1, 0) }
+    }
+
+    /// Deals none of these, which are meant for something else and may be free still.
+    #[must_use]
+    pub fn without(self, ports: RangeInclusive<u16>) -> Self {
+        Self { without: ports, ..self }
     }
 
     /// The next port that is free at this moment.
@@ -51,6 +59,9 @@ impl Ports {
         loop {
             let port = Self::FIRST + self.next;
             self.next = (self.next + 1) % Self::COUNT;
+            if self.without.contains(&port) {
+                continue;
+            }
             match TcpListener::bind(("127.0.0.1", port)) {
                 Ok(_) => return Ok(port),
                 Err(source) if self.left == 0 => {

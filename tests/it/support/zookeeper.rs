@@ -148,7 +148,7 @@ impl ZooKeeperEnsemble {
     }
 }
 
-fn require_zookeeper() {
+pub(crate) fn require_zookeeper() {
     let found = Command::new(SCRIPT).arg("where").output().unwrap();
     assert!(
         found.status.success(),

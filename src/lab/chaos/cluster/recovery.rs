@@ -1,73 +1,42 @@
-//! Whether the cluster has recovered: every node is ready, follows the same leader and has caught up.
+//! A cluster of processes of this program that recovers: what an operator would do meanwhile.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
-
-use super::{Node, TestCluster};
-use quorapay_client::{ClusterView, NodeReport, NodeRole, Readiness};
-use quorapay_core::domain::LogIndex;
+use super::TestCluster;
+use crate::fault::Tolerated;
 
 /// How long the cluster may take to recover once every fault is healed.
 pub(in crate::chaos) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Interval between two polls of the nodes' states.
-const POLL_INTERVAL: Duration = Duration::from_millis(40);
-
-/// What a node may do because of the current faults without it being a finding.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::chaos) struct Tolerated {
-    /// Its process may exit.
-    pub(in crate::chaos) exit: bool,
-    /// Its ledger may be found damaged.
-    pub(in crate::chaos) damage: bool,
-}
-
-/// What is missing to a recovered cluster, as a sentence.
-type Incomplete = String;
+pub(in crate::chaos) const POLL_INTERVAL: Duration = Duration::from_millis(40);
 
 impl TestCluster {
-    /// The node that reports itself as leader. Waits for one; `None` after the timeout.
-    pub(in crate::chaos) async fn leader(&self) -> Option<usize> {
-        let deadline = Instant::now() + RECOVERY_TIMEOUT;
-        loop {
-            let get = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
-            let answers = join_all(self.nodes.iter().map(|node| get(&node.url))).await;
-            let leads =
-                |answer: &Option<Readiness>| answer.as_ref().is_some_and(|ready| ready.role == NodeRole::Leader);
-            let leader = answers.iter().position(leads);
-            if leader.is_some() || Instant::now() >= deadline {
-                return leader;
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    }
-
-    /// Waits until the cluster has recovered. Nodes that exit or are quarantined meanwhile are restarted, as an operator
-    /// would do. If that is not tolerated, it is added to `unexpected`.
+    /// Waits until every node is ready, follows the same leader and has caught up. Nodes that exit or are quarantined
+    /// meanwhile are restarted, as an operator would do. If that is not tolerated, it is added to `unexpected`.
     ///
     /// # Errors
     /// What is still missing after the timeout.
-    pub(in crate::chaos) async fn wait_until_recovered(
+    pub(in crate::chaos) async fn recover(
         &mut self,
-        within: Duration,
         tolerated: Tolerated,
         unexpected: &mut Vec<String>,
     ) -> Result<(), String> {
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + RECOVERY_TIMEOUT;
         let mut goal = None;
         let mut restarted = BTreeSet::new();
         loop {
             self.restart_ended(tolerated, unexpected)?;
-            let Err(missing) = self.check_complete(&mut goal).await else { return Ok(()) };
-            for damaged in self.quarantined().await {
+            let Err(missing) = self.observer.check_complete(&mut goal).await else { return Ok(()) };
+            for damaged in self.observer.quarantined().await {
                 if restarted.insert(damaged) {
+                    let node = &mut self.processes.nodes[damaged];
                     if !tolerated.damage {
-                        unexpected.push(format!("{} is quarantined", self.nodes[damaged].id));
+                        unexpected.push(format!("{} is quarantined", node.id));
                     }
-                    self.nodes[damaged].stop().await;
-                    self.nodes[damaged].start(&self.reaper).map_err(|error| error.to_string())?;
+                    node.stop().await;
+                    node.start(self.processes.reaper.as_ref()).map_err(|error| error.to_string())?;
                 }
             }
             if Instant::now() >= deadline {
@@ -78,73 +47,14 @@ impl TestCluster {
     }
 
     fn restart_ended(&mut self, tolerated: Tolerated, unexpected: &mut Vec<String>) -> Result<(), String> {
-        for node in &mut self.nodes {
+        for node in &mut self.processes.nodes {
             if let Some(status) = node.take_exit() {
                 if !tolerated.exit {
                     unexpected.push(format!("{} ended by itself ({status}): {}", node.id, node.last_log_line()));
                 }
-                node.start(&self.reaper).map_err(|error| error.to_string())?;
+                node.start(self.processes.reaper.as_ref()).map_err(|error| error.to_string())?;
             }
         }
         Ok(())
     }
-
-    /// Whether all nodes agree and have caught up with `goal`, the commit index when they agreed for the first time.
-    async fn check_complete(&self, goal: &mut Option<LogIndex>) -> Result<(), Incomplete> {
-        let (leader, reports) = self.reports().await?;
-        let goal = *goal.get_or_insert(reports[leader].commit_index);
-        match reports.iter().zip(&self.nodes).find(|(report, _)| report.applied_index < goal) {
-            None => Ok(()),
-            Some((_, behind)) => Err(format!("{} has not caught up", behind.id)),
-        }
-    }
-
-    /// The leader and every node's status, if all are ready and agree on the leader.
-    async fn reports(&self) -> Result<(usize, Vec<NodeReport>), Incomplete> {
-        let get = |url: &str| self.get::<Readiness>(format!("{url}/readyz"));
-        let answers = join_all(self.nodes.iter().map(|node| get(&node.url))).await;
-        let mut leader = None;
-        for (node, answer) in self.nodes.iter().zip(answers) {
-            let ready = answer.ok_or_else(|| format!("{} is not ready", node.id))?;
-            if *leader.get_or_insert_with(|| ready.leader.clone()) != ready.leader {
-                return Err(format!("{} follows another leader", node.id));
-            }
-            if ready.zookeeper != "connected" {
-                return Err(format!("{} has lost ZooKeeper", node.id));
-            }
-        }
-        let leader = leader.and_then(|leader| self.nodes.iter().position(|node| node.id == leader.as_str()));
-        let leader = leader.ok_or("nobody leads")?;
-        let view = self.get::<ClusterView>(format!("{}/v1/cluster", self.nodes[leader].url)).await;
-        let view = view.ok_or_else(|| format!("{} does not show the cluster", self.nodes[leader].id))?;
-        let report = |node: &Node| {
-            let row = view.nodes.iter().find(|row| row.node_id.as_str() == node.id);
-            row.and_then(|row| row.status.clone()).ok_or_else(|| format!("the leader does not reach {}", node.id))
-        };
-        Ok((leader, self.nodes.iter().map(report).collect::<Result<_, _>>()?))
-    }
-
-    async fn quarantined(&self) -> Vec<usize> {
-        let get = |url: &str| self.get_any::<Unready>(format!("{url}/readyz"));
-        let answers = join_all(self.nodes.iter().map(|node| get(&node.url))).await;
-        let is_quarantined = |answer: &Option<Unready>| {
-            answer.as_ref().is_some_and(|unready| unready.role == Some(NodeRole::Quarantined))
-        };
-        (0..).zip(&answers).filter(|(_, answer)| is_quarantined(answer)).map(|(node, _)| node).collect()
-    }
-
-    async fn get<T: serde::de::DeserializeOwned>(&self, url: String) -> Option<T> {
-        let answer = self.http.get(url).send().await.ok()?;
-        if answer.status().is_success() { answer.json().await.ok() } else { None }
-    }
-
-    async fn get_any<T: serde::de::DeserializeOwned>(&self, url: String) -> Option<T> {
-        self.http.get(url).send().await.ok()?.json().await.ok()
-    }
-}
-
-/// What `/readyz` answers at a node that is not ready.
-#[derive(serde::Deserialize)]
-struct Unready {
-    role: Option<NodeRole>,
 }

@@ -10,7 +10,6 @@ use super::measure::{Availability, Measurements};
 use crate::chaos::clients::LoadSummary;
 use crate::chaos::error::ChaosError;
 use crate::chaos::fault_record::FaultRecord;
-use crate::chaos::network_kind::NetworkKind;
 use crate::chaos::plan::ChaosPlan;
 use crate::chaos::skipped::SkippedKind;
 use crate::check::{self, Verdict};
@@ -43,7 +42,7 @@ pub struct Report {
     /// How many ZooKeeper servers.
     pub zookeepers: usize,
     /// How the processes were connected.
-    pub network: NetworkKind,
+    pub network: &'static str,
     /// Operations per second on the clients' schedule.
     pub rate: u32,
     /// From the first operation to the end of the last, in microseconds.
@@ -82,7 +81,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION"),
             nodes: plan.nodes,
             zookeepers: plan.zookeepers,
-            network: plan.network,
+            network: plan.ground.name(),
             rate: plan.rate,
             elapsed,
             findings,

@@ -6,24 +6,24 @@ use super::endpoint::Endpoint;
 
 /// A change of the state of some links.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LinkFault {
+pub(crate) struct LinkFault {
     /// The links, each in one direction: from, to.
-    pub(super) links: Vec<(Endpoint, Endpoint)>,
-    pub(super) state: LinkState,
+    pub(crate) links: Vec<(Endpoint, Endpoint)>,
+    pub(crate) state: LinkState,
     /// Nodes that a majority cannot count on meanwhile.
-    pub(super) isolated: Vec<usize>,
+    pub(crate) isolated: Vec<usize>,
     /// The affected processes, for people.
-    pub(super) target: String,
+    pub(crate) target: String,
     /// What the interruptions of several such faults are summed up under.
-    pub(super) form: Option<&'static str>,
+    pub(crate) form: Option<&'static str>,
     /// A node that no majority can exchange messages with in both directions: it cannot lead, and its own clients are
     /// served by nobody while another node leads.
-    pub(super) cut_off: Option<usize>,
+    pub(crate) cut_off: Option<usize>,
 }
 
 /// What happens to the traffic on a link, in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum LinkState {
+pub(crate) enum LinkState {
     /// Everything arrives.
     #[default]
     Healthy,

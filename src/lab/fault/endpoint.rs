@@ -2,7 +2,7 @@
 
 /// A process on the network, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     Node(usize),
     ZooKeeper(usize),
 }

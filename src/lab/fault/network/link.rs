@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
-use crate::chaos::link_fault::LinkState;
+use crate::fault::link_fault::LinkState;
 
 const CHUNK_BYTES: usize = 32 * 1024;
 /// Chunks in transit in one direction of a connection. Beyond that the sender has to wait, as on a real network.
@@ -32,18 +32,18 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 type TargetCheck = oneshot::Sender<()>;
 
 /// A proxy that listens for one node and connects to one target.
-pub(super) struct LinkProxy {
-    pub(super) listen: SocketAddr,
-    pub(super) target: SocketAddr,
+pub(crate) struct LinkProxy {
+    pub(crate) listen: SocketAddr,
+    pub(crate) target: SocketAddr,
     /// State of the direction to the target.
-    pub(super) to_target: watch::Receiver<LinkState>,
+    pub(crate) to_target: watch::Receiver<LinkState>,
     /// State of the direction from the target.
-    pub(super) from_target: watch::Receiver<LinkState>,
+    pub(crate) from_target: watch::Receiver<LinkState>,
 }
 
 impl LinkProxy {
     /// Runs until the future is dropped.
-    pub(super) async fn serve(self, mut listener: TcpListener) {
+    pub(crate) async fn serve(self, mut listener: TcpListener) {
         let (request_check, mut checks) = mpsc::channel::<TargetCheck>(MAX_DELAYED_CHUNKS);
         let mut connections = JoinSet::new();
         loop {

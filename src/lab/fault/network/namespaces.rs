@@ -4,8 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::addresses::Addresses;
-use crate::chaos::endpoint::Endpoint;
-use crate::chaos::link_fault::LinkState;
+use super::packet_filter::packet_filter;
+use crate::fault::endpoint::Endpoint;
+use crate::fault::link_fault::LinkState;
 use crate::local::{LocalError, run};
 
 const CLIENT_PORT: u16 = 7101;
@@ -16,7 +17,7 @@ const BRIDGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
 
 /// Proof that the namespaces exist.
 #[derive(Debug)]
-pub(in crate::chaos) struct Namespaces {
+pub(crate) struct Namespaces {
     /// Only [`Self::open`] creates one.
     _made: (),
 }
@@ -37,11 +38,11 @@ fn name(endpoint: Endpoint) -> String {
 }
 
 /// Prefix of a command line that runs in the namespace of an endpoint.
-pub(super) fn command_prefix(endpoint: Endpoint) -> Vec<String> {
+pub(crate) fn command_prefix(endpoint: Endpoint) -> Vec<String> {
     ["ip", "netns", "exec", &name(endpoint)].map(str::to_owned).to_vec()
 }
 
-pub(super) fn addresses(nodes: usize, zookeepers: usize) -> Addresses {
+pub(crate) fn addresses(nodes: usize, zookeepers: usize) -> Addresses {
     let node = |port| move |node| SocketAddr::new(ip(Endpoint::Node(node)).into(), port);
     let server = |server| (IpAddr::from(ip(Endpoint::ZooKeeper(server))), ZOOKEEPER_PORTS);
     Addresses {
@@ -53,7 +54,7 @@ pub(super) fn addresses(nodes: usize, zookeepers: usize) -> Addresses {
 
 impl Namespaces {
     /// Creates a namespace for every process. This program must run in private mount and network namespaces.
-    pub(super) async fn open(addresses: &Addresses) -> Result<Self, LocalError> {
+    pub(crate) async fn open(addresses: &Addresses) -> Result<Self, LocalError> {
         // `ip netns` keeps its names here: in a private mount, which ends with this program.
         run("mkdir", ["-p", "/run/netns"]).await?;
         run("mount", ["-t", "tmpfs", "quorapay-chaos", "/run/netns"]).await?;
@@ -74,26 +75,18 @@ impl Namespaces {
         Ok(Self { _made: () })
     }
 
-    pub(super) async fn begin(&self, links: &[(Endpoint, Endpoint)], state: LinkState) -> Result<(), LocalError> {
+    pub(crate) async fn begin(&self, links: &[(Endpoint, Endpoint)], state: LinkState) -> Result<(), LocalError> {
         change("-A", links, state).await
     }
 
-    pub(super) async fn end(&self, links: &[(Endpoint, Endpoint)], state: LinkState) -> Result<(), LocalError> {
+    pub(crate) async fn end(&self, links: &[(Endpoint, Endpoint)], state: LinkState) -> Result<(), LocalError> {
         change("-D", links, state).await
     }
 }
 
 /// Adds or deletes the filters of a link state, each at the receiving end. All are tried, whatever fails.
 async fn change(action: &str, links: &[(Endpoint, Endpoint)], state: LinkState) -> Result<(), LocalError> {
-    let matching = match state {
-        LinkState::Cut => String::new(),
-        LinkState::Unconnectable => format!("-p tcp --dport {PEER_PORT}"),
-        LinkState::Lossy(per_mille) => {
-            format!("-m statistic --mode random --probability {}", f64::from(per_mille) / 1_000.0)
-        }
-        // Packet filters cannot delay; this kind of fault is not drawn with namespaces.
-        LinkState::Healthy | LinkState::Delayed(_) => return Ok(()),
-    };
+    let Some(matching) = packet_filter(state, PEER_PORT) else { return Ok(()) };
     let mut result = Ok(());
     for (from, to) in links {
         let (source, at) = (ip(*from), name(*to));

@@ -14,7 +14,10 @@ const END_BYTES: u64 = 64 * 1024;
 const MAX_TRIES: u32 = 12;
 
 /// Flips a bit in the ledger of a stopped node. Returns whether a bit was found whose flip the audit detects.
-pub(super) async fn flip(data_dir: &Path, seed: u64) -> Result<bool, LocalError> {
+///
+/// # Errors
+/// [`LocalError::Io`] if the ledger cannot be read or written.
+pub async fn flip(data_dir: &Path, seed: u64) -> Result<bool, LocalError> {
     let path = data_dir.join("ledger.db");
     let failed = || LocalError::io(path.display().to_string());
     let file = File::options().read(true).write(true).open(&path).map_err(failed())?;
@@ -37,7 +40,7 @@ pub(super) async fn flip(data_dir: &Path, seed: u64) -> Result<bool, LocalError>
 }
 
 /// How many damaged ledgers a node has renamed.
-pub(super) fn count_damaged_ledgers(data_dir: &Path) -> usize {
+pub(crate) fn count_damaged_ledgers(data_dir: &Path) -> usize {
     let names = std::fs::read_dir(data_dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let is_ledger =
         |name: &str| name.starts_with("ledger.db.damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm");

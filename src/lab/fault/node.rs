@@ -3,27 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use crate::chaos::tools::{Clocks, remove_shared_memory};
+use super::clocks::{Clocks, remove_shared_memory};
 use crate::local::{LocalError, Process, Reaper, Signal, node_command};
 
-/// One node of the cluster under test.
+/// A node that runs as a process of this machine.
 #[derive(Debug)]
-pub(in crate::chaos) struct Node {
-    pub(in crate::chaos) id: String,
-    pub(in crate::chaos) url: String,
-    pub(in crate::chaos) config: PathBuf,
-    pub(in crate::chaos) data_dir: PathBuf,
-    pub(in crate::chaos) log: PathBuf,
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) url: String,
+    pub(crate) config: PathBuf,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) log: PathBuf,
     /// What its command line begins with, such as a command that enters a network namespace.
-    pub(in crate::chaos) command_prefix: Vec<String>,
+    pub(crate) command_prefix: Vec<String>,
     /// The file that sets its wall clock, if this machine allows it.
-    pub(in crate::chaos) clock: Option<PathBuf>,
+    pub(crate) clock: Option<PathBuf>,
     environment: Vec<(String, String)>,
     process: Option<Process>,
 }
 
 impl Node {
-    pub(super) fn new(id: String, folder: &Path, url: String, clocks: &Clocks) -> Self {
+    pub(crate) fn new(id: String, folder: &Path, url: String, clocks: &Clocks) -> Self {
         let clock = clocks.file_of(&id, folder);
         Self {
             url,
@@ -39,7 +39,7 @@ impl Node {
     }
 
     /// Starts its process unless it runs.
-    pub(in crate::chaos) fn start(&mut self, reaper: &Reaper) -> Result<(), LocalError> {
+    pub(crate) fn start(&mut self, reaper: Option<&Reaper>) -> Result<(), LocalError> {
         if self.process.is_some() {
             return Ok(());
         }
@@ -53,12 +53,12 @@ impl Node {
             }
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        self.process = Some(Process::spawn(command, &self.log, Some(reaper))?);
+        self.process = Some(Process::spawn(command, &self.log, reaper)?);
         Ok(())
     }
 
     /// Kills its process, as a power failure would.
-    pub(in crate::chaos) async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let pid = process.pid();
             process.kill().await;
@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// Stops its process with SIGTERM and waits.
-    pub(in crate::chaos) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let pid = process.pid();
             process.terminate().await;
@@ -76,7 +76,7 @@ impl Node {
     }
 
     /// The exit status if its process has ended by itself since the last call.
-    pub(in crate::chaos) fn take_exit(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn take_exit(&mut self) -> Option<ExitStatus> {
         let process = self.process.as_mut()?;
         let pid = process.pid();
         let status = process.ended()?;
@@ -85,19 +85,19 @@ impl Node {
         Some(status)
     }
 
-    pub(in crate::chaos) fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.process.as_ref()?.pid()
     }
 
     /// Sends its process a signal.
-    pub(in crate::chaos) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(process) = &self.process {
             process.signal(signal);
         }
     }
 
     /// Deletes its files. It must not run.
-    pub(in crate::chaos) fn wipe(&self) -> Result<(), LocalError> {
+    pub(crate) fn wipe(&self) -> Result<(), LocalError> {
         assert!(self.process.is_none(), "a running node has its files open");
         let wiped = LocalError::io(format!("wiping the disk of {}", self.id));
         // The folder itself may be a mount point.
@@ -112,7 +112,7 @@ impl Node {
     }
 
     /// The last line of its log, after its id.
-    pub(in crate::chaos) fn last_log_line(&self) -> String {
+    pub(crate) fn last_log_line(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         format!("{}: {}", self.id, text.lines().last().unwrap_or("no log"))
     }

@@ -5,8 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::tools::PRIVATE_VARIABLE;
 use crate::local::{LocalError, Reaper, run};
+
+/// Environment variable that tells this program that it runs in private namespaces already.
+pub(crate) const PRIVATE_VARIABLE: &str = "QUORAPAY_CHAOS_PRIVATE";
 
 /// Size of a node's disk. Its image is sparse and grows with what is written.
 const DISK_BYTES: &str = "8G";
@@ -17,11 +19,11 @@ const UNMOUNT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What this machine allows.
 #[derive(Debug)]
-pub(super) struct Disks {
+pub(crate) struct Disks {
     /// Whether every node can have a disk.
-    pub(super) mountable: Result<(), String>,
+    pub(crate) mountable: Result<(), String>,
     /// Whether a disk can lose its power.
-    pub(super) stoppable: Result<(), String>,
+    pub(crate) stoppable: Result<(), String>,
     /// Whether every second disk is XFS, so that both kinds of file systems lose their power.
     with_xfs: bool,
 }
@@ -46,12 +48,12 @@ impl FileSystem {
 }
 
 impl Disks {
-    pub(super) fn unavailable(why: String) -> Self {
+    pub(crate) fn unavailable(why: String) -> Self {
         Self { mountable: Err(why.clone()), stoppable: Err(why), with_xfs: false }
     }
 
     /// Mounts a disk on trial, and takes its power away if that is wanted.
-    pub(super) async fn detect(stopping: bool) -> Self {
+    pub(crate) async fn detect(stopping: bool) -> Self {
         if std::env::var_os(PRIVATE_VARIABLE).is_none() {
             return Self::unavailable("only root can mount disks".to_owned());
         }
@@ -74,12 +76,12 @@ impl Disks {
     }
 
     /// Whether every node can have one.
-    pub(super) fn available(&self) -> bool {
+    pub(crate) fn available(&self) -> bool {
         self.mountable.is_ok()
     }
 
     /// Mounts a disk for a node, or creates a folder where disks are not available.
-    pub(super) async fn provide(&self, number: usize, name: &str, data_dir: &Path) -> Result<(), LocalError> {
+    pub(crate) async fn provide(&self, number: usize, name: &str, data_dir: &Path) -> Result<(), LocalError> {
         if self.available() {
             let kind = if self.with_xfs && number % 2 == 1 { FileSystem::Xfs } else { FileSystem::Ext4 };
             return make(kind, name, data_dir).await;
@@ -111,12 +113,12 @@ async fn mount(image: &Path, mount_point: &Path) -> Result<(), LocalError> {
 }
 
 /// Stops a file system without writing anything more, not even its journal. Every later call on its files fails.
-pub(super) async fn lose_power(mount_point: &Path) -> Result<(), LocalError> {
+pub(crate) async fn lose_power(mount_point: &Path) -> Result<(), LocalError> {
     run("xfs_io", ["-x".as_ref(), "-c".as_ref(), "shutdown".as_ref(), mount_point.as_os_str()]).await.map(drop)
 }
 
 /// Mounts a stopped disk again, as after a power loss. No process may have a file of it open.
-pub(super) async fn mount_again(name: &str, mount_point: &Path) -> Result<(), LocalError> {
+pub(crate) async fn mount_again(name: &str, mount_point: &Path) -> Result<(), LocalError> {
     let mut attempts = 1;
     while let Err(error) = run("umount", [mount_point]).await {
         if attempts == MAX_UNMOUNTS {

@@ -9,13 +9,13 @@ use tokio::task::JoinSet;
 
 use super::addresses::Addresses;
 use super::link::LinkProxy;
-use crate::chaos::endpoint::Endpoint;
-use crate::chaos::link_fault::LinkState;
+use crate::fault::endpoint::Endpoint;
+use crate::fault::link_fault::LinkState;
 use crate::local::{LocalError, Ports};
 
 /// All links. Dropping it closes them.
 #[derive(Debug)]
-pub(in crate::chaos) struct Loopback {
+pub(crate) struct Loopback {
     proxies: HashMap<(Endpoint, Endpoint), SocketAddr>,
     states: HashMap<(Endpoint, Endpoint), watch::Sender<LinkState>>,
     /// The proxies' tasks, which are aborted with the network.
@@ -23,7 +23,7 @@ pub(in crate::chaos) struct Loopback {
 }
 
 /// Assigns ports to all processes.
-pub(super) fn addresses(nodes: usize, zookeepers: usize, ports: &mut Ports) -> Result<Addresses, LocalError> {
+pub(crate) fn addresses(nodes: usize, zookeepers: usize, ports: &mut Ports) -> Result<Addresses, LocalError> {
     let mut local = || Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, ports.deal()?)));
     let clients = (0..nodes).map(|_| local()).collect::<Result<_, LocalError>>()?;
     let peers = (0..nodes).map(|_| local()).collect::<Result<_, LocalError>>()?;
@@ -33,7 +33,7 @@ pub(super) fn addresses(nodes: usize, zookeepers: usize, ports: &mut Ports) -> R
 }
 
 impl Loopback {
-    pub(super) async fn open(addresses: &Addresses, ports: &mut Ports) -> Result<Self, LocalError> {
+    pub(crate) async fn open(addresses: &Addresses, ports: &mut Ports) -> Result<Self, LocalError> {
         let nodes = addresses.peers.iter().enumerate().map(|(node, address)| (Endpoint::Node(node), *address));
         let servers = addresses.zookeepers.iter().enumerate();
         let servers =
@@ -57,11 +57,11 @@ impl Loopback {
     }
 
     /// The address that `from` connects to in order to reach `to`.
-    pub(super) fn proxy(&self, from: Endpoint, to: Endpoint) -> Option<SocketAddr> {
+    pub(crate) fn proxy(&self, from: Endpoint, to: Endpoint) -> Option<SocketAddr> {
         self.proxies.get(&(from, to)).copied()
     }
 
-    pub(super) fn set(&self, links: &[(Endpoint, Endpoint)], state: LinkState) {
+    pub(crate) fn set(&self, links: &[(Endpoint, Endpoint)], state: LinkState) {
         for link in links {
             self.states.get(link).expect("every link has its state").send_replace(state);
         }
