@@ -393,15 +393,78 @@ fn a_node_that_no_other_can_reach_does_not_become_leader() {
         // The others notice, and the leadership has no reason to move.
         world.run_until(world.now + SECOND);
         assert_eq!(leader_of(&world), leader);
-        world.crash(leader);
-        let began = world.now;
-        while world.oracle.leader(world.now).is_none_or(|now| now == leader) {
-            assert!(!leads(&world, next), "seed {seed}: a node leads that no other can reach");
-            assert!(world.now - began < SECOND, "seed {seed}: it took {} ms", (world.now - began) / MILLI);
-            world.run_until(world.now + MILLI);
-        }
-        assert_ne!(leader_of(&world), next);
+        dies_and_another_leads(&mut world, leader, next);
         assert!(answered_during(&mut world, 2 * SECOND) > 20, "the others take payments");
+        finish(world);
+    }
+}
+
+/// Kills the leader. Within a second another node must lead, and never `closed`.
+fn dies_and_another_leads(world: &mut World, leader: usize, closed: usize) {
+    world.crash(leader);
+    let (began, seed) = (world.now, world.knobs.seed);
+    while world.oracle.leader(world.now).is_none_or(|now| now == leader) {
+        assert!(!leads(world, closed), "seed {seed}: a node leads that no other can reach");
+        assert!(world.now - began < SECOND, "seed {seed}: it took {} ms", (world.now - began) / MILLI);
+        world.run_until(world.now + MILLI);
+    }
+    assert_ne!(leader_of(world), closed, "seed {seed}: a node leads that no other can reach");
+}
+
+#[test]
+fn what_was_answered_before_the_leader_died_elects_no_node_that_no_other_can_reach() {
+    for seed in 0..10 {
+        let (mut world, leader) = at_work(long_sessions(seed, 5));
+        let next = world.zookeeper.queue().find(|node| *node != leader).expect("all nodes are in the queue");
+        // Nobody answers it for a while, so from then on it waits longer for answers.
+        isolate(&mut world, next);
+        world.run_until(world.now + 2 * SECOND);
+        world.links.mend();
+        world.run_until(world.now + SECOND / 5);
+        world.close_to_others(next);
+        // It asks once it has not heard the leader for 0.4 s. Then nobody knows yet that it cannot be reached.
+        world.run_until(world.now + (650 + 30 * seed) * MILLI);
+        assert_eq!(leader_of(&world), leader);
+        dies_and_another_leads(&mut world, leader, next);
+        finish(world);
+    }
+}
+
+#[test]
+fn a_node_that_no_other_can_reach_leads_after_no_later_death_either() {
+    for seed in 0..5 {
+        let (mut world, leader) = at_work(long_sessions(seed, 5));
+        let closed = world.zookeeper.queue().find(|node| *node != leader).expect("all nodes are in the queue");
+        world.close_to_others(closed);
+        world.run_until(world.now + SECOND);
+        // It is next in the queue again once all others have led.
+        for _ in 0..5 {
+            let leader = leader_of(&world);
+            dies_and_another_leads(&mut world, leader, closed);
+            world.run_until(world.now + 2 * SECOND);
+            world.restart(leader);
+            world.run_until(world.now + SECOND);
+        }
+        finish(world);
+    }
+}
+
+#[test]
+fn a_leader_that_cannot_hand_over_yet_does_so_as_soon_as_it_can() {
+    for seed in 0..10 {
+        let (mut world, last) = at_work(long_sessions(seed, 3));
+        let (leader, linked) = next_in_queue(&world, last);
+        world.crash(last);
+        world.links.close(leader, last);
+        world.links.close(last, leader);
+        until(&mut world, "the next one is elected", |world| leads(world, leader));
+        // The first entry of its epoch cannot be committed for a while. A leader hands over only after that.
+        world.hang_disk(linked);
+        world.restart(last);
+        assert_eq!(answered_during(&mut world, 3 * SECOND / 2), 0, "nothing is committed");
+        assert!(leads(&world, leader));
+        world.disk_responds(linked);
+        moves_to(&mut world, linked);
         finish(world);
     }
 }

@@ -157,6 +157,10 @@ impl FollowerHandler<'_> {
         let unanswered = &mut self.state.election.pre_votes_unanswered;
         *unanswered = if answered { 0 } else { unanswered.saturating_add(1) };
         let gives_way = if self.no_leader(now) { self.is_unreached(now) } else { self.cannot_lead() };
+        if answered && !self.no_leader(now) {
+            // Somebody leads: the others are able to.
+            self.state.election.unreached_since_ms = None;
+        }
         let Some(PreVote { requests, votes, .. }) = self.follower.pre_vote.take() else { return };
         if self.no_leader(now) {
             requests.into_keys().filter(|node| !votes.contains_key(node)).for_each(|node| self.remove_from_queue(node));
@@ -193,6 +197,8 @@ impl FollowerHandler<'_> {
             self.follower.leader = None;
             self.state.election.last_heard_ms = None;
             self.confirm_no_leader(now);
+            // Its answers may be from before the others noticed that they cannot reach this node: they are asked anew.
+            self.follower.pre_vote = None;
         }
         self.remove_from_queue(peer.clone());
         self.campaign_if_due(now)

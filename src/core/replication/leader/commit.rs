@@ -65,7 +65,7 @@ impl LeaderHandler<'_> {
     /// A leader that is not fit to lead hands over to a follower that can take over at once, if there is one.
     fn leave_if_unfit(&mut self, now: Now) -> Option<Transition> {
         let too_early = now.monotonic_ms < self.state.election.leads_unfit_until_ms;
-        if self.state.fit || too_early || self.leader.transfer.is_some() {
+        if self.state.fit || too_early || !self.leader.takes_proposals() {
             return None;
         }
         let successor = self.near_follower(now)?;

@@ -56,6 +56,8 @@ pub(super) struct Transfer {
     /// The successor; `None` for whichever follower is ready first.
     pub(super) to: Option<NodeId>,
     pub(super) until_ms: u64,
+    /// Whether the successor has better links, which is the reason.
+    pub(super) for_links: bool,
 }
 
 /// What a leader knows about one follower.

@@ -5,7 +5,7 @@
 use super::handler::{LeaderHandler, can_succeed};
 use super::progress::Progress;
 use crate::planted::{Bug, planted};
-use crate::replication::config::{MOVE_PAUSE_MS, UNREACHED_MS};
+use crate::replication::config::UNREACHED_MS;
 use crate::replication::effect::RequestId;
 use crate::replication::transition::Transition;
 use crate::replication::types::{NodeId, Now};
@@ -33,14 +33,11 @@ impl LeaderHandler<'_> {
         };
         let since_ms = *self.leader.unreached_since_ms.get_or_insert(now.monotonic_ms);
         let too_early = now.monotonic_ms < (since_ms + UNREACHED_MS).max(self.state.election.no_move_before_ms);
-        if too_early || self.leader.transfer.is_some() || !self.is_near(&successor) {
+        if too_early || !self.leader.takes_proposals() || !self.is_near(&successor) {
             return None;
         }
-        // If this one is in vain, payments are taken for a while before the next one. If another node leads after it,
-        // there is nothing to wait for.
         self.leader.unreached_since_ms = None;
-        self.state.election.no_move_before_ms = now.monotonic_ms + MOVE_PAUSE_MS;
-        self.begin_transfer(now, Some(successor))
+        self.begin_move(now, successor)
     }
 
     /// Whether a follower lacks so little that it can take over at once. The leader takes no payments until then.

@@ -2,7 +2,7 @@
 
 use super::handler::{LeaderHandler, Transfer, can_succeed};
 use super::progress::Progress;
-use crate::replication::config::TRANSFER_TIMEOUT_MS;
+use crate::replication::config::{MOVE_PAUSE_MS, TRANSFER_TIMEOUT_MS};
 use crate::replication::effect::Outgoing;
 use crate::replication::message::Request;
 use crate::replication::transition::Transition;
@@ -11,23 +11,34 @@ use crate::replication::types::{NodeId, Now};
 impl LeaderHandler<'_> {
     /// Begins a transfer, to a particular follower or to whichever is ready first.
     pub(in crate::replication) fn begin_transfer(&mut self, now: Now, to: Option<NodeId>) -> Option<Transition> {
+        self.begin(now, to, false)
+    }
+
+    /// Begins to move the leadership to a follower with better links.
+    pub(super) fn begin_move(&mut self, now: Now, to: NodeId) -> Option<Transition> {
+        self.begin(now, Some(to), true)
+    }
+
+    fn begin(&mut self, now: Now, to: Option<NodeId>, for_links: bool) -> Option<Transition> {
         if !self.leader.open {
             return None;
         }
-        self.leader.transfer = Some(Transfer { to, until_ms: now.monotonic_ms + TRANSFER_TIMEOUT_MS });
+        self.leader.transfer = Some(Transfer { to, until_ms: now.monotonic_ms + TRANSFER_TIMEOUT_MS, for_links });
         self.finish_transfer(now)
     }
 
     pub(super) fn cancel_late_transfer(&mut self, now: Now) {
-        if self.leader.transfer.take_if(|transfer| now.monotonic_ms >= transfer.until_ms).is_some() {
-            // The leadership has not moved.
-            self.state.election.no_move_before_ms = now.monotonic_ms;
-        }
+        self.leader.transfer.take_if(|transfer| now.monotonic_ms >= transfer.until_ms);
     }
 
     /// Names the successor once everything is committed and a follower has it all that can take an epoch.
     pub(super) fn finish_transfer(&mut self, now: Now) -> Option<Transition> {
         let successor = self.ready_successor(now)?;
+        if self.leader.transfer.as_ref().is_some_and(|transfer| transfer.for_links) {
+            // If this move is in vain, payments are taken for a while before the next one. If another node leads after
+            // it, there is nothing to wait for.
+            self.state.election.no_move_before_ms = now.monotonic_ms + MOVE_PAUSE_MS;
+        }
         let epoch = self.leader.epoch;
         for node in self.state.others() {
             let request = Request::Transfer { epoch, successor: successor.clone() };
