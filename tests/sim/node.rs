@@ -31,8 +31,6 @@ pub(crate) struct Process {
     pub(crate) last_write_done: u64,
     /// A write failed: its outcome is unknown, nothing more is written, and the process is about to end.
     pub(crate) writer_failed: bool,
-    /// Its last attempt to bring its views up to date failed.
-    pub(crate) views_failed: bool,
     /// How far the scrubber has read in its current round.
     pub(crate) scrubbed: LogIndex,
     /// The end of that round.
@@ -66,7 +64,6 @@ impl Process {
             writes: VecDeque::new(),
             last_write_done: 0,
             writer_failed: false,
-            views_failed: false,
             scrubbed: LogIndex(0),
             scrub_end: LogIndex(0),
             quarantined: false,

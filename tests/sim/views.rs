@@ -5,15 +5,11 @@ use std::sync::Arc;
 
 use quorapay_core::domain::LogIndex;
 use quorapay_core::domain::{Bank, KeyDigest, PaymentId, PaymentOutcome, PaymentState};
-use quorapay_core::engine::{
-    DigestFilter, DigestFilters, Input, LookupRequest, LookupResult, ViewsFilters, digest_prefix,
-};
+use quorapay_core::engine::{DigestFilter, DigestFilters, LookupRequest, LookupResult, ViewsFilters, digest_prefix};
 use quorapay_core::replication::Entry;
 
 use super::disk::row;
-use super::knobs::MILLI;
 use super::random::Random;
-use super::world::{World, WorldEvent};
 
 /// Runs of digests, and parts of each run, before they are merged into one run.
 const MAX_RUNS: usize = 5;
@@ -21,11 +17,6 @@ const MAX_RUNS: usize = 5;
 const PART: usize = 50;
 /// Bits of the filters' fingerprints: as few as possible, so that filters err.
 const BITS: u32 = 8;
-
-/// When a process first brings its views up to date.
-pub(crate) const FIRST_PROJECTION: u64 = 50 * MILLI;
-/// Interval at which it does, unless it has to hurry.
-const PROJECT_EVERY: u64 = 200 * MILLI;
 
 /// Digests in sorted runs with their filters, as the real views have them.
 #[derive(Default)]
@@ -137,38 +128,4 @@ fn as_created(id: PaymentId, rows: &[Arc<Entry>]) -> Option<PaymentState> {
     let payment = entry.operation()?.payments().find(|payment| payment.item == id.item())?;
     let state = PaymentState::decided(payment.request, payment.outcome)?;
     (PaymentId::derive(entry.stamp(), payment.item) == id).then_some(state)
-}
-
-impl World {
-    /// Brings a node's views up to date, and will again.
-    pub(crate) fn project(&mut self, node: usize, life: u64) {
-        self.bring_views_up_to_date(node);
-        self.schedule(PROJECT_EVERY, WorldEvent::Project { node, life });
-    }
-
-    /// Like the real projector, does not wait for its turn once the views lack half of what they may, unless the last
-    /// attempt failed. So a node that was cut off catches up, although its views may lack only a few keys.
-    pub(crate) fn hurry_views(&mut self, node: usize) {
-        let Some(process) = &self.nodes[node].process else { return };
-        let (lag, limits) = (process.engine.views_lag(), self.knobs.limits);
-        let half_full = 2 * lag.keys >= limits.unprojected_keys || 2 * lag.bytes >= limits.unprojected_bytes;
-        if half_full && !process.views_failed {
-            self.bring_views_up_to_date(node);
-        }
-    }
-
-    fn bring_views_up_to_date(&mut self, node: usize) {
-        let chance = self.knobs.stuck_views;
-        let fails = self.nodes[node].views_stuck || (chance > 0 && self.random.chance(chance));
-        if let Some(process) = &mut self.nodes[node].process {
-            process.views_failed = fails;
-        }
-        if fails {
-            return self.feed(node, Input::Fit(false));
-        }
-        let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
-        let (index, filters) = self.nodes[node].disk.project(applied, &mut self.random);
-        self.feed(node, Input::Fit(true));
-        self.feed(node, Input::Projected { index, filters });
-    }
 }

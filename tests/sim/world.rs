@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
+use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Effect, Input, LookupId, LookupRequest};
 use quorapay_core::replication::{self, Event, NodeId, ReplicaConfig, Request, Response, StoreId};
 
@@ -19,7 +20,6 @@ use super::network::{Links, ReadJob, Requester};
 use super::node::{Node, Process};
 use super::random::Random;
 use super::trace::Trace;
-use super::views::FIRST_PROJECTION;
 use super::zookeeper::ZooKeeper;
 
 /// A scheduled event.
@@ -246,7 +246,7 @@ impl World {
         node.host_down = false;
         node.process = Some(process);
         self.schedule(0, WorldEvent::Tick { node: number, life });
-        self.schedule(FIRST_PROJECTION, WorldEvent::Project { node: number, life });
+        self.schedule(50 * MILLI, WorldEvent::Project { node: number, life });
         self.schedule(SCRUB_EVERY, WorldEvent::Scrub { node: number, life });
         self.schedule(MARK_EVERY, WorldEvent::Mark { node: number, life });
     }
@@ -340,12 +340,24 @@ impl World {
         if !paused {
             self.notice_reach(node);
             self.notice_new_leader(node);
-            self.hurry_views(node);
             self.feed(node, Input::Replication(Event::Tick));
             self.propose_held(node);
             self.oracle.ticked(self.now, &self.nodes[node], &self.knobs);
         }
         self.schedule(self.knobs.tick, WorldEvent::Tick { node, life });
+    }
+
+    fn project(&mut self, node: usize, life: u64) {
+        let chance = self.knobs.stuck_views;
+        if self.nodes[node].views_stuck || (chance > 0 && self.random.chance(chance)) {
+            self.feed(node, Input::Fit(false));
+        } else {
+            let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
+            let (index, filters) = self.nodes[node].disk.project(applied, &mut self.random);
+            self.feed(node, Input::Fit(true));
+            self.feed(node, Input::Projected { index, filters });
+        }
+        self.schedule(200 * MILLI, WorldEvent::Project { node, life });
     }
 
     /// Feeds the proposals that waited for the views, as far as there is room.
