@@ -97,6 +97,8 @@ pub enum Bug {
     UnreachedLeaderStays,
     /// A leader names a successor that does not stand in ZooKeeper's queue.
     SuccessorNotInQueue,
+    /// A leader begins a transfer that no other node can take.
+    TransferInVain,
     /// A named successor does not say so to a node that asks whether there is a leader.
     SuccessorDisturbed,
     /// A node campaigns though a majority cannot open connections to it.
@@ -195,6 +197,7 @@ mod selection {
         Bug::LostCopiesCount,
         Bug::UnreachedLeaderStays,
         Bug::SuccessorNotInQueue,
+        Bug::TransferInVain,
         Bug::SuccessorDisturbed,
         Bug::UnreachedCandidateStands,
         Bug::LostAnswerMeansNotApplied,

@@ -10,6 +10,7 @@ use quorapay_core::replication::ReadId;
 
 use super::forwarding::BatchId;
 use super::knobs::{Knobs, MILLI, SECOND};
+use super::service::{Asked, Kind, Served};
 use super::workload::{Known, a_full_capture, a_request, an_account};
 use super::world::{World, WorldEvent};
 
@@ -43,13 +44,6 @@ struct Caller {
     answered: bool,
 }
 
-/// When some client last got an answer through a node.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Served {
-    pub(crate) write: u64,
-    pub(crate) read: u64,
-}
-
 struct Read {
     client: usize,
     account: AccountId,
@@ -69,9 +63,11 @@ struct Client {
     unknown: Vec<usize>,
     /// Nodes at which a final read is still to succeed.
     last_reads: Vec<usize>,
-    /// The only node that it uses, if so; it alternates between writes and reads there.
+    /// The only node that it uses, if so; it alternates between writes and reads there, and repeats both until they are
+    /// answered.
     keeps_to: Option<usize>,
     reads_next: bool,
+    asked: Option<Asked>,
 }
 
 impl Client {
@@ -83,6 +79,7 @@ impl Client {
             last_reads: Vec::new(),
             keeps_to: None,
             reads_next: false,
+            asked: None,
         }
     }
 }
@@ -106,6 +103,10 @@ pub(crate) enum ClientEvent {
     Retry {
         client: usize,
         intent: usize,
+    },
+    RepeatRead {
+        client: usize,
+        node: usize,
     },
     ProposalArrives {
         attempt: u64,
@@ -195,6 +196,12 @@ impl Clients {
         self.served[node]
     }
 
+    /// Since when a client has been asking a node without an answer; the one that has waited longest.
+    pub(crate) fn asking_since(&self, node: usize, kind: Kind) -> Option<u64> {
+        let asked = self.clients.iter().filter_map(|client| client.asked);
+        asked.filter_map(|asked| asked.since(node, kind)).min()
+    }
+
     /// The newest attempt whose own entry a node has seen committed.
     pub(crate) fn newest_decided_by(&self, node: usize) -> u64 {
         self.decided_by[node]
@@ -218,7 +225,8 @@ impl World {
     }
 
     fn think(&mut self, client: usize) {
-        self.clients.clients[client].activity = Activity::Thinking;
+        let state = &mut self.clients.clients[client];
+        (state.activity, state.asked) = (Activity::Thinking, None);
         let delay = self.random.between(self.knobs.think / 10, self.knobs.think * 2);
         self.schedule(delay, WorldEvent::Client(ClientEvent::Next { client }));
     }
@@ -252,6 +260,7 @@ impl World {
         match event {
             ClientEvent::Next { client } => self.next_action(client),
             ClientEvent::Retry { client, intent } => self.propose(client, intent),
+            ClientEvent::RepeatRead { client, node } => self.read(client, node),
             ClientEvent::ProposalArrives { attempt, node, proposal } => self.proposal_arrives(attempt, node, proposal),
             ClientEvent::ReadArrives { read, node } => self.read_arrives(read, node),
             ClientEvent::Reply { client, number, reply } => self.on_reply(client, number, reply),
@@ -341,12 +350,19 @@ impl World {
         } else {
             self.random.index(self.knobs.nodes)
         };
+        self.asks(client, node, Kind::Write);
         self.clients.attempts.insert(attempt, Attempt { client, intent, node });
         let proposal = self.clients.intents[intent].proposal.clone();
         let arrives = self.random.between(50, 500);
         self.schedule(arrives, WorldEvent::Client(ClientEvent::ProposalArrives { attempt, node, proposal }));
         let timeout = self.knobs.client_timeout;
         self.send_reply(timeout, client, attempt, Reply::Unknown);
+    }
+
+    /// A client sends a first or repeated attempt.
+    fn asks(&mut self, client: usize, node: usize, kind: Kind) {
+        let asked = &mut self.clients.clients[client].asked;
+        *asked = Some(Asked::again(*asked, node, kind, self.now));
     }
 
     fn send_reply(&mut self, delay: u64, client: usize, number: u64, reply: Reply) {
@@ -433,14 +449,18 @@ impl World {
         }
         self.clients.last_answering = self.random.index(self.knobs.nodes);
         if self.clients.settling || self.random.chance(self.knobs.retries) {
-            self.clients.clients[client].activity = Activity::Thinking;
-            let delay = self.random.between(2 * MILLI, 40 * MILLI);
-            return self.schedule(delay, WorldEvent::Client(ClientEvent::Retry { client, intent: number }));
+            return self.repeat_soon(client, ClientEvent::Retry { client, intent: number });
         }
         if unknown {
             self.clients.clients[client].unknown.push(number);
         }
         self.think(client);
+    }
+
+    fn repeat_soon(&mut self, client: usize, again: ClientEvent) {
+        self.clients.clients[client].activity = Activity::Thinking;
+        let delay = self.random.between(2 * MILLI, 40 * MILLI);
+        self.schedule(delay, WorldEvent::Client(again));
     }
 
     fn read(&mut self, client: usize, node: usize) {
@@ -449,6 +469,7 @@ impl World {
         let floor = self.oracle.answered_up_to();
         self.clients.reads.insert(read, Read { client, account, floor });
         self.clients.clients[client].activity = Activity::Reading { read, node };
+        self.asks(client, node, Kind::Read);
         let arrives = self.random.between(50, 500);
         self.schedule(arrives, WorldEvent::Client(ClientEvent::ReadArrives { read, node }));
         let timeout = self.knobs.client_timeout;
@@ -499,6 +520,10 @@ impl World {
         if reply == Reply::Settled {
             self.clients.served[node].read = self.now;
             self.clients.clients[client].last_reads.retain(|left| *left != node);
+        } else if !self.clients.settling
+            && let Some(node) = self.clients.clients[client].keeps_to
+        {
+            return self.repeat_soon(client, ClientEvent::RepeatRead { client, node });
         }
         self.think(client);
     }

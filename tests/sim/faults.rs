@@ -165,7 +165,13 @@ impl World {
 
     pub(crate) fn restart_later(&mut self, node: usize) {
         let delay = self.random.between(self.knobs.downtime / 10, self.knobs.downtime);
-        self.schedule(delay, WorldEvent::Restart { node });
+        self.restart_after(delay, node);
+    }
+
+    /// Starts the next process of a node after a while. If something else starts one earlier, that is all.
+    pub(crate) fn restart_after(&mut self, delay: u64, node: usize) {
+        let starts = self.nodes[node].starts;
+        self.schedule(delay, WorldEvent::Restart { node, starts });
     }
 
     /// Ends a process. Of the writes in flight, any number of the first ones may have become durable, and some more may
@@ -331,6 +337,11 @@ impl World {
     fn unsettled(&self) -> Option<String> {
         if let Some(waiting) = self.clients.unfinished() {
             return Some(waiting);
+        }
+        if let [alone] = self.members()
+            && !alone.process.as_ref().is_some_and(|process| process.engine.replica().is_open())
+        {
+            return Some(format!("{} does not lead", alone.id));
         }
         if let Some(contested) = self.oracle.contested_leadership(self.now, self.members()) {
             return Some(contested);

@@ -1,31 +1,39 @@
-//! Faults that last: while one lasts, every node that the protocol says can serve must answer payments and linearizable
-//! reads, never longer without one than a bound. So a cluster gets over a fault by itself, and not because it has ended.
+//! Faults that last: while one lasts, every node that the protocol says can serve must answer each payment and each
+//! linearizable read within a bound. So a cluster gets over a fault by itself, and not because it has ended. A client that
+//! is refused or hears nothing repeats its request at the same node, and the time runs on; its pauses do not count.
 
 use super::SETTLING_TIME;
 use super::knobs::{MILLI, SECOND};
 use super::node::Node;
+use super::service::Kind;
 use super::world::World;
 
-/// The bound for faults that need no election: nobody waits for the faulty node. Clients pause for up to 0.4 s between
-/// two payments; the rest is for an attempt that is lost with the fault, and its repetition.
-const UNDISTURBED: u64 = SECOND;
+/// The bound for faults that need no election: nobody waits for the faulty node. A request takes a few milliseconds; one
+/// that is refused because a look-up failed is repeated within 40.
+const UNDISTURBED: u64 = SECOND / 4;
 /// The bound if the leader is gone: 0.4 s until the others notice that it is silent, elections that the gone node takes
 /// part in as the queue's first, and an attempt in flight. Payments must wait for no ZooKeeper session (up to 4 s).
-const FAILOVER: u64 = 2 * SECOND;
+const FAILOVER: u64 = 1_600 * MILLI;
+/// The bound if the leader is gone and the next in the queue cannot be reached: it leaves its turn to others first.
+const NEXT_UNREACHED: u64 = 2 * SECOND;
 /// The bound if the link between the leader and some nodes is broken, in either direction: it leads on until that is
 /// known for 1.1 s. The rest is for a transfer, for a second one if the successor loses its election, and the attempts in
 /// flight.
 const UNREACHED: u64 = 3 * SECOND;
 /// The bound if the leader's disk hangs: a write hangs when it takes 2 s. Then a follower that has everything leads.
-const HUNG: u64 = 3 * SECOND;
+const HUNG: u64 = 2_600 * MILLI;
 /// A damaged node votes again after this time: the scrubber needs two rounds of a second or less to find the damage, the
 /// node asks once a second whether the others serve, and then copies the ledger.
 const REPAIRED: u64 = 6 * SECOND;
-/// A fault stays for its bound and one of these times, so that some runs see what happens later too.
+/// A fault stays for its bound, the time in which every node is asked again, and one of these times, so that some runs see
+/// what happens later too.
 const STAYS: [u64; 6] = [SECOND / 2, SECOND / 2, SECOND / 2, SECOND / 2, SECOND / 2, 4 * SECOND];
 /// The clients' pause and patience meanwhile.
 const THINK: u64 = 100 * MILLI;
 const PATIENCE: u64 = SECOND / 4;
+/// A client asks again this long after it had an answer, and after it had the answer to its request of the other kind
+/// between the two: two pauses, a wait for the last moment of a hold, and an attempt at a node that is gone.
+const ASKED_AGAIN: u64 = SECOND;
 /// The fault begins while payments are on their way, at most this long after the clients have started.
 const LOAD_BEFORE: u64 = 200 * MILLI;
 /// How often the bound is checked.
@@ -75,7 +83,7 @@ pub(crate) enum LastingFault {
 struct Remains {
     /// Nodes that need not serve.
     unable: Vec<usize>,
-    /// How long each other node may be without an answered payment, or an answered read.
+    /// How long each other node may leave a payment or a read without an answer.
     bound: u64,
     /// A node that must not lead.
     shunned: Option<usize>,
@@ -190,7 +198,7 @@ impl World {
             | F::FollowerDamaged => without(follower, UNDISTURBED),
             F::LeaderDeadNextClosedOff => {
                 let next = self.close_next(leader);
-                Remains { shunned: Some(next), ..all_but(vec![leader, next], FAILOVER) }
+                Remains { shunned: Some(next), ..all_but(vec![leader, next], NEXT_UNREACHED) }
             }
             // The leadership moves to the node that has links with all.
             F::FollowerHearsNothing | F::FollowerUnheard | F::FollowerCannotConnect | F::LeaderCannotConnect => {
@@ -278,7 +286,7 @@ impl World {
 
     fn require_service(&mut self, fault: LastingFault, able: &[usize], bound: u64, shunned: Option<usize>) {
         let began = self.now;
-        let mut end = began + bound + self.random.pick(&STAYS);
+        let mut end = began + bound + ASKED_AGAIN + self.random.pick(&STAYS);
         if self.zookeeper_reachable.contains(&false) {
             // The node's session ends, and with it its place in the queue.
             end = end.max(began + self.knobs.session_timeout + SECOND);
@@ -287,13 +295,22 @@ impl World {
             self.run_until(self.now + CHECK_EVERY);
             let led_by = self.oracle.leader(self.now);
             assert!(led_by.is_none() || led_by != shunned, "{fault:?}: a node leads that no other can reach");
-            for node in able {
-                let served = self.clients.served(*node);
-                for (what, at) in [("payment", served.write), ("linearizable read", served.read)] {
-                    let waited = self.now - at.max(began);
-                    let id = &self.nodes[*node].id;
-                    assert!(waited <= bound, "{fault:?}: {id} has answered no {what} for {} ms", waited / MILLI);
-                }
+            able.iter().for_each(|node| self.check_answers(fault, *node, began, bound));
+        }
+    }
+
+    /// What this node is asked it answers in time, and it is asked all the time.
+    fn check_answers(&self, fault: LastingFault, node: usize, began: u64, bound: u64) {
+        let (served, id) = (self.clients.served(node), &self.nodes[node].id);
+        let kinds = [("payment", Kind::Write, served.write), ("linearizable read", Kind::Read, served.read)];
+        for (what, kind, answered) in kinds {
+            if let Some(since) = self.clients.asking_since(node, kind) {
+                let waited = self.now - since.max(began);
+                assert!(waited <= bound, "{fault:?}: {id} has not answered a {what} for {} ms", waited / MILLI);
+            } else {
+                let unasked = self.now - answered.max(began);
+                let limit = bound + ASKED_AGAIN;
+                assert!(unasked <= limit, "{fault:?}: nobody asked {id} for a {what} for {} ms", unasked / MILLI);
             }
         }
     }

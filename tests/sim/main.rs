@@ -8,6 +8,7 @@
 //! world          virtual time, the event queue, and the nodes
 //! node           one node: host, disk, clock, process
 //! disk, views    a node's ledger file and its views
+//! projector      what brings the views up to date
 //! network        links and messages between nodes
 //! zookeeper      the ZooKeeper servers
 //! coordination   each node's ZooKeeper client
@@ -22,6 +23,7 @@
 //! twins          a second process with one node's id
 //! clients        clients, which propose, retry and read
 //! workload       what clients request
+//! service        since when they ask a node, and when it last answered
 //! invariants     one file for each invariant
 //! scenarios      named hazards, driven step by step
 //! runs           runs and sweeps
@@ -44,11 +46,13 @@ mod network;
 mod node;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod projector;
 mod random;
 mod repair;
 mod restored_ledgers;
 mod runs;
 mod scenarios;
+mod service;
 mod trace;
 mod twins;
 mod versions;

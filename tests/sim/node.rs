@@ -10,6 +10,7 @@ use super::coordination;
 use super::disk::Disk;
 use super::forwarding::Forwarding;
 use super::network::Requester;
+use super::projector::Projector;
 
 /// The wall clocks' start, in 2026.
 const UNIX_START_MS: u64 = 1_780_000_000_000;
@@ -47,6 +48,7 @@ pub(crate) struct Process {
     pub(crate) reads: Vec<(ReadId, LogIndex)>,
     pub(crate) applied: LogIndex,
     pub(crate) forwarding: Forwarding,
+    pub(crate) projector: Projector,
     pub(crate) coordination: coordination::Client,
 }
 
@@ -74,6 +76,7 @@ impl Process {
             reads: Vec::new(),
             applied,
             forwarding: Forwarding::default(),
+            projector: Projector::default(),
             coordination: coordination::Client::default(),
         }
     }
@@ -84,6 +87,8 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) disk: Disk,
     pub(crate) process: Option<Process>,
+    /// How often a process was started.
+    pub(crate) starts: u64,
     /// The newest rules that the installed program knows.
     pub(crate) newest_rules: RuleVersion,
     /// Whether the whole machine is down, so that connections time out instead of being refused.
@@ -106,6 +111,7 @@ impl Node {
             id,
             disk,
             process: None,
+            starts: 0,
             newest_rules: RuleVersion::FIRST,
             host_down: false,
             disk_hangs: false,

@@ -66,7 +66,7 @@ impl World {
         self.met.insert("self-repair");
         self.crash(node);
         let delay = self.random.below(MAX_START_DELAY);
-        self.schedule(delay, WorldEvent::Restart { node });
+        self.restart_after(delay, node);
     }
 
     /// Whether another node leads that answers this one, and with it a quorum holds everything that this node knows to

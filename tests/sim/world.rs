@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use quorapay_core::domain::LogIndex;
 use quorapay_core::engine::{Effect, Input, LookupId, LookupRequest};
 use quorapay_core::replication::{self, Event, NodeId, ReplicaConfig, Request, Response, StoreId};
 
@@ -42,9 +41,10 @@ pub(crate) enum WorldEvent {
         node: usize,
         life: u64,
     },
-    /// The supervisor starts a process that has ended.
+    /// The supervisor starts a process that has ended, unless another one has been started since.
     Restart {
         node: usize,
+        starts: u64,
     },
     /// A process ends because of its disk.
     Exit {
@@ -227,6 +227,7 @@ impl World {
     pub(crate) fn start(&mut self, number: usize) {
         self.lives += 1;
         let life = self.lives;
+        self.nodes[number].starts += 1;
         let peers = self.nodes.iter().map(|node| (node.id.clone(), format!("http://{}", node.id))).collect();
         let node = &self.nodes[number];
         let (timing, limits) = (self.knobs.timing, self.knobs.limits);
@@ -246,7 +247,7 @@ impl World {
         node.host_down = false;
         node.process = Some(process);
         self.schedule(0, WorldEvent::Tick { node: number, life });
-        self.schedule(50 * MILLI, WorldEvent::Project { node: number, life });
+        self.project_after(50 * MILLI, number);
         self.schedule(SCRUB_EVERY, WorldEvent::Scrub { node: number, life });
         self.schedule(MARK_EVERY, WorldEvent::Mark { node: number, life });
     }
@@ -281,7 +282,8 @@ impl World {
             WorldEvent::Client(event) => self.client_event(event),
             WorldEvent::Forward(event) => self.forward_event(event),
             WorldEvent::Fault(fault) => self.inject(fault),
-            WorldEvent::Restart { node } => self.restart(node),
+            WorldEvent::Restart { node, starts } if self.nodes[node].starts == starts => self.restart(node),
+            WorldEvent::Restart { .. } => {}
             of_a_process => self.process_inside(of_a_process),
         }
         self.oracle.look_at_repairs(&self.nodes[..self.knobs.nodes]);
@@ -324,7 +326,7 @@ impl World {
                 let result = readable.then(|| self.nodes[node].disk.look_up(&request));
                 self.feed(node, Input::LookupDone { id, result });
             }
-            WorldEvent::Project { .. } => self.project(node, life),
+            WorldEvent::Project { .. } => self.project(node),
             WorldEvent::ZooKeeperCall { call, .. } => self.run_call(node, call),
             WorldEvent::Exit { .. } => self.exit(node),
             WorldEvent::Condemn { .. } => self.nodes[node].disk.condemned = true,
@@ -345,19 +347,6 @@ impl World {
             self.oracle.ticked(self.now, &self.nodes[node], &self.knobs);
         }
         self.schedule(self.knobs.tick, WorldEvent::Tick { node, life });
-    }
-
-    fn project(&mut self, node: usize, life: u64) {
-        let chance = self.knobs.stuck_views;
-        if self.nodes[node].views_stuck || (chance > 0 && self.random.chance(chance)) {
-            self.feed(node, Input::Fit(false));
-        } else {
-            let applied = self.nodes[node].process.as_ref().map_or(LogIndex(0), |process| process.applied);
-            let (index, filters) = self.nodes[node].disk.project(applied, &mut self.random);
-            self.feed(node, Input::Fit(true));
-            self.feed(node, Input::Projected { index, filters });
-        }
-        self.schedule(200 * MILLI, WorldEvent::Project { node, life });
     }
 
     /// Feeds the proposals that waited for the views, as far as there is room.
@@ -428,6 +417,7 @@ impl World {
         if let Some(process) = &self.nodes[number].process {
             self.oracle.compare_bank(number, &process.engine);
         }
+        self.hurry_projector(number);
     }
 
     fn execute(&mut self, node: usize, effect: Effect) {

@@ -111,6 +111,13 @@ impl Replica {
         self.state.log.rules()
     }
 
+    /// The newest rules that all nodes know, as the leader of the log's newest epoch last named them; `None` if it has
+    /// named none to this node. A candidate counts nodes that it has not heard from with these.
+    #[must_use]
+    pub fn common_rules(&self) -> Option<RuleVersion> {
+        self.state.common_rules()
+    }
+
     /// The newest rules that this program knows.
     #[must_use]
     pub const fn newest_rules(&self) -> RuleVersion {

@@ -41,8 +41,8 @@ pub(super) struct State {
     pub(super) confirmed_ms: Option<u64>,
     pub(super) forwarded_reads: ForwardedReads,
     pub(super) clocks: Clocks,
-    /// The newest rules that all nodes know, as the leader of this epoch last said.
-    pub(super) common_rules: (Epoch, RuleVersion),
+    /// The newest rules that all nodes know, as the leader of this epoch last named them. See `common_rules`.
+    pub(super) rules_named: (Epoch, RuleVersion),
     /// Why the node quarantined itself, if it did.
     pub(super) quarantine: Option<String>,
     /// Since when no connection to these peers can be opened.
@@ -147,7 +147,7 @@ impl State {
             confirmed_ms: None,
             forwarded_reads: ForwardedReads::default(),
             clocks: Clocks::default(),
-            common_rules: (Epoch(0), RuleVersion::FIRST),
+            rules_named: (Epoch(0), RuleVersion::FIRST),
             quarantine: None,
             unreachable_since_ms: BTreeMap::new(),
             fit: true,
@@ -377,6 +377,12 @@ impl State {
 
     pub(super) fn refuse_reads(&mut self, reads: Vec<ReadId>) {
         self.effects.extend(reads.into_iter().map(Effect::ReadRefused));
+    }
+
+    /// The newest rules that all nodes know, as the leader of the log's newest epoch last named them, if it has.
+    pub(super) fn common_rules(&self) -> Option<RuleVersion> {
+        let (epoch, rules) = self.rules_named;
+        (epoch == self.log.last().epoch).then_some(rules)
     }
 
     /// Stops the process if one of these entries, which it must store, begins an epoch by rules that this program does

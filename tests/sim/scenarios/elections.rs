@@ -1,5 +1,7 @@
 //! Who leads, and what a deposed leader can still do.
 
+use quorapay_core::engine::Input;
+
 use super::*;
 
 /// A session timeout in which a cluster must not lose its payments: ZooKeeper's usual one.
@@ -495,6 +497,29 @@ fn a_broken_link_between_two_followers_moves_nothing() {
         let epoch = epoch_of(&world, leader);
         assert!(answered_during(&mut world, 10 * SECOND) > 100, "payments continue");
         assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch), "no election took place");
+        finish(world);
+    }
+}
+
+#[test]
+fn a_transfer_that_no_node_can_take_refuses_no_payments() {
+    for seed in 0..5 {
+        let mut alone = World::new(Knobs { nodes: 1, ..busy_clients(seed) }, false);
+        alone.run_until(SECOND);
+        let (mut world, leader) = at_work(busy_clients(seed));
+        let (dead, apart) = followers_of(leader);
+        world.crash(dead);
+        world.zookeeper_reachable[apart] = false;
+        world.run_until(world.now + world.knobs.session_timeout + SECOND);
+        for (world, leader) in [(&mut alone, 0), (&mut world, leader)] {
+            let named = world.nodes.iter().map(|node| Some(node.id.clone())).chain([None]).collect::<Vec<_>>();
+            for successor in named {
+                world.feed(leader, Input::Transfer(successor));
+            }
+            assert!(answered_during(world, SECOND / 2) > 20, "seed {seed}: payments go on");
+            assert!(leads(world, leader));
+        }
+        finish(alone);
         finish(world);
     }
 }

@@ -1,6 +1,9 @@
 //! Programs with different rules: every entry is decided by the rules that its epoch names.
 
-use super::{World, answered_during, at_work, busy_clients, finish, followers_of, leads, next_leader, until};
+use super::{
+    World, answered_during, at_work, busy_clients, finish, followers_of, leader_of, leads, next_leader, until,
+};
+use crate::SETTLING_TIME;
 use crate::knobs::{Knobs, SECOND};
 use quorapay_core::domain::RuleVersion;
 
@@ -110,4 +113,25 @@ fn an_old_program_that_meets_newer_rules_in_an_append_ends_and_goes_on_after_an_
         world.nodes[wiped].process.as_ref().is_some_and(|process| process.engine.replica().rules() == NEW)
     });
     finish(world);
+}
+
+#[test]
+fn an_upgrade_brings_the_new_rules_though_the_leader_waits_for_the_answer_to_an_append_that_was_lost() {
+    for seed in 66..70 {
+        // What is sent while the link is cut times out after two seconds.
+        let (mut world, unheard) = at_work(Knobs { request_timeout: 2 * SECOND, ..busy_clients(seed) });
+        let (leader, last) = followers_of(unheard);
+        upgrade(&mut world, &[unheard, leader]);
+        make_leader(&mut world, leader);
+        world.links.cut(unheard, leader);
+        world.run_until(world.now + SECOND / 5);
+        world.knobs.upgrade_every = SECOND;
+        world.heal();
+        world.settle(SETTLING_TIME);
+        assert_eq!((leader_of(&world), world.oracle.rules_in_force()), (leader, OLD));
+        world.complete_the_upgrade();
+        assert_eq!(world.nodes[last].newest_rules, NEW);
+        assert_eq!(world.oracle.rules_in_force(), NEW);
+        finish(world);
+    }
 }

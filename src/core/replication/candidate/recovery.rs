@@ -179,13 +179,8 @@ impl CandidateHandler<'_> {
             return state.config.newest_rules;
         }
         let in_force = state.log.rules();
-        let (epoch, heard) = state.common_rules;
         let all_answered = state.others().iter().all(|node| fencing.answers.contains_key(node));
-        let absent = match (all_answered, epoch == state.log.last().epoch) {
-            (true, _) => state.config.newest_rules,
-            (false, true) => heard,
-            (false, false) => in_force,
-        };
+        let absent = if all_answered { state.config.newest_rules } else { state.common_rules().unwrap_or(in_force) };
         let told = fencing.answers.values().map(|answer| answer.newest_rules);
         in_force.max(told.fold(absent.min(state.config.newest_rules), RuleVersion::min))
     }

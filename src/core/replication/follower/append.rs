@@ -49,7 +49,7 @@ impl FollowerHandler<'_> {
             return self.state.respond(rpc, Response::Unable);
         }
         self.state.confirmed_ms = Some(now.monotonic_ms);
-        self.state.common_rules = (append.epoch, append.common_rules);
+        self.state.rules_named = (append.epoch, append.common_rules);
         // A heartbeat is answered at once, for the part of the log that is durable: the leader must hear from this node
         // while its disk is slow.
         let matched = if brings_batch { matched } else { matched.min(self.state.storage.durable_index()) };

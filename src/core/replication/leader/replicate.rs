@@ -36,7 +36,7 @@ impl LeaderHandler<'_> {
         self.add_followers();
         let (epoch, round, read_waits) = (self.leader.epoch, self.leader.round, !self.leader.reads.is_empty());
         let common_rules = self.common_rules(now);
-        self.state.common_rules = (epoch, common_rules);
+        self.state.rules_named = (epoch, common_rules);
         for (follower, progress) in &mut self.leader.followers {
             let mut stream = Stream { follower, progress, state: self.state, epoch, round, read_waits, common_rules };
             stream.load_ahead();

@@ -2,6 +2,7 @@
 
 use super::handler::{LeaderHandler, Transfer, can_succeed};
 use super::progress::Progress;
+use crate::planted::{Bug, planted};
 use crate::replication::config::{MOVE_PAUSE_MS, TRANSFER_TIMEOUT_MS};
 use crate::replication::effect::Outgoing;
 use crate::replication::message::Request;
@@ -9,7 +10,8 @@ use crate::replication::transition::Transition;
 use crate::replication::types::{NodeId, Now};
 
 impl LeaderHandler<'_> {
-    /// Begins a transfer, to a particular follower or to whichever is ready first.
+    /// Begins a transfer, to a particular follower or to whichever is ready first. If none can take over, nothing is
+    /// begun: proposals would be refused in vain.
     pub(in crate::replication) fn begin_transfer(&mut self, now: Now, to: Option<NodeId>) -> Option<Transition> {
         self.begin(now, to, false)
     }
@@ -20,7 +22,8 @@ impl LeaderHandler<'_> {
     }
 
     fn begin(&mut self, now: Now, to: Option<NodeId>, for_links: bool) -> Option<Transition> {
-        if !self.leader.open {
+        let in_vain = self.successors(now, to.as_ref()).next().is_none() && !planted(Bug::TransferInVain);
+        if !self.leader.open || in_vain {
             return None;
         }
         self.leader.transfer = Some(Transfer { to, until_ms: now.monotonic_ms + TRANSFER_TIMEOUT_MS, for_links });
@@ -53,13 +56,17 @@ impl LeaderHandler<'_> {
         if self.state.commit_index < last {
             return None;
         }
+        let mut successors = self.successors(now, transfer.to.as_ref());
+        successors.find(|(_, progress)| progress.matched == last).map(|(node, _)| node.clone())
+    }
+
+    /// The followers that answer and can lead; only the named one, if one is named.
+    fn successors(&self, now: Now, named: Option<&NodeId>) -> impl Iterator<Item = (&NodeId, &Progress)> {
         let timeout_ms = self.state.config.timing.heartbeat_timeout_ms;
-        let is_ready = |(node, progress): &(&NodeId, &Progress)| {
-            transfer.to.as_ref().is_none_or(|to| to == *node)
-                && progress.matched == last
+        self.leader.followers.iter().filter(move |(node, progress)| {
+            named.is_none_or(|named| named == *node)
                 && progress.answered_within(now, timeout_ms)
                 && can_succeed(self.state, node, progress)
-        };
-        self.leader.followers.iter().find(is_ready).map(|(node, _)| node.clone())
+        })
     }
 }
