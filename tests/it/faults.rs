@@ -122,15 +122,20 @@ impl Dev {
 
     /// The status as one node sees it.
     fn status(&self, node: usize) -> Option<Value> {
-        let mut command = Command::new(program());
-        command.args(["status", "--json", "--deadline-ms", "1000", "--url", &self.url(node)]).stderr(Stdio::null());
-        serde_json::from_slice(&command.output().unwrap().stdout).ok()
+        self.ask("status", node)
+    }
+
+    fn ask(&self, command: &str, node: usize) -> Option<Value> {
+        let mut asking = Command::new(program());
+        asking.args([command, "--json", "--deadline-ms", "1000", "--url", &self.url(node)]).stderr(Stdio::null());
+        serde_json::from_slice(&asking.output().unwrap().stdout).ok()
     }
 
     /// A node that leads and is not this one, as any node says.
     fn leader_besides(&self, before: &str) -> Option<String> {
-        let leaders = (0..3).filter_map(|node| self.status(node)?["leader"].as_str().map(str::to_owned));
-        leaders.into_iter().find(|leader| leader != before)
+        // Not by the status: while a node hangs, it takes longer than a second.
+        let mut leaders = (0..3).filter_map(|node| self.ask("ready", node)?["leader"].as_str().map(str::to_owned));
+        leaders.find(|leader| leader != before)
     }
 
     /// Whether every node is a voter that is reached, is connected to ZooKeeper and follows the one leader.

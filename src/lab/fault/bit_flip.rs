@@ -10,8 +10,9 @@ use quorapay_node::verify;
 
 /// Bits are flipped in this much of the file's end, where the entries are that a node checks when it starts.
 const END_BYTES: u64 = 64 * 1024;
-/// Maximum number of bits that are tried. Each try reads the whole ledger.
-const MAX_TRIES: u32 = 12;
+/// Maximum number of bits that are tried. Each try reads the whole ledger; a small one is mostly free space at its end, where
+/// many tries are needed, and quickly read.
+const MAX_TRIES: u32 = 200;
 
 /// Flips a bit in the ledger of a stopped node. Returns whether a bit was found whose flip the audit detects.
 ///
