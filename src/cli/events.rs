@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::CliError;
-use super::connection::{Connection, block_on, print_line, to_json};
+use super::connection::{Connection, block_on, print_line};
 use super::exit;
 use super::signals::Signals;
 use quorapay_client::{ClusterView, NodeReport, NodeView, Rfc3339};
@@ -55,7 +55,7 @@ impl Events {
             };
             // A cluster of which no node answers may do so later.
             for event in watch.look(seen.ok()) {
-                let line = if self.connection.json { to_json(&event) } else { event.to_string() };
+                let line = if self.connection.json { event.to_line() } else { event.to_string() };
                 if print_line(&line).is_err() {
                     return Ok(());
                 }
@@ -77,6 +77,13 @@ struct Event {
     node: Option<NodeId>,
     /// For people.
     text: String,
+}
+
+impl Event {
+    /// As JSON on one line, for programs that read line by line.
+    fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("an event is made of plain values")
+    }
 }
 
 impl fmt::Display for Event {
