@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::CliError;
-use super::connection::{Connection, block_on, print_line, to_json};
+use super::connection::{Connection, block_on, print_line};
 use super::exit;
 use super::signals::Signals;
 use quorapay_client::{ClusterView, NodeReport, NodeView, Rfc3339};
@@ -55,7 +55,7 @@ impl Events {
             };
             // A cluster of which no node answers may do so later.
             for event in watch.look(seen.ok()) {
-                let line = if self.connection.json { to_json(&event) } else { event.to_string() };
+                let line = if self.connection.json { event.to_line() } else { event.to_string() };
                 if print_line(&line).is_err() {
                     return Ok(());
                 }
@@ -77,6 +77,13 @@ struct Event {
     node: Option<NodeId>,
     /// For people.
     text: String,
+}
+
+impl Event {
+    /// As JSON on one line, for programs that read line by line.
+    fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("an event is made of plain values")
+    }
 }
 
 impl fmt::Display for Event {
@@ -229,7 +236,7 @@ mod tests {
     fn seen(change: impl FnOnce(&mut Value)) -> Option<ClusterView> {
         let report = |id: &str, role: &str| {
             json!({
-                "node_id": id, "store_id": 7, "cluster_id": "c", "role": role, "epoch": 3, "promised_epoch": 3,
+                "node_id": id, "store_id": "07".repeat(16), "cluster_id": "c", "role": role, "epoch": 3, "promised_epoch": 3,
                 "leader": "node1", "last_index": 9, "commit_index": 9, "applied_index": 9, "applied_timestamp": 1,
                 "projected_index": 9, "staleness_ms": 0, "zookeeper_connected": true, "elections_won": 1,
                 "quarantine": null, "followers": {}, "configuration": null, "wall_clock": 1_700_000_000_000_u64,
@@ -258,14 +265,14 @@ mod tests {
         };
         assert_eq!(kinds(&mut watch, seen(gone)), ["unreachable"]);
         let anew = |view: &mut Value| {
-            view["nodes"][1]["status"]["store_id"] = json!(8);
+            view["nodes"][1]["status"]["store_id"] = json!("08".repeat(16));
             view["nodes"][1]["status"]["role"] = json!("learner");
             view["nodes"][0]["status"]["followers"] =
                 json!({"node2": {"matched_index": 0, "lag": 5_000, "reachable": true, "voter": false}});
         };
         assert_eq!(kinds(&mut watch, seen(anew)), ["reachable", "new_ledger", "role", "behind"]);
         let caught_up = |view: &mut Value| {
-            view["nodes"][1]["status"]["store_id"] = json!(8);
+            view["nodes"][1]["status"]["store_id"] = json!("08".repeat(16));
             view["nodes"][0]["status"]["followers"] =
                 json!({"node2": {"matched_index": 9, "lag": 0, "reachable": true, "voter": true}});
         };
