@@ -53,6 +53,26 @@ fn a_leader_whose_views_cannot_be_used_hands_over_to_one_whose_views_can() {
 }
 
 #[test]
+fn a_leader_whose_views_cannot_be_used_hands_over_though_it_could_not_at_first() {
+    for seed in 0..5 {
+        let (mut world, last) = three_at_work(seed);
+        let next = world.zookeeper.queue().find(|node| *node != last).expect("all nodes are in the queue");
+        let other = 3 - last - next;
+        world.crash(last);
+        until(&mut world, "the next one is elected", |world| leads(world, next));
+        // The first entry of its epoch cannot be committed for a while. A leader hands over only after that.
+        world.hang_disk(other);
+        world.nodes[next].views_stuck = true;
+        world.run_until(world.now + SECOND);
+        assert!(leads(&world, next));
+        world.disk_responds(other);
+        until(&mut world, "the other one leads", |world| leads(world, other));
+        world.nodes[next].views_stuck = false;
+        finish(world);
+    }
+}
+
+#[test]
 fn a_node_whose_views_cannot_be_used_lets_another_one_be_elected() {
     for seed in 0..5 {
         let (mut world, leader) = three_at_work(seed);
