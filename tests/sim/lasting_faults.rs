@@ -2,6 +2,8 @@
 //! linearizable read within a bound. So a cluster gets over a fault by itself, and not because it has ended. A client that
 //! is refused or hears nothing repeats its request at the same node, and the time runs on; its pauses do not count.
 
+use quorapay_core::engine::Input;
+
 use super::SETTLING_TIME;
 use super::knobs::{MILLI, SECOND};
 use super::node::Node;
@@ -184,6 +186,10 @@ impl World {
         let nodes = self.knobs.nodes;
         let follower = (leader + 1 + self.random.index(nodes.max(2) - 1)) % nodes;
         self.strike(fault, leader, follower);
+        if nodes == 1 {
+            // Nobody can take over.
+            self.feed(leader, Input::Transfer(None));
+        }
         let all_but = |unable: Vec<usize>, bound| Remains { unable, bound, shunned: None };
         let without = |node: usize, bound| all_but(vec![node], bound);
         match fault {
@@ -200,10 +206,11 @@ impl World {
                 let next = self.close_next(leader);
                 Remains { shunned: Some(next), ..all_but(vec![leader, next], NEXT_UNREACHED) }
             }
-            // The leadership moves to the node that has links with all.
-            F::FollowerHearsNothing | F::FollowerUnheard | F::FollowerCannotConnect | F::LeaderCannotConnect => {
-                all_but(Vec::new(), UNREACHED)
+            // The leadership moves to a node that has links with all, and never to the follower.
+            F::FollowerHearsNothing | F::FollowerUnheard => {
+                Remains { shunned: Some(follower), ..all_but(Vec::new(), UNREACHED) }
             }
+            F::FollowerCannotConnect | F::LeaderCannotConnect => all_but(Vec::new(), UNREACHED),
             F::ZooKeeperAway | F::ZooKeeperAwayForLeader | F::ZooKeeperAwayForFollower => {
                 all_but(Vec::new(), UNDISTURBED)
             }
@@ -294,7 +301,7 @@ impl World {
         while self.now < end {
             self.run_until(self.now + CHECK_EVERY);
             let led_by = self.oracle.leader(self.now);
-            assert!(led_by.is_none() || led_by != shunned, "{fault:?}: a node leads that no other can reach");
+            assert!(led_by.is_none() || led_by != shunned, "{fault:?}: a node leads that others do not reach");
             able.iter().for_each(|node| self.check_answers(fault, *node, began, bound));
         }
     }

@@ -12,7 +12,7 @@ use quorapay_core::planted::{ALL, Bug, select};
 use super::runs::{Failure, failure, from_environment, sweep};
 
 /// A bug that is not found within this number of seeds fails the test.
-const MAX_SEEDS: u64 = 4_000;
+const MAX_SEEDS: u64 = 12_000;
 /// Seeds of one step. The result is the lowest seed of the first step that finds the bug.
 const STEP: u64 = 50;
 
