@@ -1,5 +1,8 @@
 //! Disks that are full, fail to sync, rot, lose their end or are wiped.
 
+use quorapay_core::engine::Input;
+use quorapay_core::replication::Event;
+
 use super::*;
 
 #[test]
@@ -468,5 +471,25 @@ fn a_damaged_node_does_not_trust_what_was_known_of_the_others_before_its_damage(
         until(&mut world, "the scrubber finds it", |world| is_quarantined(world, damaged));
         world.run_until(world.now + 5 * SECOND);
         assert_eq!(world.nodes[damaged].disk.store_id, store, "nobody but the leader has what was committed");
+    }
+}
+
+#[test]
+fn a_node_that_is_quarantined_while_it_asks_for_votes_does_not_lead() {
+    for seed in 0..10 {
+        let (mut world, leader) = at_work(Knobs { delay: (5 * MILLI, 20 * MILLI), ..busy_clients(seed) });
+        let (damaged, _) = followers_of(leader);
+        assert!(world.rot_ledger(damaged));
+        world.crash(leader);
+        // The votes are on their way for up to 40 ms.
+        world.run_until(world.now + 4 * MILLI * (seed + 1));
+        let reason = "its scrubber found damage".to_owned();
+        world.feed(damaged, Input::Replication(Event::Quarantine(reason)));
+        for _ in 0..300 {
+            world.run_until(world.now + 10 * MILLI);
+            assert!(!leads(&world, damaged), "a quarantined node takes no payments");
+        }
+        world.restart(leader);
+        finish(world);
     }
 }

@@ -23,8 +23,7 @@ impl FollowerHandler<'_> {
         if self.state.heard_leader(now) || too_early || self.state.queue_rank == QueueRank::Absent {
             return None;
         }
-        let disk_hangs = self.state.disk_hangs_for_ms(now).is_some();
-        if !self.state.is_voter() || self.state.quarantine.is_some() || disk_hangs {
+        if !self.may_lead(now) {
             self.leave_queue_head(now);
             return None;
         }
@@ -46,10 +45,16 @@ impl FollowerHandler<'_> {
         }
     }
 
+    /// Whether this node may lead at all.
+    fn may_lead(&self, now: Now) -> bool {
+        let disk_hangs = self.state.disk_hangs_for_ms(now).is_some();
+        self.state.is_voter() && self.state.quarantine.is_none() && !disk_hangs
+    }
+
     /// Becomes a candidate if this node is the first in the queue, there is no leader, and a majority can open
-    /// connections to it.
+    /// connections to it. Answers may come after it was found damaged.
     fn stand(&self, now: Now) -> Option<Transition> {
-        let is_next = self.state.queue_rank == QueueRank::First && self.no_leader(now);
+        let is_next = self.may_lead(now) && self.state.queue_rank == QueueRank::First && self.no_leader(now);
         let reached = self.majority(|vote| vote.reaches) || self.state.election.stands_unreached(now);
         (is_next && (reached || planted(Bug::UnreachedCandidateStands))).then_some(Transition::BecomeCandidate)
     }
