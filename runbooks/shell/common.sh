@@ -4,7 +4,7 @@
 leader() { quorapay status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["leader"])'; }
 
 # What a node says of itself. A node that does not answer is named.
-metrics() { curl -sf --max-time 5 "$(url "$1")/metrics" | grep -E "^quorapay_($2)" || echo "$1 does not answer, or has no $2"; }
+metrics() { curl -sf --max-time 5 "$(url "$1")/metrics?format=prometheus" | grep -E "^quorapay_($2)" || echo "$1 does not answer, or has no $2"; }
 
 # Compares the hash of the last entry that every node has committed. It covers the whole history before it.
 compare_ledgers() {

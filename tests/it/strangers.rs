@@ -48,7 +48,7 @@ fn idle_connections_take_no_node_its_files_and_no_payer_its_place() {
         payers.stop().assert_no_error();
         drop(connections);
     }
-    let shown = leader.get("/metrics").text();
+    let shown = leader.get("/metrics?format=prometheus").text();
     for port in ["clients", "peers"] {
         let refused = format!("quorapay_connections_refused_total{{port=\"{port}\"}} ");
         let line = shown.lines().find_map(|line| line.strip_prefix(&refused));

@@ -258,7 +258,10 @@ fn damage_and_wait(stage: &Stage, key: &str, quarantines: u64) {
     let payers = stage.payers.as_ref().expect("clients pay");
     damage(&stage.cluster, payers, TROUBLED, key);
     let found = || {
-        let text = stage.cluster.nodes[TROUBLED].try_get("/metrics").map(|answer| answer.text()).unwrap_or_default();
+        let text = stage.cluster.nodes[TROUBLED]
+            .try_get("/metrics?format=prometheus")
+            .map(|answer| answer.text())
+            .unwrap_or_default();
         text.lines().any(|line| line == format!("quorapay_quarantines_total {quarantines}"))
     };
     wait_until("the node finds its ledger damaged", found);
