@@ -67,7 +67,7 @@ impl Connections for Port {
                         return Accepted { stream, place };
                     }
                     None => {
-                        self.warn("connections are closed at once: the port, or one address, has as many as it may")
+                        self.warn("connections are closed at once: the port, or one address, has as many as it may");
                     }
                 },
                 // It was gone before it was accepted.
