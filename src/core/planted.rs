@@ -99,8 +99,6 @@ pub enum Bug {
     SuccessorNotInQueue,
     /// A leader begins a transfer that no other node can take.
     TransferInVain,
-    /// A named successor does not say so to a node that asks whether there is a leader.
-    SuccessorDisturbed,
     /// A node campaigns though a majority cannot open connections to it.
     UnreachedCandidateStands,
     /// A forwarded write whose answer was lost is reported as not applied.
@@ -198,7 +196,6 @@ mod selection {
         Bug::UnreachedLeaderStays,
         Bug::SuccessorNotInQueue,
         Bug::TransferInVain,
-        Bug::SuccessorDisturbed,
         Bug::UnreachedCandidateStands,
         Bug::LostAnswerMeansNotApplied,
         Bug::RepairedBeforeOthersServe,

@@ -212,7 +212,7 @@ impl Replica {
     }
 
     fn on_pre_vote_request(&mut self, now: Now, rpc: RpcId, from: &NodeId) {
-        let succeeds = self.state.election.succeeds(now) && !planted(Bug::SuccessorDisturbed);
+        let succeeds = self.state.election.succeeds(now);
         let response = Response::PreVote {
             hears_leader: self.is_leader() || self.state.heard_leader(now) || succeeds,
             reaches: !self.state.unreachable(now).contains(from),
@@ -225,6 +225,10 @@ impl Replica {
     fn on_append(&mut self, now: Now, rpc: RpcId, from: &NodeId, append: Append) {
         if !self.state.promise_allows(append.epoch, from) || *from == self.state.config.node_id {
             return self.state.respond_fenced(rpc);
+        }
+        if self.state.election.has_taken_over_from(now, append.epoch) {
+            // It was on its way when the leader named this node, which has everything. It is no sign of a leader.
+            return self.state.respond(rpc, Response::Unable);
         }
         let mut follower = self.accept_epoch(now, append.epoch, from, Some(from));
         if !follower.state.pacing.holds(&append) {

@@ -72,6 +72,8 @@ pub(super) struct ElectionTimers {
     pub(super) yield_until_ms: u64,
     /// Until when it is this node's turn, because the last leader named it as its successor.
     pub(super) succeed_until_ms: u64,
+    /// The epoch of that leader.
+    pub(super) named_in: Epoch,
     /// Since when this node would campaign, but a majority cannot open connections to it.
     pub(super) unreached_since_ms: Option<u64>,
     /// How many pre-votes in a row no majority has answered in time.
@@ -92,7 +94,8 @@ impl ElectionTimers {
     }
 
     /// This node was named as successor: nothing keeps it from campaigning at once.
-    pub(super) fn succeed_from(&mut self, now: Now) {
+    pub(super) fn succeed_from(&mut self, now: Now, epoch: Epoch) {
+        self.named_in = epoch;
         self.last_heard_ms = None;
         self.no_leader_until_ms = now.monotonic_ms + TRANSFER_GRACE_MS;
         self.not_before_ms = now.monotonic_ms;
@@ -109,6 +112,11 @@ impl ElectionTimers {
     /// Whether it is this node's turn to lead, because the last leader named it.
     pub(super) const fn succeeds(&self, now: Now) -> bool {
         now.monotonic_ms < self.succeed_until_ms
+    }
+
+    /// Whether the leader of this epoch has handed over to this node. What it sent before may come later.
+    pub(super) fn has_taken_over_from(&self, now: Now, epoch: Epoch) -> bool {
+        self.succeeds(now) && epoch == self.named_in
     }
 
     /// Another node leads: no successor has a turn any more, this node may campaign as soon as that leader fails, and

@@ -239,7 +239,7 @@ impl FollowerHandler<'_> {
         }
         (self.follower.leader, self.follower.matched) = (None, LogIndex(0));
         if *successor == self.state.config.node_id {
-            self.state.election.succeed_from(now);
+            self.state.election.succeed_from(now, epoch);
             self.state.election.leads_unfit_until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
             return self.campaign_if_due(now);
         }
