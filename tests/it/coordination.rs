@@ -39,6 +39,7 @@ fn config(servers: &str, cluster: &str, number: usize, peer_url: &str) -> Coordi
         session_timeout: Duration::from_secs(2),
         cluster_id: cluster.to_owned(),
         node_id: node_id(number),
+        nodes: (1..=9).map(node_id).collect(),
         store_id: StoreId(number as u128),
         peer_url: peer_url.to_owned(),
         client_url: format!("http://127.0.0.1:{}", 7100 + number),
@@ -298,6 +299,23 @@ async fn a_forged_epoch_counter_is_replaced() {
         assert_eq!(members[0].take_epoch(2).await, Some(Epoch(2)), "{forged} does not count");
     }
     assert_eq!(members[1].take_epoch(2).await, Some(Epoch(3)));
+}
+
+#[tokio::test]
+async fn places_that_no_node_of_the_cluster_took_hold_nobody_up() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "places", 2).await;
+    let forger = client(&servers).await;
+    let lasting = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let stranger = format!(r#"{{"node":"stranger","store_id":"{:032x}"}}"#, 9);
+    for (name, data) in [("n--1", stranger.as_str()), ("n--2", "no record at all")] {
+        forger.create(&format!("/quorapay/places/election/{name}"), data.as_bytes(), &lasting).await.unwrap();
+    }
+    members[0].command(CoordinationCommand::GoToBack);
+    members[1].until_rank(QueueRank::First).await;
+    members[0].until_rank(QueueRank::Behind).await;
+    members.pop().unwrap().shutdown().await;
+    members[0].until_rank(QueueRank::First).await;
 }
 
 #[tokio::test]
