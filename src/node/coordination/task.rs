@@ -121,7 +121,8 @@ impl Task {
             self.membership.begin_session();
             let now = Some(Instant::now());
             let queue = Queue::default();
-            let mut active = ActiveSession { session, queue, prepared: false, rejected: false, disputed: false, refresh_at: now };
+            let mut active =
+                ActiveSession { session, queue, prepared: false, rejected: false, disputed: false, refresh_at: now };
             let end = self.serve(&mut active).await;
             if matches!(end, SessionEnd::Lost) {
                 self.reporter.disconnected("the session ended").await;
@@ -338,7 +339,11 @@ impl Task {
     }
 
     /// Gives up the place in the queue until a later refresh.
-    async fn stand_aside(&mut self, active: &mut ActiveSession, until: Instant) -> Result<Option<Instant>, RefreshError> {
+    async fn stand_aside(
+        &mut self,
+        active: &mut ActiveSession,
+        until: Instant,
+    ) -> Result<Option<Instant>, RefreshError> {
         self.reporter.rank(QueueRank::Absent).await;
         active.queue.give_up(&active.session, &self.layout).await.map_err(RefreshError::Failed)?;
         Ok(Some(until))
