@@ -193,13 +193,13 @@ impl World {
     pub(crate) fn deliver_response(&mut self, requester: Requester, from: usize, life: u64, response: Response) {
         if self.links.carries(from, requester.node) && self.close_request(requester) {
             self.oracle.response_arrives(requester.life, self.number_of(&self.nodes[from].id), &response);
-            let of_an_append =
-                matches!(response, Response::Appended { .. } | Response::Mismatch { .. } | Response::Unable);
+            // Others do not say for which store they are given.
+            let names_store = matches!(response, Response::Appended { .. } | Response::Mismatch { .. });
             let sender = self.nodes[from].id.clone();
             let event = Event::Response { id: requester.id, from: sender, response };
             self.feed(requester.node, Input::Replication(event));
             // Two processes with one node's id answer for different stores.
-            if of_an_append && self.life(from) == Some(life) && self.nodes.len() == self.knobs.nodes {
+            if names_store && self.life(from) == Some(life) && self.nodes.len() == self.knobs.nodes {
                 counted_copies::check(&self.nodes[requester.node], &self.nodes[from], self.now);
             }
         }

@@ -1,8 +1,9 @@
-//! Invariant: once a process has responded to a leader, the leader counts nothing that the process's store does not hold.
+//! Invariant: once a process has responded to a leader with the id of its store, the leader counts nothing that this store does
+//! not hold.
 
 use crate::node::Node;
 
-/// Checks a leader that has just had a response to an append, from the process that `follower` runs now.
+/// Checks a leader that has just had such a response, from the process that `follower` runs now.
 pub(crate) fn check(leader: &Node, follower: &Node, now: u64) {
     let Some(process) = leader.process.as_ref().filter(|process| !process.paused) else { return };
     let views = process.engine.replica().followers(leader.now(now));
