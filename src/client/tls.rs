@@ -61,7 +61,6 @@ impl Tls {
     }
 
     /// A builder of an HTTP client that speaks TLS this way and asks no proxy.
-    #[must_use]
     pub fn http(&self) -> ClientBuilder {
         reqwest::Client::builder().no_proxy().tls_backend_preconfigured(ClientConfig::clone(&self.0))
     }

@@ -28,6 +28,9 @@ const KEY_FILE: &str = "key.pem";
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
+/// How much of its key's id is in the name of an authority.
+const KEY_ID_BYTES: usize = 4;
+
 const SECONDS_PER_DAY: u64 = 86_400;
 /// A certificate is valid from a little before it is made: clocks differ.
 const BEFORE: Duration = Duration::from_secs(3_600);
@@ -115,17 +118,19 @@ impl Holder {
     }
 }
 
-/// Makes an authority with this name in a folder, for so many days.
+/// Makes an authority with this name and a part of its key's id in a folder, for so many days.
 ///
 /// # Errors
 /// [`CertificateError::File`] if there is one already, or if the folder cannot be written.
 pub fn init(folder: &Path, name: &str, days: u32) -> Result<Written, CertificateError> {
+    let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
-    params.distinguished_name = common_name(name);
+    // Two authorities of one name would be taken for each other: a signature of one for a forged one of the other.
+    let key_id = params.key_identifier(&key);
+    params.distinguished_name = common_name(&format!("{name} {}", hex::encode(&key_id[..KEY_ID_BYTES])));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let expires_at = valid_for(&mut params, days, u64::MAX);
-    let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
     let written = Written {
         certificate: folder.join(AUTHORITY_FILE),
@@ -157,7 +162,6 @@ pub fn issue(authority: &Path, to: &Path, holder: &Holder, days: u32) -> Result<
     params.distinguished_name = common_name(&names[0]);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = holder.purposes();
-    // With two authorities of one name, it says which has signed.
     params.use_authority_key_identifier_extension = true;
     let expires_at = valid_for(&mut params, days, authority_end);
     let key = KeyPair::generate()?;

@@ -1,5 +1,6 @@
 //! The files of a port, and what is wrong with them.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub struct TlsError {
 }
 
 impl TlsError {
-    pub(super) fn new(file: &Path, reason: impl ToString) -> Self {
+    pub(super) fn new(file: &Path, reason: impl Display) -> Self {
         Self { file: file.to_owned(), reason: reason.to_string() }
     }
 }

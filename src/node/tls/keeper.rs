@@ -99,5 +99,5 @@ async fn hang_up(signals: &mut Option<Signal>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
