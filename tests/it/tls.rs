@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::cluster::{Cluster, Node, Options, Sealed, program, run_program, wait_until};
@@ -136,6 +138,10 @@ fn sealed_ports_serve_holders_of_certificates_and_tell_others_why_not() {
     assert!(ready.status.success(), "{}\n{}", said(&ready), node.log());
     let paid = caller.command("pay", &url(node)).args(["external:bank", "shop", "1", "EUR"]).output().unwrap();
     assert!(said(&paid).contains("succeeded"), "{}", said(&paid));
+
+    // It asks for a look at the files, and ends nothing.
+    kill(Pid::from_raw(node.pid().try_into().unwrap()), Signal::SIGHUP).unwrap();
+    assert!(caller.ready(node, 5_000).status.success(), "{}", node.log());
 
     for port in [node.port, node.peer_port] {
         let plain = Connection::to(port).send(&Request::get("/readyz")).unwrap();
