@@ -33,7 +33,7 @@ alerts: ## check and test the alert rules with Prometheus' own tool
 
 dashboard-check: zookeeper ## run the dashboard's and the alerts' queries in a real Prometheus while nodes die, for a minute
 	bash runbooks/observability/promtool.sh install
-	cargo test --test it every_panel_has_data -- --ignored --nocapture
+	cargo test --workspace --test it every_panel_has_data -- --ignored --nocapture
 
 zookeeper: ## install ZooKeeper if it is missing
 	@bash zk/zookeeper.sh where >/dev/null 2>&1 || bash zk/zookeeper.sh install
@@ -73,18 +73,18 @@ fuzz: ## fuzz every parser of untrusted input, for SECONDS in total: make fuzz S
 	bash tests/fuzz/run.sh $(SECONDS)
 
 openapi: ## write docs/openapi.json again from the handlers
-	UPDATE_OPENAPI=1 cargo test -p quorapay-node --lib the_description_that_is_checked_in
+	UPDATE_OPENAPI=1 cargo test --workspace --lib the_description_that_is_checked_in
 
 drill: zookeeper ## measure failover, pause, leadership transfer, ZooKeeper outage and catch-up on real processes
 	cargo build --release --bin quorapay
-	QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it drill -- --ignored --nocapture --test-threads 1
+	QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --workspace --test it drill -- --ignored --nocapture --test-threads 1
 
 held-readers: zookeeper ## payments with a reader on every ledger and without: make held-readers RATE=10000
 	cargo build --release --bin quorapay
-	RATE=$(RATE) SECONDS=$(SECONDS) QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it measure_payments_while -- --ignored --nocapture
+	RATE=$(RATE) SECONDS=$(SECONDS) QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --workspace --test it measure_payments_while -- --ignored --nocapture
 
 payment-cost: zookeeper ## processor time of a payment on each node, in a debug build
-	cargo test --test it measure_the_processor_time_of_a_payment -- --ignored --nocapture
+	cargo test --workspace --test it measure_the_processor_time_of_a_payment -- --ignored --nocapture
 
 bench: zookeeper ## measure every table of docs/BENCHMARKS.md and write it there; make bench QUICK=1 is short and only prints
 	cargo build --release --bin quorapay
@@ -92,7 +92,7 @@ bench: zookeeper ## measure every table of docs/BENCHMARKS.md and write it there
 
 idle-cost: zookeeper ## processor time of an idle leader with a dead follower: make idle-cost ENTRIES=1000000
 	cargo build --release --bin quorapay
-	ENTRIES=$(ENTRIES) QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --test it measure_an_idle_leader -- --ignored --nocapture
+	ENTRIES=$(ENTRIES) QUORAPAY_BINARY=$(CURDIR)/target/release/quorapay cargo test --workspace --test it measure_an_idle_leader -- --ignored --nocapture
 
 chaos-tools:
 	@bash tests/chaos/tools.sh install || echo "some faults will be skipped; the report says which"

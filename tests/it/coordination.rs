@@ -39,6 +39,7 @@ fn config(servers: &str, cluster: &str, number: usize, peer_url: &str) -> Coordi
         session_timeout: Duration::from_secs(2),
         cluster_id: cluster.to_owned(),
         node_id: node_id(number),
+        nodes: (1..=9).map(node_id).collect(),
         store_id: StoreId(number as u128),
         peer_url: peer_url.to_owned(),
         client_url: format!("http://127.0.0.1:{}", 7100 + number),
@@ -301,6 +302,23 @@ async fn a_forged_epoch_counter_is_replaced() {
 }
 
 #[tokio::test]
+async fn places_that_no_node_of_the_cluster_took_hold_nobody_up() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut members = line_up(&servers, "places", 2).await;
+    let forger = client(&servers).await;
+    let lasting = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let stranger = format!(r#"{{"node":"stranger","store_id":"{:032x}"}}"#, 9);
+    for (name, data) in [("n--1", stranger.as_str()), ("n--2", "no record at all")] {
+        forger.create(&format!("/quorapay/places/election/{name}"), data.as_bytes(), &lasting).await.unwrap();
+    }
+    members[0].command(CoordinationCommand::GoToBack);
+    members[1].until_rank(QueueRank::First).await;
+    members[0].until_rank(QueueRank::Behind).await;
+    members.pop().unwrap().shutdown().await;
+    members[0].until_rank(QueueRank::First).await;
+}
+
+#[tokio::test]
 async fn the_leader_znode_names_the_leader_of_the_newest_epoch() {
     let servers = ZooKeeperServer::shared().address();
     let mut members = line_up(&servers, "leader", 2).await;
@@ -372,7 +390,7 @@ async fn a_process_takes_over_the_id_of_one_whose_address_refuses_connections() 
 }
 
 #[tokio::test]
-async fn a_restarted_process_takes_its_own_address_back_and_a_displaced_one_yields() {
+async fn a_restarted_process_takes_its_own_address_back_and_a_displaced_one_stands_aside() {
     let servers = ZooKeeperServer::shared().address();
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", port.local_addr().unwrap());
@@ -380,8 +398,37 @@ async fn a_restarted_process_takes_its_own_address_back_and_a_displaced_one_yiel
     before.until_rank(QueueRank::First).await;
     let mut after = Member::with(config(&servers, "again", 1, &url));
     after.until_rank(QueueRank::First).await;
-    assert!(matches!(before.until_fatal().await, CoordinationError::DuplicateNode { .. }));
+    before.until_rank(QueueRank::Absent).await;
     assert_eq!(queue_of(&client(&servers).await, "again").await, ["node1"]);
+    after.shutdown().await;
+    before.until_rank(QueueRank::First).await;
+}
+
+#[tokio::test]
+async fn a_claim_that_somebody_forges_stops_no_node_and_its_end_gives_the_place_back() {
+    let servers = ZooKeeperServer::shared().address();
+    let mut member = Member::start(&servers, "forged-claim", 1);
+    member.until_rank(QueueRank::First).await;
+    let forger = client(&servers).await;
+    let path = "/quorapay/forged-claim/live/node1";
+    // Somebody answers at its address.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let record = serde_json::json!({
+        "node": "node1", "instance": "00000000-0000-0000-0000-000000000001",
+        "peer_url": format!("http://{}", port.local_addr().unwrap()), "pid": 1
+    });
+    let lasting = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    // The node may be quicker and take its id back.
+    let forged = async {
+        forger.delete(path, None).await.unwrap();
+        while forger.create(path, record.to_string().as_bytes(), &lasting).await.is_err() {
+            let _ = forger.delete(path, None).await;
+        }
+    };
+    timeout(TIMEOUT, forged).await.expect("forged in the end");
+    member.until_rank(QueueRank::Absent).await;
+    forger.delete(path, None).await.unwrap();
+    member.until_rank(QueueRank::First).await;
 }
 
 #[tokio::test]

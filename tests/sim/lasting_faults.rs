@@ -17,11 +17,11 @@ const UNDISTURBED: u64 = SECOND / 4;
 /// part in as the queue's first, and an attempt in flight. Payments must wait for no ZooKeeper session (up to 4 s).
 const FAILOVER: u64 = 1_600 * MILLI;
 /// The bound if the leader is gone and the next in the queue cannot be reached: it leaves its turn to others first.
-const NEXT_UNREACHED: u64 = 2 * SECOND;
+const NEXT_UNREACHED: u64 = 1_600 * MILLI;
 /// The bound if the link between the leader and some nodes is broken, in either direction: it leads on until that is
 /// known for 1.1 s. The rest is for a transfer, for a second one if the successor loses its election, and the attempts in
 /// flight.
-const UNREACHED: u64 = 3 * SECOND;
+const UNREACHED: u64 = 2_600 * MILLI;
 /// The bound if the leader's disk hangs: a write hangs when it takes 2 s. Then a follower that has everything leads.
 const HUNG: u64 = 2_600 * MILLI;
 /// A damaged node votes again after this time: the scrubber needs two rounds of a second or less to find the damage, the

@@ -4,7 +4,7 @@
 use super::config::MAX_WAITING_READS;
 use super::effect::{ReadId, RequestId};
 
-/// The reads that wait for the leader's read index. They survive a change of role: the request may still be answered.
+/// The reads that wait for the leader's read index. They survive a change of role and are asked of the next leader.
 #[derive(Debug, Default)]
 pub(super) struct ForwardedReads {
     /// The request in flight with the reads that it covers.
@@ -14,13 +14,21 @@ pub(super) struct ForwardedReads {
 }
 
 impl ForwardedReads {
-    /// Adds a read; false if too many wait already.
+    /// Adds a read; false if too many wait for the next request already.
     pub(super) fn push(&mut self, read: ReadId) -> bool {
         let has_room = self.waiting.len() < MAX_WAITING_READS;
         if has_room {
             self.waiting.push(read);
         }
         has_room
+    }
+
+    /// The node that was asked is no longer the leader: its response may never come, and the next leader can answer. A
+    /// response that comes nevertheless finds nobody.
+    pub(super) fn withdraw(&mut self) {
+        if let Some((_, reads)) = self.requested.take() {
+            self.waiting.splice(0..0, reads);
+        }
     }
 
     /// The reads for the next request, unless one is in flight or no read waits.

@@ -405,6 +405,7 @@ impl Replica {
     fn become_leader(&mut self, now: Now, rules: RuleVersion, founding: Option<Configuration>) {
         let (epoch, start) = (self.state.promised_epoch(), self.state.log.last().index.next());
         self.role = Role::Leader(Box::new(Leader::new(epoch, start, now)));
+        self.state.forwarded_reads.withdraw();
         self.state.election.last_heard_ms = None;
         let leader = self.state.config.node_id.clone();
         self.state.append(now, EntryBody::EpochStart { leader, rules });
@@ -458,8 +459,10 @@ impl Replica {
         handler
     }
 
-    /// Becomes a follower of `leader`, or of nobody yet. Reads that waited for this node's leadership are refused.
+    /// Becomes a follower of `leader`, or of nobody yet. Reads that waited for this node's leadership are refused; those
+    /// that waited for another leader are asked of this one.
     fn become_follower(&mut self, leader: Option<NodeId>) {
+        self.state.forwarded_reads.withdraw();
         let follower = Role::Follower(Follower::of(leader));
         if let Role::Leader(leader) = std::mem::replace(&mut self.role, follower) {
             leader.refuse_reads(&mut self.state);

@@ -1,5 +1,6 @@
 //! What the coordination is started with.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub struct CoordinationConfig {
     pub cluster_id: String,
     /// This node's id.
     pub node_id: NodeId,
+    /// All nodes that this one knows by its settings, itself included. Places of others in the queue do not count.
+    pub nodes: BTreeSet<NodeId>,
     /// The id of its ledger file.
     pub store_id: StoreId,
     /// The URL at which its peers reach it. The caller must be listening there before it starts the coordination:

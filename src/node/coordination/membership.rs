@@ -28,8 +28,11 @@ pub(super) enum Claim {
     Held,
     /// A silent process holds it; its session may be about to expire. Try again when the watch fires or at this time.
     Waiting(Instant),
-    /// Another process has it.
+    /// Another process has it, and this one never had it.
     Taken(CoordinationError),
+    /// Another process claims what this one had. ZooKeeper may be wrong, and then this node must not stop: it stands in no
+    /// election until the claim ends. Try again when the watch fires.
+    Disputed(CoordinationError),
 }
 
 /// This process's claim to the node id.
@@ -107,7 +110,7 @@ impl Membership {
         let other = layout::decode::<LiveRecord>(&data);
         match self.check_owner(other.as_ref(), config).await {
             Probe::Dead => session.delete(path, stat.version).await.map(|()| None),
-            Probe::Alive => Ok(Some(Claim::Taken(duplicate(other.as_ref(), config)))),
+            Probe::Alive => Ok(Some(self.lost_to(other.as_ref(), config))),
             Probe::Silent => Ok(Some(self.wait_for(other.as_ref(), session, config))),
         }
     }
@@ -136,7 +139,12 @@ impl Membership {
 
     fn wait_for(&mut self, other: Option<&LiveRecord>, session: &Session, config: &CoordinationConfig) -> Claim {
         let until = *self.waiting_until.get_or_insert_with(|| Instant::now() + session.timeout() * 2);
-        if Instant::now() < until { Claim::Waiting(until) } else { Claim::Taken(duplicate(other, config)) }
+        if Instant::now() < until { Claim::Waiting(until) } else { self.lost_to(other, config) }
+    }
+
+    fn lost_to(&self, other: Option<&LiveRecord>, config: &CoordinationConfig) -> Claim {
+        let error = duplicate(other, config);
+        if self.ever_held { Claim::Disputed(error) } else { Claim::Taken(error) }
     }
 
     fn record(&self, config: &CoordinationConfig) -> LiveRecord {

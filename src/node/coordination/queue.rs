@@ -3,6 +3,8 @@
 //! It finds the predecessor and watches only that one, so that a death wakes one node and not all. Whether to stand for
 //! election, to yield or to remove a node is decided elsewhere.
 
+use std::collections::BTreeSet;
+
 use zookeeper_client::Error;
 
 use super::config::CoordinationConfig;
@@ -26,7 +28,7 @@ pub(super) enum QueueState {
 /// The place directly before this node's.
 struct Predecessor {
     ticket: Ticket,
-    node: Option<NodeId>,
+    node: NodeId,
     watch: Option<Watch>,
 }
 
@@ -36,6 +38,8 @@ pub(super) struct Queue {
     ticket: Option<Ticket>,
     own_watch: Option<Watch>,
     predecessor: Option<Predecessor>,
+    /// Places that no configured node has taken: somebody else wrote them, and nobody would ever give them up.
+    strangers: BTreeSet<Ticket>,
     /// The place must be given up. True until ZooKeeper has confirmed it.
     leaving: bool,
 }
@@ -76,7 +80,7 @@ impl Queue {
             if self.ticket.is_none() {
                 self.take_place(session, layout, config).await?;
             }
-            if let Some(state) = self.find_rank(session, layout).await? {
+            if let Some(state) = self.find_rank(session, layout, config).await? {
                 return Ok(state);
             }
         }
@@ -132,7 +136,12 @@ impl Queue {
     }
 
     /// Finds this node's rank and watches its predecessor; `None` if the queue changed meanwhile.
-    async fn find_rank(&mut self, session: &Session, layout: &Layout) -> Result<Option<QueueState>, Error> {
+    async fn find_rank(
+        &mut self,
+        session: &Session,
+        layout: &Layout,
+        config: &CoordinationConfig,
+    ) -> Result<Option<QueueState>, Error> {
         let Some(own) = self.ticket.clone() else { return Ok(None) };
         if self.own_watch.is_none() {
             match session.read_and_watch(&layout.place(&own)).await {
@@ -142,37 +151,50 @@ impl Queue {
             }
         }
         let mut queue = tickets(session, layout).await?;
+        self.strangers.retain(|ticket| queue.binary_search(ticket).is_ok());
         let Ok(position) = queue.binary_search(&own) else { return Ok(Some(self.removed())) };
-        if position == 0 {
-            self.predecessor = None;
-            return Ok(Some(QueueState::Ranked(QueueRank::First)));
+        queue.truncate(position);
+        while let Some(before) = queue.pop() {
+            if self.strangers.contains(&before) {
+                continue;
+            }
+            if self.predecessor.as_ref().is_some_and(|known| known.ticket == before && known.watch.is_some()) {
+                return Ok(Some(QueueState::Ranked(QueueRank::Behind)));
+            }
+            if !self.is_strange(session, layout, config, &before).await? {
+                return Ok(self.predecessor.as_ref().map(|_| QueueState::Ranked(QueueRank::Behind)));
+            }
+            tracing::warn!(place = %layout.place(&before), "not a place of a node of this cluster; ignored");
+            self.strangers.insert(before);
         }
-        let watched = queue.swap_remove(position - 1);
-        if self.predecessor.as_ref().is_some_and(|known| known.ticket == watched && known.watch.is_some()) {
-            return Ok(Some(QueueState::Ranked(QueueRank::Behind)));
-        }
-        self.watch_predecessor(session, layout, watched).await
+        self.predecessor = None;
+        Ok(Some(QueueState::Ranked(QueueRank::First)))
     }
 
-    /// Watches the predecessor; `None` if it is gone, or was a forgotten place of this session.
-    async fn watch_predecessor(
+    /// Whether a place before this node's is none of a configured node's. Otherwise it is watched as the predecessor, if
+    /// it is still there and no forgotten place of this session.
+    async fn is_strange(
         &mut self,
         session: &Session,
         layout: &Layout,
-        ticket: Ticket,
-    ) -> Result<Option<QueueState>, Error> {
+        config: &CoordinationConfig,
+        ticket: &Ticket,
+    ) -> Result<bool, Error> {
         self.predecessor = None;
-        let path = layout.place(&ticket);
-        match session.read_and_watch(&path).await {
-            Ok(((_, stat), _)) if session.owns(&stat) => session.delete(&path, stat.version).await.map(|()| None),
-            Ok(((data, _), watch)) => {
-                let node = layout::decode::<ElectionRecord>(&data).map(|record| record.node);
-                self.predecessor = Some(Predecessor { ticket, node, watch: Some(watch) });
-                Ok(Some(QueueState::Ranked(QueueRank::Behind)))
-            }
-            Err(Error::NoNode) => Ok(None),
-            Err(error) => Err(error),
+        let path = layout.place(ticket);
+        let ((data, stat), watch) = match session.read_and_watch(&path).await {
+            Ok(found) => found,
+            Err(Error::NoNode) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if session.owns(&stat) {
+            session.delete(&path, stat.version).await?;
+            return Ok(false);
         }
+        let record = layout::decode::<ElectionRecord>(&data);
+        let Some(record) = record.filter(|record| config.nodes.contains(&record.node)) else { return Ok(true) };
+        self.predecessor = Some(Predecessor { ticket: ticket.clone(), node: record.node, watch: Some(watch) });
+        Ok(false)
     }
 
     fn removed(&mut self) -> QueueState {
@@ -183,7 +205,7 @@ impl Queue {
 
     /// Path of the predecessor, if it is `node`'s place.
     pub(super) fn predecessor(&self, layout: &Layout, node: &NodeId) -> Option<String> {
-        let predecessor = self.predecessor.as_ref().filter(|place| place.node.as_ref() == Some(node))?;
+        let predecessor = self.predecessor.as_ref().filter(|place| place.node == *node)?;
         Some(layout.place(&predecessor.ticket))
     }
 }

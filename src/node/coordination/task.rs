@@ -64,6 +64,8 @@ struct ActiveSession {
     prepared: bool,
     /// Whether the last refresh was rejected, so that a lasting rejection is logged once.
     rejected: bool,
+    /// Whether another process claims this node's id, so that it is logged once.
+    disputed: bool,
     /// When to refresh the znodes even if no watch fires.
     refresh_at: Option<Instant>,
 }
@@ -119,7 +121,8 @@ impl Task {
             self.membership.begin_session();
             let now = Some(Instant::now());
             let queue = Queue::default();
-            let mut active = ActiveSession { session, queue, prepared: false, rejected: false, refresh_at: now };
+            let mut active =
+                ActiveSession { session, queue, prepared: false, rejected: false, disputed: false, refresh_at: now };
             let end = self.serve(&mut active).await;
             if matches!(end, SessionEnd::Lost) {
                 self.reporter.disconnected("the session ended").await;
@@ -311,11 +314,13 @@ impl Task {
         }
         let claim = self.membership.claim(&active.session, &self.layout, &self.config).await;
         match claim.map_err(|error| self.classify(error, &self.layout.live(&self.config.node_id)))? {
-            Claim::Held => {}
-            Claim::Waiting(until) => {
-                self.reporter.rank(QueueRank::Absent).await;
-                active.queue.give_up(&active.session, &self.layout).await.map_err(RefreshError::Failed)?;
-                return Ok(Some(until));
+            Claim::Held => active.disputed = false,
+            Claim::Waiting(until) => return self.stand_aside(active, until).await,
+            Claim::Disputed(error) => {
+                if !std::mem::replace(&mut active.disputed, true) {
+                    tracing::error!(%error, "this node stands in no election until that other claim in ZooKeeper ends");
+                }
+                return self.stand_aside(active, Instant::now() + LOOK_AGAIN).await;
             }
             Claim::Taken(error) => return Err(RefreshError::Fatal(error)),
         }
@@ -331,6 +336,17 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// Gives up the place in the queue until a later refresh.
+    async fn stand_aside(
+        &mut self,
+        active: &mut ActiveSession,
+        until: Instant,
+    ) -> Result<Option<Instant>, RefreshError> {
+        self.reporter.rank(QueueRank::Absent).await;
+        active.queue.give_up(&active.session, &self.layout).await.map_err(RefreshError::Failed)?;
+        Ok(Some(until))
     }
 
     /// Names this node in ZooKeeper while it leads, again if the znode was lost.

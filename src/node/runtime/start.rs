@@ -387,6 +387,7 @@ fn coordination_config(config: &NodeConfig, store_id: StoreId) -> CoordinationCo
         session_timeout: config.zookeeper_session_timeout,
         cluster_id: config.cluster_id.clone(),
         node_id: config.node_id.clone(),
+        nodes: config.peers.keys().cloned().collect(),
         store_id,
         peer_url: config.peers[&config.node_id].clone(),
         client_url: config.client_url.clone(),

@@ -96,6 +96,7 @@ impl Cluster {
             session_timeout: Duration::from_millis(self.session_timeout_ms),
             cluster_id: "shop".to_owned(),
             node_id: node_id(host),
+            nodes: (0..self.hosts.len()).map(node_id).collect(),
             store_id: StoreId(host as u128),
             peer_url: peer_url(host),
             client_url: format!("http://node{host}:8000"),

@@ -286,6 +286,28 @@ fn a_leader_whose_disk_hangs_keeps_little_in_memory() {
 }
 
 #[test]
+fn a_follower_whose_disk_hangs_keeps_little_in_memory_though_another_process_answers_in_its_name() {
+    for seed in 0..5 {
+        let mut knobs = busy_clients(seed);
+        (knobs.limits.batch_entries, knobs.limits.tail_entries) = (4, 4);
+        (knobs.timing.hung_write_ms, knobs.request_timeout) = (20_000, 100 * MILLI);
+        let (mut world, leader) = at_work(knobs);
+        world.start_twin();
+        let twin = world.knobs.nodes;
+        let rival = world.rivals_of(twin)[0];
+        if rival == leader {
+            continue;
+        }
+        world.run_until(world.now + SECOND);
+        world.hang_disk(twin);
+        // The oracle bounds what is in memory only.
+        assert!(answered_during(&mut world, 5 * SECOND) > 100, "two of three take payments");
+        world.crash(twin);
+        finish(world);
+    }
+}
+
+#[test]
 fn a_follower_whose_disk_hangs_keeps_nobody_waiting_and_stands_in_no_election() {
     for seed in 0..10 {
         let (mut world, leader) = three_at_work(seed);

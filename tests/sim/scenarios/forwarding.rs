@@ -76,6 +76,27 @@ fn a_read_point_whose_answer_is_lost_delays_the_reads_after_it_by_no_more_than_i
 }
 
 #[test]
+fn reads_that_wait_for_a_leader_whose_machine_is_down_are_asked_of_the_next_one() {
+    for seed in 0..10 {
+        let (mut world, leader) = at_work(busy_clients(seed));
+        let (_, follower) = followers_of(leader);
+        world.clients_work_at(&[follower]);
+        world.run_until(world.now + SECOND / 4);
+        world.cut_power(leader);
+        until(&mut world, "another node leads", |world| {
+            world.oracle.leader(world.now).is_some_and(|next| next != leader)
+        });
+        let began = world.now;
+        // Requests to the machine that is down fail after a second; nobody needs to wait for that.
+        world.run_until(began + SECOND / 4);
+        assert!(!leads(&world, follower), "the follower stays one");
+        assert!(served_since(&world, follower, began).1, "the follower answers reads, seed {seed}");
+        world.restart(leader);
+        finish(world);
+    }
+}
+
+#[test]
 fn read_points_that_arrive_twice_late_and_in_any_order_give_no_stale_read() {
     for seed in 0..10 {
         let (mut world, _, follower) = clients_of_one_follower(seed);

@@ -20,7 +20,7 @@ enum Refused {
 impl FollowerHandler<'_> {
     /// An append of this follower's leader: the replica has accepted its epoch.
     pub(in crate::replication) fn on_append(&mut self, now: Now, rpc: RpcId, append: Append) {
-        if self.state.disk_hangs_for_ms(now).is_some() {
+        if self.state.disk_hangs_for_ms(now).is_some() || self.has_no_room_for(&append) {
             // A leader needs a quorum that can store, and what cannot be stored must not collect in memory.
             return self.state.respond(rpc, Response::Unable);
         }
@@ -59,6 +59,15 @@ impl FollowerHandler<'_> {
         let newest_rules = self.state.config.newest_rules;
         let response = Response::Appended { round, matched, store_id, clock, unreachable, in_queue, newest_rules };
         self.state.respond_when_durable(rpc, response, append.epoch, matched);
+    }
+
+    /// Whether entries that this node has not stored yet leave no room in memory for more. A leader waits for the answer
+    /// to a batch before it sends the next, but it may take another process's answer for this one's.
+    fn has_no_room_for(&self, append: &Append) -> bool {
+        let brings_entries = append.log.as_ref().is_some_and(|batch| !batch.entries.is_empty());
+        let in_memory = self.state.log.last().index.0 - self.state.storage.durable_index().0;
+        let batch = u64::try_from(self.state.config.limits.batch_entries).unwrap_or(u64::MAX);
+        brings_entries && in_memory > batch
     }
 
     /// Whether this store still holds what it has acknowledged to its leader. Under the promise of the leader's epoch

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::domain::{Epoch, LogIndex, RuleVersion};
 use crate::replication::sample::{Chain, node};
 use crate::replication::{
-    Configuration, CoordinationCommand, CoordinationEvent, Effect, EntryBody, EpochSpan, Event, Limits, Now, Outgoing,
-    Position, QueueRank, Replica, ReplicaConfig, ReplicaStart, Request, RequestId, Response, StoreId, Timing, Voter,
+    Append, Configuration, CoordinationCommand, CoordinationEvent, Effect, EntryBody, EpochSpan, Event, Limits, Now,
+    Outgoing, Position, QueueRank, Replica, ReplicaConfig, ReplicaStart, Request, RequestId, Response, RpcId, StoreId,
+    Timing, Voter,
 };
 
 const FIVE: [&str; 5] = ["node1", "node2", "node3", "node4", "node5"];
@@ -116,4 +117,26 @@ fn a_first_node_that_a_majority_reaches_is_a_candidate_at_once() {
     let answers = ["node2", "node3", "node4"].map(|id| (id, own.last(), id != "node2"));
     let commands = pre_vote(&mut replica, &answers);
     assert_eq!(commands, [CoordinationCommand::TakeEpoch { at_least: Epoch(3) }]);
+}
+
+#[test]
+fn an_append_that_was_on_its_way_does_not_stop_the_successor_that_its_leader_has_named() {
+    let own = log_of(&FIVE, 30);
+    let mut replica = started(&own, &FIVE);
+    let from_leader = |rpc, request| Event::Request { rpc: RpcId(rpc), from: node("node2"), request };
+    let heartbeat = Request::Append(Append {
+        epoch: Epoch(1),
+        round: 1,
+        log: None,
+        commit_index: LogIndex(30),
+        commit_hash: None,
+        common_rules: RuleVersion::FIRST,
+        acknowledged: None,
+    });
+    step(&mut replica, 999, Event::Coordination(CoordinationEvent::QueueRank(QueueRank::Behind)));
+    step(&mut replica, 1_000, from_leader(1, heartbeat.clone()));
+    let named = Request::Transfer { epoch: Epoch(1), successor: node("node1") };
+    step(&mut replica, 1_001, from_leader(2, named));
+    step(&mut replica, 1_002, from_leader(3, heartbeat));
+    assert!(replica.is_candidate());
 }
