@@ -1,19 +1,23 @@
 //! Options and helpers of all client commands: which cluster, which deadline, text or JSON.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::CliError;
-use quorapay_client::{Client, Outcome};
+use quorapay_client::{Client, Outcome, Tls, TlsFiles};
 use quorapay_core::domain::{IdempotencyKey, IdempotencyKeyError};
 
 /// The first node of `quorapay dev`.
 const DEFAULT_URL: &str = "http://127.0.0.1:7101";
 
 const URL_VARIABLE: &str = "QUORAPAY_URL";
+const CA_VARIABLE: &str = "QUORAPAY_CA";
+const CERTIFICATE_VARIABLE: &str = "QUORAPAY_CLIENT_CERTIFICATE";
+const KEY_VARIABLE: &str = "QUORAPAY_CLIENT_KEY";
 
 /// The base URLs of the nodes.
 #[derive(Clone, Debug, Args)]
@@ -22,6 +26,15 @@ pub(super) struct Urls {
     /// [default: $QUORAPAY_URL, else http://127.0.0.1:7101]
     #[arg(long = "url", value_name = "URL", value_delimiter = ',')]
     urls: Vec<String>,
+    /// File with the authorities to trust, for https:// [default: $QUORAPAY_CA, else those of the system]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// File with the certificate to show, for nodes that demand one [default: $QUORAPAY_CLIENT_CERTIFICATE]
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_certificate: Option<PathBuf>,
+    /// File with its private key [default: $QUORAPAY_CLIENT_KEY]
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    client_key: Option<PathBuf>,
 }
 
 impl Urls {
@@ -34,6 +47,24 @@ impl Urls {
         let listed: Vec<_> = given.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect();
         if listed.is_empty() { vec![DEFAULT_URL.to_owned()] } else { listed }
     }
+
+    /// How these URLs are reached with TLS.
+    pub(super) fn tls(&self) -> Result<Tls, CliError> {
+        let certificate = file(self.client_certificate.as_ref(), CERTIFICATE_VARIABLE);
+        let own = match (certificate, file(self.client_key.as_ref(), KEY_VARIABLE)) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            _ => return Err(CliError::Usage(format!("{CERTIFICATE_VARIABLE} and {KEY_VARIABLE} go together"))),
+        };
+        let files = TlsFiles { authorities: file(self.ca.as_ref(), CA_VARIABLE), own };
+        Ok(Tls::for_urls(&self.resolve(), &files)?)
+    }
+}
+
+/// The file of an option, or of a variable that is not empty.
+fn file(option: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
+    let given = || std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+    option.cloned().or_else(given)
 }
 
 /// How a client command reaches the cluster and writes its result.
@@ -51,7 +82,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn client(&self) -> Result<Client, CliError> {
-        Ok(Client::new(&self.urls.resolve(), Duration::from_millis(self.deadline_ms))?)
+        Ok(Client::with_tls(&self.urls.resolve(), Duration::from_millis(self.deadline_ms), &self.urls.tls()?)?)
     }
 
     /// Writes a result: as JSON if asked for, else as formatted by `for_people`.

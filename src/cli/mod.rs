@@ -8,6 +8,7 @@
 //! verify, check                  ledgers alone, and histories against ledgers
 //! recover                        a new cluster from a surviving ledger
 //! backup, restore                the ledger as files, and a new cluster from them
+//! certs                          a private authority and certificates
 //! dev, demo                      a cluster on this machine
 //! fault                          breaks something in a running test cluster, and heals it
 //! bench, chaos                   measurements and faults
@@ -20,6 +21,7 @@
 mod account;
 mod backup;
 mod bench;
+mod certs;
 mod chaos;
 mod check;
 mod connection;
@@ -75,6 +77,7 @@ enum Command {
     Recover(recover::Recover),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    Certs(certs::Certs),
     Fault(fault::Fault),
     Heal(fault::Heal),
     Bench(bench::Bench),
@@ -87,6 +90,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     if !matches!(cli.command, Command::Node(_)) {
         start_tracing();
     }
+    // For HTTP clients that are made without a choice of their own. It fails only if there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match cli.command {
         Command::Node(node) => node.run(),
         Command::Dev(dev) => dev.run(),
@@ -105,6 +110,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Recover(recover) => recover.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        Command::Certs(certs) => certs.run(),
         Command::Fault(fault) => fault.run(),
         Command::Heal(heal) => heal.run(),
         Command::Bench(bench) => bench.run(),
@@ -179,6 +185,10 @@ mod tests {
             "backup --to -",
             "backup --to /backups --keep 24 --every 1h",
             "restore --config node1.toml monday.qpb tuesday.qpb --to-index 7",
+            "certs init --folder /etc/quorapay/ca --days 1000",
+            "certs node node1 --host node1.example --host 10.0.0.1 --to /etc/quorapay/tls",
+            "certs client shop --json",
+            "status --url https://127.0.0.1:7101 --ca ca.pem --client-certificate a.pem --client-key b.pem",
             "restore /backups --to-time 2026-11-30T12:00:00Z --keep-cluster-id",
             "verify monday.qpb tuesday.qpb --json",
             "chaos --faults power-loss,fsync-error --rounds 10",
@@ -209,6 +219,8 @@ mod tests {
             "restore",
             "restore x --to-index 7 --to-time 2026-11-30T12:00:00Z",
             "restore x --to-time noon",
+            "status --client-key b.pem",
+            "certs node",
         ] {
             let arguments = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(arguments).is_err(), "{line}");

@@ -52,6 +52,14 @@ pub enum ClientError {
         /// How it ended.
         reason: String,
     },
+    /// A file with certificates or a key cannot be used.
+    #[error("{file} cannot be used: {reason}")]
+    Tls {
+        /// The file.
+        file: String,
+        /// Why not.
+        reason: String,
+    },
     /// The HTTP client could not be set up.
     #[error("the HTTP client could not be set up: {0}")]
     Setup(#[from] reqwest::Error),

@@ -17,6 +17,7 @@
 //! send         the client: repeats a call until its outcome is known
 //! call         one request, and the result of one attempt to send it
 //! retry        how long a call may take, and pauses between attempts
+//! tls          whom a client trusts, and the certificate that it shows
 //! error        errors
 //! fake         a server for tests (feature `fake`)
 //! ```
@@ -59,6 +60,7 @@ mod pages;
 mod payments;
 mod retry;
 mod send;
+mod tls;
 
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -77,6 +79,7 @@ pub use quorapay_api::{
     Readiness, ReportedOutcome, Rfc3339, StatementEntryKind, limits,
 };
 pub use send::{Client, Done, Outcome};
+pub use tls::{Tls, TlsFiles};
 
 /// A payment as the ledger holds it: as it was decided in the answer to a write, in its current state in a read.
 pub type Payment = quorapay_api::Payment<'static>;

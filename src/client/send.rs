@@ -12,6 +12,7 @@ use url::Url;
 use super::call::{AttemptResult, Call, judge, lost};
 use super::error::ClientError;
 use super::retry::Budget;
+use super::tls::{Tls, TlsFiles};
 use super::{KeyLookup, KeyState, Payment, PaymentStatus, Problem};
 use quorapay_api::limits::MAX_DEADLINE_MS;
 use quorapay_api::{Code, ProblemPayment, headers};
@@ -114,16 +115,26 @@ pub(super) enum CallResult {
 }
 
 impl Client {
-    /// Makes a client of the cluster whose nodes have these base URLs. `deadline` bounds every call as a whole.
+    /// Makes a client of the cluster whose nodes have these base URLs. `deadline` bounds every call as a whole. With
+    /// `https://`, it trusts the authorities of the system.
     ///
     /// # Errors
     /// [`ClientError::Url`] for a base URL that cannot be used.
     pub fn new(urls: &[String], deadline: Duration) -> Result<Self, ClientError> {
+        Self::with_tls(urls, deadline, &Tls::for_urls(urls, &TlsFiles::default())?)
+    }
+
+    /// Like [`Self::new`], for a cluster whose certificates are of an authority of its own, or that demands one of its
+    /// clients.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_tls(urls: &[String], deadline: Duration, tls: &Tls) -> Result<Self, ClientError> {
         let urls = urls.iter().map(|url| base_url(url)).collect::<Result<Vec<_>, _>>()?;
         if urls.is_empty() {
             return Err(ClientError::Url { url: String::new(), reason: "at least one is needed".to_owned() });
         }
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
+        let http = tls.http().connect_timeout(CONNECT_TIMEOUT).build()?;
         Ok(Self { http, urls, deadline, preferred: AtomicUsize::new(0) })
     }
 
@@ -285,8 +296,8 @@ fn base_url(text: &str) -> Result<Url, ClientError> {
     let refuse = |reason: &str| ClientError::Url { url: text.to_owned(), reason: reason.to_owned() };
     let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
     match (url.scheme(), url.has_host()) {
-        ("http", true) => Ok(url),
-        _ => Err(refuse("it must look like http://HOST:PORT")),
+        ("http" | "https", true) => Ok(url),
+        _ => Err(refuse("it must look like http://HOST:PORT or https://HOST:PORT")),
     }
 }
 

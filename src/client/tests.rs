@@ -195,7 +195,7 @@ async fn a_node_that_is_not_ready_yet_is_waited_for_and_one_that_never_is_says_w
 
 #[test]
 fn a_base_url_must_be_http_with_a_host() {
-    for bad in ["", "127.0.0.1:7101", "https://node", "ftp://node", "http://"] {
+    for bad in ["", "127.0.0.1:7101", "wss://node", "ftp://node", "http://"] {
         let error = Client::new(&[bad.to_owned()], LONG).unwrap_err();
         assert!(matches!(error, ClientError::Url { .. }), "{bad}");
     }

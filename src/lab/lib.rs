@@ -8,6 +8,7 @@
 //! backup    takes backups of a running cluster
 //! import    sends payments from a file, each exactly once
 //! fault     what can be broken in a cluster, and how it is broken and healed
+//! certificates  a private authority, and certificates for nodes and clients
 //! dev       a development cluster on this machine
 //! local     processes of this machine: nodes, ZooKeeper servers, ports
 //! random    the seeded random number generator
@@ -15,6 +16,7 @@
 
 pub mod backup;
 pub mod bench;
+pub mod certificates;
 pub mod chaos;
 pub mod check;
 pub mod dev;

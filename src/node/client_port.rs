@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::http::ClientApi;
-use crate::port::{Accepted, Connections, Pace, Place, Port, serve, stop};
+use crate::port::{Accepted, Connections, Place, Port, Terms, serve, stop};
 use crate::published::Watched;
 use crate::runtime::NodeHandle;
 
@@ -33,14 +33,15 @@ pub(crate) async fn serve_clients(
     threads: usize,
     node: NodeHandle,
     api: ClientApi,
+    terms: Terms,
     stopping: Watched<bool>,
 ) -> io::Result<()> {
     if threads == 0 {
-        serve(port, api.router(node), Pace::Client, stopping).await;
+        serve(port, api.router(node), terms, stopping).await;
         return Ok(());
     }
     let api = Arc::new(api);
-    let start = |number| Server::start(number, &node, &api, &stopping);
+    let start = |number| Server::start(number, &node, &api, &terms, &stopping);
     let mut servers = (1..=threads).map(start).collect::<io::Result<Vec<_>>>()?;
     let queues = servers.iter().map(|server| server.connections.clone()).collect();
     tokio::select! {
@@ -86,17 +87,23 @@ struct Server {
 }
 
 impl Server {
-    fn start(number: usize, node: &NodeHandle, api: &Arc<ClientApi>, stopping: &Watched<bool>) -> io::Result<Self> {
+    fn start(
+        number: usize,
+        node: &NodeHandle,
+        api: &Arc<ClientApi>,
+        terms: &Terms,
+        stopping: &Watched<bool>,
+    ) -> io::Result<Self> {
         let (connections, handed) = mpsc::channel(HANDED_CONNECTIONS);
         let (ended_sender, ended) = oneshot::channel();
         let (alive, abandoned) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (node, api, stopping) = (node.clone(), Arc::clone(api), stopping.clone());
+        let (node, api, terms, stopping) = (node.clone(), Arc::clone(api), terms.clone(), stopping.clone());
         let run = move || {
             runtime.block_on(async {
                 let router = api.router(node.for_other_thread());
                 tokio::select! {
-                    () = serve(HandedOver { connections: handed }, router, Pace::Client, stopping) => {}
+                    () = serve(HandedOver { connections: handed }, router, terms, stopping) => {}
                     _ = abandoned => {}
                 }
             });

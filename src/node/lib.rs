@@ -10,6 +10,7 @@
 //! ledger, views, transport, coordination, clock    adapters; they never import each other
 //! settings                                         typed settings
 //! traces                                           traces of requests, for a collector
+//! tls                                              certificates of the ports, read again when they change
 //! process                                          what the system says of this process and its disk
 //! port                                             connections: how many, how served, what is expected of the other side
 //! sqlite, schema, durable_file, blocking,
@@ -43,6 +44,7 @@ pub mod settings;
 mod sqlite;
 #[cfg(test)]
 mod stored;
+pub mod tls;
 pub mod traces;
 pub mod transport;
 pub mod verify;

@@ -11,11 +11,13 @@ use tokio::net::TcpListener;
 use crate::client_port::serve_clients;
 use crate::coordination::Credential;
 use crate::http::{ApiOptions, ClientApi};
-use crate::port::{self, ConnectionLimits, Port, PortMetrics};
+use crate::port::{self, ConnectionLimits, Pace, Port, PortMetrics, Terms};
 use crate::process::ProcessReader;
 use crate::published::publish;
 use crate::runtime::{Environment, Node, NodeConfig, NodeError};
 use crate::settings::Settings;
+use crate::tls::{Keeper, Purpose, Sealing, TlsError, TlsMetrics, keep, node_name};
+use crate::transport::PeerSealing;
 use quorapay_core::replication::Limits;
 
 /// How long a stopping node continues to answer the requests that it has.
@@ -37,6 +39,9 @@ pub enum ServeError {
         /// Why it cannot be used.
         source: std::io::Error,
     },
+    /// The certificate or the key of a port, or the authorities of the other side.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system does not tell how many files this process may open.
     #[error("the limit of open files is unknown: {0}")]
     FileLimit(std::io::Error),
@@ -70,21 +75,28 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     let ports = [("clients", client_places.clone()), ("peers", peer_places.clone())];
     let clients = Port::new(bind(settings.listen, "listen").await?, client_places);
     let peers = Port::new(bind(settings.peer_listen, "peer_listen").await?, peer_places);
+    let (client_keeper, peer_keeper) = (client_keeper(&settings)?, peer_keeper(&settings)?);
+    let [client_sealing, peer_sealing] = [&client_keeper, &peer_keeper].map(|k| k.as_ref().map(Keeper::sealing));
+    let sealed: Vec<Sealing> = [&client_sealing, &peer_sealing].into_iter().flatten().cloned().collect();
+    let peer_sealing = peer_sealing.map(|sealing| PeerSealing::new(sealing, &settings.cluster_id, &settings.peers));
     tokio::pin!(shutdown);
     // Loading a large ledger takes a while; until it is done there is nothing to hand over or to finish.
     let mut node = tokio::select! {
-        started = Node::start(node_config(&settings), Environment::of_the_system(peers)) => started?,
+        started = Node::start(node_config(&settings), Environment::of_the_system(peers, peer_sealing)) => started?,
         () = &mut shutdown => return Ok(Ended::Stopped),
     };
     let mut registry = Registry::with_prefix("quorapay");
     node.handle().metrics().register(&mut registry);
     registry.register_collector(Box::new(PortMetrics { ports }));
+    registry.register_collector(Box::new(TlsMetrics { ports: sealed }));
     let (chaos_mode, shown) = (settings.chaos_mode, settings.shown());
     let process = Some(ProcessReader::new(settings.data_dir.clone()));
     let options = ApiOptions { node_id: settings.node_id.clone(), registry, process, settings: shown, chaos_mode };
     let (stop, stopping) = publish(false);
     let api = ClientApi::new(node.handle(), options);
-    let mut server = tokio::spawn(serve_clients(clients, settings.http_threads, node.handle(), api, stopping));
+    let terms = Terms { pace: Pace::Client, sealing: client_sealing };
+    let mut server = tokio::spawn(serve_clients(clients, settings.http_threads, node.handle(), api, terms, stopping));
+    let keeping = tokio::spawn(keep(client_keeper.into_iter().chain(peer_keeper).collect()));
     tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");
 
     let ended = tokio::select! {
@@ -96,6 +108,7 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
         () = &mut shutdown => Ended::Stopped,
     };
     tracing::info!("stopping");
+    keeping.abort();
     node.hand_over().await;
     // Clients whose writes are in flight get their answers from the new leader; then the port closes.
     stop.replace(true);
@@ -124,6 +137,17 @@ async fn close_condemned(node: Node) {
         Err(_) => "its disk hangs".to_owned(),
     };
     tracing::warn!(error, "the condemned ledger could not be closed in order");
+}
+
+fn client_keeper(settings: &Settings) -> Result<Option<Keeper>, TlsError> {
+    let files = settings.tls.clone();
+    files.map(|files| Keeper::open("clients", files, Purpose::Clients)).transpose()
+}
+
+fn peer_keeper(settings: &Settings) -> Result<Option<Keeper>, TlsError> {
+    let own_name = node_name(&settings.node_id, &settings.cluster_id);
+    let files = settings.peer_tls.clone();
+    files.map(|files| Keeper::open("peers", files, Purpose::Peers { own_name })).transpose()
 }
 
 async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ServeError> {

@@ -29,11 +29,12 @@ const ROOMS: &[(&str, Layers)] = &[
             ("log_limit", &[]),
             ("traces", &[]),
             ("clock", &[]),
-            ("settings", &["traces"]),
+            ("tls", &["published"]),
+            ("settings", &["tls", "traces"]),
             ("ledger", &["blocking"]),
             ("views", &["blocking", "read_gate"]),
-            ("port", &["published"]),
-            ("transport", &["port", "published", "request_id", "traces"]),
+            ("port", &["published", "tls"]),
+            ("transport", &["port", "published", "request_id", "tls", "traces"]),
             ("coordination", &["port"]),
             ("query", &["blocking", "ledger", "views"]),
             (
@@ -59,7 +60,21 @@ const ROOMS: &[(&str, Layers)] = &[
             ("backup", &["ledger", "verify", "settings"]),
             ("http", &["runtime", "query", "process", "request_id", "log_limit", "traces"]),
             ("client_port", &["http", "port", "runtime", "published"]),
-            ("serve", &["client_port", "http", "port", "runtime", "settings", "coordination", "process", "published"]),
+            (
+                "serve",
+                &[
+                    "client_port",
+                    "http",
+                    "port",
+                    "runtime",
+                    "settings",
+                    "coordination",
+                    "process",
+                    "published",
+                    "tls",
+                    "transport",
+                ],
+            ),
             ("fuzzing", &["ledger", "transport", "settings", "http", "backup"]),
         ],
     ),
@@ -75,6 +90,7 @@ const ROOMS: &[(&str, Layers)] = &[
             ("bench", &["random"]),
             ("import", &[]),
             ("backup", &[]),
+            ("certificates", &[]),
             ("dev", &["local", "fault"]),
         ],
     ),
@@ -105,6 +121,9 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     // It writes backup files, whose format restoring and verifying share.
     ("lab/backup", "quorapay_node", &["backup"]),
     ("lab/dev", "quorapay_node", &[]),
+    // A node's name in its certificate has one form.
+    ("lab/certificates", "quorapay_node", &["tls"]),
+    ("node/tls", "quorapay_core", &["replication"]),
 ];
 
 /// What a layer without input and output must not name.

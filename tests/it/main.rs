@@ -37,5 +37,6 @@ mod runbooks;
 mod startup;
 mod strangers;
 mod support;
+mod tls;
 mod traces;
 mod views;

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::support::cluster::Cluster;
+use crate::support::cluster::Sealed;
+use crate::tls::sealed;
 
 /// What Prometheus itself says of each target.
 const OF_PROMETHEUS: &str = "up";
@@ -60,7 +61,10 @@ pub(crate) fn panel_expressions(dashboard: &serde_json::Value) -> Vec<String> {
 
 #[test]
 fn every_metric_that_an_alert_or_the_dashboard_asks_for_is_shown_by_a_node() {
-    let cluster = Cluster::start(3);
+    // Some are shown only by nodes with certificates.
+    let (mut cluster, _) = sealed(3, Sealed::Peers);
+    (0..3).for_each(|node| cluster.restart(node));
+    cluster.wait_ready();
     cluster.nodes[0].pay("observed", "external:card", "shop:1", 100).expect(201);
     let texts: Vec<String> = cluster.nodes.iter().map(|node| node.get("/metrics?format=prometheus").text()).collect();
     let shown: BTreeSet<&str> = texts.iter().flat_map(|text| metrics_in(text)).collect();

@@ -1,6 +1,7 @@
 //! One kept-alive connection of one caller to one node.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -9,7 +10,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::plan::{BatchForm, Plan, Workload};
@@ -26,6 +31,8 @@ static REPLAYED: HeaderName = HeaderName::from_static(headers::REPLAYED.lower);
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     address: SocketAddr,
+    /// The name that the node's certificate must have; `None` without TLS.
+    sealed: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// What stands before the API's own paths.
     pub(super) base_path: String,
     /// Those of every request.
@@ -39,9 +46,18 @@ impl Target {
     /// One line that says what is wrong with the URL.
     pub(super) fn resolve(base: &str, plan: &Plan) -> Result<Self, String> {
         let url = Url::parse(base).map_err(|error| format!("{base:?} is no URL: {error}"))?;
-        let host = url.host_str().filter(|_| url.scheme() == "http");
-        let host = host.ok_or_else(|| format!("{base:?} does not look like http://HOST:PORT"))?;
+        let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
+        let host = host.ok_or_else(|| format!("{base:?} does not look like http://HOST:PORT or https://HOST:PORT"))?;
         let port = url.port_or_known_default().unwrap_or(80);
+        let sealed = match url.scheme() {
+            "https" => {
+                // The host of an IPv6 URL has brackets around it.
+                let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                let name = ServerName::try_from(name).map_err(|error| format!("{base:?}: {error}"))?;
+                Some((plan.tls.config(), name))
+            }
+            _ => None,
+        };
         let addresses = url.socket_addrs(|| None).map_err(|error| format!("{base}: {error}"))?;
         let address = *addresses.first().ok_or_else(|| format!("{base}: the host has no address"))?;
         let mut headers = HeaderMap::with_capacity(4);
@@ -58,7 +74,7 @@ impl Target {
         let deadline_ms = u64::try_from(plan.attempt_timeout().as_millis()).unwrap_or(u64::MAX);
         headers.insert(&DEADLINE_MS, HeaderValue::from(deadline_ms));
         let base_path = url.path().trim_end_matches('/').to_owned();
-        Ok(Self { address, base_path, headers })
+        Ok(Self { address, sealed, base_path, headers })
     }
 }
 
@@ -91,6 +107,16 @@ impl Connection {
     pub(super) async fn open(target: &Target) -> Option<Self> {
         let stream = TcpStream::connect(target.address).await.ok()?;
         stream.set_nodelay(true).ok()?;
+        match &target.sealed {
+            None => Self::over(stream).await,
+            Some((config, name)) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                Self::over(connector.connect(name.clone(), stream).await.ok()?).await
+            }
+        }
+    }
+
+    async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Option<Self> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         // The task ends with the sender or the peer. An error shows as an answer that does not come.
         tokio::spawn(connection);

@@ -13,7 +13,7 @@ use crate::fault::{
     Addresses, Board, Clocks, FaultName, FaultReply, FaultRequest, HealRequest, Names, Network, Node, Processes, Target,
 };
 use crate::local::{Ensemble, LocalError, Member, ZooKeeperServer};
-use quorapay_client::{Client, NodeRole, Readiness};
+use quorapay_client::{Client, NodeRole, Readiness, Tls};
 
 /// Timeout of the start, until the cluster accepts payments.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -78,7 +78,7 @@ impl DevCluster {
         let outside = options.zookeeper.as_deref();
         layout::write_configurations(&nodes, &processes.network, &addresses, outside, options.chaos_mode)?;
         processes.start_nodes()?;
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
+        let http = Tls::none().http().timeout(Duration::from_secs(2)).build();
         let http = http.map_err(DevError::Http)?;
         let control = Control::open(&data_dir)?;
         let mut cluster = Self {

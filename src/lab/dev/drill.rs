@@ -14,7 +14,7 @@ use super::cluster::DevCluster;
 use super::error::DevError;
 use crate::fault::{FaultName, HealRequest};
 use quorapay_api::EntryContent;
-use quorapay_client::{Client, NewPayment, Outcome, Payment};
+use quorapay_client::{Client, NewPayment, Outcome, Payment, Tls};
 use quorapay_core::domain::{AccountId, Currency, IdempotencyKey, LogIndex, MinorUnits, PaymentId};
 
 /// How many callers [`Stress`] has.
@@ -286,7 +286,7 @@ pub async fn compare_ledgers(cluster: &DevCluster) -> Result<LedgerEnd, DevError
     let view = cluster.client()?.cluster().await?;
     let reports = view.nodes.iter().filter_map(|node| node.status.as_ref());
     let index = reports.map(|report| report.commit_index).max().unwrap_or_default();
-    let http = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build().map_err(DevError::Http)?;
+    let http = Tls::none().http().timeout(DEADLINE).build().map_err(DevError::Http)?;
     let read = |url: String| {
         let request =
             http.get(format!("{url}/v1/ledger?from_index={index}&min_index={index}&limit=1&consistency=local"));

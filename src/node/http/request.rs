@@ -96,8 +96,8 @@ pub(super) fn unsupported_media_type(wanted: &str) -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::UnsupportedMediaType, detail).field("Content-Type")
 }
 
-/// Refuses a request that a web page of another site sent. A browser asks nobody before it sends a request that needs
-/// neither a header of its own nor JSON; all other writes need one of these.
+/// Refuses a request that a web page of another site sent. For most writes this is the second check: a browser asks
+/// first before it sends an idempotency key or JSON, and gets no permission.
 pub(super) fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let site = text(SEC_FETCH_SITE);

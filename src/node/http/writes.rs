@@ -42,8 +42,9 @@ pub(super) async fn begin_with_optional_body(parts: &Parts, body: Body) -> Resul
 }
 
 impl PendingWrite {
-    /// Takes key and deadline from the headers.
+    /// Takes key and deadline from the headers, unless a page of another site sent the write.
     pub(super) fn of(parts: &Parts) -> Result<Self, Problem> {
+        request::refuse_foreign_page(&parts.headers)?;
         let key = request::idempotency_key(&parts.headers)?;
         let deadline = request::deadline(&parts.headers)?;
         Ok(Self { deadline, key })
@@ -92,6 +93,8 @@ mod tests {
         assert_eq!(code("/v1/payments", &[("idempotency-key", "k")]), Err("unsupported_media_type"));
         assert_eq!(code("/v1/payments", &[json]), Err("idempotency_key_required"));
         assert_eq!(code("/v1/payments?x=1", &[json, ("idempotency-key", "k")]), Err("unknown_field"));
+        let foreign = [json, ("idempotency-key", "k"), ("host", "a:7101"), ("origin", "https://evil.example")];
+        assert_eq!(code("/v1/payments", &foreign), Err("foreign_page"));
         let deadline = ("quorapay-deadline-ms", "0");
         assert_eq!(code("/v1/payments", &[json, ("idempotency-key", "k"), deadline]), Err("invalid_deadline"));
     }

@@ -2,7 +2,7 @@
 //! attempts to reach another node's port.
 //!
 //! A stranger can open connections, say nothing, say half of a request, or read no answer. Each of these is bounded here,
-//! in number, bytes and time, for both ports, before any request is looked at. This module knows HTTP as a protocol; it
+//! in number, bytes and time, for both ports, before any request is looked at, whether they are plain or sealed with TLS. This module knows HTTP as a protocol; it
 //! does not know what is asked.
 //!
 //! | file | what |
@@ -11,6 +11,7 @@
 //! | `places.rs` | the places for connections at a port, in total and for one address |
 //! | `server.rs` | accepts connections and serves each in a task of its own |
 //! | `connection.rs` | one connection |
+//! | `handshake.rs` | the beginning of a sealed connection, bounded in time |
 //! | `observed.rs` | what can be seen of a connection from outside: bytes, requests, answers |
 //! | `pace.rs` | when a connection is closed because the other side does not do its part |
 //! | `metrics.rs` | shows how many connections there are |
@@ -19,6 +20,7 @@
 mod budget;
 mod connect;
 mod connection;
+mod handshake;
 mod metrics;
 mod observed;
 mod pace;
@@ -31,5 +33,7 @@ pub(crate) use budget::places;
 pub(crate) use connect::connect;
 pub(crate) use metrics::PortMetrics;
 pub(crate) use pace::Pace;
+#[cfg(test)]
+pub(crate) use places::Places;
 pub(crate) use places::{ConnectionLimits, Place};
-pub(crate) use server::{Accepted, Connections, Port, serve, stop};
+pub(crate) use server::{Accepted, Connections, Port, Terms, serve, stop};

@@ -13,7 +13,7 @@ pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const LITTLE_BYTES: u64 = 2_500;
 
 /// Looks without progress after which an unfinished request ends: 10 to 15 s.
-const MAX_SENDING_LOOKS: u32 = 3;
+pub(super) const MAX_SENDING_LOOKS: u32 = 3;
 
 /// Looks without progress after which an answer that is not read ends: about a minute. Longer than for a request, because
 /// people read long answers through pagers.

@@ -12,12 +12,22 @@ use super::connection::serve_connection;
 use super::pace::Pace;
 use super::places::{Place, Places};
 use crate::published::Watched;
+use crate::tls::Sealing;
 
 /// Wait after the system refused a connection for want of memory or files. No event tells when it has some again.
 const RETRY_ACCEPT: Duration = Duration::from_millis(100);
 
 /// Interval between two lines in the log that say the same.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How the connections of a port are served.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    /// What is expected of the other side.
+    pub(crate) pace: Pace,
+    /// How they are sealed; `None` for plain HTTP.
+    pub(crate) sealing: Option<Sealing>,
+}
 
 /// A connection and its place.
 pub(crate) struct Accepted {
@@ -87,7 +97,7 @@ fn is_of_connection(error: &io::Error) -> bool {
 }
 
 /// Serves connections until `stopping` is true and their requests are answered. Dropping the future closes them.
-pub(crate) async fn serve(mut connections: impl Connections, router: Router, pace: Pace, stopping: Watched<bool>) {
+pub(crate) async fn serve(mut connections: impl Connections, router: Router, terms: Terms, stopping: Watched<bool>) {
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
@@ -95,7 +105,7 @@ pub(crate) async fn serve(mut connections: impl Connections, router: Router, pac
             () = stop(stopping.clone()) => break,
             Some(_) = tasks.join_next() => {}
             Accepted { stream, place } = connections.next() => {
-                let served = serve_connection(stream, router.clone(), pace, stopping.clone());
+                let served = serve_connection(stream, router.clone(), terms.clone(), stopping.clone());
                 tasks.spawn(async move {
                     served.await;
                     drop(place);

@@ -1,21 +1,27 @@
 //! Connections over real sockets, with a clock that jumps to the next look when nothing else is to be done.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::{get, post};
 use futures_util::stream;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tokio_rustls::TlsConnector;
 
 use super::pace::LOOK_INTERVAL;
 use super::places::{ConnectionLimits, Places};
-use super::{Pace, Port, serve};
+use super::{Pace, Port, Terms, serve};
 use crate::published::{Publisher, publish};
+use crate::tls::samples::{Authority, client_config, sealed_clients};
+use crate::tls::{Refusal, Sealing};
 
 const GET: &[u8] = b"GET /hello HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -29,6 +35,10 @@ struct Served {
 
 /// Serves a greeting, an answer without an end, a body's length, and an answer that takes an hour.
 async fn served(limits: ConnectionLimits) -> Served {
+    served_with(limits, None).await
+}
+
+async fn served_with(limits: ConnectionLimits, sealing: Option<Sealing>) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let endless = || stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 4_096])));
@@ -39,7 +49,8 @@ async fn served(limits: ConnectionLimits) -> Served {
         .route("/slow", get(async || sleep(Duration::from_secs(3_600)).await));
     let places = Places::new(limits);
     let (stop, stopping) = publish(false);
-    let ended = tokio::spawn(serve(Port::new(listener, places.clone()), router, Pace::Client, stopping));
+    let terms = Terms { pace: Pace::Client, sealing };
+    let ended = tokio::spawn(serve(Port::new(listener, places.clone()), router, terms, stopping));
     Served { address, places, stop, ended }
 }
 
@@ -171,4 +182,117 @@ async fn dropping_a_port_closes_its_connections() {
     answer(&mut stream, "hello").await;
     served.ended.abort();
     assert_eq!(stream.read(&mut [0]).await.unwrap_or_default(), 0);
+}
+
+/// The name in the certificate of a sealed port.
+const HOST: &str = "pay.example";
+
+/// What a client sees that connects with TLS and sends a request.
+async fn sealed_answer(served: &Served, config: Arc<ClientConfig>) -> std::io::Result<String> {
+    let stream = TcpStream::connect(served.address).await?;
+    let name = ServerName::try_from(HOST).expect("a name");
+    let mut stream = TlsConnector::from(config).connect(name, stream).await?;
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// A sealed port, the sealing, and the authority of its certificate.
+async fn sealed(clients: Option<&Authority>) -> (Served, Sealing, Authority) {
+    let authority = Authority::new("ca");
+    let sealing = sealed_clients(&authority.issue(&[HOST]), clients.map(Authority::pem).as_deref());
+    (served_with(MANY, Some(sealing.clone())).await, sealing, authority)
+}
+
+#[tokio::test]
+async fn a_sealed_port_answers_who_trusts_its_certificate() {
+    let (served, sealing, authority) = sealed(None).await;
+    let answer = sealed_answer(&served, client_config(&authority, None)).await.expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    let stranger = sealed_answer(&served, client_config(&Authority::new("other"), None)).await;
+    assert!(stranger.expect_err("not trusted").to_string().contains("UnknownIssuer"));
+    assert_eq!(sealing.refused(Refusal::Plain), 0);
+}
+
+#[tokio::test]
+async fn a_port_with_authorities_serves_only_holders_of_their_certificates() {
+    let clients = Authority::new("clients");
+    let (served, sealing, authority) = sealed(Some(&clients)).await;
+    let (shop, expired) = (clients.issue(&["shop"]), clients.issue_expired(&["shop"]));
+    let answer = sealed_answer(&served, client_config(&authority, Some(&shop))).await.expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let unknown = Authority::new("unknown").issue(&["shop"]);
+    for (who, own) in [("nobody", None), ("an expired one", Some(&expired)), ("an unknown one", Some(&unknown))] {
+        let refused = sealed_answer(&served, client_config(&authority, own)).await;
+        assert!(refused.is_err(), "{who} is refused: {refused:?}");
+    }
+    assert_eq!(sealing.refused(Refusal::Handshake), 3);
+}
+
+#[tokio::test]
+async fn a_plain_request_to_a_sealed_port_is_told_to_use_tls() {
+    let (served, sealing, _) = sealed(None).await;
+    let mut stream = connection_with(served.address, b"POST /length HTTP/1.1\r\nhost: a\r\n").await;
+    stream.write_all(&[b'x'; 20_000]).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the answer is not taken back");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
+    let body = answer.split_once("\r\n\r\n").expect("a head").1;
+    assert!(answer.contains(&format!("content-length: {}\r\n", body.len())), "{answer}");
+    assert_eq!(sealing.refused(Refusal::Plain), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_handshake_is_not_waited_for_long() {
+    let (served, sealing, _) = sealed(None).await;
+    // Nothing; a record's head; a record that announces more than comes.
+    let halves: [&[u8]; 3] = [b"", &[22, 3, 1], &[22, 3, 1, 2, 0, 1, 0, 1, 252]];
+    for half in halves {
+        let mut stream = connection_with(served.address, half).await;
+        let kept = kept(&mut stream).await;
+        assert!(kept <= LOOK_INTERVAL * 4, "{half:?} was kept for {kept:?}");
+    }
+    sleep(LOOK_INTERVAL).await;
+    assert_eq!((served.places.open(), sealing.refused(Refusal::Handshake)), (0, 3), "their places are free");
+}
+
+#[tokio::test]
+async fn garbage_ends_a_handshake_and_nothing_else() {
+    let (served, sealing, authority) = sealed(None).await;
+    let mut random = 1_u8;
+    for length in [1, 5, 6, 100, 5_000, 70_000] {
+        let mut bytes = vec![22, 3, 3, 64, 0];
+        bytes.extend(
+            std::iter::repeat_with(|| {
+                random = random.wrapping_mul(57).wrapping_add(131);
+                random
+            })
+            .take(length),
+        );
+        let mut stream = TcpStream::connect(served.address).await.expect("connected");
+        // It may be closed before all is sent.
+        let _ = stream.write_all(&bytes).await;
+        let _ = stream.shutdown().await;
+        kept(&mut stream).await;
+    }
+    assert_eq!(sealing.refused(Refusal::Handshake), 6);
+    assert!(sealed_answer(&served, client_config(&authority, None)).await.is_ok(), "others are served");
+}
+
+#[tokio::test]
+async fn who_only_tries_whether_a_sealed_port_can_be_reached_is_not_refused() {
+    let (served, sealing, authority) = sealed(None).await;
+    drop(TcpStream::connect(served.address).await.expect("connected"));
+    sealed_answer(&served, client_config(&authority, None)).await.expect("answered");
+    assert_eq!(Refusal::ALL.map(|refusal| sealing.refused(refusal)), [0; 4]);
+}
+
+#[tokio::test]
+async fn a_port_that_stops_waits_for_no_handshake() {
+    let (Served { address, stop, ended, .. }, ..) = sealed(None).await;
+    let _half = connection_with(address, &[22, 3, 1]).await;
+    sleep(Duration::from_millis(50)).await;
+    stop.replace(true);
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("soon").expect("it ends");
 }

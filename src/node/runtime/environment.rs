@@ -6,7 +6,7 @@ use crate::blocking::Blocking;
 use crate::clock::WallClock;
 use crate::coordination::Outside;
 use crate::port::Port;
-use crate::transport::{HttpNetwork, Network};
+use crate::transport::{HttpNetwork, Network, PeerSealing};
 
 /// See the module.
 pub struct Environment {
@@ -21,11 +21,11 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// This machine. The port is the one of the node's peer URL.
+    /// This machine. The port is the one of the node's peer URL, and the sealing that of all connections between nodes.
     #[must_use]
-    pub(crate) fn of_the_system(peer_port: Port) -> Self {
+    pub(crate) fn of_the_system(peer_port: Port, sealing: Option<PeerSealing>) -> Self {
         Self {
-            network: Arc::new(HttpNetwork::reached_at(peer_port)),
+            network: Arc::new(HttpNetwork::reached_at(peer_port, sealing)),
             outside: Outside::real(),
             wall_clock: WallClock::of_the_system(),
             blocking: Blocking::Yields,

@@ -17,6 +17,7 @@ use super::error::SettingsError;
 use super::layers::{KNOWN, Layers};
 use super::model::{LogFormat, Settings, ZooKeeperCredential};
 use super::secret::Secret;
+use crate::tls::{TlsFiles, is_name, node_name};
 use crate::traces::TraceSettings;
 
 /// Bounds of the requested session timeout.
@@ -38,6 +39,9 @@ const OTHER_CORES: usize = 2;
 const MIN_SECRET_CHARS: usize = 16;
 const MAX_CLUSTER_ID_CHARS: usize = 64;
 
+const HTTPS: &str = "https";
+const HTTP: &str = "http";
+
 const PEERS_HINT: &str = "a table of node ids and peer URLs, in the environment node1=http://host:7201,node2=…";
 const URL_HINT: &str = "a URL such as http://host:7101, without a path";
 const COLLECTOR_HINT: &str = "the whole URL at which a collector takes OTLP, such as http://host:4318/v1/traces";
@@ -57,19 +61,20 @@ impl Settings {
 fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
     let layers = &mut layers;
     let node_id = node_id(layers)?;
-    let peers = peers(layers, &node_id)?;
+    let cluster_id = cluster_id(layers)?;
+    let (tls, peer_tls) = (client_tls(layers)?, peer_tls(layers)?);
+    let peers = peers(layers, &node_id, peer_tls.is_some().then_some(&cluster_id))?;
     let peer_url = peer_url(layers, &node_id, &peers)?;
     let listen = address(layers, "listen")?;
     let peer_listen = address(layers, "peer_listen")?;
     let max_connections = connections(layers)?;
     let loopback = listen.ip().is_loopback() && peer_listen.ip().is_loopback();
     Ok(Settings {
-        cluster_id: cluster_id(layers)?,
-        client_url: client_url(layers, listen)?,
+        client_url: client_url(layers, listen, tls.is_some())?,
         zookeeper: zookeeper(layers)?,
         zookeeper_session_timeout_ms: number(layers, "zookeeper_session_timeout_ms", SESSION_TIMEOUT_MS)?,
         zookeeper_credential: zookeeper_credential(layers)?,
-        cluster_secret: cluster_secret(layers, loopback)?,
+        cluster_secret: cluster_secret(layers, loopback || peer_tls.is_some())?,
         data_dir: PathBuf::from(layers.required("data_dir", "the directory of this node's ledger")?),
         log: log(layers)?,
         log_format: log_format(layers)?,
@@ -81,6 +86,9 @@ fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
         chaos_mode: switch(layers, "chaos_mode")?,
         traces: traces(layers)?,
         node_id,
+        cluster_id,
+        tls,
+        peer_tls,
         listen,
         peer_listen,
         peer_url,
@@ -183,15 +191,56 @@ fn cluster_id(layers: &mut Layers) -> Result<String, SettingsError> {
 }
 
 /// A URL in the form in which it is compared and written: scheme, host and port.
-fn url(name: &'static str, value: &str) -> Result<String, SettingsError> {
-    let rejected = || invalid(name, without_user(value), URL_HINT);
-    let url = Url::parse(value).map_err(|_| rejected())?;
+fn url(name: &'static str, value: &str, schemes: &[&str]) -> Result<String, SettingsError> {
+    let rejected = |wanted: String| invalid(name, without_user(value), wanted);
+    let url = Url::parse(value).map_err(|_| rejected(URL_HINT.to_owned()))?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let anonymous = url.username().is_empty() && url.password().is_none();
-    if url.scheme() != "http" || !bare || !anonymous {
-        return Err(rejected());
+    if ![HTTP, HTTPS].contains(&url.scheme()) || !bare || !anonymous {
+        return Err(rejected(URL_HINT.to_owned()));
+    }
+    if !schemes.contains(&url.scheme()) {
+        let with = if schemes.contains(&HTTPS) { "with" } else { "without" };
+        return Err(rejected(format!("a URL that begins with {}://, as it is {with} certificates", schemes[0])));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn client_tls(layers: &mut Layers) -> Result<Option<TlsFiles>, SettingsError> {
+    tls_files(layers, ["tls_certificate_file", "tls_key_file", "tls_client_ca_file"])
+}
+
+fn peer_tls(layers: &mut Layers) -> Result<Option<TlsFiles>, SettingsError> {
+    let names @ [certificate, _, authorities] = ["peer_tls_certificate_file", "peer_tls_key_file", "peer_tls_ca_file"];
+    match tls_files(layers, names)? {
+        Some(files) if files.authorities.is_none() => {
+            let wanted = format!("one whose {authorities} is set too: peers are known by their certificates");
+            Err(invalid(certificate, files.certificate.display(), wanted))
+        }
+        files => Ok(files),
+    }
+}
+
+/// The files of a port: a certificate with its key, and authorities only with them.
+fn tls_files(
+    layers: &mut Layers,
+    [certificate, key, authorities]: [&'static str; 3],
+) -> Result<Option<TlsFiles>, SettingsError> {
+    let given = (layers.text(certificate)?, layers.text(key)?, layers.text(authorities)?);
+    let alone = |name, value: String, missing: &str| {
+        Err(invalid(name, value, format!("a file whose {missing} is set too, or leave it out")))
+    };
+    match given {
+        (None, None, None) => Ok(None),
+        (Some(certificate), Some(key), authorities) => Ok(Some(TlsFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+            authorities: authorities.map(PathBuf::from),
+        })),
+        (Some(value), None, _) => alone(certificate, value, key),
+        (None, Some(value), _) => alone(key, value, certificate),
+        (None, None, Some(value)) => alone(authorities, value, certificate),
+    }
 }
 
 /// A URL may contain a password. It is then rejected, and the error must not show the password.
@@ -199,11 +248,20 @@ fn without_user(value: &str) -> String {
     value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, host)| format!("***@{host}"))
 }
 
-fn peers(layers: &mut Layers, node_id: &NodeId) -> Result<BTreeMap<NodeId, String>, SettingsError> {
+/// With certificates, the cluster's id is given: it is a part of the names in them.
+fn peers(
+    layers: &mut Layers,
+    node_id: &NodeId,
+    sealed: Option<&String>,
+) -> Result<BTreeMap<NodeId, String>, SettingsError> {
+    let scheme = if sealed.is_some() { HTTPS } else { HTTP };
     let mut peers = BTreeMap::new();
     for (key, value) in layers.table("peers", PEERS_HINT)? {
         let id = NodeId::parse(&key).map_err(|error| invalid("peers", &key, format!("node ids as keys: {error}")))?;
-        let url = url("peers", &value)?;
+        let url = url("peers", &value, &[scheme])?;
+        if let Some(name) = sealed.map(|cluster| node_name(&id, cluster)).filter(|name| !is_name(name)) {
+            return Err(invalid("peers", &key, format!("ids that can be in certificates; {name} is no DNS name")));
+        }
         if peers.values().any(|other| *other == url) {
             return Err(invalid("peers", &url, "a different URL for each node"));
         }
@@ -223,20 +281,22 @@ fn peer_url(layers: &mut Layers, node_id: &NodeId, peers: &BTreeMap<NodeId, Stri
     let Some(value) = layers.text("peer_url")? else {
         return Ok(listed);
     };
-    if url("peer_url", &value)? == listed {
+    if url("peer_url", &value, &[HTTP, HTTPS])? == listed {
         return Ok(listed);
     }
     Err(invalid("peer_url", &value, format!("what peers says of {node_id}, {listed}, or leave it out")))
 }
 
-fn client_url(layers: &mut Layers, listen: SocketAddr) -> Result<String, SettingsError> {
+/// Without a certificate here, something in front of this node may have one.
+fn client_url(layers: &mut Layers, listen: SocketAddr, sealed: bool) -> Result<String, SettingsError> {
     match layers.text("client_url")? {
-        Some(value) => url("client_url", &value),
+        Some(value) if sealed => url("client_url", &value, &[HTTPS]),
+        Some(value) => url("client_url", &value, &[HTTP, HTTPS]),
         None if listen.ip().is_unspecified() => {
             let wanted = "one address, or set client_url to how clients reach this node, such as http://host:7101";
             Err(invalid("listen", listen, wanted))
         }
-        None => Ok(format!("http://{listen}")),
+        None => Ok(format!("{}://{listen}", if sealed { HTTPS } else { HTTP })),
     }
 }
 
@@ -271,12 +331,11 @@ fn zookeeper_credential(layers: &mut Layers) -> Result<Option<ZooKeeperCredentia
     }
 }
 
-fn cluster_secret(layers: &mut Layers, loopback: bool) -> Result<Option<Secret>, SettingsError> {
-    let wanted =
-        "at least 16 characters, the same on every node; only a node that listens on loopback alone needs none";
+fn cluster_secret(layers: &mut Layers, needs_none: bool) -> Result<Option<Secret>, SettingsError> {
+    let wanted = "at least 16 characters, the same on every node; only nodes with peer_tls_certificate_file, or on loopback alone, need none";
     match layers.text("cluster_secret")? {
         Some(text) if text.chars().count() >= MIN_SECRET_CHARS => Ok(Some(Secret::new(text))),
-        None if loopback => Ok(None),
+        None if needs_none => Ok(None),
         Some(_) | None => Err(SettingsError::InvalidSecret { name: "cluster_secret", wanted }),
     }
 }

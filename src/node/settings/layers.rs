@@ -26,11 +26,12 @@ const fn secret(name: &'static str) -> Known {
     Known { name, default: None, secret: true }
 }
 
-/// The variable of the client commands. It is not a setting of a node, but may be set in the same environment.
-const CLIENTS_VARIABLE: &str = "QUORAPAY_URL";
+/// The variables of the client commands. They are no settings of a node, but may be set in the same environment.
+const CLIENTS_VARIABLES: [&str; 4] =
+    ["QUORAPAY_URL", "QUORAPAY_CA", "QUORAPAY_CLIENT_CERTIFICATE", "QUORAPAY_CLIENT_KEY"];
 
 /// Every setting that exists.
-pub(super) const KNOWN: [Known; 26] = [
+pub(super) const KNOWN: [Known; 32] = [
     known("node_id", None),
     known("cluster_id", Some("quorapay")),
     known("listen", Some("127.0.0.1:7101")),
@@ -43,6 +44,12 @@ pub(super) const KNOWN: [Known; 26] = [
     known("zookeeper_user", None),
     secret("zookeeper_password"),
     secret("cluster_secret"),
+    known("tls_certificate_file", None),
+    known("tls_key_file", None),
+    known("tls_client_ca_file", None),
+    known("peer_tls_certificate_file", None),
+    known("peer_tls_key_file", None),
+    known("peer_tls_ca_file", None),
     known("data_dir", None),
     known("log", Some("info")),
     known("log_format", Some("text")),
@@ -89,7 +96,7 @@ impl Layers {
             builder = builder.add_source(File::from_str(&read_toml(path)?, FileFormat::Toml));
         }
         // An empty variable counts as not set: compose files turn a missing one into an empty one.
-        let own = |(name, _): &(&String, &String)| name.as_str() != CLIENTS_VARIABLE;
+        let own = |(name, _): &(&String, &String)| !CLIENTS_VARIABLES.contains(&name.as_str());
         let variables = environment.iter().filter(own).map(|(name, value)| (name.clone(), value.clone())).collect();
         let environment = Environment::with_prefix(PREFIX).ignore_empty(true).source(Some(variables));
         let merged = builder.add_source(environment).build().map_err(unusable)?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::secret::Secret;
+use crate::tls::TlsFiles;
 use crate::traces::TraceSettings;
 use quorapay_core::replication::{NodeId, Timing};
 
@@ -31,8 +32,12 @@ pub struct Settings {
     pub zookeeper_session_timeout_ms: u64,
     /// The credential for ZooKeeper, if one is set.
     pub zookeeper_credential: Option<ZooKeeperCredential>,
-    /// The secret that authenticates peers. `None` only on loopback.
+    /// The secret that authenticates peers. `None` only on loopback or with certificates.
     pub cluster_secret: Option<Secret>,
+    /// The certificate for clients, and the authorities of theirs; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// The certificate for peers, and the authorities of theirs; `None` for plain HTTP.
+    pub peer_tls: Option<TlsFiles>,
     /// The directory of the ledger and the views.
     pub data_dir: PathBuf,
     /// The log filter: a level, or directives with targets.
@@ -84,6 +89,20 @@ impl Settings {
                 "peers names {nodes} nodes: an even number survives no more failures than {} and needs more acknowledgements",
                 nodes - 1
             ));
+        }
+        if self.peer_tls.is_none() && !self.peer_listen.ip().is_loopback() {
+            warnings.push(
+                "peers talk in clear: whoever reads or changes their packets can change payments and has the cluster \
+                 secret; set peer_tls_certificate_file, peer_tls_key_file and peer_tls_ca_file"
+                    .to_owned(),
+            );
+        }
+        if self.tls.is_none() && !self.listen.ip().is_loopback() {
+            warnings.push(
+                "clients talk in clear, unless something in front of this node encrypts; set tls_certificate_file and \
+                 tls_key_file"
+                    .to_owned(),
+            );
         }
         warnings
     }

@@ -1,5 +1,7 @@
 //! The settings with every secret masked, for showing them.
 
+use std::path::PathBuf;
+
 use serde_json::{Map, Value, json};
 
 use super::model::{LogFormat, Settings};
@@ -13,6 +15,8 @@ impl Settings {
         let credential = self.zookeeper_credential.as_ref();
         let peers: Map<String, Value> =
             self.peers.iter().map(|(node, url)| (node.to_string(), Value::from(url.as_str()))).collect();
+        let file = |file: Option<&PathBuf>| json!(file.map(|file| file.display().to_string()));
+        let (tls, peer_tls) = (self.tls.as_ref(), self.peer_tls.as_ref());
         let slower_than = self.traces.as_ref().and_then(|traces| traces.slower_than);
         let settings = [
             ("node_id", json!(self.node_id)),
@@ -27,6 +31,12 @@ impl Settings {
             ("zookeeper_user", json!(credential.map(|credential| credential.user.as_str()))),
             ("zookeeper_password", json!(masked(credential.map(|credential| &credential.password)))),
             ("cluster_secret", json!(masked(self.cluster_secret.as_ref()))),
+            ("tls_certificate_file", file(tls.map(|files| &files.certificate))),
+            ("tls_key_file", file(tls.map(|files| &files.key))),
+            ("tls_client_ca_file", file(tls.and_then(|files| files.authorities.as_ref()))),
+            ("peer_tls_certificate_file", file(peer_tls.map(|files| &files.certificate))),
+            ("peer_tls_key_file", file(peer_tls.map(|files| &files.key))),
+            ("peer_tls_ca_file", file(peer_tls.and_then(|files| files.authorities.as_ref()))),
             ("data_dir", json!(self.data_dir.display().to_string())),
             ("log", json!(self.log)),
             ("log_format", json!(if self.log_format == LogFormat::Json { "json" } else { "text" })),

@@ -284,3 +284,66 @@ fn chaos_mode_is_off_unless_it_is_switched_on() {
     assert!(!load(&[]).expect("valid").chaos_mode);
     assert!(rejection("chaos_mode", "perhaps").contains("true or false"));
 }
+
+/// The variables of a node with a certificate at both ports.
+const SEALED: [(&str, &str); 6] = [
+    ("QUORAPAY_TLS_CERTIFICATE_FILE", "/tls/certificate.pem"),
+    ("QUORAPAY_TLS_KEY_FILE", "/tls/key.pem"),
+    ("QUORAPAY_PEER_TLS_CERTIFICATE_FILE", "/tls/certificate.pem"),
+    ("QUORAPAY_PEER_TLS_KEY_FILE", "/tls/key.pem"),
+    ("QUORAPAY_PEER_TLS_CA_FILE", "/tls/ca.pem"),
+    ("QUORAPAY_PEERS", "node1=https://127.0.0.1:7201,node2=https://127.0.0.1:7202,node3=https://127.0.0.1:7203"),
+];
+
+#[test]
+fn with_certificates_urls_begin_with_https_and_no_secret_is_needed() {
+    let everywhere = [
+        ("QUORAPAY_PEER_LISTEN", "0.0.0.0:7201"),
+        ("QUORAPAY_LISTEN", "10.0.0.1:7101"),
+        ("QUORAPAY_CLUSTER_ID", "shop"),
+    ];
+    let settings = load(&[&SEALED[..], &everywhere].concat()).expect("valid");
+    assert_eq!(settings.client_url, "https://10.0.0.1:7101");
+    assert!(settings.warnings().is_empty(), "{:?}", settings.warnings());
+    assert_eq!(settings.shown()["peer_tls_ca_file"], "/tls/ca.pem");
+    let plain_peers = load(&[&SEALED[..], &[("QUORAPAY_PEERS", PEERS)]].concat()).expect_err("in clear").to_string();
+    assert!(plain_peers.contains("peers") && plain_peers.contains("https://"), "{plain_peers}");
+    let plain_clients = [&SEALED[..], &[("QUORAPAY_CLIENT_URL", "http://a:7101")]].concat();
+    assert!(load(&plain_clients).expect_err("in clear").to_string().contains("client_url"));
+    let sealed_peers = load(&SEALED[5..]).expect_err("no certificates").to_string();
+    assert!(sealed_peers.contains("peers") && sealed_peers.contains("http://"), "{sealed_peers}");
+    let proxy = load(&[("QUORAPAY_CLIENT_URL", "https://pay.example")]).expect("something else may encrypt");
+    assert_eq!(proxy.client_url, "https://pay.example");
+}
+
+#[test]
+fn a_certificate_comes_with_its_key_and_a_peers_one_with_authorities() {
+    for (alone, named) in [(0, "tls_key_file"), (1, "tls_certificate_file"), (2, "peer_tls_key_file"), (4, "peer_tls")]
+    {
+        let text = load(&[SEALED[alone]]).expect_err("alone").to_string();
+        assert!(text.contains(named), "{text}");
+    }
+    let without = [SEALED[2], SEALED[3], SEALED[5]];
+    assert!(load(&without).expect_err("nobody is known").to_string().contains("peer_tls_ca_file"));
+    let dashed = ("QUORAPAY_PEERS", "node1=https://a:1,-=https://b:1,node3=https://c:1");
+    let text = load(&[&SEALED[..5], &[dashed]].concat()).expect_err("no name").to_string();
+    assert!(text.contains("-.quorapay.quorapay"), "{text}");
+}
+
+#[test]
+fn ports_in_clear_that_others_can_reach_are_warned_about() {
+    let open = [
+        ("QUORAPAY_PEER_LISTEN", "10.0.0.1:7201"),
+        ("QUORAPAY_LISTEN", "10.0.0.1:7101"),
+        ("QUORAPAY_CLUSTER_SECRET", SECRET),
+    ];
+    let warnings = load(&open).expect("allowed").warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("peer_tls_certificate_file") && warnings[1].contains("tls_certificate_file"));
+}
+
+#[test]
+fn the_variables_of_the_client_commands_are_no_settings() {
+    let variables = ["QUORAPAY_URL", "QUORAPAY_CA", "QUORAPAY_CLIENT_CERTIFICATE", "QUORAPAY_CLIENT_KEY"];
+    assert!(load(&variables.map(|name| (name, "x"))).is_ok());
+}

@@ -10,7 +10,8 @@
 //! | `GET /peer/presence` | → a body that never ends | its end shows that the process is gone |
 //!
 //! Every request carries the cluster's id, the sender's id and, where one is set, the cluster secret; anything else is
-//! rejected. This module does not know what the messages mean: a [`PeerService`] answers them.
+//! rejected. With certificates, connections are TLS, both sides show one, and a node's id is the name in it: a peer speaks
+//! for itself alone ([decision 21](../../../docs/decisions/0021-a-peers-name-is-in-its-certificate.md)). This module does not know what the messages mean: a [`PeerService`] answers them.
 //!
 //! | file | what |
 //! |---|---|
@@ -18,6 +19,7 @@
 //! | `client.rs` | sends requests to peers |
 //! | `server.rs` | the router of the peers' port and the [`PeerService`] behind it |
 //! | `network.rs` | how requests and answers travel |
+//! | `sealed.rs` | connections to peers that show who they are |
 //! | `wire.rs` | messages as bytes |
 //! | `forwarded.rs` | a client's write on its way to the leader |
 //! | `outcome.rs` | the outcome of a write, also on the wire |
@@ -33,6 +35,9 @@ mod network;
 mod outcome;
 mod outcome_stream;
 mod presence;
+mod sealed;
+#[cfg(test)]
+mod sealed_tests;
 mod server;
 mod wire;
 
@@ -43,4 +48,5 @@ pub use network::{HttpNetwork, Network, SendError};
 pub use outcome::{CommittedWrite, WriteOutcome};
 pub use outcome_stream::{OutcomeStream, Outcomes};
 pub use presence::{PeerNotice, watch_presence};
+pub use sealed::PeerSealing;
 pub use server::{PeerServer, PeerService, Stopped, peer_router};

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, Uri};
 use futures_util::future::BoxFuture;
 use http_body_util::Full;
+use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,7 +19,8 @@ use tokio::time::timeout;
 use tower::Service;
 use tower::util::BoxCloneSyncService;
 
-use crate::port::{self, Pace, Port, serve};
+use super::sealed::PeerSealing;
+use crate::port::{self, Pace, Port, Terms, serve};
 use crate::published::publish;
 
 /// A connection inside a cluster is established within a millisecond or not at all.
@@ -48,15 +50,22 @@ pub trait Network: Send + Sync {
     fn serve(&self, router: Router) -> BoxFuture<'static, io::Result<()>>;
 }
 
-/// Opens connections, within [`CONNECT_TIMEOUT`] each, the look-up of the host's name included.
-type Connector = BoxCloneSyncService<Uri, TokioIo<TcpStream>, Box<dyn Error + Send + Sync>>;
+/// Opens connections, within [`CONNECT_TIMEOUT`] each, the look-up of the host's name included and the handshake not.
+type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, Box<dyn Error + Send + Sync>>;
 
-fn connector() -> Connector {
+fn connector(sealing: Option<Arc<PeerSealing>>) -> Connector {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
-    BoxCloneSyncService::new(tower::service_fn(move |uri| {
-        let connecting = http.clone().call(uri);
-        async move { Ok(timeout(CONNECT_TIMEOUT, connecting).await??) }
+    http.enforce_http(false);
+    BoxCloneSyncService::new(tower::service_fn(move |uri: Uri| {
+        let (connecting, sealing) = (http.clone().call(uri.clone()), sealing.clone());
+        async move {
+            let stream = timeout(CONNECT_TIMEOUT, connecting).await??;
+            match sealing {
+                None => Ok(MaybeHttpsStream::Http(stream)),
+                Some(sealing) => Ok(MaybeHttpsStream::Https(sealing.seal(&uri, stream).await?)),
+            }
+        }
     }))
 }
 
@@ -65,23 +74,31 @@ fn connector() -> Connector {
 pub struct HttpNetwork {
     client: Client<Connector, Full<Bytes>>,
     port: Mutex<Option<Port>>,
+    sealing: Option<Arc<PeerSealing>>,
 }
 
 impl HttpNetwork {
-    /// A network in which this node is reached at `port`.
-    pub(crate) fn reached_at(port: Port) -> Self {
-        Self::new(Some(port))
+    /// A network in which this node is reached at `port`, sealed if it has certificates.
+    pub(crate) fn reached_at(port: Port, sealing: Option<PeerSealing>) -> Self {
+        Self::new(Some(port), sealing)
     }
 
-    /// A network in which this process only sends.
+    /// A network in which this process only sends, without TLS.
     #[must_use]
     pub fn only_sending() -> Self {
-        Self::new(None)
+        Self::new(None, None)
     }
 
-    fn new(port: Option<Port>) -> Self {
-        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(None).build(connector());
-        Self { client, port: Mutex::new(port) }
+    /// A network in which this process only sends, to nodes that know it by its certificate.
+    #[cfg(test)]
+    pub(super) fn sending_sealed(sealing: PeerSealing) -> Self {
+        Self::new(None, Some(sealing))
+    }
+
+    fn new(port: Option<Port>, sealing: Option<PeerSealing>) -> Self {
+        let sealing = sealing.map(Arc::new);
+        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(None).build(connector(sealing.clone()));
+        Self { client, port: Mutex::new(port), sealing }
     }
 }
 
@@ -107,11 +124,12 @@ impl Network for HttpNetwork {
 
     fn serve(&self, router: Router) -> BoxFuture<'static, io::Result<()>> {
         let port = self.port.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sealing = self.sealing.as_deref().map(PeerSealing::sealing);
         Box::pin(async move {
             let port = port.ok_or_else(|| io::Error::other("there is no port to serve peers at"))?;
             // It serves until it is dropped.
             let (_never, stopping) = publish(false);
-            serve(port, router, Pace::Peer, stopping).await;
+            serve(port, router, Terms { pace: Pace::Peer, sealing }, stopping).await;
             Ok(())
         })
     }

@@ -16,6 +16,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::published::Watched;
+use crate::tls::{Presented, node_name};
 use crate::traces::Noted;
 use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{NodeId, Request, Response};
@@ -128,7 +129,7 @@ impl<S: Send + Sync> FromRequestParts<PeerServer<S>> for Peer {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, server: &PeerServer<S>) -> Result<Self, Refusal> {
-        let from = sender(&server.identity, &parts.headers)?;
+        let from = sender(&server.identity, &parts.headers, parts.extensions.get())?;
         if let Some(request_ids) = parts.headers.get(REQUEST_IDS_HEADER) {
             tracing::debug!(?request_ids, %from, "a peer asks for clients");
         }
@@ -137,8 +138,8 @@ impl<S: Send + Sync> FromRequestParts<PeerServer<S>> for Peer {
 }
 
 /// The sender of a request, if it is a peer of this cluster. The secret is checked first: a stranger learns nothing
-/// else.
-fn sender(identity: &PeerIdentity, headers: &HeaderMap) -> Result<NodeId, Refusal> {
+/// else. On a sealed connection, the sender's name must be in its certificate too.
+fn sender(identity: &PeerIdentity, headers: &HeaderMap, presented: Option<&Presented>) -> Result<NodeId, Refusal> {
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     if !identity.secret_matches(header(SECRET_HEADER)) {
         return Err(Refusal::Stranger("the cluster secret is missing or wrong"));
@@ -148,7 +149,11 @@ fn sender(identity: &PeerIdentity, headers: &HeaderMap) -> Result<NodeId, Refusa
     }
     let from = header(FROM_HEADER).and_then(|bytes| std::str::from_utf8(bytes).ok());
     let from = from.and_then(|text| NodeId::parse(text).ok()).filter(|node| identity.peers.contains_key(node));
-    from.ok_or(Refusal::Stranger("this node does not know the sender; add it to its peers"))
+    let from = from.ok_or(Refusal::Stranger("this node does not know the sender; add it to its peers"))?;
+    if presented.is_some_and(|presented| !presented.is(&node_name(&from, &identity.cluster_id))) {
+        return Err(Refusal::Stranger("the certificate of this connection is not the sender's"));
+    }
+    Ok(from)
 }
 
 async fn within_answer_timeout<T>(answer: impl Future<Output = Result<T, Stopped>>) -> Result<T, Refusal> {

@@ -25,11 +25,12 @@ use std::time::Duration;
 use crate::hung_disk::HungDisk;
 use crate::recovery::damage;
 use crate::startup::edit;
-use crate::support::cluster::{Cluster, Node, Options, wait_until};
+use crate::support::cluster::{Cluster, Node, Options, Sealed, wait_until};
 use crate::support::http::Request;
 use crate::support::ports::listening_port;
 use crate::support::small_disk::SmallDisk;
 use crate::support::zookeeper::{ZooKeeperEnsemble, ZooKeeperServer};
+use crate::tls::sealed;
 use stage::{Stage, runbook};
 
 /// How many payments show that payments continue.
@@ -134,7 +135,21 @@ runbooks! {
     a_cluster_is_founded_from_the_last_disk: "last-resort.md", |name| {
         Stage::ready().play(name, &[("Is it really so?", two_disks_lost)]);
     };
+    certificates_are_renewed_and_an_authority_replaced: "certificates.md", |name| {
+        let (mut cluster, authority) = sealed(3, Sealed::Peers);
+        (0..3).for_each(|node| cluster.restart(node));
+        cluster.wait_ready();
+        let mut stage = Stage::of(cluster, Vec::new());
+        stage.props.push(Box::new(authority));
+        stage.play(name, &[("What is in use, and until when?", with_certificates)]);
+    };
     the_demo_shows_what_it_says: "demo.md", |name| Stage::ready().play(name, &[]);
+}
+
+/// Where the certificates are.
+fn with_certificates(stage: &mut Stage) -> String {
+    let folder = stage.cluster.nodes[0].config.parent().unwrap().display();
+    format!("tls() {{ echo {folder}/$1.certificates; }}\nAUTHORITY={folder}/authority\nCLUSTER={}", stage.cluster.id)
 }
 
 fn leader_killed(stage: &mut Stage) -> String {

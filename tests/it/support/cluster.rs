@@ -43,8 +43,21 @@ pub(crate) struct Options {
     pub(crate) open_files: Option<u32>,
     /// Whether the nodes reach each other and ZooKeeper through links that can be cut. ZooKeeper is then one server.
     pub(crate) with_links: bool,
+    /// Which ports are sealed, with the files of each node's folder of certificates. The test makes them.
+    pub(crate) sealed: Sealed,
     /// Whether each node has a wall clock of its own that can be set wrong.
     pub(crate) with_clocks: bool,
+}
+
+/// Ports that speak TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    #[default]
+    None,
+    /// The peers' port.
+    Peers,
+    /// The peers' port and the clients' port, which demands certificates.
+    Both,
 }
 
 /// One node, with its process while it runs.
@@ -101,14 +114,16 @@ impl Cluster {
             } else {
                 (zookeeper.clone(), peer_ports.clone())
             };
-            let peers = peers.iter().map(|(id, port)| format!("{id} = \"http://127.0.0.1:{port}\"\n"));
+            let scheme = if options.sealed == Sealed::None { "http" } else { "https" };
+            let peers = peers.iter().map(|(id, port)| format!("{id} = \"{scheme}://127.0.0.1:{port}\"\n"));
+            let sealed = node.sealed_settings(options.sealed);
             if options.with_clocks {
                 node.clock = WallClock::of(&node.id, folder.path());
             }
             let Node { id: node_id, port, peer_port, data_dir, .. } = node;
             let settings = format!(
                 "node_id = \"{node_id}\"\ncluster_id = \"{id}\"\nlisten = \"127.0.0.1:{port}\"\n\
-                 peer_listen = \"127.0.0.1:{peer_port}\"\nzookeeper = \"{zookeeper}\"\ndata_dir = \"{}\"\n{}\n[peers]\n{}",
+                 peer_listen = \"127.0.0.1:{peer_port}\"\nzookeeper = \"{zookeeper}\"\ndata_dir = \"{}\"\n{}\n{sealed}[peers]\n{}",
                 data_dir.display(),
                 options.settings,
                 peers.collect::<String>()
@@ -299,6 +314,30 @@ impl Node {
             (id.clone(), self.links.last().unwrap().port)
         };
         (address, peers.iter().map(reached).collect())
+    }
+
+    /// The folder of its certificates.
+    pub(crate) fn certificates(&self) -> PathBuf {
+        self.config.with_extension("certificates")
+    }
+
+    fn sealed_settings(&self, sealed: Sealed) -> String {
+        let folder = self.certificates();
+        let line = |(setting, file): (&str, &str)| format!("{setting} = \"{}\"\n", folder.join(file).display());
+        let files = [
+            ("peer_tls_certificate_file", "certificate.pem"),
+            ("peer_tls_key_file", "key.pem"),
+            ("peer_tls_ca_file", "ca.pem"),
+            ("tls_certificate_file", "certificate.pem"),
+            ("tls_key_file", "key.pem"),
+            ("tls_client_ca_file", "ca.pem"),
+        ];
+        let used = match sealed {
+            Sealed::None => 0,
+            Sealed::Peers => 3,
+            Sealed::Both => files.len(),
+        };
+        files.into_iter().take(used).map(line).collect()
     }
 
     /// Starts its process.

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::recovery::{POLL_INTERVAL, RECOVERY_TIMEOUT};
 use crate::chaos::clients::Target;
 use crate::chaos::error::ChaosError;
-use quorapay_client::{ClusterView, NodeReport, NodeRole, Readiness};
+use quorapay_client::{ClusterView, NodeReport, NodeRole, Readiness, Tls};
 use quorapay_core::domain::LogIndex;
 
 /// A node that takes longer to answer counts as not ready.
@@ -25,7 +25,7 @@ pub(in crate::chaos) struct Observer {
 
 impl Observer {
     pub(in crate::chaos) fn new(nodes: Vec<Target>) -> Result<Self, ChaosError> {
-        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build();
+        let http = Tls::none().http().timeout(ANSWER_TIMEOUT).build();
         let http = http.map_err(|error| ChaosError::Impossible(format!("no HTTP client: {error}")))?;
         Ok(Self { nodes, http })
     }

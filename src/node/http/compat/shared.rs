@@ -103,9 +103,10 @@ pub(super) fn payment_of<'entry>(committed: &'entry CommittedWrite, key: &Idempo
     render::decided_under(&committed.entry, key).expect("a payment's key and fingerprint lead to that payment's entry")
 }
 
-/// Reads the body of a write. Its content type must be JSON, because pages in browsers can send other types across
-/// origins without permission.
+/// Reads the body of a write, unless a page of another site sent it. Its content type must be JSON, because pages in
+/// browsers can send other types across origins without permission.
 pub(super) async fn body(parts: &Parts, body: Body, deadline: Instant) -> Result<Bytes, Problem> {
+    request::refuse_foreign_page(&parts.headers)?;
     request::require_json(&parts.headers).map_err(|_| {
         Problem::bad_request(Code::InvalidJson, "the body must be JSON with content-type application/json")
     })?;

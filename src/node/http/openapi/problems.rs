@@ -45,6 +45,7 @@ const FOREIGN: Codes = &[(403, &[Code::ForeignPage])];
 const SUBMIT: Codes = &[(503, &[Code::NoLeader, Code::Overloaded]), (504, &[Code::OutcomeUnknown])];
 const KEYED: Codes = &[
     (400, &[Code::IdempotencyKeyRequired, Code::InvalidIdempotencyKey]),
+    (403, &[Code::ForeignPage]),
     (409, &[Code::Bank(Rejection::IdempotencyKeyFenced)]),
     (422, &[Code::Bank(Rejection::IdempotencyKeyReused)]),
 ];
@@ -281,9 +282,9 @@ const PLAIN_REFUSED: Codes = &[
 
 plain_errors! {
     /// Payments of SyncPay.
-    SyncPayPaymentErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT;
+    SyncPayPaymentErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT, FOREIGN;
     /// Transfers of the fault-tolerant ledger.
-    LedgerTransferErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT, &[
+    LedgerTransferErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT, FOREIGN, &[
         (400, &[Code::IdempotencyKeyRequired]),
         (422, &[Code::Bank(Rejection::AccountNotFound)]),
     ];
