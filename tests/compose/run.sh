@@ -48,7 +48,7 @@ bash tests/compose/docker.sh images || fail "an image is missing, for the reason
 
 "${compose[@]}" "${stack[@]}" build node1
 docker build --tag quorapay-faults runbooks/faults
-cargo test --test it --no-run
+cargo test --workspace --test it --no-run
 ours=yes
 "${compose[@]}" "${stack[@]}" up --detach
-cargo test --test it on_containers -- --ignored --nocapture
+cargo test --workspace --test it on_containers -- --ignored --nocapture
