@@ -2,13 +2,16 @@
 # Tests the stack of docker-compose.yml: builds the image, starts the stack, breaks it in every way under load, checks what the
 # clients were told, and removes everything but the images. Installs docker and starts its daemon if it must and can.
 #
+# QUORAPAY_IMAGE=name tests that image, and builds none.
+#
 # It takes the stack's names and ports for itself, and refuses to begin if a stack is there or has left volumes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 state=target/compose
 compose=(docker-compose)
 stack=(--env-file "$state/env" --project-name quorapay-test)
-export QUORAPAY_TEST_STACK=true QUORAPAY_IMAGE=quorapay:test
+build=${QUORAPAY_IMAGE:+no}
+export QUORAPAY_TEST_STACK=true QUORAPAY_IMAGE=${QUORAPAY_IMAGE:-quorapay:test}
 QUORAPAY_REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 export QUORAPAY_REVISION
 
@@ -46,7 +49,7 @@ docker compose version >/dev/null 2>&1 && compose=(docker compose)
 [ -z "$(left)" ] || fail "another stack is in the way, and nothing is done to it: $(left | paste -sd' ')"
 bash tests/compose/docker.sh images || fail "an image is missing, for the reason above"
 
-"${compose[@]}" "${stack[@]}" build node1
+[ "$build" = no ] || "${compose[@]}" "${stack[@]}" build node1
 docker build --tag quorapay-faults runbooks/faults
 cargo test --workspace --test it --no-run
 ours=yes
