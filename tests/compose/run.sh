@@ -35,13 +35,17 @@ end() {
         [ -z "$(left)" ] || { echo "test-compose: this is left: $(left | paste -sd' ')" >&2 && ended=1; }
     fi
     bash tests/compose/docker.sh stop "$state"
-    rm -rf "$state"
+    if [ "$ended" -eq 0 ] || [ ! -e "$state/report" ]; then
+        rm -rf "$state"
+    else
+        echo "test-compose: histories, ledgers and logs, as far as there are any, are in $state/report" >&2
+    fi
     exit "$ended"
 }
 trap end EXIT
 trap 'exit 130' INT TERM
 
-mkdir -p "$state"
+rm -rf "$state/report" && mkdir -p "$state"
 # Nothing of .env.
 : >"$state/env"
 bash tests/compose/docker.sh start "$state" || fail "there is no docker to test with, for the reason above"

@@ -13,13 +13,19 @@ use super::script::SCRIPTS;
 use super::{print, scripts_folder};
 use crate::faults::FINAL_READS_TIMEOUT;
 use crate::support::cluster::program;
-use crate::support::reaper::folder;
 
 /// Where docker-compose.yml publishes the nodes.
 const URLS: [&str; 3] = ["http://127.0.0.1:7101", "http://127.0.0.1:7102", "http://127.0.0.1:7103"];
 
 /// How many rounds of drawn faults, so that every kind that containers allow comes up.
 const ROUNDS: &str = "20";
+
+/// A folder that `tests/compose/run.sh` removes, unless the test fails: it holds the evidence.
+fn report_folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compose/report");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
 
 /// Runs a command that must succeed. Returns what it says.
 #[track_caller]
@@ -77,20 +83,21 @@ fn every_fault_on_containers_costs_no_payment_and_all_ledgers_are_equal() {
         quorapay(&format!("ready --deadline-ms 120000 --url {url}"));
     }
     eprintln!("{}", quorapay("pay external:card shop:1 150.75 USD"));
-    let work = folder("compose-");
-    let history = work.path().join("history.jsonl");
+    let work = report_folder();
+    let history = work.join("history.jsonl");
     let runtime = Runtime::new().unwrap();
     let running = runtime.block_on(async { load(&history) });
     play_scripts();
     let summary = runtime.block_on(running.finish(FINAL_READS_TIMEOUT)).unwrap();
     assert!(summary.unsettled.is_empty() && summary.unread.is_empty(), "{summary:?}");
 
-    let report = work.path().join("chaos");
     let mut chaos = Command::new(program());
-    chaos.args(["chaos", "--target", "compose", "--rounds", ROUNDS, "--rate", "100", "--report"]).arg(report);
+    chaos
+        .args(["chaos", "--target", "compose", "--rounds", ROUNDS, "--rate", "100", "--report"])
+        .arg(work.join("chaos"));
     eprintln!("{}", run(&mut chaos));
 
-    let subjects = Subjects { histories: vec![history], ledgers: ledgers(work.path()), all_complete: true };
+    let subjects = Subjects { histories: vec![history], ledgers: ledgers(&work), all_complete: true };
     let report = runtime.block_on(check(&subjects)).unwrap();
     assert_eq!(report.verdict, Verdict::Kept, "{report}");
     eprintln!("{report}");
