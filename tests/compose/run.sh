@@ -26,7 +26,9 @@ left() {
 
 end() {
     local ended=$?
+    # Another signal must not end this half way.
     trap - EXIT
+    trap '' INT TERM
     if [ "${ours:-no}" = yes ]; then
         [ "$ended" -eq 0 ] || "${compose[@]}" "${stack[@]}" logs --tail 30 2>&1 || true
         # Helper containers of faults belong to no project.
