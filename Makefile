@@ -1,7 +1,7 @@
 # The commands for developers and CI. Each installs the tools that it needs and that are missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help up stack down logs alerts dashboard-check test sim nodes planted planted-table http fuzz openapi drill held-readers payment-cost idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
+.PHONY: help up stack down logs alerts dashboard-check test test-compose sim nodes planted planted-table http fuzz openapi drill held-readers payment-cost idle-cost bench chaos power-loss one-way soak chaos-tools lint deny advisories zookeeper clean
 
 # Whichever this machine has: the plugin of docker, or the program of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
@@ -53,6 +53,9 @@ test: zookeeper chaos-tools ## run every test, including those with a real ZooKe
 	BINARY=$(CURDIR)/target/debug/quorapay bash tests/http/schemathesis.sh 60
 	SEED=1 bash tests/fuzz/run.sh 33
 	bash runbooks/observability/promtool.sh
+
+test-compose: ## every fault on the stack of docker-compose.yml, in containers; installs docker where it can, leaves only images
+	bash tests/compose/run.sh
 
 sim: ## run only the simulation: make sim N=100000, or one run: make sim SEED=7
 	cargo test -p quorapay-core --test sim $(if $(SEED),a_sweep_of_seeds) -- --nocapture

@@ -25,6 +25,7 @@ heal() {
 
 end() {
     heal >/dev/null
+    [ -z "${load:-}" ] || kill "$load" 2>/dev/null || true
     rm -f "$figures"
 }
 

@@ -16,8 +16,11 @@ fi
 
 url() { echo "http://127.0.0.1:710${1#node}"; }
 
-# A node. `start_node` makes the container anew if its image or its settings have changed.
-start_node() { $COMPOSE up --detach --no-deps "$1"; }
+# A node. `start_node` makes the container anew if its image or its settings have changed. It leaves alone what runs: with
+# --no-deps, compose v2 takes a container that was made without it for changed, and would restart the node.
+start_node() {
+  [ "$(docker inspect --format '{{.State.Status}}' "quorapay-$1" 2>/dev/null)" = running ] || $COMPOSE up --detach --no-deps "$1"
+}
 stop_node() { docker stop "quorapay-$1" >/dev/null; }
 kill_node() {
   docker unpause "quorapay-$1" >/dev/null 2>&1 || true

@@ -24,23 +24,23 @@ use crate::support::reaper::folder;
 use crate::support::zookeeper::require_zookeeper;
 
 /// How long the final reads of the clients may take.
-const FINAL_READS_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const FINAL_READS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The faults after which another node leads while they last.
 const REPLACES_THE_LEADER: &[&str] =
     &["kill", "pause", "partition", "partition --node leader --one-way out --from peers", "disk-full"];
 
 /// `quorapay dev` with three nodes, at a terminal of its own.
-struct Dev {
+pub(crate) struct Dev {
     process: Child,
     port: u16,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     keyboard: File,
     said: Arc<Mutex<String>>,
 }
 
 impl Dev {
-    fn start(port: u16, more: &[&str]) -> Self {
+    pub(crate) fn start(port: u16, more: &[&str]) -> Self {
         require_zookeeper();
         let folder = folder("dev-");
         let terminal = openpty(None, None).unwrap();
@@ -96,7 +96,7 @@ impl Dev {
 
     /// Runs `quorapay fault` or `quorapay heal`, which must succeed. Returns what it says.
     #[track_caller]
-    fn order(&self, line: &str) -> String {
+    pub(crate) fn order(&self, line: &str) -> String {
         let output = self.command(&line.split(' ').collect::<Vec<_>>()).output().unwrap();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -116,7 +116,7 @@ impl Dev {
         self.file()["nodes"][node]["pid"].as_u64()
     }
 
-    fn url(&self, node: usize) -> String {
+    pub(crate) fn url(&self, node: usize) -> String {
         format!("http://127.0.0.1:{}", usize::from(self.port) + node)
     }
 
@@ -154,7 +154,7 @@ impl Dev {
         leader.is_string() && rows.len() == 3 && rows.iter().all(whole)
     }
 
-    fn wait_until_whole(&self) {
+    pub(crate) fn wait_until_whole(&self) {
         wait_until("every node votes and follows the one leader", || self.is_whole());
     }
 

@@ -16,6 +16,7 @@ mod double_charge;
 mod drill;
 mod exports;
 mod failover;
+mod fault_scripts;
 mod faults;
 mod fences;
 mod histories;

@@ -128,6 +128,8 @@ impl FaultAction {
         Self::PowerLoss(nodes)
     }
 
+    /// Whether two actions may overlap. Together they must leave a majority of working nodes, so that no acknowledged entry
+    /// depends on a node that lost it, and they must not affect the same node or both affect ZooKeeper. A power loss may
     /// take the majority away for a moment, also while another node's disk fails: every other copy is as good as before.
     pub(super) fn is_compatible_with(&self, other: &Self, topology: Topology) -> bool {
         let (mine, theirs) = (self.unavailable_nodes(), other.unavailable_nodes());

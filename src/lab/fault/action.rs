@@ -109,7 +109,6 @@ impl FaultAction {
         })
     }
 
-    /// In turn: every ordered pair of nodes for packets, then for connections, then all connections to the leader, then all
     pub(crate) fn from_zookeeper(node: usize, topology: Topology) -> Self {
         let target = format!("{} from ZooKeeper", describe_all("node", &[node]));
         Self::Links(LinkFault {
@@ -181,8 +180,6 @@ impl FaultAction {
         matches!(self, Self::PowerLoss(_))
     }
 
-    /// Whether two actions may overlap. Together they must leave a majority of working nodes, so that no acknowledged entry
-    /// depends on a node that lost it, and they must not affect the same node or both affect ZooKeeper. A power loss may
     /// What the interruptions of several such actions are summed up under.
     pub(crate) fn form(&self) -> Option<&'static str> {
         if let Self::Links(fault) = self { fault.form } else { None }

@@ -139,8 +139,13 @@ pub(super) fn condemn_after(data_dir: &Path, error: &sqlx::Error) -> bool {
         let reason = format!("its disk failed to write or to sync it: {error}");
         match condemn(data_dir, &reason) {
             Ok(()) => tracing::error!(%reason, "the ledger is condemned: the next start begins anew as a learner"),
-            // The next opening makes durable what it finds.
-            Err(unmarked) => tracing::error!(%reason, %unmarked, "the ledger could not be condemned"),
+            // The opening makes durable what it finds (`durable.rs`), so the node may go on with this ledger.
+            Err(unmarked) => tracing::error!(
+                %reason,
+                %unmarked,
+                "the disk does not take the mark that condemns this ledger either: the next start writes it again before it \
+                 trusts it"
+            ),
         }
     }
     failed

@@ -109,8 +109,7 @@ pub(super) async fn tamper(
     let deadline = Instant::now() + ATTACH_TIMEOUT;
     loop {
         let (said, runs) = said_by(&name).await?;
-        // strace prints a line once it is attached to all threads.
-        if runs && said.contains("attached") {
+        if has_attached(&said) {
             return Ok(name);
         }
         if !runs || Instant::now() >= deadline {
@@ -121,6 +120,12 @@ pub(super) async fn tamper(
         // What a container says has to be polled.
         tokio::time::sleep(POLL_INTERVAL).await;
     }
+}
+
+/// Whether strace has told that it is attached to all threads. It may have ended since, because the node did: under load the next
+/// call fails at once.
+fn has_attached(said: &str) -> bool {
+    said.lines().any(|line| line.starts_with("strace: Process ") && line.contains(" attached"))
 }
 
 /// What a container has written, and whether it runs.
@@ -153,6 +158,13 @@ pub(super) async fn wipe(container: String, folders: &[&str]) -> Result<(), Faul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_is_made_once_strace_is_attached_though_the_node_may_have_ended_for_it() {
+        assert!(has_attached("strace: Process 6 attached with 20 threads\nstrace: Process 41 attached"));
+        assert!(!has_attached("strace: attach: ptrace(PTRACE_SEIZE, 6): Operation not permitted"));
+        assert!(!has_attached("no node runs in this container"));
+    }
 
     #[test]
     fn a_fault_is_known_by_the_comment_of_its_filters() {
