@@ -4,14 +4,17 @@
 use super::world::World;
 
 impl World {
-    /// Puts an older copy back, if nothing is lost by that: every other node must hold what the copy lacks. No protocol
-    /// survives more, because a store that forgets can make a majority with one that never knew.
+    /// Puts an older copy back, if nothing is lost by that: every other node must hold what the copy lacks, on its disk and not
+    /// only in pages of which a power cut or a failed sync leaves nothing. No protocol survives more, because a store that
+    /// forgets can make a majority with one that never knew.
     pub(crate) fn restore_older_ledger(&mut self, node: usize) -> bool {
         let (disk, members) = (&self.nodes[node].disk, self.members());
         let last = disk.durable_last().index;
         let others_hold_it = members.len() > 1
             && (0..members.len()).filter(|other| *other != node).all(|other| {
-                members[other].disk.position(last) == disk.position(last) && !members[other].disk.is_damaged()
+                let other = &members[other].disk;
+                let holds = other.position(last) == disk.position(last) && other.durable_last().index >= last;
+                holds && !other.is_damaged()
             });
         if !others_hold_it || node >= members.len() || self.stores_lost() > 0 || self.nodes.len() > self.knobs.nodes {
             return false;

@@ -66,8 +66,9 @@ impl World {
         self.nodes[node].newest_rules = rules;
     }
 
-    /// In a run with upgrades: upgrades every node of a settled cluster, after which one election must suffice to bring
-    /// the new rules into force as soon as the leader has told all nodes that all know them.
+    /// In a run with upgrades: upgrades every node of a settled cluster, after which an election must bring the new rules into
+    /// force as soon as the leader has told all nodes that all know them. If a late append has taken that back, the next
+    /// election does.
     pub(crate) fn complete_the_upgrade(&mut self) {
         if self.knobs.upgrade_every == 0 {
             return;
@@ -78,6 +79,15 @@ impl World {
                 self.settle(SETTLING_TIME);
             }
         }
+        self.elect_under_common_rules();
+        if self.oracle.rules_in_force() != RuleVersion::TRIAL {
+            self.elect_under_common_rules();
+        }
+        self.oracle.check_rules_in_force(RuleVersion::TRIAL);
+    }
+
+    /// Lets another node lead once all have been told that all know the new rules.
+    fn elect_under_common_rules(&mut self) {
         self.await_common_rules(RuleVersion::TRIAL);
         if self.knobs.nodes > 1 {
             let leader = self.oracle.leader(self.now).expect("a cluster that has settled has a leader");
@@ -86,7 +96,6 @@ impl World {
             self.restart(leader);
         }
         self.settle(SETTLING_TIME);
-        self.oracle.check_rules_in_force(RuleVersion::TRIAL);
     }
 
     fn await_common_rules(&mut self, rules: RuleVersion) {
