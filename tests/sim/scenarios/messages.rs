@@ -49,6 +49,29 @@ fn batches_that_are_long_on_their_way_do_not_silence_the_leader() {
 }
 
 #[test]
+fn a_heartbeat_whose_response_is_lost_keeps_no_entries_from_its_follower() {
+    for seed in 0..10 {
+        let mut world = World::new(Knobs { clients: 0, ..busy_clients(seed) }, std::env::var_os("TRACE").is_some());
+        world.run_until(SECOND);
+        let leader = next_leader(&mut world);
+        let (follower, _) = followers_of(leader);
+        world.links.cut(follower, leader);
+        world.run_until(world.now + 45 * MILLI);
+        world.links.mend();
+        world.clients_work_at(&[leader]);
+        // A request fails after a second.
+        let before = world.nodes[leader].disk.last_index();
+        world.run_until(world.now + SECOND / 4);
+        let (end, stored) = (world.nodes[leader].disk.last_index(), world.nodes[follower].disk.last_index());
+        assert!(
+            end > before && stored > before,
+            "seed {seed}: it ends at {stored}, the leader at {end} after {before}"
+        );
+        finish(world);
+    }
+}
+
+#[test]
 fn a_leader_whose_batches_never_arrive_steps_down_though_its_heartbeats_do() {
     for seed in 0..5 {
         let (mut world, leader) = three_at_work(seed);

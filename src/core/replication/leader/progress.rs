@@ -88,10 +88,17 @@ impl Progress {
         self.heartbeat_in_flight == Some(id) || self.in_flight.as_ref().is_some_and(|in_flight| in_flight.id == id)
     }
 
-    /// A response has arrived: stops expecting it. False if it was not expected.
+    /// A response has arrived: stops expecting it. False if it was not expected. A heartbeat that was sent before the one that is
+    /// answered here is no longer waited for: no entries must wait for its response, which may be lost.
     pub(super) fn take_awaited(&mut self, id: RequestId) -> bool {
-        self.in_flight.take_if(|in_flight| in_flight.id == id).is_some()
-            || self.heartbeat_in_flight.take_if(|heartbeat| *heartbeat == id).is_some()
+        if self.in_flight.take_if(|in_flight| in_flight.id == id).is_some() {
+            return true;
+        }
+        let answered = self.heartbeat_in_flight.take_if(|heartbeat| *heartbeat == id).is_some();
+        if answered {
+            self.in_flight.take_if(|in_flight| in_flight.first.is_none() && in_flight.id < id);
+        }
+        answered
     }
 
     /// An append will have no response. Whether it arrived is unknown; its batch is sent again, which changes nothing
