@@ -2,8 +2,8 @@
 //! attempts to reach another node's port.
 //!
 //! A stranger can open connections, say nothing, say half of a request, or read no answer. Each of these is bounded here,
-//! in number, bytes and time, for both ports, before any request is looked at, whether they are plain or sealed with TLS. This module knows HTTP as a protocol; it
-//! does not know what is asked.
+//! in number, bytes and time, for both ports, before any request is looked at, whether connections are plain or sealed
+//! with TLS. This module knows HTTP as a protocol; it does not know what is asked.
 //!
 //! | file | what |
 //! |---|---|
