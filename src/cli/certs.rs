@@ -10,7 +10,7 @@ use super::connection::{print_line, to_json};
 use quorapay_client::Rfc3339;
 use quorapay_core::domain::Timestamp;
 use quorapay_core::replication::NodeId;
-use quorapay_lab::certificates::{CertificateError, Holder, Written, init, issue};
+use quorapay_lab::certificates::{CertificateError, Holder, Written, init, is_node_name, issue};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,16 +101,26 @@ impl Certs {
             Command::Node { common, id, cluster_id, hosts, signed } => {
                 let id =
                     NodeId::parse(&id).map_err(|error| CliError::Usage(format!("{id:?} is no node id: {error}")))?;
+                hosts.iter().try_for_each(|host| refuse_node_name(host))?;
                 sign(&common, &signed, &Holder::Node { id, cluster_id, hosts })
             }
             Command::Client { common, name, signed } => {
                 if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
                     return Err(CliError::Usage(format!("{name:?} is no name for a client and its folder")));
                 }
+                refuse_node_name(&name)?;
                 sign(&common, &signed, &Holder::Client { name })
             }
         }
     }
+}
+
+/// Whoever has a certificate with a node's name speaks as that node.
+fn refuse_node_name(name: &str) -> Result<(), CliError> {
+    if is_node_name(name) {
+        return Err(CliError::Usage(format!("{name:?} is the name of a node: use `quorapay certs node` with its id")));
+    }
+    Ok(())
 }
 
 fn sign(common: &Common, signed: &Signed, holder: &Holder) -> Result<(), CliError> {
@@ -132,4 +142,20 @@ fn show(common: &Common, written: Result<Written, CertificateError>) -> Result<(
         certificate.display(),
         key.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_node_gets_a_certificate_with_the_name_of_one() {
+        for name in ["node2.shop.quorapay", "Node2.Shop.QUORAPAY", "*.shop.quorapay."] {
+            let refused = refuse_node_name(name).expect_err("it is a node's").to_string();
+            assert!(refused.contains("quorapay certs node"), "{refused}");
+        }
+        for name in ["shop", "pay.example", "127.0.0.1", "quorapay", "quorapay.example"] {
+            assert!(refuse_node_name(name).is_ok(), "{name}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use rcgen::{
 use x509_parser::pem::parse_x509_pem;
 
 use quorapay_core::replication::NodeId;
+pub use quorapay_node::tls::is_node_name;
 use quorapay_node::tls::node_name;
 
 /// The authority's certificate, which everybody may have.
@@ -202,6 +203,11 @@ fn read(file: &Path) -> Result<String, CertificateError> {
 fn write_both(folder: &Path, files: &Written, certificate: &str, key: &KeyPair) -> Result<(), CertificateError> {
     let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
     made.map_err(|source| CertificateError::File { file: folder.to_owned(), source })?;
+    if files.certificate.exists() {
+        // A new key beside it would be taken for its own.
+        let (file, source) = (files.certificate.clone(), io::ErrorKind::AlreadyExists.into());
+        return Err(CertificateError::File { file, source });
+    }
     write_new(&files.key, &key.serialize_pem())?;
     write_new(&files.certificate, certificate)
 }
@@ -245,6 +251,15 @@ mod tests {
         assert!(init(&authority, "Test", 30).is_err());
         assert!(issue(&authority, &authority.join("node1"), &node("node1"), 7).is_err());
         assert_eq!(fs::read(&own.key).expect("readable"), key);
+    }
+
+    #[test]
+    fn an_authority_whose_key_is_elsewhere_gets_no_new_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = init(folder.path(), "Test", 30).expect("made");
+        fs::remove_file(&own.key).expect("taken away");
+        assert!(init(folder.path(), "Test", 30).is_err());
+        assert!(!own.key.exists(), "nothing is left that would be taken for its key");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::process::ProcessReader;
 use crate::published::publish;
 use crate::runtime::{Environment, Node, NodeConfig, NodeError};
 use crate::settings::Settings;
-use crate::tls::{Keeper, Purpose, Sealing, TlsError, TlsMetrics, keep, node_name};
+use crate::tls::{Keeper, Purpose, Sealing, TlsError, TlsMetrics, hang_ups, keep, node_name};
 use crate::transport::PeerSealing;
 use quorapay_core::replication::Limits;
 
@@ -79,6 +79,8 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     let [client_sealing, peer_sealing] = [&client_keeper, &peer_keeper].map(|k| k.as_ref().map(Keeper::sealing));
     let sealed: Vec<Sealing> = [&client_sealing, &peer_sealing].into_iter().flatten().cloned().collect();
     let peer_sealing = peer_sealing.map(|sealing| PeerSealing::new(sealing, &settings.cluster_id, &settings.peers));
+    let keepers: Vec<Keeper> = client_keeper.into_iter().chain(peer_keeper).collect();
+    let hang_ups = if keepers.is_empty() { None } else { hang_ups() };
     tokio::pin!(shutdown);
     // Loading a large ledger takes a while; until it is done there is nothing to hand over or to finish.
     let mut node = tokio::select! {
@@ -96,7 +98,7 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     let api = ClientApi::new(node.handle(), options);
     let terms = Terms { pace: Pace::Client, sealing: client_sealing };
     let mut server = tokio::spawn(serve_clients(clients, settings.http_threads, node.handle(), api, terms, stopping));
-    let keeping = tokio::spawn(keep(client_keeper.into_iter().chain(peer_keeper).collect()));
+    let keeping = tokio::spawn(keep(keepers, hang_ups));
     tracing::info!(node = %settings.node_id, listen = %settings.listen, peers = %settings.peer_listen, "node started");
 
     let ended = tokio::select! {

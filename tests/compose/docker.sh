@@ -35,9 +35,10 @@ start() {
     # What is routed into a network with smaller packets than the bridge's gets lost in it.
     mtu=$(cat "/sys/class/net/$(ip route show default | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -1)/mtu" 2>/dev/null || echo 1500)
     iptables -S FORWARD | head -1 >"$directory/forward"
+    filters >"$directory/filters"
     setsid dockerd --mtu "$mtu" >"$log" 2>&1 </dev/null &
     pid=$!
-    echo "$pid" >"$directory/dockerd.pid"
+    echo "$pid $(began "$pid")" >"$directory/dockerd.pid"
     for _ in $(seq 120); do
         answers && return
         kill -0 "$pid" 2>/dev/null || break
@@ -47,17 +48,27 @@ start() {
     fail "dockerd does not start: $(tail -1 "$log")"
 }
 
+# When a process began, so that it is not taken for another one with its number.
+began() { awk '{ print $22 }' "/proc/$1/stat" 2>/dev/null || echo never; }
+
+# The packet filters, without what they have counted.
+filters() { iptables-save | sed -e '/^#/d' -e 's/\[[0-9]*:[0-9]*\]$/[0:0]/'; }
+
 stop() {
-    local directory=$1 pid
-    pid=$(cat "$directory/dockerd.pid" 2>/dev/null) || return 0
+    local directory=$1 pid=0 at=none
+    [ -f "$directory/dockerd.pid" ] || return 0
+    read -r pid at <"$directory/dockerd.pid" || true
+    # Left by a test that was killed: the number may be another process's by now, and the filters another daemon's.
+    [ "$(began "$pid")" = "$at" ] || { rm -f "$directory/dockerd.pid" && return 0; }
     kill "$pid" 2>/dev/null || true
     # A daemon that has ended may stay as a zombie, where nobody reaps it.
     while grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$pid/status" 2>/dev/null; do sleep 0.1; done
-    # dockerd leaves them behind, and every packet of this machine goes through them.
-    iptables-save | grep -iv docker | iptables-restore
+    # dockerd leaves them behind, and every packet of this machine goes through them. What was there before stays.
+    filters | awk 'FILENAME == ARGV[1] { before[$0] = 1; next } tolower($0) !~ /docker/ || $0 in before' "$directory/filters" - \
+        | iptables-restore
     iptables "$(sed 's/ .*//' "$directory/forward")" FORWARD "$(sed 's/.* //' "$directory/forward")"
     ip link delete docker0 2>/dev/null || true
-    rm -f "$directory/dockerd.pid" "$directory/forward"
+    rm -f "$directory/dockerd.pid" "$directory/forward" "$directory/filters"
 }
 
 # Whether an image is there, or can be pulled.

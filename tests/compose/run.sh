@@ -32,7 +32,7 @@ end() {
     if [ "${ours:-no}" = yes ]; then
         [ "$ended" -eq 0 ] || "${compose[@]}" "${stack[@]}" logs --tail 30 2>&1 || true
         # Helper containers of faults belong to no project.
-        docker ps --all --quiet --filter label=quorapay.fault | xargs --no-run-if-empty docker rm --force >/dev/null
+        docker ps --all --quiet --filter label=quorapay.fault --filter label=quorapay.fault-project=quorapay-test | xargs --no-run-if-empty docker rm --force >/dev/null
         "${compose[@]}" "${stack[@]}" down --volumes --remove-orphans --timeout 10 || ended=1
         [ -z "$(left)" ] || { echo "test-compose: this is left: $(left | paste -sd' ')" >&2 && ended=1; }
     fi
@@ -58,6 +58,7 @@ bash tests/compose/docker.sh images || fail "an image is missing, for the reason
 [ "$build" = no ] || "${compose[@]}" "${stack[@]}" build node1
 docker build --tag quorapay-faults runbooks/faults
 cargo test --workspace --test it --no-run
+[ -z "$(left)" ] || fail "another stack has come up meanwhile, and nothing is done to it: $(left | paste -sd' ')"
 ours=yes
 "${compose[@]}" "${stack[@]}" up --detach
 cargo test --workspace --test it on_containers -- --ignored --nocapture

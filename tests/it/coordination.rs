@@ -417,11 +417,11 @@ async fn a_claim_that_somebody_forges_stops_no_node_and_its_end_gives_the_place_
         "node": "node1", "instance": "00000000-0000-0000-0000-000000000001",
         "peer_url": format!("http://{}", port.local_addr().unwrap()), "pid": 1
     });
-    let lasting = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let of_a_session = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
     // The node may be quicker and take its id back.
     let forged = async {
         forger.delete(path, None).await.unwrap();
-        while forger.create(path, record.to_string().as_bytes(), &lasting).await.is_err() {
+        while forger.create(path, record.to_string().as_bytes(), &of_a_session).await.is_err() {
             let _ = forger.delete(path, None).await;
         }
     };
@@ -429,6 +429,21 @@ async fn a_claim_that_somebody_forges_stops_no_node_and_its_end_gives_the_place_
     member.until_rank(QueueRank::Absent).await;
     forger.delete(path, None).await.unwrap();
     member.until_rank(QueueRank::First).await;
+}
+
+#[tokio::test]
+async fn a_record_that_belongs_to_no_session_is_replaced() {
+    let servers = ZooKeeperServer::shared().address();
+    // At the address of the record somebody answers.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let copier = leave_behind(&servers, "copied", &format!("http://{}", port.local_addr().unwrap())).await;
+    let path = "/quorapay/copied/live/node1";
+    let (record, _) = copier.get_data(path).await.unwrap();
+    copier.delete(path, None).await.unwrap();
+    let lasting = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    copier.create(path, &record, &lasting).await.unwrap();
+    let mut member = Member::start(&servers, "copied", 1);
+    member.until_queued().await;
 }
 
 #[tokio::test]

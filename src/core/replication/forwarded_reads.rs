@@ -4,7 +4,7 @@
 use super::config::MAX_WAITING_READS;
 use super::effect::{ReadId, RequestId};
 
-/// The reads that wait for the leader's read index. They survive a change of role and are asked of the next leader.
+/// The reads that wait for the leader's read index. They survive a change of role, and the next leader is asked if it is known by then.
 #[derive(Debug, Default)]
 pub(super) struct ForwardedReads {
     /// The request in flight with the reads that it covers.

@@ -460,7 +460,7 @@ impl Replica {
     }
 
     /// Becomes a follower of `leader`, or of nobody yet. Reads that waited for this node's leadership are refused; those
-    /// that waited for another leader are asked of this one.
+    /// that waited for another leader are asked of this one, or refused if there is none: their callers ask again.
     fn become_follower(&mut self, leader: Option<NodeId>) {
         self.state.forwarded_reads.withdraw();
         let follower = Role::Follower(Follower::of(leader));

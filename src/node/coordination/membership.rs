@@ -108,7 +108,10 @@ impl Membership {
         }
         self.held = false;
         let other = layout::decode::<LiveRecord>(&data);
-        match self.check_owner(other.as_ref(), config).await {
+        // A znode that belongs to no session is no process's: somebody wrote it, or copied it from elsewhere.
+        let is_lasting = stat.ephemeral_owner == 0;
+        let owner = if is_lasting { Probe::Dead } else { self.check_owner(other.as_ref(), config).await };
+        match owner {
             Probe::Dead => session.delete(path, stat.version).await.map(|()| None),
             Probe::Alive => Ok(Some(self.lost_to(other.as_ref(), config))),
             Probe::Silent => Ok(Some(self.wait_for(other.as_ref(), session, config))),

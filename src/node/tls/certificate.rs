@@ -15,6 +15,12 @@ pub fn node_name(node: &NodeId, cluster_id: &str) -> String {
     format!("{node}.{cluster_id}.{SUFFIX}")
 }
 
+/// Whether this may be a node's name, which no other certificate may have.
+#[must_use]
+pub fn is_node_name(name: &str) -> bool {
+    name.to_ascii_lowercase().trim_end_matches('.').ends_with(&format!(".{SUFFIX}"))
+}
+
 /// Whether a certificate can have this name.
 pub(crate) fn is_name(name: &str) -> bool {
     DnsName::try_from(name).is_ok()

@@ -19,6 +19,8 @@ pub(crate) struct Keeper {
     purpose: Purpose,
     /// What was last read, whether it could be used or not: each state of the files is reported once.
     last: Result<Contents, TlsError>,
+    /// Whether that is in use. If not it is tried again: the time alone may make a certificate valid.
+    in_use: bool,
     sealing: Sealing,
     publisher: Publisher<Material>,
 }
@@ -33,7 +35,7 @@ impl Keeper {
         let material = Material::new(&files, &contents, &purpose)?;
         tracing::info!(port, expires = %expiry(&material), "certificates are in use");
         let (sealing, publisher) = Sealing::new(port, material);
-        Ok(Self { files, purpose, last: Ok(contents), sealing, publisher })
+        Ok(Self { files, purpose, last: Ok(contents), in_use: true, sealing, publisher })
     }
 
     /// What connections are sealed with.
@@ -44,11 +46,16 @@ impl Keeper {
     /// Reads the files again. Files that cannot be used change nothing.
     pub(super) fn look(&mut self) {
         let read = self.files.read();
-        if read == self.last {
+        let is_known = read == self.last;
+        if is_known && self.in_use {
             return;
         }
         let material = read.clone().and_then(|contents| Material::new(&self.files, &contents, &self.purpose));
+        self.in_use = material.is_ok();
         self.last = read;
+        if is_known && !self.in_use {
+            return;
+        }
         self.sealing.reloaded(material.is_ok());
         let port = self.sealing.port();
         match material {
@@ -66,12 +73,16 @@ fn expiry(material: &Material) -> String {
     jiff::Timestamp::from_second(material.facts.expires_at).map_or_else(|_| "never".to_owned(), |at| at.to_string())
 }
 
+/// From now on SIGHUP does not end the process, and none is lost until `keep` begins. `None` if the system gives no handler.
+pub(crate) fn hang_ups() -> Option<Signal> {
+    signal(SignalKind::hangup()).ok()
+}
+
 /// Reads the files every few seconds and at SIGHUP, for as long as the node runs.
-pub(crate) async fn keep(mut keepers: Vec<Keeper>) {
+pub(crate) async fn keep(mut keepers: Vec<Keeper>, mut hang_ups: Option<Signal>) {
     if keepers.is_empty() {
         return;
     }
-    let mut hang_ups = signal(SignalKind::hangup()).ok();
     let mut looks = interval(READ_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

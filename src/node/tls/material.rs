@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::certificate::Facts;
@@ -70,7 +70,13 @@ impl Material {
             }
             _ => None,
         };
-        let server = server(authorities.map(|(_, roots)| roots), chain, key).map_err(unfit)?;
+        let mut server = server(authorities.map(|(_, roots)| roots), chain, key).map_err(unfit)?;
+        if matches!(purpose, Purpose::Peers { .. }) {
+            // A session that is resumed is not verified again, and would outlive its certificate. Peers seldom connect.
+            server.session_storage = Arc::new(NoServerSessionStorage {});
+            server.send_tls13_tickets = 0;
+        }
+        let server = Arc::new(server);
         Ok(Self { server, client, facts })
     }
 }
@@ -121,7 +127,7 @@ fn server(
     roots: Option<Arc<RootCertStore>>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
+) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = match roots {
         Some(roots) => {
@@ -132,7 +138,7 @@ fn server(
     };
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 fn client(
@@ -142,6 +148,7 @@ fn client(
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let mut config = builder.with_root_certificates(Arc::clone(roots)).with_client_auth_cert(chain, key)?;
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     Ok(Arc::new(config))
 }

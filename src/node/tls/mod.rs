@@ -26,9 +26,9 @@ mod sealing;
 mod tests;
 
 pub(crate) use certificate::is_name;
-pub use certificate::node_name;
+pub use certificate::{is_node_name, node_name};
 pub use files::{TlsError, TlsFiles};
-pub(crate) use keeper::{Keeper, keep};
+pub(crate) use keeper::{Keeper, hang_ups, keep};
 pub(crate) use material::Purpose;
 pub(crate) use metrics::TlsMetrics;
 pub use sealing::Sealing;

@@ -15,6 +15,9 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::{Keeper, Purpose, Sealing, TlsFiles};
 
+/// When most certificates begin to be valid: in 2020.
+const LONG_AGO: u64 = 1_577_836_800;
+
 /// Signs certificates.
 pub(crate) struct Authority {
     certificate: Certificate,
@@ -44,19 +47,20 @@ impl Authority {
 
     /// A certificate with these names, for an hour from now.
     pub(crate) fn issue(&self, names: &[&str]) -> Issued {
-        self.issue_until(names, UnixTime::now().as_secs() + 3_600)
+        self.issue_between(names, LONG_AGO, UnixTime::now().as_secs() + 3_600)
     }
 
     /// One that has expired.
     pub(crate) fn issue_expired(&self, names: &[&str]) -> Issued {
-        self.issue_until(names, UnixTime::now().as_secs() - 60)
+        self.issue_between(names, LONG_AGO, UnixTime::now().as_secs() - 60)
     }
 
-    fn issue_until(&self, names: &[&str], end: u64) -> Issued {
+    /// One that is valid between two times, in seconds since 1970.
+    pub(crate) fn issue_between(&self, names: &[&str], start: u64, end: u64) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
+        let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        (params.not_before, params.not_after) = (at(start), at(end));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("valid").pem();

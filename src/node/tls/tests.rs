@@ -1,7 +1,10 @@
 //! Files that fit, files that do not, and files that change.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use rustls::pki_types::UnixTime;
 use tempfile::TempDir;
 
 use super::samples::{Authority, Issued, write};
@@ -85,4 +88,25 @@ fn changed_files_are_used_and_broken_ones_change_nothing() {
     keeper.look();
     keeper.look();
     assert_eq!(sealing.reloads(), (1, 2), "a missing file is reported once");
+}
+
+#[test]
+fn a_certificate_that_was_not_valid_yet_is_taken_when_it_is() {
+    let (authority, folder) = (Authority::new("ca"), folder());
+    let pem = authority.pem();
+    let files = write(folder.path(), &authority.issue(&[NAME]), Some(&pem));
+    let mut keeper = Keeper::open("peers", files, peers()).expect("they fit");
+    // As after a clock that is behind: the files do not change any more.
+    let now = UnixTime::now().as_secs();
+    write(folder.path(), &authority.issue_between(&[NAME], now + 2, now + 3_600), Some(&pem));
+    keeper.look();
+    keeper.look();
+    let sealing = keeper.sealing();
+    assert_eq!(sealing.reloads(), (0, 1), "it is refused, and counted once");
+    let by = Instant::now() + Duration::from_secs(20);
+    while sealing.reloads() != (1, 1) {
+        assert!(Instant::now() < by, "it is in use: {:?}", sealing.reloads());
+        sleep(Duration::from_millis(50));
+        keeper.look();
+    }
 }
