@@ -23,6 +23,8 @@ use crate::support::cluster::{TIMEOUT, program, wait_until};
 use crate::support::reaper::folder;
 use crate::support::zookeeper::require_zookeeper;
 
+/// ZooKeeper and three nodes must have started within this time, beside all other tests.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the final reads of the clients may take.
 pub(crate) const FINAL_READS_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -62,7 +64,7 @@ impl Dev {
             }
         });
         let dev = Self { process, port, folder, keyboard, said };
-        dev.wait_for("ready");
+        dev.wait_for_within("ready", START_TIMEOUT);
         dev
     }
 
@@ -73,7 +75,12 @@ impl Dev {
     /// Waits until this has been printed since the last call of [`Self::forget`].
     #[track_caller]
     fn wait_for(&self, text: &str) {
-        let deadline = Instant::now() + TIMEOUT;
+        self.wait_for_within(text, TIMEOUT);
+    }
+
+    #[track_caller]
+    fn wait_for_within(&self, text: &str, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         while !self.said().contains(text) {
             assert!(Instant::now() < deadline, "{text:?} is not in: {}", self.said());
             thread::sleep(Duration::from_millis(20));

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::faults::Dev;
 use crate::support::cluster::program;
@@ -33,8 +34,12 @@ fn print(name: &str, figures: &Figures) {
     eprintln!("{name:<20} slowest answer {slowest_ms:>7.0} ms   {paid:>5} paid  {errors} errors  {unknown} unknown");
 }
 
+/// One cluster at a time: other tests run beside these.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Plays these scripts on a cluster of `quorapay dev`, one after another.
 fn play_on_dev(port: u16, options: &[&str], names: &[&str]) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let dev = Dev::start(port, options);
     let urls: Vec<String> = (0..3).map(|node| dev.url(node)).collect();
     let (program, urls) = (program(), urls.join(","));
