@@ -37,7 +37,8 @@ fn print(name: &str, figures: &Figures) {
 /// One cluster at a time: other tests run beside these.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Plays these scripts on a cluster of `quorapay dev`, one after another.
+/// Plays these scripts on a cluster of `quorapay dev`, one after another. Its peers' ports are 100 above `port`, which no other
+/// test may use.
 fn play_on_dev(port: u16, options: &[&str], names: &[&str]) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let dev = Dev::start(port, options);
@@ -60,13 +61,13 @@ fn play_on_dev(port: u16, options: &[&str], names: &[&str]) {
 #[test]
 fn the_scripts_that_kill_hang_and_cut_off_a_node_work_on_dev() {
     let names = ["kill", "pause", "partition", "partition-one-way", "partition-peer", "partition-zookeeper"];
-    play_on_dev(19_100, &[], &names);
+    play_on_dev(19_400, &[], &names);
 }
 
 #[test]
 fn the_scripts_for_links_disks_and_zookeeper_work_on_dev() {
     let names = ["delay", "loss", "disk-wiped", "bit-flip", "zookeeper-server", "zookeeper-all", "zookeeper-wiped"];
-    play_on_dev(19_110, &[], &names);
+    play_on_dev(19_410, &[], &names);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn the_scripts_for_failing_disks_and_wrong_clocks_work_on_dev() {
     if Command::new("strace").arg("-V").output().is_err() || Command::new("faketime").arg("-v").output().is_err() {
         return eprintln!("skipped: this takes strace and faketime (tests/chaos/tools.sh install)");
     }
-    play_on_dev(19_120, &["--clocks"], &["disk-full", "slow-sync", "fsync-error", "clock-step", "clock-drift"]);
+    play_on_dev(19_420, &["--clocks"], &["disk-full", "slow-sync", "fsync-error", "clock-step", "clock-drift"]);
 }
 
 #[test]
