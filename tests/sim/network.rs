@@ -193,25 +193,16 @@ impl World {
     pub(crate) fn deliver_response(&mut self, requester: Requester, from: usize, life: u64, response: Response) {
         if self.links.carries(from, requester.node) && self.close_request(requester) {
             self.oracle.response_arrives(requester.life, self.number_of(&self.nodes[from].id), &response);
-            // Others do not say for which store they are given, and a leader need not wait for a late one.
+            // Others do not say for which store they are given.
             let names_store = matches!(response, Response::Appended { .. } | Response::Mismatch { .. });
-            let is_newest = self.is_newest_answer(requester, from);
             let sender = self.nodes[from].id.clone();
             let event = Event::Response { id: requester.id, from: sender, response };
             self.feed(requester.node, Input::Replication(event));
             // Two processes with one node's id answer for different stores.
-            if names_store && is_newest && self.life(from) == Some(life) && self.nodes.len() == self.knobs.nodes {
+            if names_store && self.life(from) == Some(life) && self.nodes.len() == self.knobs.nodes {
                 counted_copies::check(&self.nodes[requester.node], &self.nodes[from], self.now);
             }
         }
-    }
-
-    /// Notes that a request was answered. Says whether no later one was before.
-    fn is_newest_answer(&mut self, requester: Requester, from: usize) -> bool {
-        let Some(process) = &mut self.nodes[requester.node].process else { return false };
-        let newest = process.answered.entry(from).or_insert(requester.id);
-        *newest = requester.id.max(*newest);
-        *newest == requester.id
     }
 
     /// A request times out.

@@ -44,8 +44,6 @@ pub(crate) struct Process {
     /// Peers to which it cannot open connections.
     pub(crate) unreachable: BTreeSet<usize>,
     pub(crate) open_requests: BTreeSet<RequestId>,
-    /// The newest request that each other process has answered.
-    pub(crate) answered: BTreeMap<usize, RequestId>,
     /// Reads that wait until an index is applied.
     pub(crate) reads: Vec<(ReadId, LogIndex)>,
     pub(crate) applied: LogIndex,
@@ -75,7 +73,6 @@ impl Process {
             last_rpc: 0,
             unreachable: BTreeSet::new(),
             open_requests: BTreeSet::new(),
-            answered: BTreeMap::new(),
             reads: Vec::new(),
             applied,
             forwarding: Forwarding::default(),

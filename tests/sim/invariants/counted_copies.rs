@@ -3,7 +3,7 @@
 
 use crate::node::Node;
 
-/// Checks a leader that has just had such a response to the newest request that was answered, from the process that `follower` runs now.
+/// Checks a leader that has just had such a response, from the process that `follower` runs now.
 pub(crate) fn check(leader: &Node, follower: &Node, now: u64) {
     let Some(process) = leader.process.as_ref().filter(|process| !process.paused) else { return };
     let views = process.engine.replica().followers(leader.now(now));
