@@ -50,6 +50,11 @@ impl Urls {
 
     /// How these URLs are reached with TLS.
     pub(super) fn tls(&self) -> Result<Tls, CliError> {
+        let urls = self.resolve();
+        if (self.ca.is_some() || self.client_certificate.is_some()) && !Tls::is_needed(&urls) {
+            let given = urls.join(", ");
+            return Err(CliError::Usage(format!("certificates are for https:// URLs, and this is in clear: {given}")));
+        }
         let certificate = file(self.client_certificate.as_ref(), CERTIFICATE_VARIABLE);
         let own = match (certificate, file(self.client_key.as_ref(), KEY_VARIABLE)) {
             (None, None) => None,
@@ -57,7 +62,7 @@ impl Urls {
             _ => return Err(CliError::Usage(format!("{CERTIFICATE_VARIABLE} and {KEY_VARIABLE} go together"))),
         };
         let files = TlsFiles { authorities: file(self.ca.as_ref(), CA_VARIABLE), own };
-        Ok(Tls::for_urls(&self.resolve(), &files)?)
+        Ok(Tls::for_urls(&urls, &files)?)
     }
 }
 
@@ -144,5 +149,23 @@ pub(super) fn print_line(text: &str) -> Result<(), CliError> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|source| CliError::Io { what: "writing the result".to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(url: &str, ca: Option<&str>) -> Urls {
+        Urls { urls: vec![url.to_owned()], ca: ca.map(PathBuf::from), client_certificate: None, client_key: None }
+    }
+
+    #[test]
+    fn an_authority_that_would_not_be_asked_is_refused() {
+        let refused = urls("http://127.0.0.1:7101", Some("ca.pem")).tls().expect_err("it is in clear").to_string();
+        assert!(refused.contains("http://127.0.0.1:7101"), "{refused}");
+        assert!(urls("http://127.0.0.1:7101", None).tls().is_ok());
+        let missing = urls("https://127.0.0.1:7101", Some("no such ca.pem")).tls().expect_err("it is read").to_string();
+        assert!(missing.contains("no such ca.pem"), "{missing}");
     }
 }

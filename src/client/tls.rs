@@ -29,13 +29,19 @@ pub struct TlsFiles {
 pub struct Tls(Arc<ClientConfig>);
 
 impl Tls {
+    /// Whether one of these URLs needs it.
+    #[must_use]
+    pub fn is_needed(urls: &[String]) -> bool {
+        urls.iter().any(|url| url.get(..HTTPS.len()).is_some_and(|start| start.eq_ignore_ascii_case(HTTPS)))
+    }
+
     /// For these base URLs. Files are read, and the system's authorities looked up, only if one of them needs TLS.
     ///
     /// # Errors
     /// [`ClientError::Tls`] names the file that cannot be used.
     pub fn for_urls(urls: &[String], files: &TlsFiles) -> Result<Self, ClientError> {
-        let needed = urls.iter().any(|url| url.get(..HTTPS.len()).is_some_and(|s| s.eq_ignore_ascii_case(HTTPS)));
-        let (roots, own) = if needed { (roots(files)?, own(files)?) } else { (RootCertStore::empty(), None) };
+        let (roots, own) =
+            if Self::is_needed(urls) { (roots(files)?, own(files)?) } else { (RootCertStore::empty(), None) };
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.expect("the provider knows the default versions").with_root_certificates(roots);

@@ -199,7 +199,7 @@ fn read(file: &Path) -> Result<String, CertificateError> {
     std::fs::read_to_string(file).map_err(|source| CertificateError::File { file: file.to_owned(), source })
 }
 
-/// Writes a key and its certificate. The key first: without it, the certificate is worth nothing.
+/// Writes a key and its certificate, or neither. The key first: without it, the certificate is worth nothing.
 fn write_both(folder: &Path, files: &Written, certificate: &str, key: &KeyPair) -> Result<(), CertificateError> {
     let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
     made.map_err(|source| CertificateError::File { file: folder.to_owned(), source })?;
@@ -209,7 +209,10 @@ fn write_both(folder: &Path, files: &Written, certificate: &str, key: &KeyPair) 
         return Err(CertificateError::File { file, source });
     }
     write_new(&files.key, &key.serialize_pem())?;
-    write_new(&files.certificate, certificate)
+    write_new(&files.certificate, certificate).inspect_err(|_| {
+        // The first failure is the one to tell.
+        let _ = std::fs::remove_file(&files.key);
+    })
 }
 
 fn write_new(file: &Path, text: &str) -> Result<(), CertificateError> {
