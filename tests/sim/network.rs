@@ -196,10 +196,12 @@ impl World {
             // Others do not say for which store they are given.
             let names_store = matches!(response, Response::Appended { .. } | Response::Mismatch { .. });
             let sender = self.nodes[from].id.clone();
+            let leader = self.nodes[requester.node].process.as_ref();
+            let awaited = leader.is_some_and(|process| process.engine.replica().awaits_response(&sender, requester.id));
             let event = Event::Response { id: requester.id, from: sender, response };
             self.feed(requester.node, Input::Replication(event));
             // Two processes with one node's id answer for different stores.
-            if names_store && self.life(from) == Some(life) && self.nodes.len() == self.knobs.nodes {
+            if names_store && awaited && self.life(from) == Some(life) && self.nodes.len() == self.knobs.nodes {
                 counted_copies::check(&self.nodes[requester.node], &self.nodes[from], self.now);
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::config::Limits;
+use super::effect::RequestId;
 use super::entry::Entry;
 use super::leader::FollowerView;
 use super::replica::{Replica, Role};
@@ -131,6 +132,12 @@ impl Replica {
             Role::Leader(leader) => leader.views(&self.state, now),
             Role::Follower(_) | Role::Candidate(_) => Vec::new(),
         }
+    }
+
+    /// Whether this node leads and still expects a follower's response to this append. It makes no use of others that arrive.
+    #[must_use]
+    pub fn awaits_response(&self, from: &NodeId, id: RequestId) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.awaits(from, id))
     }
 
     /// How often this node opened an epoch since it started.

@@ -1,5 +1,5 @@
-//! Invariant: once a process has responded to a leader with the id of its store, the leader counts nothing that this store does
-//! not hold.
+//! Invariant: once a process has responded with the id of its store to a leader that expected it, the leader counts nothing that
+//! this store does not hold.
 
 use crate::node::Node;
 

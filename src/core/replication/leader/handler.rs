@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::progress::Progress;
 use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
-use crate::replication::effect::{Effect, ReadId, RpcId};
+use crate::replication::effect::{Effect, ReadId, RequestId, RpcId};
 use crate::replication::message::Response;
 use crate::replication::quorum::reached_by_quorum;
 use crate::replication::state::State;
@@ -112,6 +112,11 @@ impl Leader {
             can_succeed: can_succeed(state, node, progress),
         };
         self.followers.iter().map(view).collect()
+    }
+
+    /// Whether the response of a follower to this append of this leadership is expected.
+    pub(in crate::replication) fn awaits(&self, from: &NodeId, id: RequestId) -> bool {
+        self.followers.get(from).is_some_and(|progress| progress.awaits(id))
     }
 
     /// The leadership has ended: the reads that waited for it are refused.

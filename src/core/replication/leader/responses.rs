@@ -25,7 +25,7 @@ impl LeaderHandler<'_> {
         matched: LogIndex,
         clock: Timestamp,
     ) -> Option<Transition> {
-        if self.awaits_append(answered.id, answered.from) {
+        if self.leader.awaits(answered.from, answered.id) {
             self.state.clocks.record(now, answered.from, clock);
         }
         let progress = self.take_awaited(now, answered)?;
@@ -75,11 +75,6 @@ impl LeaderHandler<'_> {
         Some(progress)
     }
 
-    /// Whether this is an append of this leadership whose response is expected.
-    fn awaits_append(&self, id: RequestId, from: &NodeId) -> bool {
-        self.leader.followers.get(from).is_some_and(|progress| progress.awaits(id))
-    }
-
     pub(in crate::replication) fn on_append_unanswered(&mut self, id: RequestId, to: &NodeId) {
         if let Some(progress) = self.leader.followers.get_mut(to) {
             progress.on_unanswered(id);
@@ -101,7 +96,7 @@ impl LeaderHandler<'_> {
         from: &NodeId,
         promised: Epoch,
     ) -> Option<Transition> {
-        let to_this_leadership = self.awaits_append(id, from);
+        let to_this_leadership = self.leader.awaits(from, id);
         self.on_append_unanswered(id, from);
         let epoch = self.leader.epoch;
         let is_over = promised > epoch || (promised == epoch && to_this_leadership);
