@@ -58,9 +58,15 @@ stop() {
     local directory=$1 pid=0 at=none
     [ -f "$directory/dockerd.pid" ] || return 0
     read -r pid at <"$directory/dockerd.pid" || true
-    # Left by a test that was killed: the number may be another process's by now, and the filters another daemon's.
-    [ "$(began "$pid")" = "$at" ] || { rm -f "$directory/dockerd.pid" && return 0; }
-    kill "$pid" 2>/dev/null || true
+    if [ "$(began "$pid")" = "$at" ]; then
+        kill "$pid" 2>/dev/null || true
+    elif answers; then
+        # Left by a test that was killed: the filters are those of the daemon that runs now.
+        rm -f "$directory/dockerd.pid" && return 0
+    else
+        # Killed with its daemon, or before this machine was started again: the number may be another process's by now.
+        pid=0
+    fi
     # A daemon that has ended may stay as a zombie, where nobody reaps it.
     while grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$pid/status" 2>/dev/null; do sleep 0.1; done
     # dockerd leaves them behind, and every packet of this machine goes through them. What was there before stays.

@@ -4,12 +4,14 @@
 #
 # QUORAPAY_IMAGE=name tests that image, and builds none.
 #
-# It takes the stack's names and ports for itself, and refuses to begin if a stack is there or has left volumes.
+# It takes the stack's names and ports for itself, and refuses to begin if a stack is there or has left volumes. What a test that was
+# killed has left is removed first.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 state=target/compose
 compose=(docker-compose)
-stack=(--env-file "$state/env" --project-name quorapay-test)
+project=quorapay-test
+stack=(--env-file "$state/env" --project-name "$project")
 build=${QUORAPAY_IMAGE:+no}
 export QUORAPAY_TEST_STACK=true QUORAPAY_IMAGE=${QUORAPAY_IMAGE:-quorapay:test}
 QUORAPAY_REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -24,6 +26,13 @@ left() {
     docker network ls --format 'network {{.Name}}' --filter name='^quorapay$'
 }
 
+# Removes what this test has made: what belongs to its project, and the helper containers of faults, which belong to none.
+remove_own() {
+    docker ps --all --quiet --filter label=quorapay.fault --filter "label=quorapay.fault-project=$project" \
+        | xargs --no-run-if-empty docker rm --force >/dev/null
+    "${compose[@]}" "${stack[@]}" down --volumes --remove-orphans --timeout 10
+}
+
 end() {
     local ended=$?
     # Another signal must not end this half way.
@@ -31,9 +40,7 @@ end() {
     trap '' INT TERM
     if [ "${ours:-no}" = yes ]; then
         [ "$ended" -eq 0 ] || "${compose[@]}" "${stack[@]}" logs --tail 30 2>&1 || true
-        # Helper containers of faults belong to no project.
-        docker ps --all --quiet --filter label=quorapay.fault --filter label=quorapay.fault-project=quorapay-test | xargs --no-run-if-empty docker rm --force >/dev/null
-        "${compose[@]}" "${stack[@]}" down --volumes --remove-orphans --timeout 10 || ended=1
+        remove_own || ended=1
         [ -z "$(left)" ] || { echo "test-compose: this is left: $(left | paste -sd' ')" >&2 && ended=1; }
     fi
     bash tests/compose/docker.sh stop "$state"
@@ -47,11 +54,13 @@ end() {
 trap end EXIT
 trap 'exit 130' INT TERM
 
+bash tests/compose/docker.sh stop "$state"
 rm -rf "$state/report" && mkdir -p "$state"
 # Nothing of .env.
 : >"$state/env"
 bash tests/compose/docker.sh start "$state" || fail "there is no docker to test with, for the reason above"
 docker compose version >/dev/null 2>&1 && compose=(docker compose)
+[ -z "$(docker ps --all --quiet --filter "label=com.docker.compose.project=$project")" ] || remove_own
 [ -z "$(left)" ] || fail "another stack is in the way, and nothing is done to it: $(left | paste -sd' ')"
 bash tests/compose/docker.sh images || fail "an image is missing, for the reason above"
 
