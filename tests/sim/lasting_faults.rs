@@ -6,6 +6,7 @@ use quorapay_core::engine::Input;
 
 use super::SETTLING_TIME;
 use super::knobs::{MILLI, SECOND};
+use super::network::Requester;
 use super::node::Node;
 use super::service::Kind;
 use super::world::World;
@@ -91,6 +92,20 @@ struct Remains {
     shunned: Option<usize>,
 }
 
+/// What is required while a fault lasts.
+struct Service {
+    fault: LastingFault,
+    /// The nodes that must serve.
+    able: Vec<usize>,
+    /// How long each of them may leave a payment or a read without an answer.
+    bound: u64,
+    /// A node that must not lead.
+    shunned: Option<usize>,
+    /// The requests that waited for responses before. While one still does, its response was lost in a network that has been
+    /// mended since, which a connection would report at once: the time of the bound begins when the last of them has timed out.
+    earlier: Vec<Requester>,
+}
+
 impl LastingFault {
     const OF_ONE: [Self; 2] = [Self::ZooKeeperAway, Self::ZooKeeperAwayForLeader];
     const OF_FIVE: [Self; 2] = [Self::TwoDead, Self::LeaderDeadNextClosedOff];
@@ -162,6 +177,7 @@ impl World {
         let fault = if is_damage && self.nodes.len() > self.knobs.nodes { LastingFault::FollowerDead } else { fault };
         self.trace.show("lasting", &fault);
         self.met.insert(fault.name());
+        let earlier = self.open_requests();
         let calm = self.knobs.clone();
         (self.knobs.think, self.knobs.client_timeout) = (THINK, PATIENCE);
         self.clients_work_at(&(0..self.knobs.nodes).collect::<Vec<_>>());
@@ -172,9 +188,9 @@ impl World {
         self.clients_work_at(&able);
         match fault {
             LastingFault::LeaderDamaged | LastingFault::FollowerDamaged => {
-                self.require_repair(fault, &able, bound, unable[0]);
+                self.require_repair(&Service { fault, able, bound, shunned: None, earlier }, unable[0]);
             }
-            _ => self.require_service(fault, &able, bound, shunned),
+            _ => self.require_service(&Service { fault, able, bound, shunned, earlier }),
         }
         self.knobs = calm;
         self.end_lasting();
@@ -278,9 +294,10 @@ impl World {
     }
 
     /// The damaged node must find the damage and vote with a new store in time, and the others serve meanwhile.
-    fn require_repair(&mut self, fault: LastingFault, able: &[usize], bound: u64, damaged: usize) {
+    fn require_repair(&mut self, service: &Service, damaged: usize) {
         let (began, store) = (self.now, self.nodes[damaged].disk.store_id);
-        self.require_service(fault, able, bound, None);
+        self.require_service(service);
+        let fault = service.fault;
         let votes_anew = |world: &Self| {
             let Node { id, disk, .. } = &world.nodes[damaged];
             disk.store_id != store && world.oracle.votes(id, disk.store_id)
@@ -291,8 +308,9 @@ impl World {
         }
     }
 
-    fn require_service(&mut self, fault: LastingFault, able: &[usize], bound: u64, shunned: Option<usize>) {
-        let began = self.now;
+    fn require_service(&mut self, service: &Service) {
+        let Service { fault, able, bound, shunned, earlier } = service;
+        let mut began = self.now;
         let mut end = began + bound + ASKED_AGAIN + self.random.pick(&STAYS);
         if self.zookeeper_reachable.contains(&false) {
             // The node's session ends, and with it its place in the queue.
@@ -301,8 +319,11 @@ impl World {
         while self.now < end {
             self.run_until(self.now + CHECK_EVERY);
             let led_by = self.oracle.leader(self.now);
-            assert!(led_by.is_none() || led_by != shunned, "{fault:?}: a node leads that others do not reach");
-            able.iter().for_each(|node| self.check_answers(fault, *node, began, bound));
+            assert!(led_by.is_none() || led_by != *shunned, "{fault:?}: a node leads that others do not reach");
+            if earlier.iter().any(|requester| self.is_open(*requester)) {
+                began = self.now;
+            }
+            able.iter().for_each(|node| self.check_answers(*fault, *node, began, *bound));
         }
     }
 

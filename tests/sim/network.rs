@@ -215,6 +215,22 @@ impl World {
         }
     }
 
+    /// The requests that wait for a response now.
+    pub(crate) fn open_requests(&self) -> Vec<Requester> {
+        let processes = self.nodes.iter().enumerate().filter_map(|(node, known)| Some((node, known.process.as_ref()?)));
+        processes
+            .flat_map(|(node, process)| {
+                process.open_requests.iter().map(move |id| Requester { node, life: process.life, id: *id })
+            })
+            .collect()
+    }
+
+    /// Whether a request still waits for its response.
+    pub(crate) fn is_open(&self, requester: Requester) -> bool {
+        let process = self.nodes[requester.node].process.as_ref().filter(|process| process.life == requester.life);
+        process.is_some_and(|process| process.open_requests.contains(&requester.id))
+    }
+
     fn close_request(&mut self, requester: Requester) -> bool {
         let process = self.nodes[requester.node].process.as_mut().filter(|process| process.life == requester.life);
         process.is_some_and(|process| process.open_requests.remove(&requester.id))
