@@ -151,11 +151,11 @@ select pay('payment-' || :number::bigint, :payer::int, :receiver::int, 100);
 PGBENCH
 
 load() { # callers, seconds, more arguments of pgbench
-    run "$bin/pgbench" -n -M prepared -h 127.0.0.1 -p "$port" -d postgres -f "$folder/pay.sql" -c "$1" -j 1 -T "$2" "${@:3}"
+    run "$bin/pgbench" -n -M prepared -h 127.0.0.1 -p "$port" -f "$folder/pay.sql" -c "$1" -j 1 -T "$2" "${@:3}"
 }
 
 user=$([ "$(id -u)" -eq 0 ] && echo postgres || id -un)
-export PGUSER=$user
+export PGUSER=$user PGDATABASE=postgres
 echo "$("$bin/postgres" --version), primary and two standbys, ANY 1 of them synchronous; ${seconds} s after ${warm_up} s of warm-up"
 echo "callers  payments/s   p50 ms   p99 ms p99.9 ms   max ms"
 for count in "${callers[@]}"; do
