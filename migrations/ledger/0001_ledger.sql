@@ -28,7 +28,9 @@ CREATE TABLE entries (
     currency        TEXT,
     from_balance    INTEGER,            -- posted balances right after; NULL where nothing was posted
     to_balance      INTEGER,
-    hash            BLOB    NOT NULL,   -- SHA-256 over the previous row's hash and this row
+    commit_lag      INTEGER NOT NULL,   -- how far this row was above what its node knew as committed when it stored the
+                                        -- row; 0 at and below that. Not part of the entry, nor of the hash
+    hash            BLOB    NOT NULL,   -- SHA-256 over the previous row's hash and this row, without commit_lag
     detail          TEXT                -- NULL for a plain payment and a fence. Last, because a batch's is megabytes
                                         -- long, and the other columns are read without it
 ) STRICT;
@@ -45,8 +47,15 @@ CREATE TABLE meta (
     store_id        TEXT    NOT NULL,   -- random, made with the file: a wiped disk gets another one
     promised_epoch  INTEGER,            -- no leadership older than this is listened to
     promised_leader TEXT,
-    commit_index    INTEGER NOT NULL    -- a lower bound: a quorum has at least this much
+    commit_index    INTEGER NOT NULL    -- a quorum has at least this much; see `committed`
 ) STRICT;
+
+-- What this node knew as committed when it last wrote: a lower bound. A write of entries says it by its last row, so that it
+-- touches no other page; every other write says it in `meta`.
+CREATE VIEW committed AS
+SELECT MAX(commit_index, COALESCE((SELECT log_index - commit_lag FROM entries ORDER BY log_index DESC LIMIT 1), 0))
+           AS commit_index
+  FROM meta;
 
 -- For people: every payment as it was decided, those of batches too, with its id.
 CREATE VIEW payments AS

@@ -1,7 +1,7 @@
 -- The views for people say of each row whether it is committed. The last rows of a node's file may be on no other node
 -- yet: a new leader may remove them, so a payment that stands there as succeeded may never have happened.
 --
--- `committed` compares with `meta.commit_index`, which is a lower bound: a row with 1 is final, a row with 0 is final or
+-- `committed` compares with the view of that name, which is a lower bound: a row with 1 is final, a row with 0 is final or
 -- not yet. On a node at rest only rows of the last moment have 0.
 DROP VIEW postings;
 DROP VIEW payments;
@@ -33,7 +33,7 @@ SELECT log_index, item,
        detail ->> '$.order.id' AS order_id,
        detail ->> 'description' AS description,
        detail ->> 'metadata' AS metadata,
-       log_index <= (SELECT commit_index FROM meta) AS committed
+       log_index <= (SELECT commit_index FROM committed) AS committed
   FROM decided;
 
 -- For people: every movement of money, whatever moved it.
@@ -46,6 +46,6 @@ SELECT log_index, item, time, 'payment' AS kind, payment_id, from_account, to_ac
 SELECT log_index, 0,
        strftime('%Y-%m-%dT%H:%M:%S', timestamp_ms / 1000, 'unixepoch') || printf('.%03dZ', timestamp_ms % 1000),
        kind, detail ->> 'payment', from_account, to_account, amount, currency, from_balance, to_balance,
-       log_index <= (SELECT commit_index FROM meta)
+       log_index <= (SELECT commit_index FROM committed)
   FROM entries
  WHERE kind IN ('capture', 'refund');

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
 
-use super::row::{COLUMN_COUNT, bind_entry, read_entry};
+use super::row::{BOUND_COLUMNS, bind_entry, read_entry};
+use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::Entry;
 
 /// A database in memory with its runtime.
@@ -23,8 +24,8 @@ impl Memory {
 
     fn through_rows(&mut self, entry: &Entry) -> Arc<Entry> {
         let mut arguments = SqliteArguments::default();
-        bind_entry(&mut arguments, entry).expect("a ledger's numbers fit");
-        let columns = vec!["?"; COLUMN_COUNT].join(", ");
+        bind_entry(&mut arguments, entry, LogIndex(0)).expect("a ledger's numbers fit");
+        let columns = vec!["?"; BOUND_COLUMNS].join(", ");
         let query = sqlx::query_with(AssertSqlSafe(format!("SELECT {columns}")), arguments);
         let row = self.runtime.block_on(query.fetch_one(&mut self.connection)).expect("a row comes back");
         read_entry(&row).expect("what was bound here can be read")

@@ -42,8 +42,8 @@ pub(super) const LIGHT_COLUMNS: &str = concat!(
     " THEN NULL ELSE detail END"
 );
 
-/// The number of [`COLUMNS`].
-pub(super) const COLUMN_COUNT: usize = 14;
+/// How many columns a row is bound with: [`COLUMNS`] and `commit_lag`, which no reader of entries needs.
+pub(super) const BOUND_COLUMNS: usize = 15;
 
 /// The size in the WAL of a row without its texts: fixed columns, hash, headers.
 const ROW_BYTES: u64 = 160;
@@ -173,11 +173,15 @@ impl<'entry> Movement<'entry> {
     }
 }
 
-/// Binds an entry's columns. Returns about how many bytes its row takes.
+/// Binds an entry's columns and its distance from the commit index. Returns about how many bytes its row takes.
 ///
 /// # Errors
 /// [`LedgerError::OutOfRange`] for a number beyond `i64`.
-pub(super) fn bind_entry(arguments: &mut SqliteArguments, entry: &Entry) -> Result<u64, LedgerError> {
+pub(super) fn bind_entry(
+    arguments: &mut SqliteArguments,
+    entry: &Entry,
+    commit_index: LogIndex,
+) -> Result<u64, LedgerError> {
     let mut bind = Binder(arguments);
     bind.integer(Some(to_sql(entry.index.0)?));
     bind.integer(Some(to_sql(entry.epoch.0)?));
@@ -202,6 +206,7 @@ pub(super) fn bind_entry(arguments: &mut SqliteArguments, entry: &Entry) -> Resu
         + movement.to.map_or(0, |id| id.as_str().len())
         + detail.as_ref().map_or(0, String::len);
     bind.owned(detail);
+    bind.integer(Some(to_sql(entry.index.0.saturating_sub(commit_index.0))?));
     Ok(ROW_BYTES + u64::try_from(text_bytes).unwrap_or(u64::MAX / 2))
 }
 

@@ -21,7 +21,7 @@ const MIN_TAIL_ENTRIES: u64 = 4_096;
 /// Fewer are loaded if the details of those are larger than this: memory keeps no more of them.
 const TAIL_BYTES: i64 = 32 * 1024 * 1024;
 
-/// The row of `meta`.
+/// The row of `meta`, with what this file knows as committed.
 pub(super) struct Meta {
     pub(super) cluster_id: String,
     pub(super) node_id: String,
@@ -39,7 +39,8 @@ impl Meta {
 
 /// Reads the row of `meta`; `None` in a file whose creation was interrupted.
 pub(super) async fn read_meta(connection: &mut SqliteConnection) -> Result<Option<Meta>, LedgerError> {
-    let sql = "SELECT cluster_id, node_id, store_id, promised_epoch, promised_leader, commit_index FROM meta";
+    let sql = "SELECT cluster_id, node_id, store_id, promised_epoch, promised_leader, committed.commit_index \
+               FROM meta, committed";
     let row = sqlx::query(sql).fetch_optional(connection).await.map_err(LedgerError::from_read)?;
     row.as_ref().map(decode_meta).transpose()
 }

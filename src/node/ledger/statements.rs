@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
-use super::row::{COLUMN_COUNT, COLUMNS};
+use super::row::{BOUND_COLUMNS, COLUMNS};
 
 /// Most rows in one statement. More would save little of the hop, and every prepared size costs memory.
 pub(super) const MAX_ROWS: usize = 64;
@@ -21,12 +21,10 @@ pub(super) const CACHED_STATEMENTS: usize = 2 * MAX_ROWS + 8;
 /// What one statement text does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shape {
-    /// Begins a transaction with what comes before rows.
+    /// Begins a transaction with promise and commit index, which come before rows.
     Opening {
-        /// Removes the rows above an index.
+        /// Removes the rows above an index first.
         truncates: bool,
-        /// Stores promise and commit index.
-        meta: bool,
     },
     /// Stores promise and commit index, as a transaction.
     Meta,
@@ -91,17 +89,17 @@ const UPDATE_META: &str = "UPDATE meta SET promised_epoch = ?, promised_leader =
 
 fn compose(shape: Shape) -> String {
     match shape {
-        Shape::Opening { truncates, meta } => {
-            let (truncate, update) = (if truncates { TRUNCATE } else { "" }, if meta { UPDATE_META } else { "" });
-            format!("{BEGIN}{truncate}{update}")
+        Shape::Opening { truncates } => {
+            let truncate = if truncates { TRUNCATE } else { "" };
+            format!("{BEGIN}{truncate}{UPDATE_META}")
         }
         Shape::Meta => UPDATE_META.to_owned(),
         Shape::Rows { rows, part } => {
-            let row = format!("({})", vec!["?"; COLUMN_COUNT].join(", "));
+            let row = format!("({})", vec!["?"; BOUND_COLUMNS].join(", "));
             let rows = vec![row.as_str(); rows].join(", ");
             let begin = if part == Part::First { BEGIN } else { "" };
             let commit = if part == Part::Last { "; COMMIT" } else { "" };
-            format!("{begin}INSERT INTO entries ({COLUMNS}) VALUES {rows}{commit}")
+            format!("{begin}INSERT INTO entries ({COLUMNS}, commit_lag) VALUES {rows}{commit}")
         }
         Shape::Commit => "COMMIT".to_owned(),
     }

@@ -100,6 +100,57 @@ async fn a_ledger_reopens_as_it_was_closed() {
 }
 
 #[tokio::test]
+async fn the_commit_index_is_stored_with_every_write_and_survives_a_kill() {
+    let chain = Chain::of_payments(200);
+    let dir = tempfile::tempdir().unwrap();
+    let part = |from: usize, to: usize, commit_index: u64| Persist {
+        entries: chain.entries[from..to].to_vec(),
+        commit_index: LogIndex(commit_index),
+        ..Persist::default()
+    };
+    let nothing = |commit_index| Persist { commit_index: LogIndex(commit_index), ..Persist::default() };
+    let truncated = Persist { truncate_after: Some(LogIndex(180)), ..nothing(170) };
+    // With entries, alone, without news, behind a row that knew less, and when the row that knew it is removed.
+    for (write, known) in [
+        (part(0, 100, 90), 90),
+        (nothing(100), 100),
+        (part(100, 150, 100), 100),
+        (part(150, 160, 160), 160),
+        (part(160, 190, 170), 170),
+        (truncated, 170),
+    ] {
+        let mut ledger = opened(dir.path()).await;
+        ledger.writer.persist(&[write]).await.unwrap();
+        drop(ledger);
+        assert_eq!(inspect(dir.path()).await.unwrap().commit_index, LogIndex(known));
+        let opened = opened(dir.path()).await;
+        assert_eq!(opened.start.commit_index, LogIndex(known));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_entries_is_stored_by_one_statement_though_more_is_committed() {
+    let chain = Chain::of_payments(20_000);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = opened(dir.path()).await;
+    let meta = async || {
+        let mut reader = SqliteConnectOptions::new().filename(dir.path().join("ledger.db")).connect().await.unwrap();
+        sqlx::query_scalar::<_, i64>("SELECT commit_index FROM meta").fetch_one(&mut reader).await.unwrap()
+    };
+    let mut behind = Vec::new();
+    for entries in chain.entries.chunks(50) {
+        let commit_index = entries[0].index.previous();
+        let write = Persist { entries: entries.to_vec(), commit_index, ..Persist::default() };
+        ledger.writer.persist(&[write]).await.unwrap();
+        behind.push(commit_index.0 - u64::try_from(meta().await).unwrap());
+    }
+    let written = behind.iter().skip(1).filter(|behind| **behind == 0).count();
+    assert!(behind.iter().all(|behind| *behind < 4_096) && written == 4, "{written} of {} writes", behind.len());
+    closed(ledger).await;
+    assert_eq!(meta().await, 19_950);
+}
+
+#[tokio::test]
 async fn everything_above_the_commit_index_is_loaded_however_much_it_is() {
     let chain = Chain::of_payments(6_000);
     let dir = stored(&chain, LogIndex(500)).await;

@@ -13,13 +13,17 @@ use sqlx::{Arguments, Connection, Executor};
 use super::checkpoint::{Checkpoint, Checkpoints, Due};
 use super::error::LedgerError;
 use super::files::condemn_after;
-use super::row::{COLUMN_COUNT, bind_entry, to_sql};
+use super::row::{BOUND_COLUMNS, bind_entry, to_sql};
 use super::statements::{MAX_ROWS, Part, Shape, Statements};
 use quorapay_core::domain::LogIndex;
 use quorapay_core::replication::{Entry, Persist, Promise, ReplicaStart};
 
 /// The size of SQLite's pages, and about what a page takes in the WAL.
 pub(super) const PAGE_BYTES: u64 = 4096;
+
+/// How far `meta` may be behind what the rows say is committed. A file that has lost more rows than this at its end is seen to be
+/// damaged even if its watermark is lost too.
+const MAX_META_LAG: u64 = 4_096;
 
 /// See the module.
 pub struct LedgerWriter {
@@ -29,6 +33,8 @@ pub struct LedgerWriter {
     last_index: LogIndex,
     promise: Option<Promise>,
     commit_index: LogIndex,
+    /// What `meta` says, at least.
+    meta_commit_index: LogIndex,
     checkpoints: Checkpoints,
     data_dir: PathBuf,
 }
@@ -47,6 +53,8 @@ struct WritePlan {
     last_index: LogIndex,
     promise: Option<Promise>,
     commit_index: LogIndex,
+    /// Whether promise and commit index are stored in `meta`.
+    meta: bool,
     bytes: u64,
 }
 
@@ -58,6 +66,7 @@ impl LedgerWriter {
             last_index: start.last.index,
             promise: start.promise.clone(),
             commit_index: start.commit_index,
+            meta_commit_index: LogIndex(0),
             checkpoints: Checkpoints::of(path),
             data_dir: path.parent().unwrap_or(path).to_owned(),
         }
@@ -87,6 +96,9 @@ impl LedgerWriter {
         self.last_index = plan.last_index;
         self.promise = plan.promise;
         self.commit_index = plan.commit_index;
+        if plan.meta {
+            self.meta_commit_index = plan.commit_index;
+        }
         self.checkpoints.written(plan.bytes);
         Ok(())
     }
@@ -98,6 +110,7 @@ impl LedgerWriter {
             last_index: self.last_index,
             promise: self.promise.clone(),
             commit_index: self.commit_index,
+            meta: false,
             // The last page of the log.
             bytes: PAGE_BYTES,
         };
@@ -133,18 +146,16 @@ impl LedgerWriter {
 
     fn bind(&self, entries: &[&Entry], plan: &mut WritePlan) -> Result<(), LedgerError> {
         let truncates = plan.truncate_after;
-        let meta = plan.promise != self.promise || plan.commit_index != self.commit_index;
-        let alone = truncates.is_none() && (entries.is_empty() || !meta);
-        if truncates.is_some() || meta {
+        plan.meta = self.needs_meta(entries, plan);
+        let alone = truncates.is_none() && (entries.is_empty() || !plan.meta);
+        if plan.meta {
             let mut arguments = SqliteArguments::default();
             if let Some(end) = truncates {
                 arguments.add(to_sql(end.0)?).expect("a number always binds");
             }
-            if meta {
-                bind_meta(&mut arguments, plan.promise.as_ref(), plan.commit_index)?;
-                plan.bytes += PAGE_BYTES;
-            }
-            let shape = if alone { Shape::Meta } else { Shape::Opening { truncates: truncates.is_some(), meta } };
+            bind_meta(&mut arguments, plan.promise.as_ref(), plan.commit_index)?;
+            plan.bytes += PAGE_BYTES;
+            let shape = if alone { Shape::Meta } else { Shape::Opening { truncates: truncates.is_some() } };
             plan.steps.push(Step { shape, arguments });
         }
         if entries.is_empty() && !alone {
@@ -153,14 +164,24 @@ impl LedgerWriter {
         let chunks = entries.len().div_ceil(MAX_ROWS);
         for (at, rows) in entries.chunks(MAX_ROWS).enumerate() {
             let mut arguments = SqliteArguments::default();
-            arguments.reserve(rows.len() * COLUMN_COUNT, 0);
+            arguments.reserve(rows.len() * BOUND_COLUMNS, 0);
             for entry in rows {
-                plan.bytes += bind_entry(&mut arguments, entry)?;
+                plan.bytes += bind_entry(&mut arguments, entry, plan.commit_index)?;
             }
             let part = Part::of(alone && at == 0, at + 1 == chunks);
             plan.steps.push(Step { shape: Shape::Rows { rows: rows.len(), part }, arguments });
         }
         Ok(())
+    }
+
+    /// Whether `meta` is written. The commit index alone is in the rows, which touch no other page; but rows that are removed
+    /// say nothing any more.
+    fn needs_meta(&self, entries: &[&Entry], plan: &WritePlan) -> bool {
+        let behind = plan.commit_index.0 - self.meta_commit_index.0;
+        let in_rows = !entries.is_empty() && behind < MAX_META_LAG;
+        plan.truncate_after.is_some()
+            || plan.promise != self.promise
+            || (plan.commit_index != self.commit_index && !in_rows)
     }
 
     async fn execute(
@@ -242,6 +263,23 @@ impl LedgerWriter {
         sqlx::query(sql).execute(connection).await.expect("the pragma is understood");
     }
 
+    /// Stores in `meta` what only the last row says.
+    async fn complete_meta(&mut self) -> Result<(), LedgerError> {
+        if self.meta_commit_index == self.commit_index {
+            return Ok(());
+        }
+        let mut arguments = SqliteArguments::default();
+        bind_meta(&mut arguments, self.promise.as_ref(), self.commit_index)?;
+        let mut connection = self.connection.take().ok_or(LedgerError::Closed)?;
+        let steps = vec![Step { shape: Shape::Meta, arguments }];
+        let result = Self::execute(&mut self.statements, &mut connection, steps).await;
+        self.connection = Some(connection);
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fail(error).await),
+        }
+    }
+
     /// Closes the file.
     ///
     /// # Errors
@@ -250,6 +288,7 @@ impl LedgerWriter {
         if let Err(error) = self.checkpoints.end().await {
             return Err(self.fail(error).await);
         }
+        self.complete_meta().await?;
         // Readers may keep the WAL file from being removed; the database file is complete without it.
         self.checkpoint().await?;
         let connection = self.connection.take().ok_or(LedgerError::Closed)?;
