@@ -26,6 +26,7 @@ pub(crate) struct Outcome {
 pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
     let knobs = Knobs::from_seed(seed);
     let end = knobs.safety_phase;
+    let last_straggler = if knobs.stragglers > 0 { end + knobs.straggler_delay } else { end };
     let mut world = World::new(knobs, written_trace);
     world.run_until(end);
     world.heal();
@@ -35,7 +36,7 @@ pub(crate) fn run(seed: u64, written_trace: bool) -> Outcome {
         world.run_until(world.now + SECOND);
         world.settle(SETTLING_TIME);
     }
-    bounded_failover::check(&mut world);
+    bounded_failover::check(&mut world, last_straggler);
     world.settle(SETTLING_TIME);
     world.complete_the_upgrade();
     if let Some(fault) = world.knobs.lasting {
