@@ -377,7 +377,7 @@ impl World {
         }
         let Some(proposal) = self.forward(node, attempt, proposal) else { return };
         let caller = self.clients.new_caller(attempt, None);
-        self.feed(node, Input::Propose { caller, proposal });
+        self.feed(node, Input::Propose { caller, principal: None, proposal });
     }
 
     /// A core answers a caller: the oracle checks the answer, and the client gets it.
@@ -409,7 +409,7 @@ impl World {
                 self.clients.last_answering = node.min(self.knobs.nodes - 1);
                 Reply::Settled
             }
-            ProposalOutcome::NotLeading | ProposalOutcome::Overloaded => Reply::NotApplied,
+            ProposalOutcome::NotLeading | ProposalOutcome::Overloaded | ProposalOutcome::Denied(_) => Reply::NotApplied,
             ProposalOutcome::Unknown => Reply::Unknown,
         };
         match forwarded_by {

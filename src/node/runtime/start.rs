@@ -21,6 +21,7 @@ use quorapay_core::domain::RuleVersion;
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
 
+use super::api_keys::{ApiKeys, write_first_api_key};
 use super::backlog::Backlog;
 use super::elections::Elections;
 use super::engine_link::EngineLink;
@@ -117,6 +118,9 @@ impl Node {
         };
         let loop_task = wiring.start_loop(engine, executor, quarantines, (backlog, recent), loop_side);
         let handle = wiring.handle;
+        if let Some(key) = config.first_api_key {
+            tokio::spawn(write_first_api_key(handle.clone(), key));
+        }
         Ok(Self {
             handle,
             stop,
@@ -242,10 +246,12 @@ fn wire(
     let (proposals, proposal_receiver) = mpsc::channel(config.request_queue);
     let (progress, progress_receiver) = publish(NodeProgress::default());
     let (status, status_receiver) = publish(Arc::new(describe(&storage.engine, &base, clock.now())));
+    let (api_keys, api_key_receiver) = publish(Arc::new(storage.engine.api_keys()));
     let read_indexes = ReadIndexes::new(requests.clone());
     let engine = EngineLink::new(requests, proposals, status_receiver);
-    let handle = node_handle(config, storage, clock, (engine, read_indexes), progress_receiver.clone(), network);
-    let publishers = Publishers { progress, status };
+    let watched = (progress_receiver.clone(), api_key_receiver);
+    let handle = node_handle(config, storage, clock, (engine, read_indexes), watched, network);
+    let publishers = Publishers { progress, status, api_keys };
     let loop_side =
         LoopSide { events: event_receiver, requests: request_receiver, proposals: proposal_receiver, publishers, base };
     (Wiring { handle, events, progress: progress_receiver, stopping }, loop_side)
@@ -256,7 +262,7 @@ fn node_handle(
     storage: &Storage,
     clock: Clock,
     (engine, read_indexes): (EngineLink, ReadIndexes),
-    progress: Watched<NodeProgress>,
+    (progress, api_keys): (Watched<NodeProgress>, Watched<Arc<ApiKeys>>),
     network: Arc<dyn Network>,
 ) -> NodeHandle {
     let peers = PeerClient::new(Arc::new(peer_identity(config)), network);
@@ -282,6 +288,7 @@ fn node_handle(
             read_indexes,
             log_limit: LogLimit::default(),
             progress,
+            api_keys,
             queries: Queries::new(
                 storage.single_payments.clone(),
                 storage.lists.clone(),
@@ -353,6 +360,7 @@ impl Wiring {
             engine,
             backlog,
             kept,
+            api_keys_at: kept,
             held_since: None,
             clock: self.shared().clock.clone(),
             events: side.events,

@@ -243,7 +243,10 @@ impl Oracle {
                 self.acknowledged.repeated(intent, *index, entry.as_deref(), *fingerprint);
                 *index
             }
-            ProposalOutcome::NotLeading | ProposalOutcome::Overloaded | ProposalOutcome::Unknown => return,
+            ProposalOutcome::NotLeading
+            | ProposalOutcome::Overloaded
+            | ProposalOutcome::Denied(_)
+            | ProposalOutcome::Unknown => return,
         };
         if let ProposalOutcome::Decided(entry) | ProposalOutcome::Repeated { entry: Some(entry), .. } = outcome
             && let Some(operation) = entry.operation()
