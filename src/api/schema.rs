@@ -150,10 +150,9 @@ pub struct ApiKeyLimits;
 impl PartialSchema for ApiKeyLimits {
     fn schema() -> RefOr<Schema> {
         let amount = AdditionalProperties::RefOr(RefOr::Ref(Ref::from_schema_name("Amount")));
-        let currency = RefOr::Ref(Ref::from_schema_name("CurrencyCode"));
         ObjectBuilder::new()
             .description(Some("By currency, the most that one payment, capture or refund may move, in minor units."))
-            .property_names(Some(currency))
+            .property_names(Some(pattern("^[A-Z]{3}$")))
             .additional_properties(Some(amount))
             .examples([json!({ "EUR": 100_000 })])
             .into()

@@ -135,8 +135,8 @@ impl Chain {
         self.changes_of_each();
         self.batches_of_each();
         self.request(OperationRequest::KeyFence);
-        self.request(payment("nobody", "b", 3, Some("refused"), Some("{}")));
         self.api_keys_of_each();
+        self.request(payment("nobody", "b", 3, Some("refused"), Some("{}")));
     }
 
     /// Keys that are created, rotated, revoked and refused, and entries that were asked for with one.

@@ -8,11 +8,13 @@
 //! disks       disks that are full, fail to sync, rot, lose their end or are wiped
 //! messages    messages that are late, duplicated or reordered
 //! clocks      wrong wall clocks
+//! callers     API keys that are created and revoked while their holders ask
 //! versions    programs that know different rules
 //! views       views that cannot be brought up to date, or not be read
 //! zookeeper   ZooKeeper down, wiped or restored; a second process with one node's id
 //! ```
 
+mod callers;
 mod clocks;
 mod disks;
 mod elections;

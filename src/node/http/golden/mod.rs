@@ -133,6 +133,8 @@ fn other_entries() -> Vec<(&'static str, Entry)> {
         ("keyless batch", keyless),
         ("aborted batch", samples::batch_entry(true, &[samples::succeeded(), FROZEN])),
         ("fence", samples::fence_entry("k \"1\"")),
+        ("api key created", samples::api_key_entry(samples::api_key_creation())),
+        ("api key revoked", samples::api_key_entry(ApiKeyChangeKind::Revoke)),
     ]
 }
 
