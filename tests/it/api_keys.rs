@@ -16,7 +16,7 @@ fn key(number: u8) -> ApiKey {
 }
 
 /// The key that allows everything: the first one of every cluster here.
-fn first() -> ApiKey {
+pub(crate) fn first() -> ApiKey {
     key(1)
 }
 
@@ -27,7 +27,7 @@ fn options() -> Options {
 }
 
 /// A cluster whose first key is written.
-fn cluster(size: usize) -> Cluster {
+pub(crate) fn cluster(size: usize) -> Cluster {
     let cluster = Cluster::start_with(size, &options());
     wait_until("the first API key is written", || {
         cluster.nodes.iter().all(|node| send(node, Some(&first()), Request::get("/v1/api-keys")).status == 200)
