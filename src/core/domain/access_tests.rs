@@ -32,8 +32,8 @@ fn payment(from: &str, to: &str, amount: i64, code: &str) -> PaymentRequest {
     PaymentRequest::plain(account(from), account(to), MinorUnits::new(amount), currency(code))
 }
 
-fn check(grant: &ApiKeyGrant, request: OperationRequest) -> Result<(), Denial> {
-    grant.check_request(&request, None)
+fn check(grant: &ApiKeyGrant, request: &OperationRequest) -> Result<(), Denial> {
+    grant.check_request(request, None)
 }
 
 fn pay(grant: &ApiKeyGrant, from: &str, to: &str, amount: i64, code: &str) -> Result<(), Denial> {
@@ -42,9 +42,9 @@ fn pay(grant: &ApiKeyGrant, from: &str, to: &str, amount: i64, code: &str) -> Re
     let fine = BatchItem { key: None, request: payment("external:card", "shop:1:a", 1, "EUR") };
     let items = vec![fine, BatchItem { key: None, request: plain.clone() }];
     let batch = OperationRequest::Batch(BatchRequest { atomic: false, items });
-    let alone = check(grant, OperationRequest::Payment(plain));
-    assert_eq!(check(grant, OperationRequest::Payment(held)), alone, "a hold");
-    assert_eq!(check(grant, batch), alone, "a batch");
+    let alone = check(grant, &OperationRequest::Payment(plain));
+    assert_eq!(check(grant, &OperationRequest::Payment(held)), alone, "a hold");
+    assert_eq!(check(grant, &batch), alone, "a batch");
     alone
 }
 
@@ -110,9 +110,9 @@ fn one_of_each() -> [(OperationRequest, Scope); 7] {
 fn every_write_needs_its_scope_and_no_other() {
     for (request, needed) in one_of_each() {
         let only = ApiKeyGrant { scopes: [needed].into(), ..everything() };
-        assert_eq!(check(&only, request.clone()), Ok(()));
+        assert_eq!(check(&only, &request), Ok(()));
         let others = Scope::ALL.into_iter().filter(|scope| *scope != needed).collect();
-        assert_eq!(check(&ApiKeyGrant { scopes: others, ..everything() }, request), Err(Denial::Scope(needed)));
+        assert_eq!(check(&ApiKeyGrant { scopes: others, ..everything() }, &request), Err(Denial::Scope(needed)));
     }
 }
 
@@ -120,7 +120,7 @@ fn every_write_needs_its_scope_and_no_other() {
 fn an_account_is_changed_by_who_may_both_debit_and_credit_it() {
     let open = |id: &str| {
         let change = AccountChangeKind::Open(Overdraft::Unlimited);
-        check(&limited(), OperationRequest::Account { account: account(id), change })
+        check(&limited(), &OperationRequest::Account { account: account(id), change })
     };
     assert_eq!(open("shop:1:a"), Ok(()));
     assert_eq!(open("external:card"), Err(Denial::Account), "it may only debit it");
@@ -132,7 +132,7 @@ fn a_key_gives_away_only_what_it_has_and_only_without_limits() {
     let create = |by: &ApiKeyGrant, grant: ApiKeyGrant| {
         let id = super::super::ApiKeyId::parse("0123456789abcdef").expect("valid");
         let secret = super::super::ApiKey::from_random([0; 8], [0; 32]).digest();
-        check(by, OperationRequest::ApiKey { id, change: ApiKeyChangeKind::Create { grant: Box::new(grant), secret } })
+        check(by, &OperationRequest::ApiKey { id, change: ApiKeyChangeKind::Create { grant: Box::new(grant), secret } })
     };
     assert_eq!(create(&everything(), everything()), Ok(()));
     assert_eq!(create(&limited(), limited()), Err(Denial::Management));

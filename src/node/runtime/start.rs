@@ -17,7 +17,7 @@ use crate::published::{Watched, publish};
 use crate::query::{Queries, QueryFiles, Recent, count_payments};
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
 use crate::views::{OpenViews, ViewsReader};
-use quorapay_core::domain::RuleVersion;
+use quorapay_core::domain::{ApiKey, RuleVersion};
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
 
@@ -102,7 +102,7 @@ impl Node {
             }
             .run(),
         );
-        wiring.start_upkeep(&ledger, &watermark, &blocking);
+        wiring.start_upkeep(&ledger, &watermark, &blocking, config.first_api_key.clone());
         let executor = Executor {
             events: wiring.events.clone(),
             writes,
@@ -118,9 +118,6 @@ impl Node {
         };
         let loop_task = wiring.start_loop(engine, executor, quarantines, (backlog, recent), loop_side);
         let handle = wiring.handle;
-        if let Some(key) = config.first_api_key {
-            tokio::spawn(write_first_api_key(handle.clone(), key));
-        }
         Ok(Self {
             handle,
             stop,
@@ -341,7 +338,16 @@ impl Wiring {
         tokio::spawn(pass_on_peer_notices(notice_receiver, self.events.clone()));
     }
 
-    fn start_upkeep(&self, ledger: &LedgerReader, watermark: &Watermark, blocking: &Blocking) {
+    fn start_upkeep(
+        &self,
+        ledger: &LedgerReader,
+        watermark: &Watermark,
+        blocking: &Blocking,
+        first_api_key: Option<ApiKey>,
+    ) {
+        if let Some(key) = first_api_key {
+            tokio::spawn(write_first_api_key(self.handle.clone(), key));
+        }
         tokio::spawn(keep_watermark(watermark.clone(), ledger.clone(), self.progress.clone(), blocking.clone()));
         let metrics = Arc::clone(&self.shared().metrics);
         tokio::spawn(scrub(ledger.clone(), self.progress.clone(), self.events.clone(), metrics));

@@ -145,7 +145,8 @@ fn the_documentation_names_every_scenario_and_no_other() {
     let (table, _) = table.split_once("###").expect("another heading follows");
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let named = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).map(str::to_owned);
-    let files = ["clocks", "disks", "elections", "forwarding", "logs", "messages", "versions", "views", "zookeeper"];
+    let files =
+        ["callers", "clocks", "disks", "elections", "forwarding", "logs", "messages", "versions", "views", "zookeeper"];
     let code = files.map(|file| read(&format!("tests/sim/scenarios/{file}.rs"))).concat();
     let tests = code.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split('(').next()).map(str::to_owned);
     assert_eq!(named.collect::<BTreeSet<_>>(), tests.collect::<BTreeSet<_>>());

@@ -263,7 +263,7 @@ mod tests {
              external:card,shop,1250,EUR,payment,,\"o \"\"7\"\"\",item 1,,#"
         );
         assert_eq!(rows(&samples::start_entry()), ["7,,2,2023-11-14T22:13:20.005Z,epoch_start,,,,,,,,,,,,,#"]);
-        assert_eq!(rows(&samples::fence_entry("k")), ["7,,2,2023-11-14T22:13:20.005Z,fence,,,,,,,,,,,k,#"]);
+        assert_eq!(rows(&samples::fence_entry("k")), ["7,,2,2023-11-14T22:13:20.005Z,fence,,,,,,,,,,,k,,#"]);
         assert_eq!(rows(&samples::expiry_entry()).len(), 1);
     }
 
