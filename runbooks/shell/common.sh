@@ -3,7 +3,6 @@
 # The node that leads.
 leader() { quorapay status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["leader"])'; }
 
-# What a node says of itself. A node that does not answer is named.
 # Sends the API key in $QUORAPAY_API_KEY_FILE, if there is one, without showing it to other users of the machine.
 curl() {
   if [ -n "${QUORAPAY_API_KEY_FILE:-}" ]; then
@@ -12,6 +11,8 @@ curl() {
     command curl "$@"
   fi
 }
+
+# What a node says of itself. A node that does not answer is named.
 metrics() { curl -sf --max-time 5 "$(url "$1")/metrics?format=prometheus" | grep -E "^quorapay_($2)" || echo "$1 does not answer, or has no $2"; }
 
 # Compares the hash of the last entry that every node has committed. It covers the whole history before it.

@@ -156,7 +156,7 @@ async fn list(api: Call, request: Request) -> Response {
 }
 
 /// The change that a body asks for.
-fn creation(body: NewApiKey) -> Result<(ApiKeyId, ApiKeyChangeKind), Problem> {
+pub(super) fn creation(body: NewApiKey) -> Result<(ApiKeyId, ApiKeyChangeKind), Problem> {
     let NewApiKey { id, secret_sha256, name, scopes, debit_prefixes, credit_prefixes, limits, expires_at } = body;
     for (field, prefixes) in [("debit_prefixes", &debit_prefixes), ("credit_prefixes", &credit_prefixes)] {
         if prefixes.len() > MAX_API_KEY_PREFIXES {
