@@ -19,7 +19,7 @@ CREATE TABLE entries (
     timestamp_ms    INTEGER NOT NULL,   -- milliseconds since the Unix epoch, never smaller than the row before
     kind            TEXT    NOT NULL,   -- epoch_start, configuration; payment, authorization, payment_rejected;
                                         -- capture, void, refund and the same with _rejected; expiry; batch;
-                                        -- account, account_rejected; fence
+                                        -- account, account_rejected; fence; api_key, api_key_rejected
     idempotency_key TEXT,               -- NULL for what nobody asked for
     fingerprint     BLOB,               -- 16 bytes over the request: tells a repeated request from another one
     from_account    TEXT,
@@ -28,6 +28,7 @@ CREATE TABLE entries (
     currency        TEXT,
     from_balance    INTEGER,            -- posted balances right after; NULL where nothing was posted
     to_balance      INTEGER,
+    principal       TEXT,               -- the id of the API key that asked for it; NULL without one
     commit_lag      INTEGER NOT NULL,   -- how far this row was above what its node knew as committed when it stored the
                                         -- row; 0 at and below that. Not part of the entry, nor of the hash
     hash            BLOB    NOT NULL,   -- SHA-256 over the previous row's hash and this row, without commit_lag
@@ -38,6 +39,9 @@ CREATE TABLE entries (
 -- Where every leadership begins, and who votes since when. Partial: a payment never touches them.
 CREATE INDEX epoch_starts   ON entries (log_index) WHERE kind = 'epoch_start';
 CREATE INDEX configurations ON entries (log_index) WHERE kind = 'configuration';
+
+-- Every change of an API key: a start reads them all.
+CREATE INDEX api_keys       ON entries (log_index) WHERE kind = 'api_key';
 
 -- Exactly one row: who this file belongs to, and what the node promised.
 CREATE TABLE meta (

@@ -3,6 +3,15 @@
 # The node that leads.
 leader() { quorapay status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["leader"])'; }
 
+# Sends the API key in $QUORAPAY_API_KEY_FILE, if there is one, without showing it to other users of the machine.
+curl() {
+  if [ -n "${QUORAPAY_API_KEY_FILE:-}" ]; then
+    command curl -H @<(echo "Authorization: Bearer $(cat "$QUORAPAY_API_KEY_FILE")") "$@"
+  else
+    command curl "$@"
+  fi
+}
+
 # What a node says of itself. A node that does not answer is named.
 metrics() { curl -sf --max-time 5 "$(url "$1")/metrics?format=prometheus" | grep -E "^quorapay_($2)" || echo "$1 does not answer, or has no $2"; }
 

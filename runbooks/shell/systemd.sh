@@ -10,6 +10,7 @@ NODES="node1 node2 node3"
 ZOOKEEPERS="zk1 zk2 zk3"
 ZOOKEEPER_DATA=/var/lib/zookeeper/version-2
 DOMAIN=example
+# Nodes that listen elsewhere than on loopback ask for an API key: export QUORAPAY_API_KEY_FILE with one that allows everything.
 export QUORAPAY_URL=http://node1.$DOMAIN:7101,http://node2.$DOMAIN:7101,http://node3.$DOMAIN:7101
 
 url() { echo "http://$1.$DOMAIN:7101"; }

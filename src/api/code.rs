@@ -64,6 +64,9 @@ codes! {
     BodyTooLarge = "body_too_large", "the body is longer than this call takes";
     UnsupportedMediaType = "unsupported_media_type", "the body is sent with another content type than this call takes";
     ForeignPage = "foreign_page", "a web page of another site sent the request through a browser";
+    ApiKeyRequired = "api_key_required", "the Authorization header with an API key is missing";
+    InvalidApiKey = "invalid_api_key", "the API key is not one of this ledger, or was revoked, or has expired";
+    ApiKeyForbids = "api_key_forbids", "the API key does not allow this; detail says what is missing";
     IdempotencyKeyRequired = "idempotency_key_required", "the Idempotency-Key header is missing";
     EmptyBatch = "empty_batch", "a batch has at least one payment";
     TooManyPayments = "too_many_payments", "a batch has at most 10,000 payments";
@@ -80,6 +83,7 @@ codes! {
     InvalidCurrency = "invalid_currency", "a currency is an active ISO 4217 code";
     InvalidAccountId = "invalid_account_id", "an account id has 1 to 64 characters of A-Z a-z 0-9 _ . : -";
     InvalidPaymentId = "invalid_payment_id", "a payment id is a UUID of version 7 with hyphens";
+    InvalidApiKeyField = "invalid_api_key_field", "a field of an API key has a value that it cannot have";
     InvalidNodeId = "invalid_node_id", "a node id has letters, digits, - and _";
     InvalidCapture = "invalid_capture", "capture is \"automatic\" or \"manual\"";
     InvalidExpiresIn = "invalid_expires_in", "expires_in is 1 to 7776000 seconds, and only with capture \"manual\"";
@@ -166,6 +170,10 @@ pub const fn reason(rejection: Rejection) -> &'static str {
         Rejection::BatchAborted => "another payment of the same atomic batch was refused",
         Rejection::IdempotencyKeyReused => "the payment's idempotency key was used before for another request",
         Rejection::IdempotencyKeyFenced => "the payment's idempotency key was fenced: nothing can apply under it",
+        Rejection::ApiKeyExists => "there is or was an API key with this id",
+        Rejection::ApiKeyNotFound => "there is no such API key",
+        Rejection::ApiKeyRevoked => "the API key is revoked already",
+        Rejection::TooManyApiKeys => "there are as many API keys as there may be, and none of them is revoked",
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::payment::payment_id;
 #[cfg(feature = "openapi")]
 use crate::schema::PaymentIdText;
-use crate::{BatchSummary, ChangedAccount, ChangedPayment, Payment};
+use crate::{BatchSummary, ChangedAccount, ChangedApiKey, ChangedPayment, Payment};
 
 /// What a key stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,10 @@ pub struct KeyLookup<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub account: Option<ChangedAccount>,
+    /// The change of an API key, if the key is one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub api_key: Option<ChangedApiKey>,
     /// Place of the fence in the ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false, value_type = u64))]
@@ -61,7 +65,16 @@ impl KeyLookup<'_> {
     /// A key of which nothing more is known than its state.
     #[must_use]
     pub const fn of_state(state: KeyState) -> Self {
-        Self { state, payment: None, batch: None, change: None, account: None, index: None, as_of_index: None }
+        Self {
+            state,
+            payment: None,
+            batch: None,
+            change: None,
+            account: None,
+            api_key: None,
+            index: None,
+            as_of_index: None,
+        }
     }
 }
 

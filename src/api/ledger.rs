@@ -1,10 +1,12 @@
 //! Raw entries of the ledger: what each holds, for those who check the history themselves.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorapay_core::domain::{
-    AccountId, AccountOutcome, AccountStatus, BatchOutcome, Currency, Epoch, IdempotencyKey, LogIndex, MinorUnits,
-    Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome, RuleVersion, Timestamp,
+    AccountId, AccountOutcome, AccountPrefix, AccountStatus, ApiKeyId, ApiKeyName, ApiKeyOutcome, BatchOutcome,
+    Currency, Epoch, IdempotencyKey, LogIndex, MinorUnits, Overdraft, PaymentChangeKind, PaymentChangeOutcome,
+    PaymentId, PaymentOutcome, RuleVersion, SecretDigest, Timestamp,
 };
 use quorapay_core::replication::{NodeId, StoreId};
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::payment::payment_id;
 #[cfg(feature = "openapi")]
 use crate::schema::{
-    AccountIdText, AccountStatusWord, Amount, Balance, CurrencyCode, Key, NodeIdText, OverdraftText, PaymentIdText,
+    AccountIdText, AccountPrefixText, AccountStatusWord, Amount, ApiKeyIdText, ApiKeyLimits, ApiKeyNameText, Balance,
+    CurrencyCode, Key, NodeIdText, OverdraftText, PaymentIdText, ScopeWord, SecretDigestText,
 };
 use crate::wire_enum::wire_enum;
 use crate::{Capture, Metadata, Order, Rfc3339};
@@ -44,6 +47,15 @@ impl From<PaymentOutcome> for Decision {
             PaymentOutcome::Authorized { .. } => Self::Authorized,
             PaymentOutcome::Rejected(_) => Self::Rejected,
             PaymentOutcome::Repeated { .. } => Self::Repeated,
+        }
+    }
+}
+
+impl From<ApiKeyOutcome> for Decision {
+    fn from(outcome: ApiKeyOutcome) -> Self {
+        match outcome {
+            ApiKeyOutcome::Applied => Self::Applied,
+            ApiKeyOutcome::Rejected(_) => Self::Rejected,
         }
     }
 }
@@ -298,6 +310,48 @@ pub enum EntryContent<'a> {
     },
     /// A key that was used up for nothing.
     Fence,
+    /// A change of an API key, made or refused.
+    ApiKey {
+        /// What was decided.
+        status: Decision,
+        /// The API key concerned.
+        #[cfg_attr(feature = "openapi", schema(value_type = ApiKeyIdText))]
+        api_key: ApiKeyId,
+        /// `create`, `rotate` or `revoke`.
+        change: Cow<'a, str>,
+        /// SHA-256 of the secret, if one was set.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false, value_type = SecretDigestText))]
+        secret_sha256: Option<SecretDigest>,
+        /// Of a rotation: for how many seconds the old secret stays valid.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        old_valid_for_s: Option<u32>,
+        /// Of a new key: what people call it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false, value_type = ApiKeyNameText))]
+        name: Option<Cow<'a, ApiKeyName>>,
+        /// Of a new key: the calls that it allows.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<ScopeWord>))]
+        scopes: Vec<Cow<'a, str>>,
+        /// Of a new key: what the accounts that pay begin with.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<AccountPrefixText>))]
+        debit_prefixes: BTreeSet<AccountPrefix>,
+        /// Of a new key: what the accounts that receive begin with.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<AccountPrefixText>))]
+        credit_prefixes: BTreeSet<AccountPrefix>,
+        /// Of a new key: the most that one movement of money may be.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        #[cfg_attr(feature = "openapi", schema(required = false, value_type = ApiKeyLimits))]
+        limits: BTreeMap<Currency, MinorUnits>,
+        /// Of a new key: when it ends.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        expires_at: Option<Rfc3339>,
+    },
 }
 
 /// An entry of the ledger. `kind` says which of the other fields it has.
@@ -322,6 +376,10 @@ pub struct LedgerEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub rejection: Option<Cow<'a, str>>,
+    /// The API key with which it was asked for, if it was with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false, value_type = ApiKeyIdText))]
+    pub principal: Option<ApiKeyId>,
     /// The key under which it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false, value_type = Key))]

@@ -7,6 +7,7 @@
 //! strict           how nodes read the fields of requests: one form for each value, and a clear error for any other
 //! batch            batches and their results
 //! account          accounts, changes of them, statements
+//! api_key          API keys
 //! key              what an idempotency key was used for
 //! ledger           raw entries
 //! export           whole lists as rows
@@ -37,6 +38,7 @@ pub mod limits;
 pub mod query;
 
 mod account;
+mod api_key;
 mod backup;
 mod batch;
 mod cluster;
@@ -60,6 +62,7 @@ pub use account::{
     Account, AccountAtIndex, AccountBalance, AccountPage, AccountSettings, ChangedAccount, NewAccount, Statement,
     StatementEntry, StatementEntryKind,
 };
+pub use api_key::{ApiKeyList, ApiKeyRotation, ApiKeyView, ChangedApiKey, NewApiKey};
 pub use backup::{BACKUP_HASH_BYTES, BACKUP_LENGTH_BYTES, MAX_BACKUP_PIECE_BYTES};
 #[cfg(feature = "openapi")]
 pub use batch::{BatchBody, BatchLinesBody};

@@ -12,7 +12,7 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::Rfc3339;
-use quorapay_core::domain::{AccountStatus, Currency};
+use quorapay_core::domain::{AccountStatus, Currency, Scope};
 
 /// Declares the schema of a text or a number: its name, what it is made of, an example.
 macro_rules! scalars {
@@ -52,6 +52,14 @@ scalars! {
     ), "019a9c1e-7a1c-7001-8000-00000000002a";
     /// How far below zero an account may go, in each of its currencies: `none`, `limit:N` minor units, or `unlimited`.
     OverdraftText: pattern("^(none|unlimited|limit:[1-9][0-9]{0,17})$"), "limit:10000";
+    /// Names an API key. It is no secret.
+    ApiKeyIdText: pattern("^[0-9a-f]{16}$"), "5f0c2b9a7d31e864";
+    /// SHA-256 over the 32 bytes of an API key's secret.
+    SecretDigestText: pattern("^[0-9a-f]{64}$"), "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925";
+    /// What people call an API key: 1 to 100 bytes of text without control characters.
+    ApiKeyNameText: text().min_length(Some(1)).max_length(Some(100)), "shop 42, cash desk";
+    /// What the ids of accounts begin with.
+    AccountPrefixText: pattern("^[A-Za-z0-9_.:-]{1,64}$"), "shop:42:";
     /// Names a node.
     NodeIdText: pattern("^[A-Za-z0-9_-]{1,64}$"), "node1";
 }
@@ -122,6 +130,36 @@ impl PartialSchema for AccountStatusWord {
 }
 
 impl ToSchema for AccountStatusWord {}
+
+/// A group of calls.
+#[derive(Debug)]
+pub struct ScopeWord;
+
+impl PartialSchema for ScopeWord {
+    fn schema() -> RefOr<Schema> {
+        text_enum("A group of calls that an API key allows.", &Scope::ALL.map(Scope::as_str))
+    }
+}
+
+impl ToSchema for ScopeWord {}
+
+/// The limits of an API key.
+#[derive(Debug)]
+pub struct ApiKeyLimits;
+
+impl PartialSchema for ApiKeyLimits {
+    fn schema() -> RefOr<Schema> {
+        let amount = AdditionalProperties::RefOr(RefOr::Ref(Ref::from_schema_name("Amount")));
+        ObjectBuilder::new()
+            .description(Some("By currency, the most that one payment, capture or refund may move, in minor units."))
+            .property_names(Some(pattern("^[A-Z]{3}$")))
+            .additional_properties(Some(amount))
+            .examples([json!({ "EUR": 100_000 })])
+            .into()
+    }
+}
+
+impl ToSchema for ApiKeyLimits {}
 
 /// The metadata of a request: a JSON object.
 #[derive(Debug)]

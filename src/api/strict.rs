@@ -1,10 +1,11 @@
 //! How nodes read the fields of requests. Each value has one form; any other is refused by the field, with the same
 //! message in every call. These are `deserialize_with` functions: the types of the fields stay plain.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use compact_str::CompactString;
-use quorapay_core::domain::{AccountStatus, MAX_HOLD_SECONDS, MinorUnits, OrderId};
+use quorapay_core::domain::{AccountStatus, Currency, MAX_HOLD_SECONDS, MinorUnits, OrderId, Scope};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -88,6 +89,25 @@ pub(crate) fn account_status<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     let Some(text) = Option::<CompactString>::deserialize(deserializer)? else { return Ok(None) };
     let unknown = || D::Error::custom("status is \"active\", \"frozen\" or \"closed\"");
     AccountStatus::parse(&text).map(Some).ok_or_else(unknown)
+}
+
+/// The scopes of an API key, each once. Read through texts for the same reason as [`capture`].
+pub(crate) fn scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Scope>, D::Error> {
+    let mut scopes = BTreeSet::new();
+    for text in Vec::<CompactString>::deserialize(deserializer)? {
+        let names = || Scope::ALL.map(Scope::as_str).join(", ");
+        let scope = Scope::parse(&text).ok_or_else(|| D::Error::custom(format!("a scope is one of {}", names())))?;
+        scopes.insert(scope);
+    }
+    if scopes.is_empty() { Err(D::Error::custom("an API key has at least one scope")) } else { Ok(scopes) }
+}
+
+/// The limits of an API key: positive amounts by currency.
+pub(crate) fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Currency, MinorUnits>, D::Error> {
+    #[derive(Deserialize)]
+    struct Limit(#[serde(deserialize_with = "amount")] MinorUnits);
+    let limits = BTreeMap::<Currency, Limit>::deserialize(deserializer)?;
+    Ok(limits.into_iter().map(|(currency, Limit(limit))| (currency, limit)).collect())
 }
 
 /// An order: an object with an id and a total, and nothing else.

@@ -207,7 +207,7 @@ impl Bench {
         Ok(Plan {
             workload: self.workload()?,
             watch_nodes: !self.without_nodes,
-            tls: self.urls.tls()?,
+            access: self.urls.access()?,
             urls: self.urls.resolve(),
             connections: self.connections,
             threads: self.threads.min(self.connections),

@@ -8,8 +8,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::CliError;
-use quorapay_client::{Client, Outcome, Tls, TlsFiles};
-use quorapay_core::domain::{IdempotencyKey, IdempotencyKeyError};
+use super::api_key::read_api_key;
+use quorapay_client::{Access, Client, Outcome, Tls, TlsFiles};
+use quorapay_core::domain::{ApiKey, IdempotencyKey, IdempotencyKeyError};
 
 /// The first node of `quorapay dev`.
 const DEFAULT_URL: &str = "http://127.0.0.1:7101";
@@ -18,6 +19,8 @@ const URL_VARIABLE: &str = "QUORAPAY_URL";
 const CA_VARIABLE: &str = "QUORAPAY_CA";
 const CERTIFICATE_VARIABLE: &str = "QUORAPAY_CLIENT_CERTIFICATE";
 const KEY_VARIABLE: &str = "QUORAPAY_CLIENT_KEY";
+const API_KEY_FILE_VARIABLE: &str = "QUORAPAY_API_KEY_FILE";
+const API_KEY_VARIABLE: &str = "QUORAPAY_API_KEY";
 
 /// The base URLs of the nodes.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +38,9 @@ pub(super) struct Urls {
     /// File with its private key [default: $QUORAPAY_CLIENT_KEY]
     #[arg(long, value_name = "FILE", requires = "client_certificate")]
     client_key: Option<PathBuf>,
+    /// File with the API key to send [default: $QUORAPAY_API_KEY_FILE, else the key in $QUORAPAY_API_KEY]
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
 }
 
 impl Urls {
@@ -48,8 +54,16 @@ impl Urls {
         if listed.is_empty() { vec![DEFAULT_URL.to_owned()] } else { listed }
     }
 
-    /// How these URLs are reached with TLS.
-    pub(super) fn tls(&self) -> Result<Tls, CliError> {
+    /// How these URLs are reached.
+    pub(super) fn access(&self) -> Result<Access, CliError> {
+        let api_key = match file(self.api_key_file.as_ref(), API_KEY_FILE_VARIABLE) {
+            Some(file) => Some(read_api_key(&file)?),
+            None => api_key_in_environment()?,
+        };
+        Ok(Access { tls: self.tls()?, api_key })
+    }
+
+    fn tls(&self) -> Result<Tls, CliError> {
         let urls = self.resolve();
         if (self.ca.is_some() || self.client_certificate.is_some()) && !Tls::is_needed(&urls) {
             let given = urls.join(", ");
@@ -64,6 +78,12 @@ impl Urls {
         let files = TlsFiles { authorities: file(self.ca.as_ref(), CA_VARIABLE), own };
         Ok(Tls::for_urls(&urls, &files)?)
     }
+}
+
+fn api_key_in_environment() -> Result<Option<ApiKey>, CliError> {
+    let given = std::env::var(API_KEY_VARIABLE).ok().filter(|text| !text.is_empty());
+    let parsed = given.map(|text| ApiKey::parse(&text)).transpose();
+    parsed.map_err(|error| CliError::Usage(format!("{API_KEY_VARIABLE}: {error}")))
 }
 
 /// The file of an option, or of a variable that is not empty.
@@ -87,7 +107,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn client(&self) -> Result<Client, CliError> {
-        Ok(Client::with_tls(&self.urls.resolve(), Duration::from_millis(self.deadline_ms), &self.urls.tls()?)?)
+        Ok(Client::with_access(&self.urls.resolve(), Duration::from_millis(self.deadline_ms), &self.urls.access()?)?)
     }
 
     /// Writes a result: as JSON if asked for, else as formatted by `for_people`.
@@ -157,7 +177,13 @@ mod tests {
     use super::*;
 
     fn urls(url: &str, ca: Option<&str>) -> Urls {
-        Urls { urls: vec![url.to_owned()], ca: ca.map(PathBuf::from), client_certificate: None, client_key: None }
+        Urls {
+            urls: vec![url.to_owned()],
+            ca: ca.map(PathBuf::from),
+            client_certificate: None,
+            client_key: None,
+            api_key_file: None,
+        }
     }
 
     #[test]

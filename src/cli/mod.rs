@@ -9,6 +9,7 @@
 //! recover                        a new cluster from a surviving ledger
 //! backup, restore                the ledger as files, and a new cluster from them
 //! certs                          a private authority and certificates
+//! api_key                        keys for callers
 //! dev, demo                      a cluster on this machine
 //! fault                          breaks something in a running test cluster, and heals it
 //! bench, chaos                   measurements and faults
@@ -19,6 +20,7 @@
 //! ```
 
 mod account;
+mod api_key;
 mod backup;
 mod bench;
 mod certs;
@@ -66,6 +68,7 @@ enum Command {
     Pay(pay::Pay),
     Payment(payment::PaymentArguments),
     Account(account::AccountArguments),
+    ApiKey(api_key::ApiKeyArguments),
     Export(export::ExportArguments),
     Import(import::ImportArguments),
     Status(status::Status),
@@ -99,6 +102,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Pay(pay) => pay.run(),
         Command::Payment(payment) => payment.run(),
         Command::Account(account) => account.run(),
+        Command::ApiKey(api_key) => api_key.run(),
         Command::Export(export) => export.run(),
         Command::Import(import) => import.run(),
         Command::Status(status) => status.run(),
@@ -188,6 +192,11 @@ mod tests {
             "certs init --folder /etc/quorapay/ca --days 1000",
             "certs node node1 --host node1.example --host 10.0.0.1 --to /etc/quorapay/tls",
             "certs client shop --json",
+            "api-key new --to first.key",
+            "api-key create till --scope payments:write --scope metrics --debit external: --credit shop:1: --limit EUR=5.00 --to a",
+            "api-key rotate 5f0c2b9a7d31e864 --old-valid-for 30d --to b",
+            "api-key revoke 5f0c2b9a7d31e864 --key r1",
+            "status --api-key-file shop.key",
             "status --url https://127.0.0.1:7101 --ca ca.pem --client-certificate a.pem --client-key b.pem",
             "restore /backups --to-time 2026-11-30T12:00:00Z --keep-cluster-id",
             "verify monday.qpb tuesday.qpb --json",
@@ -221,6 +230,11 @@ mod tests {
             "restore x --to-time noon",
             "status --client-key b.pem",
             "certs node",
+            "api-key create till --scope admin",
+            "api-key create till",
+            "api-key create a --scope metrics --to x --key-file y",
+            "api-key rotate 5f0c --old-valid-for 1d",
+            "api-key rotate 5f0c2b9a7d31e864",
         ] {
             let arguments = std::iter::once("quorapay").chain(line.split(' '));
             assert!(Cli::try_parse_from(arguments).is_err(), "{line}");

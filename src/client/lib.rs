@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! payments     calls that concern payments and keys
+//! api_keys     calls that concern API keys
 //! accounts     calls that concern accounts
 //! cluster      calls that concern the ledger and the nodes
 //! export       exports, row by row
@@ -17,6 +18,7 @@
 //! send         the client: repeats a call until its outcome is known
 //! call         one request, and the result of one attempt to send it
 //! retry        how long a call may take, and pauses between attempts
+//! access       how a client reaches nodes and shows who it is
 //! tls          whom a client trusts, and the certificate that it shows
 //! error        errors
 //! fake         a server for tests (feature `fake`)
@@ -49,7 +51,9 @@
 //! # }
 //! ```
 
+mod access;
 mod accounts;
+mod api_keys;
 mod backup;
 mod batch_lines;
 mod call;
@@ -67,16 +71,18 @@ pub mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use access::Access;
 pub use backup::{LedgerCopy, VerifiedStretch};
 pub use batch_lines::{BatchLines, BatchLinesFull};
 pub use error::ClientError;
 pub use export::Export;
 pub use quorapay_api::query::{Page, PaymentFilter, StatementFilter};
 pub use quorapay_api::{
-    Account, AccountAtIndex, AccountBalance, AccountPage, AccountSettings, BatchItem, BatchStatus, BatchSummary,
-    Capture, ChangeKind, ChangedAccount, ClusterView, Code, ExportFormat, FollowerProgress, HistoryStep, KeyState,
-    NewAccount, NewPayment, NodeReport, NodeRole, NodeView, Order, PaymentBalances, PaymentChange, PaymentStatus,
-    Readiness, ReportedOutcome, Rfc3339, StatementEntryKind, limits,
+    Account, AccountAtIndex, AccountBalance, AccountPage, AccountSettings, ApiKeyList, ApiKeyRotation, ApiKeyView,
+    BatchItem, BatchStatus, BatchSummary, Capture, ChangeKind, ChangedAccount, ChangedApiKey, ClusterView, Code,
+    ExportFormat, FollowerProgress, HistoryStep, KeyState, NewAccount, NewApiKey, NewPayment, NodeReport, NodeRole,
+    NodeView, Order, PaymentBalances, PaymentChange, PaymentStatus, Readiness, ReportedOutcome, Rfc3339,
+    StatementEntryKind, limits,
 };
 pub use send::{Client, Done, Outcome};
 pub use tls::{Tls, TlsFiles};

@@ -9,6 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::access::Access;
 use super::call::{AttemptResult, Call, judge, lost};
 use super::error::ClientError;
 use super::retry::Budget;
@@ -121,20 +122,21 @@ impl Client {
     /// # Errors
     /// [`ClientError::Url`] for a base URL that cannot be used.
     pub fn new(urls: &[String], deadline: Duration) -> Result<Self, ClientError> {
-        Self::with_tls(urls, deadline, &Tls::for_urls(urls, &TlsFiles::default())?)
+        let tls = Tls::for_urls(urls, &TlsFiles::default())?;
+        Self::with_access(urls, deadline, &Access { tls, api_key: None })
     }
 
-    /// Like [`Self::new`], for a cluster whose certificates are of an authority of its own, or that demands one of its
-    /// clients.
+    /// Like [`Self::new`], for a cluster that asks for an API key, whose certificates are of an authority of its own, or
+    /// that demands one of its clients.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn with_tls(urls: &[String], deadline: Duration, tls: &Tls) -> Result<Self, ClientError> {
+    pub fn with_access(urls: &[String], deadline: Duration, access: &Access) -> Result<Self, ClientError> {
         let urls = urls.iter().map(|url| base_url(url)).collect::<Result<Vec<_>, _>>()?;
         if urls.is_empty() {
             return Err(ClientError::Url { url: String::new(), reason: "at least one is needed".to_owned() });
         }
-        let http = tls.http().connect_timeout(CONNECT_TIMEOUT).build()?;
+        let http = access.http().connect_timeout(CONNECT_TIMEOUT).build()?;
         Ok(Self { http, urls, deadline, preferred: AtomicUsize::new(0) })
     }
 
@@ -224,6 +226,10 @@ impl Client {
                     self.preferred.store(at, Ordering::Relaxed);
                     return Ok(CallResult::Succeeded { body, replayed, url });
                 }
+                // Whoever may not ask any more does not learn what an earlier attempt did.
+                AttemptResult::Refused(problem) if open && is_about_the_caller(&problem) => {
+                    return Ok(CallResult::Open { by_key_url, last: problem.to_string() });
+                }
                 AttemptResult::Refused(problem) => {
                     self.preferred.store(at, Ordering::Relaxed);
                     return Ok(CallResult::Refused(problem));
@@ -284,6 +290,11 @@ impl Client {
         let tried = self.urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", ");
         ClientError::Unreachable { deadline_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX), tried, last }
     }
+}
+
+/// Whether a node refused whoever asked, and did not look at what was asked for.
+fn is_about_the_caller(problem: &Problem) -> bool {
+    [Code::ApiKeyRequired, Code::InvalidApiKey, Code::ApiKeyForbids].iter().any(|code| problem.code == code.as_str())
 }
 
 /// The URL of the look-up, which a node may give relative to its own.

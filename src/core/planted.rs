@@ -113,6 +113,8 @@ pub enum Bug {
     LeadAtNewestKnownToSelf,
     /// A node that loads its bank decides by the newest rules that it knows until the next epoch begins.
     ForgetRuleVersionOnLoad,
+    /// A revoked API key can still write.
+    RevokedKeyPays,
 }
 
 /// Whether this bug is active.
@@ -203,5 +205,6 @@ mod selection {
         Bug::RepeatsUnbounded,
         Bug::LeadAtNewestKnownToSelf,
         Bug::ForgetRuleVersionOnLoad,
+        Bug::RevokedKeyPays,
     ];
 }

@@ -10,12 +10,12 @@ use tokio::net::TcpListener;
 
 use crate::client_port::serve_clients;
 use crate::coordination::Credential;
-use crate::http::{ApiOptions, ClientApi};
+use crate::http::{ApiOptions, Callers, ClientApi};
 use crate::port::{self, ConnectionLimits, Pace, Port, PortMetrics, Terms};
 use crate::process::ProcessReader;
 use crate::published::publish;
 use crate::runtime::{Environment, Node, NodeConfig, NodeError};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::tls::{Keeper, Purpose, Sealing, TlsError, TlsMetrics, hang_ups, keep, node_name};
 use crate::transport::PeerSealing;
 use quorapay_core::replication::Limits;
@@ -93,7 +93,12 @@ pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()>) -> Re
     registry.register_collector(Box::new(TlsMetrics { ports: sealed }));
     let (chaos_mode, shown) = (settings.chaos_mode, settings.shown());
     let process = Some(ProcessReader::new(settings.data_dir.clone()));
-    let options = ApiOptions { node_id: settings.node_id.clone(), registry, process, settings: shown, chaos_mode };
+    let callers = match settings.callers {
+        settings::Callers::Open => Callers::Open,
+        settings::Callers::ApiKeys => Callers::ApiKeys,
+    };
+    let node_id = settings.node_id.clone();
+    let options = ApiOptions { node_id, registry, process, settings: shown, callers, chaos_mode };
     let (stop, stopping) = publish(false);
     let api = ClientApi::new(node.handle(), options);
     let terms = Terms { pace: Pace::Client, sealing: client_sealing };
@@ -174,5 +179,6 @@ fn node_config(settings: &Settings) -> NodeConfig {
         limits: Limits::default(),
         request_queue: settings.request_queue,
         traces: settings.traces.clone(),
+        first_api_key: settings.first_api_key.clone(),
     }
 }

@@ -278,7 +278,7 @@ fn a_backup_that_is_cut_or_changed_is_refused_in_one_line_and_nothing_is_written
         (whole[..whole.len() / 2].to_vec(), "is cut short: it ends at byte"),
         (whole[..whole.len() - 1].to_vec(), "is cut short"),
         (changed(0), "is no backup of Quorapay"),
-        (changed(8), "is a backup in format 0, and this program reads format 1"),
+        (changed(8), "is a backup in format 3, and this program reads format 2"),
         (changed(20), "is damaged at byte 12, after entry 0"),
         (changed(whole.len() / 2), "its checksum does not match"),
         (Vec::new(), "is cut short"),

@@ -103,7 +103,7 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("node/transport", "quorapay_core", &["domain", "replication", "engine"]),
     ("node/coordination", "quorapay_core", &["domain", "replication"]),
     ("node/clock", "quorapay_core", &["replication"]),
-    ("node/settings", "quorapay_core", &["replication"]),
+    ("node/settings", "quorapay_core", &["domain", "replication"]),
     // The views store the filters that the engine asks.
     ("node/views", "quorapay_core", &["domain", "replication", "engine"]),
     ("node/traces", "quorapay_core", &["domain", "replication"]),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod api_keys;
 mod backup;
 mod bad_input;
 mod batches;

@@ -12,7 +12,7 @@ use quorapay_core::replication::{Limits, NodeId, Timing};
 use quorapay_node::blocking::Blocking;
 use quorapay_node::clock::WallClock;
 use quorapay_node::coordination::{Outside, ZooKeeper};
-use quorapay_node::http::{ApiOptions, ClientApi};
+use quorapay_node::http::{ApiOptions, Callers, ClientApi};
 use quorapay_node::runtime::{Environment, Node, NodeConfig, NodeError, NodeHandle, NodeStatus};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -150,6 +150,7 @@ impl NodeHost {
             limits: Limits::default(),
             request_queue: REQUEST_QUEUE,
             traces: None,
+            first_api_key: None,
         }
     }
 
@@ -242,7 +243,14 @@ async fn run(
     };
     let mut registry = Registry::with_prefix("quorapay");
     node.handle().metrics().register(&mut registry);
-    let options = ApiOptions { node_id, registry, process: None, settings: serde_json::Map::new(), chaos_mode: false };
+    let options = ApiOptions {
+        node_id,
+        registry,
+        process: None,
+        settings: serde_json::Map::new(),
+        callers: Callers::Open,
+        chaos_mode: false,
+    };
     tokio::spawn(network.listen(Port::Clients, ClientApi::new(node.handle(), options).router(node.handle())));
     set(Process::Runs(node.handle()));
     tokio::select! {

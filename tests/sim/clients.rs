@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use quorapay_core::domain::LogIndex;
-use quorapay_core::domain::{AccountId, IdempotencyKey, OperationRequest, PaymentId, PaymentOutcome, Proposal};
+use quorapay_core::domain::{
+    AccountId, ApiKeyId, IdempotencyKey, OperationRequest, PaymentId, PaymentOutcome, Proposal,
+};
 use quorapay_core::engine::{CallerId, Input, ProposalOutcome};
 use quorapay_core::replication::ReadId;
 
+use super::api_keys::ApiKeys;
 use super::forwarding::BatchId;
 use super::knobs::{Knobs, MILLI, SECOND};
 use super::service::{Asked, Kind, Served};
@@ -23,6 +26,8 @@ const MAX_SETTLED_AT_END: usize = 3;
 /// One intended write of a client: a request with its key.
 pub(crate) struct Intent {
     pub(crate) proposal: Proposal,
+    /// The API key with which it asks.
+    pub(crate) principal: Option<ApiKeyId>,
     /// Whether some other intent used the key too.
     pub(crate) shared_key: bool,
     /// Whether an attempt ended without an answer on whether it was appended.
@@ -92,6 +97,8 @@ pub(crate) enum Reply {
     NotApplied,
     /// It may have been appended.
     Unknown,
+    /// The caller may not do this; nothing was appended.
+    Denied,
 }
 
 /// An event of one client.
@@ -138,6 +145,9 @@ pub(crate) struct Clients {
     /// The newest attempt that each node has decided.
     decided_by: Vec<u64>,
     known: Known,
+    api_keys: ApiKeys,
+    /// How many attempts were denied.
+    denied: usize,
     settling: bool,
 }
 
@@ -154,6 +164,8 @@ impl Clients {
             last_answering: 0,
             decided_by: vec![0; knobs.nodes],
             known: Known::default(),
+            api_keys: ApiKeys::new(knobs.seed, knobs.api_keys),
+            denied: 0,
             settling: false,
         }
     }
@@ -172,6 +184,16 @@ impl Clients {
             Activity::Reading { node, .. } => format!("reads at node{}", node + 1),
         };
         Some(format!("client {waiting} {activity}"))
+    }
+
+    /// How many attempts were denied.
+    pub(crate) const fn denied(&self) -> usize {
+        self.denied
+    }
+
+    /// The API key with which an attempt asks.
+    pub(crate) fn principal_of(&self, attempt: u64) -> Option<ApiKeyId> {
+        self.intents[self.attempts[&attempt].intent].principal
     }
 
     /// The number of writes with a final answer.
@@ -310,6 +332,8 @@ impl World {
 
     fn new_intent(&mut self, request: OperationRequest) -> usize {
         let number = self.clients.intents.len();
+        let (principal, change) = self.clients.api_keys.choose();
+        let request = change.unwrap_or(request);
         let reused = number > 0 && self.random.chance(self.knobs.key_reuse);
         let proposal = if reused {
             let original = self.random.index(number);
@@ -325,7 +349,7 @@ impl World {
         self.mark_shared_keys(&proposal.request);
         self.clients.known.keys.push((proposal.key.clone(), proposal.request.clone()));
         self.oracle.key_first_used(&proposal.key);
-        let intent = Intent { proposal, shared_key: reused, unknown: false, settled: false };
+        let intent = Intent { proposal, principal, shared_key: reused, unknown: false, settled: false };
         self.clients.intents.push(intent);
         number
     }
@@ -377,7 +401,8 @@ impl World {
         }
         let Some(proposal) = self.forward(node, attempt, proposal) else { return };
         let caller = self.clients.new_caller(attempt, None);
-        self.feed(node, Input::Propose { caller, proposal });
+        let principal = self.clients.principal_of(attempt);
+        self.feed(node, Input::Propose { caller, principal, proposal });
     }
 
     /// A core answers a caller: the oracle checks the answer, and the client gets it.
@@ -410,6 +435,10 @@ impl World {
                 Reply::Settled
             }
             ProposalOutcome::NotLeading | ProposalOutcome::Overloaded => Reply::NotApplied,
+            ProposalOutcome::Denied(_) => {
+                self.clients.denied += 1;
+                Reply::Denied
+            }
             ProposalOutcome::Unknown => Reply::Unknown,
         };
         match forwarded_by {
@@ -428,7 +457,7 @@ impl World {
     fn on_reply(&mut self, client: usize, number: u64, reply: Reply) {
         match self.clients.clients[client].activity {
             Activity::Proposing { attempt, intent } if attempt == number => {
-                if reply == Reply::Settled {
+                if matches!(reply, Reply::Settled | Reply::Denied) {
                     let node = self.clients.attempts[&attempt].node;
                     self.clients.served[node].write = self.now;
                 }
@@ -444,7 +473,7 @@ impl World {
         intent.unknown |= reply == Reply::Unknown;
         intent.settled |= reply == Reply::Settled;
         let unknown = intent.unknown;
-        if reply == Reply::Settled {
+        if matches!(reply, Reply::Settled | Reply::Denied) {
             return self.think(client);
         }
         self.clients.last_answering = self.random.index(self.knobs.nodes);

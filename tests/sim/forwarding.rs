@@ -151,7 +151,8 @@ impl World {
         for (attempt, proposal) in writes {
             let caller = self.clients.new_caller(attempt, Some(batch));
             self.trace.show("forwarded", &proposal);
-            self.feed(to, Input::Propose { caller, proposal });
+            let principal = self.clients.principal_of(attempt);
+            self.feed(to, Input::Propose { caller, principal, proposal });
         }
     }
 

@@ -96,6 +96,9 @@ pub(crate) struct Knobs {
     pub(crate) client_timeout: u64,
     pub(crate) transfer_every: u64,
 
+    /// Whether clients have API keys, which are created and revoked.
+    pub(crate) api_keys: bool,
+
     /// The fault that the run ends with.
     pub(crate) lasting: Option<LastingFault>,
 }
@@ -167,6 +170,7 @@ impl Knobs {
             reads: 200,
             client_timeout: 2 * SECOND,
             transfer_every: 0,
+            api_keys: false,
             lasting: None,
         }
     }
@@ -191,6 +195,8 @@ impl Knobs {
         knobs.lasting = LastingFault::of_run(seed, nodes);
         knobs.upgrade_every = random.pick(&[0, 0, 0, 0, 500, 1_500]) * MILLI;
         knobs.draw_views(&mut random);
+        // Apart from the other draws, so that these stay what they are.
+        knobs.api_keys = Random::new(seed ^ 0xCA_11E5).chance(300);
         knobs
     }
 

@@ -23,6 +23,7 @@
 //! twins          a second process with one node's id
 //! clients        clients, which propose, retry and read
 //! workload       what clients request
+//! api_keys       with which API keys clients ask
 //! service        since when they ask a node, and when it last answered
 //! invariants     one file for each invariant
 //! scenarios      named hazards, driven step by step
@@ -31,6 +32,7 @@
 //! layers         the order among the files of the protocol
 //! ```
 
+mod api_keys;
 mod clients;
 mod coordination;
 mod disk;

@@ -87,7 +87,7 @@ impl Views {
         self.order_runs.add(orders);
     }
 
-    /// The bank as a node loads it: accounts and open holds with their orders, nothing else.
+    /// The bank as a node loads it: accounts, open holds with their orders and API keys, nothing else.
     pub(crate) fn load_bank(&self) -> Bank {
         let mut bank = Bank::default();
         for (id, state) in self.bank.accounts_after(None) {
@@ -97,6 +97,7 @@ impl Views {
             let order = state.order.as_ref().and_then(|order| self.bank.order(order));
             bank.restore_hold(id, state.clone(), order);
         }
+        bank.restore_api_keys(self.bank.api_keys().clone());
         bank
     }
 

@@ -11,6 +11,9 @@
 //! digest           fingerprints of requests
 //! idempotency      idempotency keys and their digests
 //! account          account ids, statuses, overdraft policies
+//! api_key          API keys as texts: ids, secrets, digests
+//! access           what an API key allows
+//! api_key_change   creating, rotating and revoking API keys
 //! account_change   opening and changing an account
 //! order            orders, which limit the payments for them
 //! payment          requests to pay, and their outcomes
@@ -25,9 +28,12 @@
 //! bank             the state machine that decides requests and applies operations
 //! ```
 
+mod access;
 mod account;
 mod account_change;
 mod amount;
+mod api_key;
+mod api_key_change;
 mod bank;
 mod batch;
 mod currency;
@@ -45,10 +51,17 @@ mod rejection;
 mod rules;
 mod stamp;
 
+pub use access::{
+    AccountPrefix, AccountPrefixError, ApiKeyGrant, ApiKeyName, ApiKeyNameError, Denial, MAX_API_KEY_PREFIXES, Scope,
+};
 pub use account::{AccountId, AccountIdError, AccountStatus, EXTERNAL_PREFIX, Overdraft, OverdraftError};
 pub use account_change::{AccountChange, AccountChangeKind, AccountOutcome};
 pub use amount::AmountError;
-pub use bank::{AccountState, Balance, Balances, Bank, Divergence, KeyHolder, KeyHolders, Undo};
+pub use api_key::{ApiKey, ApiKeyError, ApiKeyId, SecretDigest};
+pub use api_key_change::{
+    ApiKeyChange, ApiKeyChangeKind, ApiKeyOutcome, ApiKeyState, MAX_OLD_SECRET_SECONDS, OldSecret,
+};
+pub use bank::{AccountState, Balance, Balances, Bank, Divergence, KeyHolder, KeyHolders, MAX_API_KEYS, Undo};
 pub use batch::{Batch, BatchItem, BatchOutcome, BatchRequest, DecidedItem, MAX_BATCH_ITEMS};
 pub use currency::{Currency, CurrencyError};
 pub use digest::{Fingerprint, FingerprintBuilder};

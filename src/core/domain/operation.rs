@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, BatchRequest, Expiry, Fingerprint,
-    FingerprintBuilder, IdempotencyKey, KeyHolder, LogIndex, Payment, PaymentChange, PaymentChangeKind,
-    PaymentChangeOutcome, PaymentId, PaymentRequest, Rejection,
+    AccountChange, AccountChangeKind, AccountId, AccountOutcome, ApiKeyChange, ApiKeyChangeKind, ApiKeyId,
+    ApiKeyOutcome, Batch, BatchRequest, Expiry, Fingerprint, FingerprintBuilder, IdempotencyKey, KeyHolder, LogIndex,
+    Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentRequest, Rejection,
 };
 
 /// Approximate size of a request without free text.
@@ -37,6 +37,13 @@ pub enum OperationRequest {
     // The name in recorded client histories.
     #[serde(rename = "Fence")]
     KeyFence,
+    /// Create, rotate or revoke an API key.
+    ApiKey {
+        /// The API key.
+        id: ApiKeyId,
+        /// The change.
+        change: ApiKeyChangeKind,
+    },
 }
 
 /// A write under its idempotency key.
@@ -72,6 +79,8 @@ pub enum Operation {
     Batch(Batch),
     /// A fenced key.
     KeyFence(KeyFence),
+    /// A change of an API key, made or refused.
+    ApiKey(ApiKeyChange),
 }
 
 impl Operation {
@@ -84,6 +93,7 @@ impl Operation {
             Self::PaymentChange(change) => Some(&change.key),
             Self::Batch(batch) => Some(&batch.key),
             Self::KeyFence(fence) => Some(&fence.key),
+            Self::ApiKey(change) => Some(&change.key),
             Self::Expiry(_) => None,
         }
     }
@@ -106,6 +116,7 @@ impl Operation {
             Self::PaymentChange(change) => Some(change.fingerprint),
             Self::Batch(batch) => Some(batch.fingerprint),
             Self::KeyFence(fence) => Some(fence.fingerprint),
+            Self::ApiKey(change) => Some(change.fingerprint),
             Self::Expiry(_) => None,
         }
     }
@@ -134,10 +145,14 @@ impl Operation {
         match self {
             Self::Payment(payment) => payment.outcome.rejection(),
             Self::Account(AccountChange { outcome: AccountOutcome::Rejected(rejection), .. })
-            | Self::PaymentChange(PaymentChange { outcome: PaymentChangeOutcome::Rejected(rejection), .. }) => {
-                Some(*rejection)
-            }
-            Self::Account(_) | Self::PaymentChange(_) | Self::Expiry(_) | Self::Batch(_) | Self::KeyFence(_) => None,
+            | Self::PaymentChange(PaymentChange { outcome: PaymentChangeOutcome::Rejected(rejection), .. })
+            | Self::ApiKey(ApiKeyChange { outcome: ApiKeyOutcome::Rejected(rejection), .. }) => Some(*rejection),
+            Self::ApiKey(_)
+            | Self::Account(_)
+            | Self::PaymentChange(_)
+            | Self::Expiry(_)
+            | Self::Batch(_)
+            | Self::KeyFence(_) => None,
         }
     }
 }
@@ -152,6 +167,7 @@ impl OperationRequest {
             Self::PaymentChange { payment, change } => change.fingerprint(*payment),
             Self::Batch(batch) => batch.fingerprint(),
             Self::KeyFence => FingerprintBuilder::new("fence").finish(),
+            Self::ApiKey { id, change } => change.fingerprint(*id),
         }
     }
 
@@ -161,7 +177,12 @@ impl OperationRequest {
         match self {
             Self::Payment(payment) => PLAIN_REQUEST_BYTES + payment.text_bytes(),
             Self::Batch(batch) => batch.items.iter().map(|item| PLAIN_REQUEST_BYTES + item.request.text_bytes()).sum(),
-            Self::Account { .. } | Self::PaymentChange { .. } | Self::KeyFence => PLAIN_REQUEST_BYTES,
+            Self::ApiKey { change: ApiKeyChangeKind::Create { grant, .. }, .. } => {
+                PLAIN_REQUEST_BYTES + grant.text_bytes()
+            }
+            Self::Account { .. } | Self::PaymentChange { .. } | Self::KeyFence | Self::ApiKey { .. } => {
+                PLAIN_REQUEST_BYTES
+            }
         }
     }
 }

@@ -51,10 +51,18 @@ pub enum Rejection {
     IdempotencyKeyReused,
     /// The payment's idempotency key was fenced: nothing can apply under it.
     IdempotencyKeyFenced,
+    /// There is or was an API key with this id.
+    ApiKeyExists,
+    /// There is no such API key.
+    ApiKeyNotFound,
+    /// The API key is revoked already.
+    ApiKeyRevoked,
+    /// There are as many API keys as there may be, and none of them is revoked.
+    TooManyApiKeys,
 }
 
 impl Rejection {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 26] = [
         Self::InsufficientFunds,
         Self::AccountNotFound,
         Self::AccountExists,
@@ -77,6 +85,10 @@ impl Rejection {
         Self::BatchAborted,
         Self::IdempotencyKeyReused,
         Self::IdempotencyKeyFenced,
+        Self::ApiKeyExists,
+        Self::ApiKeyNotFound,
+        Self::ApiKeyRevoked,
+        Self::TooManyApiKeys,
     ];
 
     /// The stable snake-case code.
@@ -105,6 +117,10 @@ impl Rejection {
             Self::BatchAborted => "batch_aborted",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::IdempotencyKeyFenced => "idempotency_key_fenced",
+            Self::ApiKeyExists => "api_key_exists",
+            Self::ApiKeyNotFound => "api_key_not_found",
+            Self::ApiKeyRevoked => "api_key_revoked",
+            Self::TooManyApiKeys => "too_many_api_keys",
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{IdempotencyKey, KeyDigest, KeyHolder, LogIndex, Proposal};
+use crate::domain::{IdempotencyKey, KeyDigest, KeyHolder, LogIndex};
 
-use super::message::{CallerId, LookupId, LookupRequest, LookupResult};
+use super::message::{LookupId, LookupRequest, LookupResult};
+use super::proposals::Asking;
 
 /// Proposals that may wait for lookups. With more, the disk is too slow for another one to be answered in time.
 pub const MAX_PENDING_LOOKUPS: usize = 16_384;
@@ -18,8 +19,7 @@ pub const MAX_PENDING_BYTES: usize = 64 << 20;
 pub(super) struct PendingLookup {
     /// The projected index when the lookup was requested.
     pub(super) projected: LogIndex,
-    pub(super) caller: CallerId,
-    pub(super) proposal: Proposal,
+    pub(super) asking: Asking,
     pub(super) request: LookupRequest,
     /// What earlier lookups for this proposal found, as of the same projected index.
     pub(super) looked_up: LookedUp,
@@ -48,13 +48,13 @@ impl PendingLookups {
     }
 
     pub(super) fn insert(&mut self, id: LookupId, pending: PendingLookup) {
-        self.bytes += pending.proposal.request.encoded_len();
+        self.bytes += pending.asking.proposal.request.encoded_len();
         self.by_id.insert(id, pending);
     }
 
     pub(super) fn remove(&mut self, id: LookupId) -> Option<PendingLookup> {
         let pending = self.by_id.remove(&id)?;
-        self.bytes -= pending.proposal.request.encoded_len();
+        self.bytes -= pending.asking.proposal.request.encoded_len();
         Some(pending)
     }
 }
@@ -87,7 +87,9 @@ impl LookedUp {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::CallerId;
     use super::*;
+    use crate::domain::Proposal;
     use crate::replication::sample::{batch, item};
 
     fn pending(metadata_bytes: usize) -> PendingLookup {
@@ -95,10 +97,13 @@ mod tests {
         large.request.metadata = Some("x".repeat(metadata_bytes).into());
         PendingLookup {
             projected: LogIndex::default(),
-            caller: CallerId(1),
-            proposal: Proposal {
-                key: IdempotencyKey::parse("k").expect("printable"),
-                request: batch(false, vec![large]),
+            asking: Asking {
+                caller: CallerId(1),
+                principal: None,
+                proposal: Proposal {
+                    key: IdempotencyKey::parse("k").expect("printable"),
+                    request: batch(false, vec![large]),
+                },
             },
             request: LookupRequest::default(),
             looked_up: LookedUp::default(),

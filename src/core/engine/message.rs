@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::{
-    Fingerprint, IdempotencyKey, KeyDigest, KeyHolder, LogIndex, OrderId, OrderState, PaymentId, PaymentState, Proposal,
+    ApiKeyId, Denial, Fingerprint, IdempotencyKey, KeyDigest, KeyHolder, LogIndex, OrderId, OrderState, PaymentId,
+    PaymentState, Proposal,
 };
 use crate::replication::{self, Entry, Event, NodeId, ReadId};
 
@@ -50,6 +51,8 @@ pub enum Input {
     Propose {
         /// Who waits for the outcome.
         caller: CallerId,
+        /// The API key with which it asks; `None` for a caller without one, who may do everything.
+        principal: Option<ApiKeyId>,
         /// The write.
         proposal: Proposal,
     },
@@ -111,6 +114,8 @@ pub enum ProposalOutcome {
         /// Fingerprint of the repeated request.
         fingerprint: Fingerprint,
     },
+    /// The caller may not do this. The proposal was not appended, and what came under its key before is not told.
+    Denied(Denial),
     /// This node does not lead or takes no proposals now. The proposal was not appended.
     NotLeading,
     /// The leader has no room for the proposal, or a lookup for it failed. The proposal was not appended.

@@ -26,6 +26,8 @@ mod unprojected;
 
 use crate::replication::Now;
 
+use proposals::Asking;
+
 pub use digest_filter::{DigestFilter, FINGERPRINT_BITS, NoFilter, digest_prefix};
 pub use filters::{DigestFilters, ViewsFilters};
 pub use keys::MIN_FORGOTTEN_PER_POLL;
@@ -45,7 +47,7 @@ impl Engine {
     pub fn step(&mut self, now: Now, input: Input) {
         match input {
             Input::Replication(event) => self.replica.step(now, event),
-            Input::Propose { caller, proposal } => self.propose(now, caller, proposal),
+            Input::Propose { caller, principal, proposal } => self.propose(now, Asking { caller, principal, proposal }),
             Input::LookupDone { id, result } => self.on_lookup_done(now, id, result),
             Input::Read(read) => self.replica.read(read),
             Input::Projected { index, filters } => {
@@ -87,7 +89,7 @@ impl Engine {
                 return;
             }
             let Some((operation, undo)) = self.bank.expire(stamp, payment) else { return };
-            self.append_executed(stamp, operation, undo);
+            self.append_executed(stamp, None, operation, undo);
         }
     }
 }

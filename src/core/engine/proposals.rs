@@ -2,8 +2,8 @@
 //! proposal waits for a lookup on disk.
 
 use crate::domain::{
-    BatchRequest, IdempotencyKey, KeyHolder, KeyHolders, LogIndex, OperationRequest, OrderCap, PaymentId, PaymentState,
-    Proposal,
+    ApiKeyId, BatchRequest, Denial, IdempotencyKey, KeyHolder, KeyHolders, LogIndex, OperationRequest, OrderCap,
+    PaymentId, PaymentState, Proposal,
 };
 use crate::planted::{Bug, planted};
 use crate::replication::Now;
@@ -12,6 +12,14 @@ use super::keys::KeyStatus;
 use super::lookups::{LookedUp, PendingLookup};
 use super::message::{CallerId, Effect, LookupId, LookupRequest, LookupResult, ProposalOutcome};
 use super::state::{Engine, REPEATS_PER_TAIL_ENTRY, Waiter};
+
+/// A proposal with who waits for it and who asks.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) caller: CallerId,
+    pub(super) principal: Option<ApiKeyId>,
+    pub(super) proposal: Proposal,
+}
 
 /// Whether an idempotency key is used.
 enum KeyUse {
@@ -22,12 +30,14 @@ enum KeyUse {
 }
 
 impl Engine {
-    pub(super) fn propose(&mut self, now: Now, caller: CallerId, proposal: Proposal) {
-        self.append_or_look_up(now, caller, proposal, LookedUp::default());
+    pub(super) fn propose(&mut self, now: Now, asking: Asking) {
+        self.append_or_look_up(now, asking, LookedUp::default());
     }
 
     /// Appends the proposal if its decision needs nothing more from the disk; otherwise requests a lookup.
-    fn append_or_look_up(&mut self, now: Now, caller: CallerId, proposal: Proposal, looked_up: LookedUp) {
+    fn append_or_look_up(&mut self, now: Now, asking: Asking, looked_up: LookedUp) {
+        let Asking { caller, proposal, .. } = &asking;
+        let caller = *caller;
         if !self.replica.takes_proposals() {
             self.answer(caller, ProposalOutcome::NotLeading);
             return;
@@ -35,7 +45,12 @@ impl Engine {
         let mut request = LookupRequest::default();
         match self.key_use(&proposal.key, &looked_up) {
             // Before the check for a full tail: "not applied" would be wrong for a proposal that is in that tail.
-            KeyUse::UsedAt(index) => return self.repeat(caller, index, &proposal),
+            KeyUse::UsedAt(index) => {
+                return match self.check_caller(now, &asking) {
+                    Ok(()) => self.repeat(caller, index, proposal),
+                    Err(denial) => self.answer(caller, ProposalOutcome::Denied(denial)),
+                };
+            }
             KeyUse::NeedsLookup => {
                 request.keys.insert(proposal.key.clone(), None);
             }
@@ -54,20 +69,30 @@ impl Engine {
                 self.require_payment(*payment, &looked_up, &mut request);
             }
             OperationRequest::Batch(batch) => self.require_items(batch, &looked_up, &mut holders, &mut request),
-            OperationRequest::Account { .. } | OperationRequest::KeyFence => {}
+            OperationRequest::Account { .. } | OperationRequest::KeyFence | OperationRequest::ApiKey { .. } => {}
         }
         if request == LookupRequest::default() {
-            self.append(now, caller, proposal, &holders);
+            self.append(now, asking, &holders);
         } else {
-            self.look_up(caller, proposal, request, looked_up);
+            self.look_up(asking, request, looked_up);
         }
     }
 
-    fn append(&mut self, now: Now, caller: CallerId, proposal: Proposal, holders: &KeyHolders) {
+    /// Whether the caller may do this as of the end of the log, by the time of the next entry.
+    fn check_caller(&self, now: Now, asking: &Asking) -> Result<(), Denial> {
+        let Some(principal) = asking.principal else { return Ok(()) };
+        self.bank.authorise(self.replica.next_stamp(now).timestamp, principal, &asking.proposal.request)
+    }
+
+    fn append(&mut self, now: Now, asking: Asking, holders: &KeyHolders) {
+        if let Err(denial) = self.check_caller(now, &asking) {
+            return self.answer(asking.caller, ProposalOutcome::Denied(denial));
+        }
+        let Asking { caller, principal, proposal } = asking;
         let stamp = self.replica.next_stamp(now);
         let (operation, undo) = self.bank.execute(stamp, proposal, holders);
         let refused = operation.rejection().is_some();
-        let index = self.append_executed(stamp, operation, undo);
+        let index = self.append_executed(stamp, principal, operation, undo);
         if refused
             && planted(Bug::RefusalBeforeCommit)
             && let Some(entry) = self.replica.cached_entry(index).cloned()
@@ -182,27 +207,27 @@ impl Engine {
         Some(operation.holder_of(key, index))
     }
 
-    fn look_up(&mut self, caller: CallerId, proposal: Proposal, request: LookupRequest, looked_up: LookedUp) {
+    fn look_up(&mut self, asking: Asking, request: LookupRequest, looked_up: LookedUp) {
         self.last_lookup.0 += 1;
         let id = self.last_lookup;
         self.effects.push(Effect::Lookup { id, request: request.clone() });
         let projected = self.keys.projected();
-        self.pending_lookups.insert(id, PendingLookup { projected, caller, proposal, request, looked_up });
+        self.pending_lookups.insert(id, PendingLookup { projected, asking, request, looked_up });
     }
 
     pub(super) fn on_lookup_done(&mut self, now: Now, id: LookupId, result: Option<LookupResult>) {
         let Some(pending) = self.pending_lookups.remove(id) else { return };
-        let PendingLookup { projected, caller, proposal, request, mut looked_up } = pending;
+        let PendingLookup { projected, asking, request, mut looked_up } = pending;
         match result {
             // Nothing was decided or appended, so the caller may safely try again.
-            None => self.answer(caller, ProposalOutcome::Overloaded),
+            None => self.answer(asking.caller, ProposalOutcome::Overloaded),
             // Since the lookup began, keys and changes may have moved from memory into the views: start again.
             Some(_) if self.keys.projected() > projected => {
-                self.append_or_look_up(now, caller, proposal, LookedUp::default());
+                self.append_or_look_up(now, asking, LookedUp::default());
             }
             Some(result) => {
                 looked_up.add(request, result);
-                self.append_or_look_up(now, caller, proposal, looked_up);
+                self.append_or_look_up(now, asking, looked_up);
             }
         }
     }

@@ -1,8 +1,11 @@
 //! What the engine shows to reads: everything as of the applied index, which the bank is ahead of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::domain::{AccountId, AccountState, Bank, KeyDigest, LogIndex, PaymentId, PaymentState};
+use crate::domain::{
+    AccountId, AccountState, ApiKeyId, ApiKeyState, Bank, KeyDigest, LogIndex, PaymentId, PaymentState,
+};
 use crate::replication::Replica;
 
 use super::keys::KeyStatus;
@@ -89,6 +92,14 @@ impl Engine {
     #[must_use]
     pub fn waiting_callers(&self) -> usize {
         self.waiting.values().map(Vec::len).sum::<usize>() + self.pending_lookups.len()
+    }
+
+    /// The API keys as of the applied index. They are copied, so this is for when one has changed.
+    #[must_use]
+    pub fn api_keys(&self) -> BTreeMap<ApiKeyId, Arc<ApiKeyState>> {
+        let mut keys = self.bank.api_keys().clone();
+        self.undo.iter().rev().for_each(|(_, undo)| undo.rewind_api_keys(&mut keys));
+        keys
     }
 
     /// An account as of the applied index.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::domain::{Bank, Fingerprint, KeyDigest, LogIndex, Operation, Stamp, Undo};
+use crate::domain::{ApiKeyId, Bank, Fingerprint, KeyDigest, LogIndex, Operation, Stamp, Undo};
 use crate::planted::{Bug, planted};
 use crate::replication::{Entry, EpochSpan, LogChange, Now, Replica, ReplicaConfig, ReplicaStart};
 
@@ -148,11 +148,17 @@ impl Engine {
         }
     }
 
-    /// Appends an operation that the bank has executed under the stamp of the next entry.
-    pub(super) fn append_executed(&mut self, stamp: Stamp, operation: Operation, undo: Undo) -> LogIndex {
+    /// Appends an operation that `principal` asked for and the bank has executed under the stamp of the next entry.
+    pub(super) fn append_executed(
+        &mut self,
+        stamp: Stamp,
+        principal: Option<ApiKeyId>,
+        operation: Operation,
+        undo: Undo,
+    ) -> LogIndex {
         let index = stamp.index;
         self.executed = Some((index, undo));
-        self.replica.propose(stamp, operation);
+        self.replica.propose(stamp, principal, operation);
         self.follow_log();
         index
     }

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::types::{Configuration, Hash, NodeId, Position};
-use crate::domain::{Bank, DecidedItem, Divergence, Epoch, LogIndex, Operation, RuleVersion, Stamp, Timestamp, Undo};
+use crate::domain::{
+    ApiKeyChangeKind, ApiKeyId, Bank, DecidedItem, Divergence, Epoch, LogIndex, Operation, RuleVersion, Stamp,
+    Timestamp, Undo,
+};
 
 /// Approximate size of a payment without free text.
 const PLAIN_ENTRY_BYTES: usize = 256;
@@ -34,6 +37,8 @@ pub struct Entry {
     pub epoch: Epoch,
     /// The ledger's time when the leader appended it; never less than that of the entry before.
     pub timestamp: Timestamp,
+    /// The API key of the caller who asked for it; `None` if nobody did, and for callers without a key.
+    pub principal: Option<ApiKeyId>,
     /// The content.
     pub body: EntryBody,
     /// The chain's hash up to and including this entry.
@@ -49,6 +54,8 @@ pub struct UnchainedEntry {
     pub epoch: Epoch,
     /// The ledger's time when the leader appended it.
     pub timestamp: Timestamp,
+    /// The API key of the caller who asked for it; `None` if nobody did, and for callers without a key.
+    pub principal: Option<ApiKeyId>,
     /// The content.
     pub body: EntryBody,
 }
@@ -56,13 +63,13 @@ pub struct UnchainedEntry {
 impl UnchainedEntry {
     /// Joins the entry to the chain that ends in `previous`.
     ///
-    /// The canonical bytes are the postcard encoding (a documented, stable format) of index, epoch, timestamp and body
-    /// in this order; variants of [`EntryBody`] may be added at the end, never reordered.
+    /// The canonical bytes are the postcard encoding (a documented, stable format) of index, epoch, timestamp,
+    /// principal and body in this order; variants of [`EntryBody`] may be added at the end, never reordered.
     #[must_use]
     pub fn chain(self, previous: &Hash) -> Entry {
-        let Self { index, epoch, timestamp, body } = self;
-        let hash = chained_hash(previous, index, epoch, timestamp, &body);
-        Entry { index, epoch, timestamp, body, hash }
+        let Self { index, epoch, timestamp, principal, body } = self;
+        let hash = chained_hash(previous, (index, epoch, timestamp, principal), &body);
+        Entry { index, epoch, timestamp, principal, body, hash }
     }
 
     /// Reads the canonical bytes of one entry; `None` if they are not exactly that.
@@ -91,20 +98,23 @@ impl Entry {
     pub fn follows(&self, previous: &Position) -> bool {
         self.index == previous.index.next()
             && self.epoch >= previous.epoch
-            && self.hash == chained_hash(&previous.hash, self.index, self.epoch, self.timestamp, &self.body)
+            && self.hash == chained_hash(&previous.hash, self.head(), &self.body)
+    }
+
+    const fn head(&self) -> Head {
+        (self.index, self.epoch, self.timestamp, self.principal)
     }
 
     /// The entry as it is sent.
     #[must_use]
     pub fn unchained(&self) -> UnchainedEntry {
-        let Self { index, epoch, timestamp, body, .. } = self;
-        UnchainedEntry { index: *index, epoch: *epoch, timestamp: *timestamp, body: body.clone() }
+        let (index, epoch, timestamp, principal) = self.head();
+        UnchainedEntry { index, epoch, timestamp, principal, body: self.body.clone() }
     }
 
     /// Appends the entry's canonical bytes; see [`UnchainedEntry::chain`].
     pub fn append_canonical(&self, bytes: &mut Vec<u8>) {
-        let Self { index, epoch, timestamp, body, .. } = self;
-        *bytes = canonical((*index, *epoch, *timestamp), body, std::mem::take(bytes));
+        *bytes = canonical(self.head(), &self.body, std::mem::take(bytes));
     }
 
     /// The entry's approximate size in memory and on the wire, by which batches are bounded.
@@ -116,6 +126,10 @@ impl Entry {
                 let item = |item: &DecidedItem| PLAIN_ENTRY_BYTES + item.request.text_bytes();
                 PLAIN_ENTRY_BYTES + batch.items.iter().map(item).sum::<usize>()
             }
+            EntryBody::Operation(Operation::ApiKey(change)) => match &change.change {
+                ApiKeyChangeKind::Create { grant, .. } => PLAIN_ENTRY_BYTES + grant.text_bytes(),
+                ApiKeyChangeKind::Rotate { .. } | ApiKeyChangeKind::Revoke => PLAIN_ENTRY_BYTES,
+            },
             EntryBody::Operation(_) | EntryBody::EpochStart { .. } => PLAIN_ENTRY_BYTES,
             EntryBody::Configuration(configuration) => PLAIN_ENTRY_BYTES * (1 + configuration.voters.len()),
         }
@@ -124,12 +138,17 @@ impl Entry {
     /// Applies the entry to the bank as of the entry before, and returns how to undo it.
     ///
     /// # Errors
-    /// [`Divergence`] if the bank decides otherwise.
+    /// [`Divergence`] if the bank decides otherwise, or if the caller was not allowed it.
     pub fn apply_to(&self, bank: &mut Bank) -> Result<Undo, Divergence> {
         match &self.body {
             EntryBody::EpochStart { rules, .. } => Ok(bank.begin_epoch(*rules)),
             EntryBody::Configuration(_) => Ok(Undo::default()),
-            EntryBody::Operation(operation) => bank.apply(self.stamp(), operation),
+            EntryBody::Operation(operation) => {
+                if let Some(principal) = self.principal {
+                    bank.check_principal(self.stamp(), principal, operation)?;
+                }
+                bank.apply(self.stamp(), operation)
+            }
         }
     }
 
@@ -143,8 +162,11 @@ impl Entry {
     }
 }
 
-fn chained_hash(previous: &Hash, index: LogIndex, epoch: Epoch, timestamp: Timestamp, body: &EntryBody) -> Hash {
-    let canonical = canonical((index, epoch, timestamp), body, Vec::with_capacity(PLAIN_ENTRY_BYTES));
+/// What stands before the body in the canonical bytes.
+type Head = (LogIndex, Epoch, Timestamp, Option<ApiKeyId>);
+
+fn chained_hash(previous: &Hash, head: Head, body: &EntryBody) -> Hash {
+    let canonical = canonical(head, body, Vec::with_capacity(PLAIN_ENTRY_BYTES));
     let mut hasher = Sha256::new();
     hasher.update(previous.0);
     hasher.update(&canonical);
@@ -152,9 +174,9 @@ fn chained_hash(previous: &Hash, index: LogIndex, epoch: Epoch, timestamp: Times
 }
 
 /// Appends the canonical bytes of an entry.
-fn canonical(head: (LogIndex, Epoch, Timestamp), body: &EntryBody, bytes: Vec<u8>) -> Vec<u8> {
-    let (index, epoch, timestamp) = head;
-    postcard::to_extend(&(index, epoch, timestamp, body), bytes)
+fn canonical(head: Head, body: &EntryBody, bytes: Vec<u8>) -> Vec<u8> {
+    let (index, epoch, timestamp, principal) = head;
+    postcard::to_extend(&(index, epoch, timestamp, principal, body), bytes)
         .expect("entries are made of types that postcard can always encode")
 }
 
@@ -165,7 +187,8 @@ mod tests {
     fn entry(index: u64, previous: &Hash) -> Entry {
         let leader = NodeId::parse("node1").expect("valid");
         let body = EntryBody::EpochStart { leader, rules: RuleVersion::FIRST };
-        UnchainedEntry { index: LogIndex(index), epoch: Epoch(1), timestamp: Timestamp(5), body }.chain(previous)
+        let (index, epoch, timestamp) = (LogIndex(index), Epoch(1), Timestamp(5));
+        UnchainedEntry { index, epoch, timestamp, principal: None, body }.chain(previous)
     }
 
     #[test]
@@ -182,5 +205,8 @@ mod tests {
         let mut changed = entry(1, &Hash::default());
         changed.timestamp = Timestamp(6);
         assert!(!changed.follows(&Position::default()));
+        let mut changed = entry(1, &Hash::default());
+        changed.principal = Some(ApiKeyId::parse("0123456789abcdef").expect("an id"));
+        assert!(!changed.follows(&Position::default()), "who asked is in the chain");
     }
 }

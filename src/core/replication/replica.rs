@@ -18,7 +18,7 @@ use super::start::ReplicaStart;
 use super::state::State;
 use super::transition::Transition;
 use super::types::{Configuration, NodeId, Now};
-use crate::domain::{Epoch, LogIndex, Operation, RuleVersion, Stamp};
+use crate::domain::{ApiKeyId, Epoch, LogIndex, Operation, RuleVersion, Stamp};
 use crate::planted::{Bug, planted};
 
 /// One node's part in the protocol. See the module `replication` for the contract.
@@ -106,13 +106,13 @@ impl Replica {
         self.state.next_stamp(now)
     }
 
-    /// Appends an operation as the leader, under the stamp for which it was decided. Call only while
+    /// Appends an operation that `principal` asked for as the leader, under the stamp for which it was decided. Call only while
     /// [`Replica::takes_proposals`].
     ///
     /// # Panics
     /// If the stamp is not that of the next entry.
-    pub fn propose(&mut self, stamp: Stamp, operation: Operation) -> Arc<Entry> {
-        self.state.append_stamped(stamp, EntryBody::Operation(operation))
+    pub fn propose(&mut self, stamp: Stamp, principal: Option<ApiKeyId>, operation: Operation) -> Arc<Entry> {
+        self.state.append_stamped(stamp, principal, EntryBody::Operation(operation))
     }
 
     /// Begins to transfer the leadership: proposals are refused until a successor leads or time is up.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::{Configuration, Entry, EntryBody, NodeId, Persist, Position, StoreId, UnchainedEntry, Voter};
 use crate::domain::{
-    AccountChangeKind, AccountId, AccountStatus, Bank, BatchItem, BatchRequest, Capture, Currency, Epoch,
-    IdempotencyKey, KeyHolders, LogIndex, MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft,
-    PaymentChangeKind, PaymentId, PaymentRequest, PaymentState, Proposal, RuleVersion, Stamp, Timestamp,
+    AccountChangeKind, AccountId, AccountPrefix, AccountStatus, ApiKey, ApiKeyChangeKind, ApiKeyGrant, ApiKeyId,
+    ApiKeyName, Bank, BatchItem, BatchRequest, Capture, Currency, Epoch, IdempotencyKey, KeyHolders, LogIndex,
+    MinorUnits, OperationRequest, OrderCap, OrderId, Overdraft, PaymentChangeKind, PaymentId, PaymentRequest,
+    PaymentState, Proposal, RuleVersion, Stamp, Timestamp,
 };
 
 /// A growing log with the bank that decides it.
@@ -18,6 +19,8 @@ pub struct Chain {
     /// The bank that decided them. It forgets nothing.
     pub bank: Bank,
     last: Position,
+    /// Who asks for what is appended from now on.
+    pub principal: Option<ApiKeyId>,
     /// Milliseconds added to the ledger's time so far.
     waited_ms: u64,
 }
@@ -132,7 +135,35 @@ impl Chain {
         self.changes_of_each();
         self.batches_of_each();
         self.request(OperationRequest::KeyFence);
+        self.api_keys_of_each();
         self.request(payment("nobody", "b", 3, Some("refused"), Some("{}")));
+    }
+
+    /// Keys that are created, rotated, revoked and refused, and entries that were asked for with one.
+    fn api_keys_of_each(&mut self) {
+        let (first, second) = (api_key(1), api_key(2));
+        self.request(create_api_key(&first, everything("Büro \"1\"")));
+        self.request(create_api_key(&first, everything("again")));
+        let limited = ApiKeyGrant {
+            debits: ["a", "external:"].map(prefix).into(),
+            credits: [prefix("shop:")].into(),
+            limits: [(euros(), MinorUnits::new(50))].into(),
+            expires_at: Some(Timestamp(1_900_000_000_000)),
+            ..everything("shop")
+        };
+        self.request(create_api_key(&second, limited));
+        let rotate = ApiKeyChangeKind::Rotate { secret: api_key(3).digest(), old_valid_for_s: 60 };
+        self.request(OperationRequest::ApiKey { id: second.id(), change: rotate });
+        self.principal = Some(second.id());
+        self.request(payment("external:card", "shop:2", 50, None, None));
+        self.request(hold("external:card", "shop:2", 20, None));
+        self.change(self.last_payment(0), PaymentChangeKind::Void);
+        self.principal = Some(first.id());
+        self.request(batch(true, vec![item("external:card", "c", 9, None)]));
+        self.request(OperationRequest::ApiKey { id: second.id(), change: ApiKeyChangeKind::Revoke });
+        self.request(OperationRequest::ApiKey { id: second.id(), change: ApiKeyChangeKind::Revoke });
+        self.request(OperationRequest::ApiKey { id: api_key(9).id(), change: ApiKeyChangeKind::Revoke });
+        self.principal = None;
     }
 
     fn accounts_of_each(&mut self) {
@@ -207,7 +238,8 @@ impl Chain {
     pub fn append(&mut self, body: EntryBody) {
         let Stamp { timestamp, .. } = self.next_stamp();
         let (index, timestamp) = (self.last.index.next(), timestamp);
-        let entry = UnchainedEntry { index, epoch: self.last.epoch, timestamp, body }.chain(&self.last.hash);
+        let principal = self.principal.filter(|_| matches!(body, EntryBody::Operation(_)));
+        let entry = UnchainedEntry { index, epoch: self.last.epoch, timestamp, principal, body }.chain(&self.last.hash);
         self.last = entry.position();
         self.entries.push(Arc::new(entry));
     }
@@ -217,6 +249,27 @@ impl Chain {
         let entries = self.entries.iter().filter(|entry| entry.index > after).cloned().collect();
         Persist { entries, ..Persist::default() }
     }
+}
+
+/// An API key whose bytes are all this number.
+pub fn api_key(number: u8) -> ApiKey {
+    ApiKey::from_random([number; 8], [number; 32])
+}
+
+/// A grant of everything.
+pub fn everything(name: &str) -> ApiKeyGrant {
+    ApiKeyGrant::everything(ApiKeyName::parse(name).expect("a name"))
+}
+
+/// A prefix from a literal.
+pub fn prefix(text: &str) -> AccountPrefix {
+    AccountPrefix::parse(text).expect("an account prefix")
+}
+
+/// A request to create an API key.
+pub fn create_api_key(key: &ApiKey, grant: ApiKeyGrant) -> OperationRequest {
+    let change = ApiKeyChangeKind::Create { grant: Box::new(grant), secret: key.digest() };
+    OperationRequest::ApiKey { id: key.id(), change }
 }
 
 /// A node id from a literal.

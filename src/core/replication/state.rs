@@ -18,7 +18,7 @@ use super::pacing::Pacing;
 use super::start::ReplicaStart;
 use super::storage::Storage;
 use super::types::{Configuration, NodeId, Now, Position, Promise, StoreId, can_follow};
-use crate::domain::{Epoch, LogIndex, RuleVersion, Stamp, Timestamp};
+use crate::domain::{ApiKeyId, Epoch, LogIndex, RuleVersion, Stamp, Timestamp};
 use crate::planted::{Bug, planted};
 
 /// A node's state in all roles.
@@ -241,14 +241,14 @@ impl State {
 
     /// Appends as the leader.
     pub(super) fn append(&mut self, now: Now, body: EntryBody) -> Arc<Entry> {
-        self.append_stamped(self.next_stamp(now), body)
+        self.append_stamped(self.next_stamp(now), None, body)
     }
 
     /// Appends as the leader, under the stamp for which the entry was decided.
-    pub(super) fn append_stamped(&mut self, stamp: Stamp, body: EntryBody) -> Arc<Entry> {
+    pub(super) fn append_stamped(&mut self, stamp: Stamp, principal: Option<ApiKeyId>, body: EntryBody) -> Arc<Entry> {
         let (index, epoch) = (self.log.last().index.next(), self.promised_epoch());
         assert_eq!((stamp.index, stamp.epoch), (index, epoch), "an entry is appended where it was decided");
-        self.push(UnchainedEntry { index, epoch, timestamp: stamp.timestamp, body })
+        self.push(UnchainedEntry { index, epoch, timestamp: stamp.timestamp, principal, body })
     }
 
     /// The stamp of the next entry that this node appends as the leader.

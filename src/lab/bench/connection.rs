@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -54,13 +54,13 @@ impl Target {
                 // The host of an IPv6 URL has brackets around it.
                 let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 let name = ServerName::try_from(name).map_err(|error| format!("{base:?}: {error}"))?;
-                Some((plan.tls.config(), name))
+                Some((plan.access.tls.config(), name))
             }
             _ => None,
         };
         let addresses = url.socket_addrs(|| None).map_err(|error| format!("{base}: {error}"))?;
         let address = *addresses.first().ok_or_else(|| format!("{base}: the host has no address"))?;
-        let mut headers = HeaderMap::with_capacity(4);
+        let mut headers = HeaderMap::with_capacity(5);
         let host = HeaderValue::from_str(&format!("{host}:{port}")).map_err(|error| format!("{base:?}: {error}"))?;
         headers.insert(HOST, host);
         let media_type = match (plan.workload, plan.batch.map(|batch| batch.form)) {
@@ -73,6 +73,7 @@ impl Target {
         }
         let deadline_ms = u64::try_from(plan.attempt_timeout().as_millis()).unwrap_or(u64::MAX);
         headers.insert(&DEADLINE_MS, HeaderValue::from(deadline_ms));
+        headers.extend(plan.access.authorization().map(|value| (AUTHORIZATION, value)));
         let base_path = url.path().trim_end_matches('/').to_owned();
         Ok(Self { address, sealed, base_path, headers })
     }

@@ -129,7 +129,7 @@ pub fn run(plan: &Plan) -> Result<Run, BenchError> {
     let requests = Requests::new(plan, block_on(prepare::prepare(plan))?, Arc::clone(&same_key));
     let shared = Shared { plan: Arc::new(plan.clone()), targets, requests, same_key };
     let workers = start_workers(&shared)?;
-    let observer = plan.watch_nodes.then(|| Observer::start(&plan.urls, &plan.tls));
+    let observer = plan.watch_nodes.then(|| Observer::start(&plan.urls, &plan.access));
     let pace = Arc::new(Pace::new(plan));
     let started_unix_ms = unix_ms();
     if let Some(observer) = &observer {

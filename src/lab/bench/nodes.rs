@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use nix::time::{ClockId, clock_gettime};
 use quorapay_api::Numbers;
-use quorapay_client::{Client, Tls};
+use quorapay_client::{Access, Client};
 use tokio::sync::oneshot;
 
 /// Interval between two readings during the run. One reading costs a node about a millisecond.
@@ -121,17 +121,17 @@ pub(super) struct Observer {
 
 impl Observer {
     /// Finds the nodes and reads their metrics for the first time.
-    pub(super) fn start(urls: &[String], tls: &Tls) -> Self {
+    pub(super) fn start(urls: &[String], access: &Access) -> Self {
         let (begin, begun) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let (ready, wait_until_ready) = mpsc::channel::<()>();
-        let (urls, tls) = (urls.to_vec(), tls.clone());
+        let (urls, access) = (urls.to_vec(), access.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a process that has just started can open an epoll instance");
-            runtime.block_on(observe((&urls, &tls), &begun, &ready, stopped))
+            runtime.block_on(observe((&urls, &access), &begun, &ready, stopped))
         });
         // An error means that the thread has ended, which `end` finds out.
         let _ = wait_until_ready.recv();
@@ -154,13 +154,13 @@ impl Observer {
 }
 
 async fn observe(
-    (urls, tls): (&[String], &Tls),
+    (urls, access): (&[String], &Access),
     begun: &mpsc::Receiver<Instant>,
     ready: &mpsc::Sender<()>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Observation {
-    let http = tls.http().timeout(TIMEOUT).build().expect("its certificates are read already");
-    let mut observation = match nodes(urls, tls).await {
+    let http = access.http().timeout(TIMEOUT).build().expect("its certificates are read already");
+    let mut observation = match nodes(urls, access).await {
         Ok(nodes) => Observation { nodes, ..Observation::default() },
         Err(problem) => Observation { problem: Some(problem), ..Observation::default() },
     };
@@ -183,13 +183,13 @@ async fn observe(
     }
     observation.own_cpu = own_cpu_time().saturating_sub(own_cpu);
     read_all(&http, &mut observation.nodes).await;
-    mark_leader(urls, tls, &mut observation.nodes).await;
+    mark_leader(urls, access, &mut observation.nodes).await;
     observation
 }
 
 /// The nodes, as one of them names them.
-async fn nodes(urls: &[String], tls: &Tls) -> Result<Vec<NodeReadings>, String> {
-    let client = Client::with_tls(urls, TIMEOUT, tls).map_err(|error| error.to_string())?;
+async fn nodes(urls: &[String], access: &Access) -> Result<Vec<NodeReadings>, String> {
+    let client = Client::with_access(urls, TIMEOUT, access).map_err(|error| error.to_string())?;
     let cluster = client.cluster().await.map_err(|error| error.to_string())?;
     let node = |node: quorapay_client::NodeView| {
         let url = node.status.map(|status| status.client_url);
@@ -207,8 +207,8 @@ async fn nodes(urls: &[String], tls: &Tls) -> Result<Vec<NodeReadings>, String> 
     Ok(cluster.nodes.into_iter().map(node).collect())
 }
 
-async fn mark_leader(urls: &[String], tls: &Tls, nodes: &mut [NodeReadings]) {
-    let Ok(client) = Client::with_tls(urls, TIMEOUT, tls) else { return };
+async fn mark_leader(urls: &[String], access: &Access, nodes: &mut [NodeReadings]) {
+    let Ok(client) = Client::with_access(urls, TIMEOUT, access) else { return };
     let leader = client.cluster().await.ok().and_then(|cluster| cluster.leader).map(|leader| leader.to_string());
     nodes.iter_mut().for_each(|node| node.leads = leader.as_ref() == Some(&node.node_id));
 }

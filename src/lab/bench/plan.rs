@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use quorapay_client::Tls;
+use quorapay_client::Access;
 use quorapay_core::domain::{Currency, MinorUnits};
 
 /// How many payments a run that reads makes first, at the most.
@@ -133,8 +133,8 @@ pub enum BatchForm {
 pub struct Plan {
     /// Base URLs; connections are spread over them round robin.
     pub urls: Vec<String>,
-    /// How those are reached that begin with `https://`.
-    pub tls: Tls,
+    /// How they are reached.
+    pub access: Access,
     /// Callers in a closed loop; the maximum of concurrent requests in an open one.
     pub connections: u32,
     /// At most `connections`.

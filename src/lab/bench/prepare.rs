@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) async fn prepare(plan: &Plan) -> Result<Arc<[Readable]>, BenchError> {
     let Workload::Read(read, consistency) = plan.workload else { return Ok(Arc::default()) };
     let not_prepared = |error: ClientError| BenchError::NotPrepared(error.to_string());
-    let client = Client::with_tls(&plan.urls, DEADLINE, &plan.tls).map_err(not_prepared)?;
+    let client = Client::with_access(&plan.urls, DEADLINE, &plan.access).map_err(not_prepared)?;
     let client = &client;
     let payments = stream::iter(0..plan.accounts).map(|number| async move {
         let to = receiver(plan, number);
@@ -53,7 +53,7 @@ pub(super) async fn prepare(plan: &Plan) -> Result<Arc<[Readable]>, BenchError> 
 
 /// What the account has that receives everything if all callers send the same keys; `None` if it cannot be read.
 pub(super) async fn received(plan: &Plan) -> Option<MinorUnits> {
-    let client = Client::with_tls(&plan.urls, DEADLINE, &plan.tls).ok()?;
+    let client = Client::with_access(&plan.urls, DEADLINE, &plan.access).ok()?;
     let account = AccountId::parse(&same_key_account(plan)).expect("a literal and a UUID");
     let account = client.account(&account).await.ok()?;
     account.balances.iter().find(|balance| balance.currency == plan.currency).map(|balance| balance.posted)

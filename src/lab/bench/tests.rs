@@ -12,13 +12,13 @@ use super::engine::{Run, run};
 use super::error::BenchError;
 use super::plan::{BatchForm, BatchPlan, Consistency, Extent, Load, Plan, Read, Retry, Workload};
 use super::report::Report;
-use quorapay_client::Tls;
+use quorapay_client::Access;
 use quorapay_client::fake::{FakeNode, Received, Reply, nobody, payment_for, problem};
 use quorapay_core::domain::{Currency, MinorUnits};
 
 fn plan(nodes: &[&FakeNode], payments: u64) -> Plan {
     Plan {
-        tls: Tls::none(),
+        access: Access::none(),
         urls: nodes.iter().map(|node| node.url.clone()).collect(),
         connections: 8,
         threads: 2,

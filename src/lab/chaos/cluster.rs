@@ -180,6 +180,8 @@ impl Setup<'_> {
             zookeeper_session_timeout_ms: u64::try_from(SESSION_TIMEOUT.as_millis()).ok(),
             cluster_secret: Some(self.secret.to_owned()),
             chaos_mode: None,
+            // On this machine alone, though perhaps in network namespaces instead of on loopback.
+            callers: "open",
             data_dir: node.data_dir.display().to_string(),
             peers: reached.into_iter().map(|(other, at)| (node_id(other), format!("http://{at}"))).collect(),
         };

@@ -41,6 +41,7 @@ pub(super) fn request(request: &OperationRequest) -> String {
         OperationRequest::PaymentChange { payment, change } => payment_change(*payment, *change),
         OperationRequest::Batch(batch) => format!("a batch of {} payments", batch.items.len()),
         OperationRequest::KeyFence => "a fence of its key".to_owned(),
+        OperationRequest::ApiKey { id, change } => format!("to {} the API key {id}", change.name()),
     }
 }
 
@@ -90,6 +91,7 @@ pub(super) fn fact(index: LogIndex, fact: &Fact, model: &Model) -> String {
         }
         FactKind::Batch(batch) => format!("a batch of {} payments", batch.items.len()),
         FactKind::Fence(_) => "a fence".to_owned(),
+        FactKind::ApiKey(_) => "a change of an API key".to_owned(),
     };
     let key = fact.keys().next().map(|(key, _)| format!(", key {:?}", key.as_str())).unwrap_or_default();
     format!("entry {index} is {what}{key}")

@@ -31,6 +31,8 @@ pub(super) enum FactKind {
     Batch(BatchFact),
     /// A key that was closed without a payment.
     Fence(KeyedRequest),
+    /// A change of an API key.
+    ApiKey(KeyedRequest),
 }
 
 /// A key with the fingerprint of its request.
@@ -132,7 +134,7 @@ impl Fact {
             FactKind::Payment(fact) => (Some(&fact.keyed), None),
             FactKind::Account(fact) => (Some(&fact.keyed), None),
             FactKind::Change(fact) => (Some(&fact.keyed), None),
-            FactKind::Fence(keyed) => (Some(keyed), None),
+            FactKind::Fence(keyed) | FactKind::ApiKey(keyed) => (Some(keyed), None),
             FactKind::Batch(fact) => (Some(&fact.keyed), Some(&fact.items)),
         };
         let items = items.into_iter().flatten().zip(0_u16..);
@@ -152,7 +154,8 @@ impl Fact {
             (FactKind::Account(fact), _) => Some(KeyContent::Account(fact)),
             (FactKind::Change(fact), _) => Some(KeyContent::Change(fact)),
             (FactKind::Fence(_), _) => Some(KeyContent::Fence),
-            (FactKind::Protocol | FactKind::Expiry(_), _) => None,
+            // No history asks for one.
+            (FactKind::Protocol | FactKind::Expiry(_) | FactKind::ApiKey(_), _) => None,
         }
     }
 

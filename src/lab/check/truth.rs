@@ -86,6 +86,10 @@ impl Truth {
                 FactKind::Expiry(expiry.payment)
             }
             Some(Operation::Batch(batch)) => FactKind::Batch(self.batch(stamp, batch, report)),
+            Some(Operation::ApiKey(change)) => {
+                let requested = change.change.fingerprint(change.id);
+                FactKind::ApiKey(keyed(index, &change.key, change.fingerprint, requested, report))
+            }
             Some(Operation::KeyFence(fence)) => {
                 let requested = OperationRequest::KeyFence.fingerprint();
                 FactKind::Fence(keyed(index, &fence.key, fence.fingerprint, requested, report))

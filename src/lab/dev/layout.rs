@@ -131,6 +131,8 @@ pub(super) fn write_configurations(
             zookeeper_session_timeout_ms: None,
             cluster_secret: None,
             chaos_mode: chaos_mode.then_some(true),
+            // On this machine alone, though perhaps in network namespaces instead of on loopback.
+            callers: "open",
             data_dir: node.data_dir.display().to_string(),
             peers: reached.into_iter().map(|(other, at)| (nodes[other].id.clone(), format!("http://{at}"))).collect(),
         };

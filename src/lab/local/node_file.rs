@@ -31,6 +31,8 @@ pub struct NodeFile {
     /// Whether clients may ask for a connection that is dropped after a commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chaos_mode: Option<bool>,
+    /// Who may call it.
+    pub callers: &'static str,
     /// The folder of its ledger.
     pub data_dir: String,
     /// All nodes with the base URLs under which this node reaches them.

@@ -13,7 +13,7 @@ use quorapay_core::replication::{MAX_ENTRY_BYTES, Position};
 pub(super) const MAGIC: [u8; 8] = *b"QPBACKUP";
 
 /// The version of the format, which follows the magic text as four bytes, little-endian.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Bytes of magic text and version.
 pub(super) const PREAMBLE_BYTES: usize = MAGIC.len() + size_of::<u32>();

@@ -177,7 +177,8 @@ impl History {
         self.done.push((undo, applied));
         let (epoch, timestamp) = (stamp.epoch, stamp.timestamp);
         let body = EntryBody::Operation(operation);
-        let entry = UnchainedEntry { index: stamp.index, epoch, timestamp, body }.chain(&self.last.hash);
+        let entry =
+            UnchainedEntry { index: stamp.index, epoch, timestamp, principal: None, body }.chain(&self.last.hash);
         let entry = Arc::new(entry);
         transport::fuzzing::entry(&entry, &self.last.hash);
         ledger::fuzzing::entry(&entry);

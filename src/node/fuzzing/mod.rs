@@ -23,13 +23,14 @@ const fn target(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     target("peer_request", transport::fuzzing::request),
     target("peer_answer", transport::fuzzing::answers),
     target("payment_body", http::fuzzing::payment_body),
     target("batch_body", http::fuzzing::batch_body),
     target("change_body", http::fuzzing::change_body),
     target("account_body", http::fuzzing::account_body),
+    target("api_key", http::fuzzing::api_key),
     target("compatible_body", http::fuzzing::compatible_body),
     target("query", http::fuzzing::query),
     target("texts", texts::check),

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use crate::settings::Settings;
 use quorapay_core::domain::{
-    AccountId, AccountStatus, Currency, IdempotencyKey, MinorUnits, OrderId, Overdraft, PaymentId,
+    AccountId, AccountStatus, ApiKey, ApiKeyId, Currency, IdempotencyKey, MinorUnits, OrderId, Overdraft, PaymentId,
+    Scope, SecretDigest,
 };
 use quorapay_core::replication::NodeId;
 
@@ -24,6 +25,20 @@ pub(super) fn check(bytes: &[u8]) {
         assert_eq!(currency.code(), text);
     }
     amount(text);
+    api_key(text);
+}
+
+/// A key that was read is written in the same form, and prints without its secret. So do its parts.
+fn api_key(text: &str) {
+    if let Ok(key) = ApiKey::parse(text) {
+        assert_eq!(key.expose(), text);
+        let (shown, secret) = (format!("{key:?}"), text.rsplit('_').next().unwrap_or_default());
+        assert!(!shown.contains(secret), "{shown}");
+        assert_eq!(ApiKeyId::parse(&key.id().to_string()), Ok(key.id()));
+    }
+    round_trips(text, |text| ApiKeyId::parse(text).ok());
+    round_trips(text, |text| SecretDigest::parse(text).ok());
+    round_trips(text, Scope::parse);
 }
 
 /// A value that was read is written in a form that reads back the same.

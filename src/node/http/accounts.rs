@@ -47,7 +47,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 ///
 /// Accounts exist from their first credit too; opening one gives it an overdraft policy.
 #[utoipa::path(
-    post, path = "/v1/accounts", tag = "Accounts", operation_id = "openAccount", params(query::KeyHeader, query::Deadline),
+    post, path = "/v1/accounts", tag = "Accounts", operation_id = "openAccount",
+    security(("api_key" = ["accounts:admin"])), params(query::KeyHeader, query::Deadline),
     request_body(content = NewAccount, example = json!(openapi::example("new_account"))),
     responses(
         (status = 201, description = "Opened.", body = ChangedAccount,
@@ -74,6 +75,7 @@ async fn open(api: Call, request: Request) -> Response {
 /// account can be closed, and stays so.
 #[utoipa::path(
     patch, path = "/v1/accounts/{id}", tag = "Accounts", operation_id = "changeAccount",
+    security(("api_key" = ["accounts:admin"])),
     params(("id" = inline(schema::AccountIdText), Path), query::KeyHeader, query::Deadline),
     request_body(content = AccountSettings, example = json!({ "status": "frozen" })),
     responses(
@@ -138,6 +140,7 @@ pub(super) fn changed(status: StatusCode, committed: &CommittedWrite) -> Result<
 /// In the order of their ids, all as of one index.
 #[utoipa::path(
     get, path = "/v1/accounts", tag = "Accounts", operation_id = "listAccounts",
+    security(("api_key" = ["payments:read"])),
     params(query::Page, query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "A page of accounts.", body = AccountPage,
@@ -150,6 +153,7 @@ async fn list(api: Call, request: Request) -> Response {
         let (parts, _) = request.into_parts();
         let mut query = Query::new(parts.uri.query());
         let after = List::Accounts.take_cursor(&mut query, |place| AccountId::parse(place).ok())?;
+        api.check_readable([])?;
         let limit = query.limit()?;
         let read = Read::begin(&api, &parts.headers, query).await?;
         let (index, accounts) = read.fetch(api.node.accounts(after, limit)).await?;
@@ -166,6 +170,7 @@ async fn list(api: Call, request: Request) -> Response {
 /// Its policy, its status and its balances, all as of one index.
 #[utoipa::path(
     get, path = "/v1/accounts/{id}", tag = "Accounts", operation_id = "getAccount",
+    security(("api_key" = ["payments:read"])),
     params(("id" = inline(schema::AccountIdText), Path), query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "The account.", body = AccountAtIndex,
@@ -177,6 +182,7 @@ async fn by_id(api: Call, id: Result<Path<String>, PathRejection>, request: Requ
     api.answer(Route::AccountGet, async {
         let (parts, _) = request.into_parts();
         let id = account_id(id)?;
+        api.check_readable([&id])?;
         let read = Read::begin(&api, &parts.headers, Query::new(parts.uri.query())).await?;
         let (index, snapshot) = read.fetch(api.node.account(id.clone())).await?;
         let AccountSnapshot { id, state } = snapshot.ok_or_else(|| not_found(&read, &id))?;

@@ -1,7 +1,7 @@
 //! Answers: status, body, and the headers that every answer has.
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::runtime::{CommittedWrite, NodeStatus, ReadPoint};
@@ -27,6 +27,7 @@ const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-t
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
 /// More than any answer has, so that the map is allocated once.
 const MAX_HEADERS: usize = 13;
@@ -204,6 +205,9 @@ impl HttpAnswer {
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, BEARER);
         }
         if let Some(as_of) = self.as_of {
             write_as_of(&mut headers, &as_of, node);

@@ -51,6 +51,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// this stream.
 #[utoipa::path(
     get, path = "/v1/ledger/backup", tag = "Ledger", operation_id = "backUpLedger",
+    security(("api_key" = ["cluster:admin"])),
     params(query::BackupRange, query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "The entries; as of `Quorapay-Index`.", content((String = "application/octet-stream"))),
@@ -64,6 +65,7 @@ async fn backup(api: Call, request: Request) -> Response {
 async fn begin(api: &Call, request: Request) -> Result<HttpAnswer, Problem> {
     let permit = Arc::clone(&api.permits.backups).try_acquire_owned().map_err(|_| Problem::overloaded())?;
     let (parts, _) = request.into_parts();
+    api.check_readable([])?;
     let mut query = Query::new(parts.uri.query());
     let from = take_from(&mut query)?;
     let to = query.index(query::TO_INDEX)?.map_or(LogIndex(u64::MAX), LogIndex);

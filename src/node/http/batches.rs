@@ -45,6 +45,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// an object with one, or one payment per line; at most 16 MiB. A wrong payment is named by its position.
 #[utoipa::path(
     post, path = "/v1/payments/batch", tag = "Payments", operation_id = "makeBatch",
+    security(("api_key" = ["payments:write"])),
     params(query::BatchParams, query::KeyHeader, query::Deadline),
     request_body(content(
         (BatchBody = "application/json", example = json!(openapi::example("batch_body"))),

@@ -12,12 +12,13 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use crate::request_id::RequestId;
-use crate::runtime::{CommittedWrite, SubmitError};
+use crate::runtime::{CommittedWrite, Consistency, SubmitError};
 use crate::traces::{RequestTimes, TraceContext};
 use quorapay_api::headers;
-use quorapay_core::domain::{LogIndex, Proposal};
+use quorapay_core::domain::{AccountId, LogIndex, OperationRequest, Proposal};
 use quorapay_core::replication::NodeId;
 
+use super::access::{Caller, Refusal};
 use super::answer::{AsOf, HttpAnswer};
 use super::metrics::Route;
 use super::problem::Problem;
@@ -31,6 +32,7 @@ pub(super) struct Call<S = Api> {
     began: Instant,
     /// `None` if this node takes no traces.
     trace: Option<Box<CallTrace>>,
+    caller: Caller,
 }
 
 /// What a trace of a write would need.
@@ -55,7 +57,9 @@ impl<S: AsRef<Api> + Clone + Send + Sync> FromRequestParts<S> for Call<S> {
             let context = parts.headers.get(headers::TRACEPARENT.lower).and_then(|value| value.to_str().ok());
             Box::new(CallTrace { context: context.and_then(TraceContext::parse), submitted: OnceLock::new() })
         });
-        Ok(Self { state: state.clone(), id, began: Instant::now(), trace })
+        let began = Instant::now();
+        let caller = Caller::of(state.as_ref().callers, &state.as_ref().node, &parts.headers).await;
+        Ok(Self { state: state.clone(), id, began, trace, caller })
     }
 }
 
@@ -81,13 +85,54 @@ impl<S: AsRef<Api>> Call<S> {
     /// Hands a write to the node and waits for its entry.
     pub(super) async fn submit(&self, proposal: &Proposal, deadline: Instant) -> Result<CommittedWrite, SubmitError> {
         let parsed = self.trace.as_ref().map(|_| Instant::now());
-        let submitted = self.api().node.submit(proposal, &self.id, deadline).await;
+        let submitted = self.api().node.submit(self.caller.id(), proposal, &self.id, deadline).await;
         if let (Some(trace), Some(parsed)) = (&self.trace, parsed) {
             let entry = submitted.as_ref().ok().map(|committed| (committed.leader.clone(), committed.entry.index));
             // A request hands over one write.
             let _ = trace.submitted.set(Submitted { parsed, decided: Instant::now(), entry });
         }
         submitted
+    }
+
+    /// Checks what this node can see of a write. The rest is checked where it is decided.
+    pub(super) fn check_request(&self, request: &OperationRequest) -> Result<(), Problem> {
+        let Some(state) = self.caller.state() else { return Ok(()) };
+        state.grant.check_request(request, None).map_err(|denial| Refusal::Denied(denial).problem())
+    }
+
+    /// Checks that the caller may read what concerns these accounts; without any, what concerns everybody.
+    pub(super) fn check_readable<'id>(
+        &self,
+        accounts: impl IntoIterator<Item = &'id AccountId>,
+    ) -> Result<(), Problem> {
+        let Some(state) = self.caller.state() else { return Ok(()) };
+        state.grant.check_readable(accounts).map_err(|denial| Refusal::Denied(denial).problem())
+    }
+
+    /// Judges the key of a call that is neither a read nor decided in the ledger, as of everything that was answered
+    /// before.
+    pub(super) async fn confirm_caller(&self, deadline: Instant) -> Result<(), Problem> {
+        if self.caller.state().is_none() {
+            return Ok(());
+        }
+        self.api().node.read_point(Consistency::Linearizable, None, deadline).await?;
+        self.caller.check_still(&self.api().node).map_err(Refusal::problem)
+    }
+
+    /// Runs a handler if the route is for the caller. The key of a read is judged again after it: the read point has been
+    /// reached by then.
+    async fn authorised(
+        &self,
+        route: Route,
+        handler: impl Future<Output = Result<HttpAnswer, Problem>>,
+    ) -> Result<HttpAnswer, Problem> {
+        let node = &self.api().node;
+        self.caller.check_route(node, route).map_err(Refusal::problem)?;
+        let answer = handler.await?;
+        if !route.is_write() {
+            self.caller.check_still(node).map_err(Refusal::problem)?;
+        }
+        Ok(answer)
     }
 
     /// Sends the trace of an answered write, if it is traced.
@@ -111,14 +156,23 @@ impl<S: AsRef<Api>> Call<S> {
     }
 
     /// Makes a response of a handler's result, with the headers of every answer, counts it, and logs it if that matters.
+    /// `shape` makes an answer of a problem.
     pub(super) async fn respond(
         &self,
         route: Route,
         handler: impl Future<Output = Result<HttpAnswer, Problem>>,
+        shape: impl FnOnce(Problem) -> HttpAnswer,
     ) -> Response {
         let api = self.api();
-        let explained = |problem: Problem| problem.while_rebuilding(api.node.status().views_rebuilding);
-        let mut answer = handler.await.unwrap_or_else(|problem| explained(problem).named(&self.id).into_answer());
+        let mut answer = match self.authorised(route, handler).await {
+            Ok(answer) => answer,
+            Err(problem) => {
+                if let Some(refusal) = problem.refusal() {
+                    api.metrics.refusals().refused(refusal, route, self.caller.named(), &self.id);
+                }
+                shape(problem)
+            }
+        };
         if answer.lacks_as_of() {
             answer = answer.with_as_of(AsOf::of_status(&api.node.status()));
         }
@@ -140,6 +194,9 @@ impl Call {
         route: Route,
         handler: impl Future<Output = Result<HttpAnswer, Problem>>,
     ) -> impl Future<Output = Response> {
-        self.respond(route, handler)
+        let explained = |problem: Problem| {
+            problem.while_rebuilding(self.node.status().views_rebuilding).named(&self.id).into_answer()
+        };
+        self.respond(route, handler, explained)
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// Takes a part of what is held, or all that is left. There may be several captures.
 #[utoipa::path(
     post, path = "/v1/payments/{id}/capture", tag = "Payments", operation_id = "capturePayment",
+    security(("api_key" = ["payments:write"])),
     params(("id" = inline(schema::PaymentIdText), Path), query::KeyHeader, query::Deadline),
     request_body(content = Option<ChangeAmount>, example = json!({ "amount": 1000 })),
     responses(
@@ -52,6 +53,7 @@ async fn capture(api: Call, id: PathId, request: Request) -> Response {
 /// Releases what is still held. What was captured stays captured.
 #[utoipa::path(
     post, path = "/v1/payments/{id}/void", tag = "Payments", operation_id = "voidPayment",
+    security(("api_key" = ["payments:write"])),
     params(("id" = inline(schema::PaymentIdText), Path), query::KeyHeader, query::Deadline),
     request_body(content = Option<Nothing>, example = json!({})),
     responses(
@@ -70,6 +72,7 @@ async fn void(api: Call, id: PathId, request: Request) -> Response {
 /// Gives a part of what was captured back, or all that is left of it. There may be several refunds.
 #[utoipa::path(
     post, path = "/v1/payments/{id}/refund", tag = "Payments", operation_id = "refundPayment",
+    security(("api_key" = ["refunds:write"])),
     params(("id" = inline(schema::PaymentIdText), Path), query::KeyHeader, query::Deadline),
     request_body(content = Option<ChangeAmount>, example = json!({ "amount": 250 })),
     responses(

@@ -38,6 +38,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// Every node with its role, epoch, indexes and lag, as it answers now.
 #[utoipa::path(
     get, path = "/v1/cluster", tag = "Cluster", operation_id = "getCluster",
+    security(("api_key" = ["metrics"])),
     responses(
         (status = 200, description = "The nodes.", body = ClusterView,
          example = json!(openapi::example("cluster"))),
@@ -68,6 +69,7 @@ pub(super) fn cluster_view(status: &NodeStatus, peers: Vec<PeerStatus>) -> Clust
 /// To the node named, or to whoever is fit. Requests wait meanwhile; none fails.
 #[utoipa::path(
     post, path = "/v1/cluster/leader/transfer", tag = "Cluster", operation_id = "transferLeader",
+    security(("api_key" = ["cluster:admin"])),
     params(query::Deadline),
     request_body(content = Option<LeadershipTransfer>, example = json!({ "to": "node2" })),
     responses(
@@ -91,6 +93,7 @@ async fn transfer(api: Call, request: Request) -> Response {
                 read_object(&body)?
             }
         };
+        api.confirm_caller(deadline).await?;
         let leader = api.node.transfer_leadership(to, deadline).await.map_err(Problem::from)?;
         let body = to_json(&NewLeader { leader }, NEW_LEADER_BYTES);
         Ok(HttpAnswer::json(StatusCode::OK, body, AsOf::of_status(&api.node.status())))

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::batch_body::{BatchForm, BatchReader};
@@ -11,8 +13,9 @@ use super::read::{Freshness, List};
 use super::read_json::read_object;
 use super::request::Query;
 use super::write_json::append_json;
-use super::{accounts, compat, export, ledger, payment_body, payments, render, statements};
+use super::{access, accounts, api_keys, compat, export, ledger, payment_body, payments, render, statements};
 use quorapay_api::limits::MAX_JSON_DEPTH;
+use quorapay_api::{ApiKeyRotation, NewApiKey};
 use quorapay_core::domain::{AccountId, BatchRequest, Capture, IdempotencyKey, OperationRequest, PaymentRequest};
 use quorapay_core::replication::Entry;
 
@@ -34,6 +37,29 @@ pub(crate) fn payment_body(bytes: &[u8]) {
     assert_eq!(again, request);
     let fingerprint = |request| OperationRequest::Payment(request).fingerprint();
     assert_eq!(fingerprint(again), fingerprint(request));
+}
+
+/// The header with an API key, and the bodies of calls about keys: a key that was read has one spelling, and a body that was
+/// read is read again as the same request.
+pub(crate) fn api_key(bytes: &[u8]) {
+    if let Ok(value) = HeaderValue::from_bytes(bytes) {
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        if let Ok(key) = access::key_in(&headers) {
+            assert!(bytes.ends_with(key.expose().as_bytes()));
+        }
+    }
+    match read_object::<NewApiKey>(bytes) {
+        Err(problem) => refused(problem),
+        Ok(body) => {
+            let written = serde_json::to_vec(&body).expect("JSON");
+            let again = read_object::<NewApiKey>(&written).expect("it is read again");
+            let fingerprint = |body| api_keys::creation(body).map(|(id, change)| change.fingerprint(id)).ok();
+            assert_eq!(fingerprint(body), fingerprint(again));
+        }
+    }
+    if let Err(problem) = read_object::<ApiKeyRotation>(bytes) {
+        refused(problem);
+    }
 }
 
 /// A payment as a caller writes it.

@@ -37,6 +37,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// The process answers.
 #[utoipa::path(
     get, path = "/livez", tag = "Node", operation_id = "livez",
+    security(()),
     responses((status = 200, description = "It does.", body = Alive,
                example = json!({ "status": "alive", "node_id": "node1" }))),
 )]
@@ -53,6 +54,7 @@ async fn livez(api: Call, _request: Request) -> Response {
 /// Whether a write or a linearizable read sent to this node now would be answered.
 #[utoipa::path(
     get, path = "/readyz", tag = "Node", operation_id = "readyz",
+    security(()),
     responses(
         (status = 200, description = "It would.", body = Readiness, example = json!(openapi::example("ready"))),
         openapi::ReadyProblems,
@@ -119,6 +121,7 @@ fn obstacles(status: &NodeStatus) -> Vec<Cow<'static, str>> {
 /// scrapers do.
 #[utoipa::path(
     get, path = "/metrics", tag = "Node", operation_id = "metrics",
+    security(("api_key" = ["metrics"])),
     params(("format" = inline(Option<MetricsFormat>), Query, description = "JSON if absent, unless `Accept` names a text format.")),
     responses(
         (status = 200, description = "All of them.", content(

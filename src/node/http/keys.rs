@@ -8,7 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use quorapay_api::{Code, KeyLookup, KeyState, query, schema};
-use quorapay_core::domain::{IdempotencyKey, OperationRequest};
+use quorapay_core::domain::{IdempotencyKey, Operation, OperationRequest};
+use quorapay_core::replication::Entry;
 
 use super::answer::{AsOf, HttpAnswer};
 use super::call::Call;
@@ -32,6 +33,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// Settles an unknown outcome: shows what was decided under the key, with what its call was answered.
 #[utoipa::path(
     get, path = "/v1/payments/by-key/{key}", tag = "Keys", operation_id = "getKey",
+    security(("api_key" = ["payments:read"])),
     params(("key" = inline(schema::Key), Path), query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "What the key stands for.", body = KeyLookup,
@@ -54,6 +56,7 @@ async fn by_key(api: Call, key: Result<Path<String>, PathRejection>, request: Re
 /// Commits that nothing can ever apply under the key from now on, or answers what already has.
 #[utoipa::path(
     post, path = "/v1/payments/by-key/{key}/fence", tag = "Keys", operation_id = "fenceKey",
+    security(("api_key" = ["payments:write"])),
     params(("key" = inline(schema::Key), Path), query::Deadline),
     responses(
         (status = 200, description = "Fenced, or what had applied before.", body = KeyLookup,
@@ -84,7 +87,29 @@ fn path_key(path: Result<Path<String>, PathRejection>) -> Result<IdempotencyKey,
         .map_err(|error| Problem::bad_request(Code::InvalidIdempotencyKey, error.to_string()).field("key"))
 }
 
-async fn state_of(api: &Api, read: &Read<'_>, key: &IdempotencyKey) -> Result<HttpAnswer, Problem> {
+/// Checks that the caller may see what a key was used for.
+fn check_readable(api: &Call, entry: &Entry, key: &IdempotencyKey) -> Result<(), Problem> {
+    let parties = |from, to| api.check_readable([from, to]);
+    match entry.operation() {
+        Some(Operation::PaymentChange(change)) => match change.before.as_deref() {
+            Some(before) => parties(&before.from, &before.to),
+            None => Ok(()),
+        },
+        Some(Operation::Account(change)) => api.check_readable([&change.account]),
+        Some(Operation::KeyFence(_)) => Ok(()),
+        Some(Operation::Payment(_) | Operation::Batch(_)) => match render::decided_under(entry, key) {
+            Some(payment) => parties(&payment.request.from, &payment.request.to),
+            // The key of a batch, of which only counts are shown, for whoever may see one of its payments.
+            None => {
+                let payments = entry.operation().into_iter().flat_map(Operation::payments);
+                api.check_readable(payments.flat_map(|payment| [&payment.request.from, &payment.request.to]))
+            }
+        },
+        Some(Operation::ApiKey(_) | Operation::Expiry(_)) | None => api.check_readable([]),
+    }
+}
+
+async fn state_of(api: &Call, read: &Read<'_>, key: &IdempotencyKey) -> Result<HttpAnswer, Problem> {
     let index = read.fetch(api.node.queries().find_key(key.digest())).await?;
     let applied = read.applied_index();
     let entry = match index {
@@ -92,7 +117,10 @@ async fn state_of(api: &Api, read: &Read<'_>, key: &IdempotencyKey) -> Result<Ht
         _ => None,
     };
     let found = match entry.as_deref() {
-        Some(entry) => render::lookup(entry, key),
+        Some(entry) => {
+            check_readable(api, entry, key)?;
+            render::lookup(entry, key)
+        }
         None => KeyLookup::of_state(if index.is_some() { KeyState::InFlight } else { KeyState::Unknown }),
     };
     Ok(read.answer(&KeyLookup { as_of_index: Some(applied), ..found }))

@@ -31,6 +31,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// The raw entries with their hashes, oldest first, for those who check the history themselves.
 #[utoipa::path(
     get, path = "/v1/ledger", tag = "Ledger", operation_id = "getLedger",
+    security(("api_key" = ["payments:read"])),
     params(query::LedgerRange, query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "Some entries, or all of them.", content(
@@ -44,6 +45,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 async fn entries(api: Call, request: Request) -> Response {
     api.answer(Route::Ledger, async {
         let (parts, _) = request.into_parts();
+        api.check_readable([])?;
         let mut query = Query::new(parts.uri.query());
         let from = take_from(&mut query)?;
         if let Some(format) = export::take_format(&mut query)? {

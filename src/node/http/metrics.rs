@@ -24,6 +24,7 @@ use prometheus_client::registry::Registry;
 use crate::process::ProcessState;
 use crate::runtime::{BankSummary, NodeHandle, NodeStatus, Role};
 
+use super::access::Refusals;
 pub(super) use numbers::Now;
 use process::{ProcessMetrics, Value};
 pub(super) use summary::page;
@@ -59,6 +60,10 @@ pub(super) enum Route {
     CompatiblePing,
     CompatibleConfig,
     CompatibleTransfer,
+    ApiKeyCreate,
+    ApiKeyList,
+    ApiKeyRotate,
+    ApiKeyRevoke,
     Description,
     Reference,
     /// No such path, or no such method.
@@ -72,7 +77,7 @@ impl Route {
     }
 }
 
-const ROUTES: [(Route, &str); 31] = [
+const ROUTES: [(Route, &str); 35] = [
     (Route::PaymentCreate, "payment_create"),
     (Route::PaymentGet, "payment_get"),
     (Route::PaymentList, "payment_list"),
@@ -101,13 +106,17 @@ const ROUTES: [(Route, &str); 31] = [
     (Route::CompatiblePing, "compatible_ping"),
     (Route::CompatibleConfig, "compatible_config"),
     (Route::CompatibleTransfer, "compatible_transfer"),
+    (Route::ApiKeyCreate, "api_key_create"),
+    (Route::ApiKeyList, "api_key_list"),
+    (Route::ApiKeyRotate, "api_key_rotate"),
+    (Route::ApiKeyRevoke, "api_key_revoke"),
     (Route::Description, "description"),
     (Route::Reference, "reference"),
     (Route::Unmatched, "unmatched"),
 ];
 
 /// Every status that this API answers with. The last one is for any other.
-const STATUSES: [u16; 15] = [200, 201, 400, 403, 404, 405, 408, 409, 413, 415, 422, 503, 504, 500, 0];
+const STATUSES: [u16; 16] = [200, 201, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 503, 504, 500, 0];
 
 /// Upper bounds of the latency buckets in microseconds: from below one caller's median to the longest deadline.
 const BUCKETS_US: [u64; 18] = [
@@ -153,8 +162,14 @@ struct RouteCounts {
 }
 
 /// Counts of all requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Requests([RouteCounts; ROUTES.len()]);
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| RouteCounts::default()))
+    }
+}
 
 impl Requests {
     fn count(&self, route: Route, status: StatusCode, took: Duration) {
@@ -198,6 +213,17 @@ impl RouteCounts {
         let counts = self.by_bucket.iter().map(|count| count.load(Ordering::Relaxed));
         let bounds = BUCKETS_US.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
         encode_buckets(encoder, seconds(self.total_us.load(Ordering::Relaxed)), &bounds.zip(counts).collect::<Vec<_>>())
+    }
+}
+
+impl Collector for Refusals {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Callers that were refused for their API key";
+        let mut counters = encoder.encode_descriptor("refused_callers", help, None, MetricType::Counter)?;
+        for (reason, count) in self.counts().filter(|(_, count)| *count > 0) {
+            ConstCounter::new(count).encode(counters.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -358,6 +384,7 @@ pub(super) struct ApiMetrics {
     requests: Arc<Requests>,
     batches: Arc<Batches>,
     latest: Arc<Latest>,
+    refusals: Arc<Refusals>,
 }
 
 impl ApiMetrics {
@@ -369,13 +396,20 @@ impl ApiMetrics {
         registry.register_collector(Box::new(NodeState(node)));
         registry.register_collector(Box::new(Arc::clone(&requests)));
         registry.register_collector(Box::new(Arc::clone(&batches)));
+        let refusals = Arc::new(Refusals::default());
         registry.register_collector(Box::new(Arc::clone(&latest)));
-        Self { registry: Arc::new(registry), requests, batches, latest }
+        registry.register_collector(Box::new(Arc::clone(&refusals)));
+        Self { registry: Arc::new(registry), requests, batches, latest, refusals }
     }
 
     /// Counts an answer.
     pub(super) fn count(&self, route: Route, status: StatusCode, took: Duration) {
         self.requests.count(route, status, took);
+    }
+
+    /// The callers that were refused.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Counts a batch that a caller sent.

@@ -1,6 +1,7 @@
 //! HTTP for clients, version 1.
 //!
 //! ```text
+//! access         who asks, and whether the route is for them
 //! call           a request that is handled: its id, and the response of its handler's result
 //! state          the state of all handlers
 //! request_log    ids of requests, and the lines of the log about them
@@ -11,6 +12,7 @@
 //! accounts       /v1/accounts
 //! statements     /v1/accounts/{id}/statement
 //! ledger         /v1/ledger
+//! api_keys       /v1/api-keys
 //! backup         /v1/ledger/backup
 //! cluster        /v1/cluster
 //! health         /livez, /readyz, /metrics
@@ -34,8 +36,10 @@
 //!
 //! `POST /v1/payments` is the hot path: no layers that box futures, no tracing span and no label lookups per request.
 
+mod access;
 mod accounts;
 mod answer;
+mod api_keys;
 mod backup;
 mod batch_body;
 mod batches;
@@ -85,6 +89,8 @@ use crate::runtime::NodeHandle;
 use quorapay_api::Code;
 use quorapay_core::replication::NodeId;
 
+pub use access::Callers;
+
 use call::Call;
 use metrics::{ApiMetrics, Route};
 use problem::Problem;
@@ -102,6 +108,8 @@ pub struct ApiOptions {
     pub process: Option<ProcessReader>,
     /// The settings in force, without secrets.
     pub settings: Map<String, Value>,
+    /// Who may call.
+    pub callers: Callers,
     /// Whether clients of the compatible surface may have their connections dropped after a commit.
     pub chaos_mode: bool,
 }
@@ -123,10 +131,10 @@ impl ClientApi {
     /// The API of this node.
     #[must_use]
     pub fn new(node: NodeHandle, options: ApiOptions) -> Self {
-        let ApiOptions { node_id, registry, process, settings, chaos_mode } = options;
+        let ApiOptions { node_id, registry, process, settings, callers, chaos_mode } = options;
         let requests = Arc::new(RequestLog::new(&node_id, node.wall_clock()));
         let (metrics, process) = (ApiMetrics::register(registry, node), process.map(Arc::new));
-        let common = Common { metrics, process, permits: Permits::default(), requests };
+        let common = Common { metrics, process, permits: Permits::default(), requests, callers };
         Self { node_id, settings, chaos_mode, common }
     }
 
@@ -151,6 +159,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(statements::router())
         .merge(ledger::router())
         .merge(backup::router())
+        .merge(api_keys::router())
         .merge(cluster::router())
         .merge(health::router())
         .merge(docs::router())

@@ -37,7 +37,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// Moves money at once, or with `capture: "manual"` sets it aside for captures. A refusal by the bank is a 409 with the
 /// refused payment in `payment`.
 #[utoipa::path(
-    post, path = "/v1/payments", tag = "Payments", operation_id = "makePayment", params(query::KeyHeader, query::Deadline),
+    post, path = "/v1/payments", tag = "Payments", operation_id = "makePayment",
+    security(("api_key" = ["payments:write"])), params(query::KeyHeader, query::Deadline),
     request_body(content = NewPayment, example = json!(openapi::example("new_payment"))),
     responses(
         (status = 201, description = "Decided and on a majority of disks.", body = Payment,
@@ -78,6 +79,7 @@ pub(super) fn created(committed: &CommittedWrite, key: &IdempotencyKey) -> HttpA
 /// As it stands, with its captures, refunds, void and expiry, oldest first.
 #[utoipa::path(
     get, path = "/v1/payments/{id}", tag = "Payments", operation_id = "getPayment",
+    security(("api_key" = ["payments:read"])),
     params(("id" = inline(schema::PaymentIdText), Path), query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "The payment.", body = PaymentWithHistory,
@@ -99,6 +101,7 @@ async fn by_id(api: Call, id: Result<Path<String>, PathRejection>, request: Requ
             let code = Code::Bank(Rejection::PaymentNotFound);
             return Err(read.not_found(code, format!("there is no payment {id}")));
         };
+        api.check_readable([&decided.request.from, &decided.request.to])?;
         let bytes = render::estimated_bytes(decided.request) + HISTORY_STEP_BYTES * record.history.len();
         Ok(read.answer_sized(&with_history(record, payment), bytes))
     })
@@ -115,6 +118,7 @@ pub(super) fn with_history<'entry>(record: &PaymentRecord, payment: Payment<'ent
 /// Newest first, each as it stands. All conditions given must hold.
 #[utoipa::path(
     get, path = "/v1/payments", tag = "Payments", operation_id = "listPayments",
+    security(("api_key" = ["payments:read"])),
     params(query::PaymentFilter, query::Page, query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "A page of payments.", body = PaymentPage,
@@ -127,6 +131,7 @@ async fn list(api: Call, request: Request) -> Response {
         let (parts, _) = request.into_parts();
         let mut query = Query::new(parts.uri.query());
         let filter = take_filter(&mut query)?;
+        api.check_readable(&filter.account)?;
         let before = List::Payments.take_before(&mut query)?;
         let limit = query.limit()?;
         let read = Read::begin(&api, &parts.headers, query).await?;

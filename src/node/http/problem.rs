@@ -11,6 +11,7 @@ use quorapay_api::compatible::PlainError;
 use quorapay_api::{Code, ProblemPayment, ReportedOutcome, headers};
 use quorapay_core::domain::{AccountId, IdempotencyKey, Rejection};
 
+use super::access::Refusal;
 use super::answer::{AsOf, HttpAnswer};
 use super::write_json::{close_last_list, open_last_list, to_json};
 
@@ -34,13 +35,14 @@ struct Details {
     body: quorapay_api::Problem<'static>,
     retry_after: Option<u32>,
     as_of: Option<AsOf>,
+    refusal: Option<Refusal>,
 }
 
 impl Problem {
     /// A refusal for good.
     pub(super) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
         let body = quorapay_api::Problem::new(status.as_u16(), code, detail.into());
-        Self(Box::new(Details { status, body, retry_after: None, as_of: None }))
+        Self(Box::new(Details { status, body, retry_after: None, as_of: None, refusal: None }))
     }
 
     /// A 400 for good.
@@ -75,6 +77,17 @@ impl Problem {
     fn unknown(mut self) -> Self {
         self.0.body.outcome = Some(ReportedOutcome::Unknown);
         self
+    }
+
+    /// Remembers that the caller was refused, to be counted.
+    pub(super) fn refused_for(mut self, refusal: Refusal) -> Self {
+        self.0.refusal = Some(refusal);
+        self
+    }
+
+    /// Why the caller was refused, if it was.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.0.refusal
     }
 
     /// Names the account that was not opened or changed.
@@ -147,6 +160,7 @@ impl Problem {
             }
             SubmitError::Fenced => Self::new(StatusCode::CONFLICT, Code::Bank(Rejection::IdempotencyKeyFenced), detail)
                 .field(headers::IDEMPOTENCY_KEY.name),
+            SubmitError::Denied(denial) => Refusal::Denied(denial).problem(),
             SubmitError::Overloaded => Self::overloaded(),
             SubmitError::NoLeader => Self::no_leader(detail),
             SubmitError::Unknown => Self::new(StatusCode::GATEWAY_TIMEOUT, Code::OutcomeUnknown, detail)
@@ -176,13 +190,13 @@ impl Problem {
 
     /// The problem as an answer.
     pub(super) fn into_answer(self) -> HttpAnswer {
-        let Details { status, body, retry_after, as_of } = *self.0;
+        let Details { status, body, retry_after, as_of, .. } = *self.0;
         HttpAnswer::problem(status, to_json(&body, TYPICAL_PROBLEM_BYTES), as_of, retry_after)
     }
 
     /// The answer to a refusal, with the payment. `payment_bytes` is about how many bytes the payment takes.
     pub(super) fn answer_with_payment(self, payment: ProblemPayment<'_>, payment_bytes: usize) -> HttpAnswer {
-        let Details { status, body, retry_after, as_of } = *self.0;
+        let Details { status, body, retry_after, as_of, .. } = *self.0;
         let body = quorapay_api::Problem { payment: Some(Box::new(payment)), ..body };
         HttpAnswer::problem(status, to_json(&body, TYPICAL_PROBLEM_BYTES + payment_bytes), as_of, retry_after)
     }
@@ -190,7 +204,7 @@ impl Problem {
     /// The answer to a refused batch. `results` are JSON objects with commas between them.
     pub(super) fn answer_with_results(mut self, results: &[u8]) -> HttpAnswer {
         self.0.body.results = Some(Vec::new());
-        let Details { status, body, retry_after, as_of } = *self.0;
+        let Details { status, body, retry_after, as_of, .. } = *self.0;
         let mut json = Vec::with_capacity(TYPICAL_PROBLEM_BYTES + 8 * body.failed.len() + results.len());
         open_last_list(&mut json, &body);
         json.extend_from_slice(results);
@@ -200,7 +214,7 @@ impl Problem {
 
     /// The problem in the shape of the earlier systems, `{error}`.
     pub(super) fn into_plain_answer(self) -> HttpAnswer {
-        let Details { status, body, retry_after, as_of } = *self.0;
+        let Details { status, body, retry_after, as_of, .. } = *self.0;
         let quorapay_api::Problem { detail, by_key_url, wanted_index, applied_index, .. } = body;
         let error = PlainError { error: detail.unwrap_or_default(), by_key_url, wanted_index, applied_index };
         HttpAnswer::plain_error(status, to_json(&error, TYPICAL_PROBLEM_BYTES), as_of, retry_after)

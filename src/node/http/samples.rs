@@ -5,9 +5,10 @@ use std::time::Duration;
 use crate::process::ProcessState;
 use crate::runtime::{FollowerStatus, NodeStatus, Role};
 use quorapay_core::domain::{
-    AccountChange, AccountChangeKind, AccountId, AccountOutcome, Batch, Capture, Currency, DecidedItem, Expiry,
-    IdempotencyKey, KeyFence, MinorUnits, Operation, OperationRequest, OrderCap, OrderId, Payment, PaymentChange,
-    PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome, PaymentRequest, PaymentState, RuleVersion,
+    AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountPrefix, ApiKey, ApiKeyChange, ApiKeyChangeKind,
+    ApiKeyGrant, ApiKeyName, ApiKeyOutcome, Batch, Capture, Currency, DecidedItem, Expiry, IdempotencyKey, KeyFence,
+    MinorUnits, Operation, OperationRequest, OrderCap, OrderId, Payment, PaymentChange, PaymentChangeKind,
+    PaymentChangeOutcome, PaymentId, PaymentOutcome, PaymentRequest, PaymentState, RuleVersion,
 };
 use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::replication::{Entry, EntryBody, Hash, NodeId, StoreId, UnchainedEntry};
@@ -32,7 +33,7 @@ pub(super) fn shown(value: &impl serde::Serialize) -> serde_json::Value {
 /// An entry at index 7 of epoch 2.
 pub(super) fn entry(body: EntryBody) -> Entry {
     let timestamp = Timestamp(1_700_000_000_005);
-    UnchainedEntry { index: LogIndex(7), epoch: Epoch(2), timestamp, body }.chain(&Hash::default())
+    UnchainedEntry { index: LogIndex(7), epoch: Epoch(2), timestamp, principal: None, body }.chain(&Hash::default())
 }
 
 pub(super) fn start_entry() -> Entry {
@@ -126,6 +127,28 @@ pub(super) fn account_entry(id: &str, change: AccountChangeKind) -> Entry {
 pub(super) fn fence_entry(text: &str) -> Entry {
     let fingerprint = OperationRequest::KeyFence.fingerprint();
     entry(EntryBody::Operation(Operation::KeyFence(KeyFence { key: key(text), fingerprint })))
+}
+
+/// A request for a key with everything that a key may have.
+pub(super) fn api_key_creation() -> ApiKeyChangeKind {
+    let prefixes = |text| [AccountPrefix::parse(text).expect("valid")].into();
+    let grant = ApiKeyGrant {
+        debits: prefixes("external:"),
+        credits: prefixes("shop:"),
+        limits: [(Currency::parse("EUR").expect("valid"), MinorUnits::new(5_000))].into(),
+        expires_at: Some(Timestamp(1_900_000_000_000)),
+        ..ApiKeyGrant::everything(ApiKeyName::parse("shop").expect("valid"))
+    };
+    ApiKeyChangeKind::Create { grant: Box::new(grant), secret: ApiKey::from_random([1; 8], [2; 32]).digest() }
+}
+
+pub(super) fn api_key_entry(change: ApiKeyChangeKind) -> Entry {
+    let id = ApiKey::from_random([1; 8], [2; 32]).id();
+    let fingerprint = change.fingerprint(id);
+    let change = ApiKeyChange { key: key("api key"), fingerprint, id, change, outcome: ApiKeyOutcome::Applied };
+    let mut entry = entry(EntryBody::Operation(Operation::ApiKey(change)));
+    entry.principal = Some(id);
+    entry
 }
 
 pub(super) fn account_change_of(entry: &Entry) -> &AccountChange {

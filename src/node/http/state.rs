@@ -15,6 +15,7 @@ use quorapay_api::limits::MAX_BATCH_BODY_BYTES;
 use quorapay_core::domain::{PaymentId, PaymentIdError};
 use quorapay_core::replication::NodeId;
 
+use super::access::Callers;
 use super::answer::NodeName;
 use super::metrics::ApiMetrics;
 use super::problem::Problem;
@@ -40,6 +41,7 @@ pub(super) struct Common {
     pub(super) process: Option<Arc<ProcessReader>>,
     pub(super) permits: Permits,
     pub(super) requests: Arc<RequestLog>,
+    pub(super) callers: Callers,
 }
 
 /// What bounds costly requests, in all threads that serve clients together.

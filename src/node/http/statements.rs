@@ -32,6 +32,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// What moved the account's money, newest first, with the balance after each. Holds and voids move nothing.
 #[utoipa::path(
     get, path = "/v1/accounts/{id}/statement", tag = "Accounts", operation_id = "getStatement",
+    security(("api_key" = ["payments:read"])),
     params(
         ("id" = inline(schema::AccountIdText), Path), query::StatementFilter, query::StatementExport, query::Page, query::Freshness,
         query::Deadline,
@@ -49,6 +50,7 @@ async fn statement(api: Call, id: Result<Path<String>, PathRejection>, request: 
     api.answer(Route::AccountStatement, async {
         let (parts, _) = request.into_parts();
         let id = account_id(id)?;
+        api.check_readable([&id])?;
         let mut query = Query::new(parts.uri.query());
         let filter = take_filter(&mut query)?;
         if let Some(format) = export::take_format(&mut query)? {

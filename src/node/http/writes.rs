@@ -56,6 +56,7 @@ impl PendingWrite {
         call: &Call<S>,
         request: OperationRequest,
     ) -> Result<CommittedWrite, Problem> {
+        call.check_request(&request)?;
         let proposal = Proposal { key: self.key.clone(), request };
         let submitted = call.submit(&proposal, self.deadline).await;
         submitted.map_err(|error| Problem::from_submit(error, &self.key))
@@ -65,7 +66,7 @@ impl PendingWrite {
 /// The problem of a write that the bank refused. It is as permanent as a success.
 pub(super) fn refused(committed: &CommittedWrite, rejection: Rejection) -> Problem {
     let status = match rejection {
-        Rejection::PaymentNotFound => StatusCode::NOT_FOUND,
+        Rejection::PaymentNotFound | Rejection::ApiKeyNotFound => StatusCode::NOT_FOUND,
         _ => StatusCode::CONFLICT,
     };
     Problem::new(status, Code::Bank(rejection), quorapay_api::reason(rejection)).seen_as_of(AsOf::of_write(committed))

@@ -10,9 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::LedgerError;
 use quorapay_core::domain::{
-    AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountStatus, Batch, Capture, Currency, DecidedItem,
-    Fingerprint, HoldEnd, IdempotencyKey, LogIndex, MinorUnits, OrderCap, OrderId, OrderState, Overdraft, PaymentId,
-    PaymentOutcome, PaymentRequest, PaymentState, Rejection, RuleVersion,
+    AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountStatus, ApiKeyChange, ApiKeyChangeKind,
+    ApiKeyGrant, ApiKeyId, ApiKeyOutcome, Batch, Capture, Currency, DecidedItem, Fingerprint, HoldEnd, IdempotencyKey,
+    LogIndex, MinorUnits, OrderCap, OrderId, OrderState, Overdraft, PaymentId, PaymentOutcome, PaymentRequest,
+    PaymentState, Rejection, RuleVersion, SecretDigest,
 };
 use quorapay_core::replication::NodeId;
 
@@ -361,6 +362,66 @@ impl AccountDetail {
             (ChangeName::Open, _, _) => return Err(LedgerError::Damaged("it opens an account oddly".to_owned())),
         };
         Ok((self.account, change, self.rejection.map_or(AccountOutcome::Applied, AccountOutcome::Rejected)))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ApiKeyChangeName {
+    Create,
+    Rotate,
+    Revoke,
+}
+
+/// A change of an API key: digests, never a secret.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApiKeyDetail<'a> {
+    id: ApiKeyId,
+    change: ApiKeyChangeName,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    secret: Option<SecretDigest>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    grant: Option<Cow<'a, ApiKeyGrant>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    old_valid_for_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    rejection: Option<Rejection>,
+}
+
+impl<'a> ApiKeyDetail<'a> {
+    pub(super) fn of(change: &'a ApiKeyChange) -> Self {
+        let rejection = match change.outcome {
+            ApiKeyOutcome::Applied => None,
+            ApiKeyOutcome::Rejected(rejection) => Some(rejection),
+        };
+        let named =
+            |name| Self { id: change.id, change: name, secret: None, grant: None, old_valid_for_s: None, rejection };
+        match &change.change {
+            ApiKeyChangeKind::Create { grant, secret } => {
+                Self { secret: Some(*secret), grant: Some(Cow::Borrowed(grant)), ..named(ApiKeyChangeName::Create) }
+            }
+            ApiKeyChangeKind::Rotate { secret, old_valid_for_s } => Self {
+                secret: Some(*secret),
+                old_valid_for_s: Some(*old_valid_for_s),
+                ..named(ApiKeyChangeName::Rotate)
+            },
+            ApiKeyChangeKind::Revoke => named(ApiKeyChangeName::Revoke),
+        }
+    }
+
+    pub(super) fn into_parts(self) -> Result<(ApiKeyId, ApiKeyChangeKind, ApiKeyOutcome), LedgerError> {
+        let change = match (self.change, self.secret, self.grant, self.old_valid_for_s) {
+            (ApiKeyChangeName::Create, Some(secret), Some(grant), None) => {
+                ApiKeyChangeKind::Create { grant: Box::new(grant.into_owned()), secret }
+            }
+            (ApiKeyChangeName::Rotate, Some(secret), None, Some(old_valid_for_s)) => {
+                ApiKeyChangeKind::Rotate { secret, old_valid_for_s }
+            }
+            (ApiKeyChangeName::Revoke, None, None, None) => ApiKeyChangeKind::Revoke,
+            _ => return Err(LedgerError::Damaged("it changes an API key oddly".to_owned())),
+        };
+        Ok((self.id, change, self.rejection.map_or(ApiKeyOutcome::Applied, ApiKeyOutcome::Rejected)))
     }
 }
 

@@ -293,6 +293,16 @@ impl LedgerReader {
         from_sql(column(&row.map_err(LedgerError::from_read)?, 0)?)
     }
 
+    /// The entries up to `upto` that changed an API key, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Read`].
+    pub async fn api_key_changes(&self, upto: LogIndex) -> Result<Vec<Arc<Entry>>, LedgerError> {
+        let sql = format!("SELECT {COLUMNS} FROM entries WHERE kind = 'api_key' AND log_index <= ? ORDER BY log_index");
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(to_sql(upto.0)?).fetch_all(&self.readers).await;
+        rows.map_err(LedgerError::from_read)?.iter().map(read_entry).collect()
+    }
+
     /// The leaders of the epochs from `first` to `last` whose first entries are here.
     ///
     /// # Errors

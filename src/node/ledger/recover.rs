@@ -145,7 +145,8 @@ fn first_epoch(end: &LogEnd, first: &FirstVoter) -> Persist {
         .into_iter()
         .map(|body| {
             let timestamp = end.time;
-            let entry = UnchainedEntry { index: before.index.next(), epoch, timestamp, body }.chain(&before.hash);
+            let entry = UnchainedEntry { index: before.index.next(), epoch, timestamp, principal: None, body }
+                .chain(&before.hash);
             before = entry.position();
             Arc::new(entry)
         })

@@ -8,20 +8,21 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row};
 
 use super::detail::{
-    AccountDetail, BatchDetail, ChangeDetail, EpochStartDetail, PaymentColumns, PaymentDetail, StateDetail, balances,
-    from_json, to_json,
+    AccountDetail, ApiKeyDetail, BatchDetail, ChangeDetail, EpochStartDetail, PaymentColumns, PaymentDetail,
+    StateDetail, balances, from_json, to_json,
 };
 use super::error::LedgerError;
 use quorapay_core::domain::{
-    AccountChange, AccountId, Batch, Currency, Expiry, Fingerprint, IdempotencyKey, KeyFence, MinorUnits, Operation,
-    Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentState,
+    AccountChange, AccountId, ApiKeyChange, ApiKeyId, Batch, Currency, Expiry, Fingerprint, IdempotencyKey, KeyFence,
+    MinorUnits, Operation, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome,
+    PaymentState,
 };
 use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
 use quorapay_core::replication::{Entry, EntryBody, Hash};
 
 /// The columns in the order in which rows are bound and read.
 pub(super) const COLUMNS: &str = "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, \
-                                  to_account, amount, currency, from_balance, to_balance, hash, detail";
+                                  to_account, amount, currency, from_balance, to_balance, hash, detail, principal";
 
 // A macro, because the SQL below needs it as a literal.
 macro_rules! light_bytes {
@@ -39,11 +40,11 @@ pub(super) const LIGHT_COLUMNS: &str = concat!(
     "log_index, epoch, timestamp_ms, kind, idempotency_key, fingerprint, from_account, to_account, amount, currency, ",
     "from_balance, to_balance, hash, CASE WHEN kind = 'batch' AND octet_length(detail) > ",
     light_bytes!(),
-    " THEN NULL ELSE detail END"
+    " THEN NULL ELSE detail END, principal"
 );
 
 /// How many columns a row is bound with: [`COLUMNS`] and `commit_lag`, which no reader of entries needs.
-pub(super) const BOUND_COLUMNS: usize = 15;
+pub(super) const BOUND_COLUMNS: usize = 16;
 
 /// The size in the WAL of a row without its texts: fixed columns, hash, headers.
 const ROW_BYTES: u64 = 160;
@@ -75,7 +76,9 @@ kinds!(
     batch,
     account,
     account_rejected,
-    fence
+    fence,
+    api_key,
+    api_key_rejected
 );
 
 /// The name of an entry's kind.
@@ -103,6 +106,8 @@ fn kind(body: &EntryBody) -> &'static Arc<str> {
         Operation::Account(_) if rejected => &KINDS.account_rejected,
         Operation::Account(_) => &KINDS.account,
         Operation::KeyFence(_) => &KINDS.fence,
+        Operation::ApiKey(_) if rejected => &KINDS.api_key_rejected,
+        Operation::ApiKey(_) => &KINDS.api_key,
     }
 }
 
@@ -206,6 +211,7 @@ pub(super) fn bind_entry(
         + movement.to.map_or(0, |id| id.as_str().len())
         + detail.as_ref().map_or(0, String::len);
     bind.owned(detail);
+    bind.owned(entry.principal.map(|principal| principal.to_string()));
     bind.integer(Some(to_sql(entry.index.0.saturating_sub(commit_index.0))?));
     Ok(ROW_BYTES + u64::try_from(text_bytes).unwrap_or(u64::MAX / 2))
 }
@@ -241,6 +247,7 @@ fn movement_and_detail(body: &EntryBody) -> (Movement<'_>, Option<String>) {
         Operation::Batch(batch) => (Movement::default(), Some(to_json(&BatchDetail::of(batch)))),
         Operation::Account(change) => (Movement::default(), Some(to_json(&AccountDetail::of(change)))),
         Operation::KeyFence(_) => (Movement::default(), None),
+        Operation::ApiKey(change) => (Movement::default(), Some(to_json(&ApiKeyDetail::of(change)))),
     }
 }
 
@@ -304,6 +311,7 @@ fn read_at(row: &SqliteRow, index: LogIndex) -> Result<Entry, LedgerError> {
         index,
         epoch: Epoch(from_sql(column(row, 1)?)?),
         timestamp: Timestamp(from_sql(column(row, 2)?)?),
+        principal: column::<Option<&str>>(row, 14)?.map(|id| parsed(id, ApiKeyId::parse)).transpose()?,
         body,
         hash: Hash(bytes(row, 12)?),
     })
@@ -325,6 +333,11 @@ fn read_operation(row: &SqliteRow, name: &str) -> Result<Operation, LedgerError>
             let (account, change, outcome) = from_json::<AccountDetail>(column(row, 13)?)?.into_parts()?;
             let (key, fingerprint) = (read_key(row)?, read_fingerprint(row)?);
             Operation::Account(AccountChange { key, fingerprint, account, change, outcome })
+        }
+        "api_key" | "api_key_rejected" => {
+            let (id, change, outcome) = from_json::<ApiKeyDetail<'_>>(column(row, 13)?)?.into_parts()?;
+            let (key, fingerprint) = (read_key(row)?, read_fingerprint(row)?);
+            Operation::ApiKey(ApiKeyChange { key, fingerprint, id, change, outcome })
         }
         "fence" => Operation::KeyFence(KeyFence { key: read_key(row)?, fingerprint: read_fingerprint(row)? }),
         other => return Err(LedgerError::Damaged(format!("no kind of entry is called {other:?}"))),

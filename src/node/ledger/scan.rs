@@ -86,7 +86,8 @@ impl ScanFilter {
                 let fits = |state: &PaymentState| self.fits(&state.from, &state.to, state.currency, None);
                 self.wanted == ScanFor::Postings && moves && before.is_some_and(fits)
             }
-            Some(Operation::Account(_) | Operation::Expiry(_) | Operation::KeyFence(_)) | None => false,
+            Some(Operation::Account(_) | Operation::Expiry(_) | Operation::KeyFence(_) | Operation::ApiKey(_))
+            | None => false,
         }
     }
 

@@ -138,6 +138,10 @@ fn state_before(entry: &Entry) -> Option<&PaymentState> {
     match entry.operation()? {
         Operation::PaymentChange(change) => change.before.as_deref(),
         Operation::Expiry(expiry) => Some(&expiry.before),
-        Operation::Payment(_) | Operation::Account(_) | Operation::Batch(_) | Operation::KeyFence(_) => None,
+        Operation::Payment(_)
+        | Operation::Account(_)
+        | Operation::Batch(_)
+        | Operation::KeyFence(_)
+        | Operation::ApiKey(_) => None,
     }
 }

@@ -293,7 +293,11 @@ fn changed_payment(operation: &Operation) -> Option<PaymentId> {
     match operation {
         Operation::PaymentChange(change) => operation.rejection().is_none().then_some(change.payment),
         Operation::Expiry(expiry) => Some(expiry.payment),
-        Operation::Payment(_) | Operation::Account(_) | Operation::Batch(_) | Operation::KeyFence(_) => None,
+        Operation::Payment(_)
+        | Operation::Account(_)
+        | Operation::Batch(_)
+        | Operation::KeyFence(_)
+        | Operation::ApiKey(_) => None,
     }
 }
 

@@ -39,7 +39,7 @@ impl EngineLink {
     }
 
     pub(super) fn send(&self, message: Message) -> Result<(), ReadError> {
-        let queue = if matches!(message, Message::Propose { .. }) { &self.proposals } else { &self.requests };
+        let queue = if matches!(message, Message::Propose(_)) { &self.proposals } else { &self.requests };
         queue.try_send(message).map_err(|_| ReadError::Overloaded)
     }
 

@@ -15,15 +15,16 @@ use crate::published::{Publisher, Watched};
 use crate::query::Recent;
 use crate::request_id::GivenId;
 use crate::traces::Step;
-use quorapay_core::domain::LogIndex;
+use quorapay_core::domain::{LogIndex, Operation};
 use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{self, Event, NodeId, Now, Outgoing, Request};
 
+use super::api_keys::ApiKeys;
 use super::backlog::Backlog;
 use super::elections::Elections;
 use super::error::NodeError;
 use super::executor::Executor;
-use super::message::Message;
+use super::message::{Message, ProposedWrite};
 use super::metrics::Metrics;
 use super::progress::NodeProgress;
 use super::repair::Quarantines;
@@ -41,6 +42,7 @@ const MAX_BATCH_MESSAGES: usize = 8_192;
 pub(super) struct Publishers {
     pub(super) progress: Publisher<NodeProgress>,
     pub(super) status: Publisher<Arc<NodeStatus>>,
+    pub(super) api_keys: Publisher<Arc<ApiKeys>>,
 }
 
 /// See the module.
@@ -56,6 +58,8 @@ pub(super) struct EventLoop {
     /// Gets what is applied, up to `kept`.
     pub(super) backlog: Backlog,
     pub(super) kept: LogIndex,
+    /// The published API keys are as of here.
+    pub(super) api_keys_at: LogIndex,
     /// Since when writes are held.
     pub(super) held_since: Option<Instant>,
     pub(super) executor: Executor,
@@ -103,6 +107,7 @@ impl EventLoop {
             }
             // Before the effects: with them the replica may forget entries.
             self.follow_applied();
+            self.follow_api_keys();
             self.keep_applied();
             self.engine.take_effects(now, &mut effects);
             for effect in effects.drain(..) {
@@ -171,16 +176,17 @@ impl EventLoop {
     fn handle(&mut self, now: Now, turn: Instant, message: Message) {
         match message {
             // Whoever gave up while it waited in the queue is told nothing more, so it need not be applied.
-            Message::Propose { reply, .. } if reply.is_closed() => {}
-            Message::Propose { proposal, reply } => {
+            Message::Propose(write) if write.reply.is_closed() => {}
+            Message::Propose(ProposedWrite { principal, proposal, reply }) => {
                 let caller = self.replies.add_caller(reply, turn, None);
-                self.engine.step(now, Input::Propose { caller, proposal });
+                self.engine.step(now, Input::Propose { caller, principal, proposal });
             }
             Message::Gathered(gate) => {
                 let number = self.replies.number_of(&gate);
-                for (proposal, reply) in gate.take().into_iter().filter(|(_, reply)| !reply.is_closed()) {
+                let waiting = gate.take().into_iter().filter(|write| !write.reply.is_closed());
+                for ProposedWrite { principal, proposal, reply } in waiting {
                     let caller = self.replies.add_caller(reply, turn, Some(number));
-                    self.engine.step(now, Input::Propose { caller, proposal });
+                    self.engine.step(now, Input::Propose { caller, principal, proposal });
                 }
             }
             Message::Read { reply, names } => {
@@ -263,9 +269,25 @@ impl EventLoop {
         self.recent.follow(self.engine.applied_index(), |index| replica.cached_entry(index).cloned());
     }
 
+    /// Publishes the API keys if what was applied may have changed one. Whoever reads as of the applied index, which is
+    /// published after that, judges its caller by them.
+    fn follow_api_keys(&mut self) {
+        let applied = self.engine.applied_index();
+        let from = std::mem::replace(&mut self.api_keys_at, applied);
+        let replica = self.engine.replica();
+        let changes = |index| {
+            let entry = replica.cached_entry(LogIndex(index));
+            entry.is_none_or(|entry| matches!(entry.operation(), Some(Operation::ApiKey(_))))
+        };
+        if (from.next().0..=applied.0).any(changes) {
+            self.publishers.api_keys.replace(Arc::new(self.engine.api_keys()));
+        }
+    }
+
     /// Publishes the progress, and the status when it is due or something important changed.
     fn publish(&mut self, now: Now, status_due: bool) {
         self.follow_applied();
+        self.follow_api_keys();
         let applied_index = self.engine.applied_index();
         self.count_held();
         self.replies.answer_applied(applied_index);

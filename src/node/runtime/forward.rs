@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn named(proposal: Proposal) -> ForwardedWrite {
-        ForwardedWrite { proposal, request_id: RequestId::Made(7) }
+        ForwardedWrite { principal: None, proposal, request_id: RequestId::Made(7) }
     }
 
     fn proposal(key: &str) -> ForwardedWrite {

@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use quorapay_core::domain::Proposal;
 use quorapay_core::engine::ProposalOutcome;
 
-use super::message::Message;
+use super::message::{Message, ProposedWrite};
 
 /// Where a proposal's outcome goes.
 pub(super) type Reply = oneshot::Sender<ProposalOutcome>;
@@ -31,7 +30,7 @@ pub(super) struct Gate {
 
 #[derive(Default)]
 struct Asked {
-    proposals: Vec<(Proposal, Reply)>,
+    proposals: Vec<ProposedWrite>,
     /// The loop has ended.
     closed: bool,
 }
@@ -52,12 +51,12 @@ impl Gate {
     }
 
     /// Leaves a proposal for the loop. `false` if too many wait, or the loop has ended.
-    pub(super) fn ask(&self, proposal: Proposal, reply: Reply) -> bool {
+    pub(super) fn ask(&self, write: ProposedWrite) -> bool {
         let mut asked = lock(&self.asked);
         if asked.closed || asked.proposals.len() >= self.limit {
             return false;
         }
-        asked.proposals.push((proposal, reply));
+        asked.proposals.push(write);
         if asked.proposals.len() == 1 {
             self.gathered.notify_one();
         }
@@ -65,7 +64,7 @@ impl Gate {
     }
 
     /// Takes the proposals that have gathered, into the loop.
-    pub(super) fn take(&self) -> Vec<(Proposal, Reply)> {
+    pub(super) fn take(&self) -> Vec<ProposedWrite> {
         std::mem::take(&mut lock(&self.asked).proposals)
     }
 
@@ -113,7 +112,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorapay_core::domain::IdempotencyKey;
+    use quorapay_core::domain::{IdempotencyKey, Proposal};
     use quorapay_core::replication::sample::payment;
 
     fn proposal() -> Proposal {
@@ -123,7 +122,7 @@ mod tests {
 
     fn ask(gate: &Gate) -> Option<oneshot::Receiver<ProposalOutcome>> {
         let (reply, outcome) = oneshot::channel();
-        gate.ask(proposal(), reply).then_some(outcome)
+        gate.ask(ProposedWrite { principal: None, proposal: proposal(), reply }).then_some(outcome)
     }
 
     #[tokio::test]
@@ -138,7 +137,7 @@ mod tests {
         let late = ask(&gate).expect("there is room");
         let Some(Message::Gathered(again)) = received.recv().await else { panic!("the next is announced too") };
         let mut known =
-            taken.into_iter().chain(again.take()).map(|(_, reply)| (reply, ProposalOutcome::Unknown)).collect();
+            taken.into_iter().chain(again.take()).map(|write| (write.reply, ProposalOutcome::Unknown)).collect();
         gate.deliver(&mut known);
         for outcome in outcomes.into_iter().chain([late]) {
             assert!(matches!(outcome.await, Ok(ProposalOutcome::Unknown)));

@@ -16,6 +16,7 @@ use crate::transport::PeerClient;
 use quorapay_core::domain::Timestamp;
 use quorapay_core::replication::NodeId;
 
+use super::api_keys::ApiKeys;
 use super::engine_link::EngineLink;
 use super::forward::Forwarder;
 use super::gate::Gate;
@@ -50,6 +51,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) engine: EngineLink,
     pub(super) progress: Watched<NodeProgress>,
+    pub(super) api_keys: Watched<Arc<ApiKeys>>,
     pub(super) queries: Queries<EngineLink>,
     /// For the node's own work.
     pub(super) ledger: LedgerReader,

@@ -165,6 +165,9 @@ async fn load_bank(views: &mut OpenViews, start: &ReplicaStart, ledger: &LedgerR
         views.writer.reset().await?;
         (projected, bank) = views.reader.load_bank().await?;
     }
+    for entry in ledger.api_key_changes(projected.index).await? {
+        entry.apply_to(&mut bank).map_err(|divergence| NodeError::Diverged { index: entry.index, divergence })?;
+    }
     bank.restore_rules(EpochSpan::rules_after(&start.spans, projected.index));
     Ok(bank)
 }

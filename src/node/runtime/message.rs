@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::request_id::GivenId;
-use quorapay_core::domain::{LogIndex, Proposal};
+use quorapay_core::domain::{ApiKeyId, LogIndex, Proposal};
 use quorapay_core::engine::{Engine, Input, ProposalOutcome};
 use quorapay_core::replication::{NodeId, Now, Request, Response};
 
@@ -15,10 +15,18 @@ use super::status::{NodeStatus, ViewsRebuilding};
 /// A read of the engine's state, run by the event loop.
 pub(super) type EngineQuery = Box<dyn FnOnce(&Engine, Now) + Send>;
 
+/// A write on its way into the loop.
+pub(super) struct ProposedWrite {
+    /// The API key with which the caller asked.
+    pub(super) principal: Option<ApiKeyId>,
+    pub(super) proposal: Proposal,
+    pub(super) reply: oneshot::Sender<ProposalOutcome>,
+}
+
 /// A message for the event loop.
 pub(super) enum Message {
     /// A write, for this node as the leader.
-    Propose { proposal: Proposal, reply: oneshot::Sender<ProposalOutcome> },
+    Propose(ProposedWrite),
     /// Writes have gathered in the gate of a thread that serves clients.
     Gathered(Arc<Gate>),
     /// Asks for the index as of which linearizable reads may be answered; `None` if this node cannot get one. Clients gave

@@ -18,6 +18,7 @@
 //! | `gate.rs` | the way into the loop for the writes of other threads that serve clients |
 //! | `read_point.rs`, `read_indexes.rs` | when a read may be answered |
 //! | `accounts.rs` | reads of the bank |
+//! | `api_keys.rs` | the API keys by which callers are judged, and the first one |
 //! | `backup.rs` | reads of the ledger for copies of it |
 //! | `traces.rs` | what is noted for traces, and the task that sends them |
 //! | `transfer.rs` | hands the leadership over |
@@ -26,6 +27,7 @@
 //! | `error.rs` | why a node cannot start, or had to stop |
 
 mod accounts;
+mod api_keys;
 mod backlog;
 mod backup;
 mod elections;
@@ -63,6 +65,7 @@ pub use crate::query::{
 };
 pub use crate::transport::CommittedWrite;
 pub use accounts::{AccountSnapshot, BankSummary};
+pub use api_keys::ApiKeys;
 pub use engine_link::EngineLink;
 pub use environment::Environment;
 pub use error::NodeError;

@@ -14,6 +14,7 @@ use crate::coordination::{Coordination, CoordinationError, Credential};
 use crate::ledger::{DirectoryLock, LedgerError, Watermark};
 use crate::published::Publisher;
 use crate::traces::TraceSettings;
+use quorapay_core::domain::ApiKey;
 use quorapay_core::replication::{Limits, NodeId, Timing};
 
 use super::error::NodeError;
@@ -56,6 +57,8 @@ pub struct NodeConfig {
     pub request_queue: usize,
     /// Which requests are traced; `None` for none.
     pub traces: Option<TraceSettings>,
+    /// The first API key of a ledger that has none.
+    pub first_api_key: Option<ApiKey>,
 }
 
 /// A running node.

@@ -17,10 +17,11 @@ use crate::published::{Watched, publish};
 use crate::query::{Queries, QueryFiles, Recent, count_payments};
 use crate::transport::{Network, PeerClient, PeerIdentity, PeerNotice, PeerServer, peer_router, watch_presence};
 use crate::views::{OpenViews, ViewsReader};
-use quorapay_core::domain::RuleVersion;
+use quorapay_core::domain::{ApiKey, RuleVersion};
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{Event, ReplicaConfig, StoreId};
 
+use super::api_keys::{ApiKeys, write_first_api_key};
 use super::backlog::Backlog;
 use super::elections::Elections;
 use super::engine_link::EngineLink;
@@ -101,7 +102,7 @@ impl Node {
             }
             .run(),
         );
-        wiring.start_upkeep(&ledger, &watermark, &blocking);
+        wiring.start_upkeep(&ledger, &watermark, &blocking, config.first_api_key.clone());
         let executor = Executor {
             events: wiring.events.clone(),
             writes,
@@ -242,10 +243,12 @@ fn wire(
     let (proposals, proposal_receiver) = mpsc::channel(config.request_queue);
     let (progress, progress_receiver) = publish(NodeProgress::default());
     let (status, status_receiver) = publish(Arc::new(describe(&storage.engine, &base, clock.now())));
+    let (api_keys, api_key_receiver) = publish(Arc::new(storage.engine.api_keys()));
     let read_indexes = ReadIndexes::new(requests.clone());
     let engine = EngineLink::new(requests, proposals, status_receiver);
-    let handle = node_handle(config, storage, clock, (engine, read_indexes), progress_receiver.clone(), network);
-    let publishers = Publishers { progress, status };
+    let watched = (progress_receiver.clone(), api_key_receiver);
+    let handle = node_handle(config, storage, clock, (engine, read_indexes), watched, network);
+    let publishers = Publishers { progress, status, api_keys };
     let loop_side =
         LoopSide { events: event_receiver, requests: request_receiver, proposals: proposal_receiver, publishers, base };
     (Wiring { handle, events, progress: progress_receiver, stopping }, loop_side)
@@ -256,7 +259,7 @@ fn node_handle(
     storage: &Storage,
     clock: Clock,
     (engine, read_indexes): (EngineLink, ReadIndexes),
-    progress: Watched<NodeProgress>,
+    (progress, api_keys): (Watched<NodeProgress>, Watched<Arc<ApiKeys>>),
     network: Arc<dyn Network>,
 ) -> NodeHandle {
     let peers = PeerClient::new(Arc::new(peer_identity(config)), network);
@@ -282,6 +285,7 @@ fn node_handle(
             read_indexes,
             log_limit: LogLimit::default(),
             progress,
+            api_keys,
             queries: Queries::new(
                 storage.single_payments.clone(),
                 storage.lists.clone(),
@@ -334,7 +338,16 @@ impl Wiring {
         tokio::spawn(pass_on_peer_notices(notice_receiver, self.events.clone()));
     }
 
-    fn start_upkeep(&self, ledger: &LedgerReader, watermark: &Watermark, blocking: &Blocking) {
+    fn start_upkeep(
+        &self,
+        ledger: &LedgerReader,
+        watermark: &Watermark,
+        blocking: &Blocking,
+        first_api_key: Option<ApiKey>,
+    ) {
+        if let Some(key) = first_api_key {
+            tokio::spawn(write_first_api_key(self.handle.clone(), key));
+        }
         tokio::spawn(keep_watermark(watermark.clone(), ledger.clone(), self.progress.clone(), blocking.clone()));
         let metrics = Arc::clone(&self.shared().metrics);
         tokio::spawn(scrub(ledger.clone(), self.progress.clone(), self.events.clone(), metrics));
@@ -353,6 +366,7 @@ impl Wiring {
             engine,
             backlog,
             kept,
+            api_keys_at: kept,
             held_since: None,
             clock: self.shared().clock.clone(),
             events: side.events,

@@ -11,12 +11,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::log_limit::Admitted;
 use crate::request_id::RequestId;
 use crate::transport::{CommittedWrite, ForwardedWrite, Outcomes, WriteOutcome};
-use quorapay_core::domain::{Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
+use quorapay_core::domain::{ApiKeyId, Denial, Fingerprint, IdempotencyKey, Operation, OperationRequest, Proposal};
 use quorapay_core::engine::ProposalOutcome;
 use quorapay_core::replication::{Entry, NodeId};
 
 use super::handle::NodeHandle;
-use super::message::Message;
+use super::message::{Message, ProposedWrite};
 
 /// Bytes of entries in the answer to a forwarded batch; the last entry may exceed them.
 const ANSWER_BYTES: usize = 32 * 1024 * 1024;
@@ -39,6 +39,9 @@ pub enum SubmitError {
     /// The write was sent to a leader and its outcome is unknown at the deadline.
     #[error("the outcome was not learnt within the deadline")]
     Unknown,
+    /// The caller's API key does not allow it. This request changed nothing.
+    #[error("{0}")]
+    Denied(Denial),
 }
 
 /// A write in the loop's queue; `None` if the queue was full.
@@ -63,6 +66,7 @@ impl NodeHandle {
     /// [`SubmitError`] says whether nothing moved or the outcome is unknown.
     pub async fn submit(
         &self,
+        principal: Option<ApiKeyId>,
         proposal: &Proposal,
         request_id: &RequestId,
         deadline: Instant,
@@ -70,16 +74,19 @@ impl NodeHandle {
         let mut may_be_appended = false;
         while let Some(leader) = self.leader_by(deadline).await {
             let outcome = if leader == self.shared.node_id {
-                self.propose_here(proposal, deadline).await
+                self.propose_here(principal, proposal, deadline).await
             } else {
                 self.shared.metrics.forwarded();
-                let write = ForwardedWrite { proposal: proposal.clone(), request_id: request_id.clone() };
+                let write = ForwardedWrite { principal, proposal: proposal.clone(), request_id: request_id.clone() };
                 self.propose_there(&leader, write, deadline).await
             };
             match outcome {
                 WriteOutcome::Committed(committed) => return Ok(committed),
                 WriteOutcome::KeyReused => return Err(SubmitError::KeyReused),
                 WriteOutcome::Fenced => return Err(SubmitError::Fenced),
+                WriteOutcome::Denied(denial) if !may_be_appended => return Err(SubmitError::Denied(denial)),
+                // What an earlier attempt did is not told to a caller who may not ask any more.
+                WriteOutcome::Denied(_) => break,
                 WriteOutcome::Overloaded if !may_be_appended => return Err(SubmitError::Overloaded),
                 WriteOutcome::Overloaded | WriteOutcome::NotLeading => {}
                 WriteOutcome::Unknown => may_be_appended = true,
@@ -102,18 +109,19 @@ impl NodeHandle {
         led.ok()?.ok()?.leader
     }
 
-    async fn propose_here(&self, proposal: &Proposal, deadline: Instant) -> WriteOutcome {
-        let pending = self.enqueue(proposal.clone());
+    async fn propose_here(&self, principal: Option<ApiKeyId>, proposal: &Proposal, deadline: Instant) -> WriteOutcome {
+        let pending = self.enqueue(principal, proposal.clone());
         let known = self.await_known(pending, Asked { key: &proposal.key, is_fence: is_fence(proposal) });
         timeout_at(deadline, known).await.unwrap_or(WriteOutcome::Unknown)
     }
 
     /// Puts a proposal into the loop's queue, or into this thread's gate to it.
-    fn enqueue(&self, proposal: Proposal) -> Pending {
+    fn enqueue(&self, principal: Option<ApiKeyId>, proposal: Proposal) -> Pending {
         let (reply, answer) = oneshot::channel();
+        let write = ProposedWrite { principal, proposal, reply };
         let taken = match &self.gate {
-            None => self.shared.engine.send(Message::Propose { proposal, reply }).is_ok(),
-            Some(gate) => gate.ask(proposal, reply),
+            None => self.shared.engine.send(Message::Propose(write)).is_ok(),
+            Some(gate) => gate.ask(write),
         };
         taken.then_some(answer)
     }
@@ -138,6 +146,7 @@ impl NodeHandle {
                 let Some(entry) = entry else { return WriteOutcome::Unknown };
                 self.outcome_of_repetition(entry, fingerprint, asked)
             }
+            ProposalOutcome::Denied(denial) => WriteOutcome::Denied(denial),
             ProposalOutcome::NotLeading => WriteOutcome::NotLeading,
             ProposalOutcome::Overloaded => WriteOutcome::Overloaded,
             ProposalOutcome::Unknown => WriteOutcome::Unknown,
@@ -197,9 +206,9 @@ impl NodeHandle {
     ) -> impl Stream<Item = Outcomes> + Send + use<> + 'static {
         let (count, from) = (writes.len(), Arc::new(from));
         let wait_for = |(position, write): (usize, ForwardedWrite)| {
-            let ForwardedWrite { proposal, request_id } = write;
+            let ForwardedWrite { principal, proposal, request_id } = write;
             let (key, is_fence) = (proposal.key.clone(), is_fence(&proposal));
-            let pending = self.enqueue(proposal);
+            let pending = self.enqueue(principal, proposal);
             let taken = Taken { node: self.clone(), from: Arc::clone(&from), request_id, answered: false };
             async move {
                 let outcome = taken.node.await_known(pending, Asked { key: &key, is_fence }).await;
@@ -233,7 +242,7 @@ impl Taken {
             WriteOutcome::Committed(CommittedWrite { entry, .. }) => {
                 tracing::debug!(%request_id, %from, index = %entry.index, "a forwarded write is committed");
             }
-            WriteOutcome::KeyReused | WriteOutcome::Fenced => {
+            WriteOutcome::KeyReused | WriteOutcome::Fenced | WriteOutcome::Denied(_) => {
                 tracing::debug!(%request_id, %from, ?outcome, "a forwarded write is refused");
             }
             WriteOutcome::Overloaded | WriteOutcome::NotLeading | WriteOutcome::Unknown => self.warn(outcome),

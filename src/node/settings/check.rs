@@ -11,11 +11,12 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
+use quorapay_core::domain::ApiKey;
 use quorapay_core::replication::{NodeId, Timing};
 
 use super::error::SettingsError;
 use super::layers::{KNOWN, Layers};
-use super::model::{LogFormat, Settings, ZooKeeperCredential};
+use super::model::{Callers, LogFormat, Settings, ZooKeeperCredential};
 use super::secret::Secret;
 use crate::tls::{TlsFiles, is_name, node_name};
 use crate::traces::TraceSettings;
@@ -83,6 +84,8 @@ fn settings(mut layers: Layers) -> Result<Settings, SettingsError> {
         http_threads: http_threads(layers)?,
         max_connections,
         max_connections_per_address: connections_per_address(layers, max_connections)?,
+        callers: callers(layers, listen)?,
+        first_api_key: first_api_key(layers)?,
         chaos_mode: switch(layers, "chaos_mode")?,
         traces: traces(layers)?,
         node_id,
@@ -148,6 +151,22 @@ pub(super) fn http_threads_for(cores: usize) -> usize {
 fn switch(layers: &mut Layers, name: &'static str) -> Result<bool, SettingsError> {
     let value = text(layers, name)?;
     value.parse().map_err(|_| invalid(name, &value, "true or false"))
+}
+
+/// On loopback everybody may call unless it is said otherwise, elsewhere only who has a key.
+fn callers(layers: &mut Layers, listen: SocketAddr) -> Result<Callers, SettingsError> {
+    let name = "callers";
+    let Some(value) = layers.text(name)? else {
+        return Ok(if listen.ip().is_loopback() { Callers::Open } else { Callers::ApiKeys });
+    };
+    let known = [Callers::Open, Callers::ApiKeys].into_iter().find(|callers| callers.as_str() == value);
+    known.ok_or_else(|| invalid(name, &value, "api_keys or open"))
+}
+
+fn first_api_key(layers: &mut Layers) -> Result<Option<ApiKey>, SettingsError> {
+    let wanted = "a whole API key, as `quorapay api-key new` prints one";
+    let invalid = |_| SettingsError::InvalidSecret { name: "first_api_key", wanted };
+    layers.text("first_api_key")?.map(|text| ApiKey::parse(&text).map_err(invalid)).transpose()
 }
 
 /// Without an endpoint nothing is traced, whatever else is set.

@@ -27,11 +27,17 @@ const fn secret(name: &'static str) -> Known {
 }
 
 /// The variables of the client commands. They are no settings of a node, but may be set in the same environment.
-const CLIENTS_VARIABLES: [&str; 4] =
-    ["QUORAPAY_URL", "QUORAPAY_CA", "QUORAPAY_CLIENT_CERTIFICATE", "QUORAPAY_CLIENT_KEY"];
+const CLIENTS_VARIABLES: [&str; 6] = [
+    "QUORAPAY_URL",
+    "QUORAPAY_CA",
+    "QUORAPAY_CLIENT_CERTIFICATE",
+    "QUORAPAY_CLIENT_KEY",
+    "QUORAPAY_API_KEY",
+    "QUORAPAY_API_KEY_FILE",
+];
 
 /// Every setting that exists.
-pub(super) const KNOWN: [Known; 32] = [
+pub(super) const KNOWN: [Known; 34] = [
     known("node_id", None),
     known("cluster_id", Some("quorapay")),
     known("listen", Some("127.0.0.1:7101")),
@@ -60,6 +66,8 @@ pub(super) const KNOWN: [Known; 32] = [
     known("http_threads", Some("auto")),
     known("max_connections", Some("10000")),
     known("max_connections_per_address", Some("auto")),
+    known("callers", None),
+    secret("first_api_key"),
     known("chaos_mode", Some("false")),
     known("trace_endpoint", None),
     known("trace_one_in", Some("0")),

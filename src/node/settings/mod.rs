@@ -14,5 +14,5 @@ mod shown;
 mod tests;
 
 pub use error::SettingsError;
-pub use model::{LogFormat, Settings, ZooKeeperCredential};
+pub use model::{Callers, LogFormat, Settings, ZooKeeperCredential};
 pub use secret::Secret;

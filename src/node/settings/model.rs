@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::secret::Secret;
 use crate::tls::TlsFiles;
 use crate::traces::TraceSettings;
+use quorapay_core::domain::ApiKey;
 use quorapay_core::replication::{NodeId, Timing};
 
 /// The settings of a node.
@@ -54,6 +55,10 @@ pub struct Settings {
     pub max_connections: usize,
     /// How many of them one address may have.
     pub max_connections_per_address: usize,
+    /// Whether callers need an API key.
+    pub callers: Callers,
+    /// The API key that a leader writes into a ledger that has none.
+    pub first_api_key: Option<ApiKey>,
     /// Whether clients of the compatible API may request that their connection is dropped after a commit, as a test.
     pub chaos_mode: bool,
     /// Which requests are traced; `None` for none.
@@ -67,6 +72,26 @@ pub struct ZooKeeperCredential {
     pub user: String,
     /// The user's password.
     pub password: Secret,
+}
+
+/// Who may call this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// Everybody who reaches the port.
+    Open,
+    /// Whoever has an API key of the ledger.
+    ApiKeys,
+}
+
+impl Callers {
+    /// As it is set.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::ApiKeys => "api_keys",
+        }
+    }
 }
 
 /// The format of the log.
@@ -96,6 +121,13 @@ impl Settings {
                  secret; set peer_tls_certificate_file, peer_tls_key_file and peer_tls_ca_file"
                     .to_owned(),
             );
+        }
+        if self.callers == Callers::Open && !self.listen.ip().is_loopback() {
+            warnings.push(format!(
+                "EVERYBODY who reaches {} can pay, open accounts, read everything and move the leadership: callers is \
+                 \"open\"; set it to \"api_keys\"",
+                self.listen
+            ));
         }
         if self.tls.is_none() && !self.listen.ip().is_loopback() {
             warnings.push(

@@ -47,6 +47,8 @@ impl Settings {
             ("http_threads", json!(self.http_threads)),
             ("max_connections", json!(self.max_connections)),
             ("max_connections_per_address", json!(self.max_connections_per_address)),
+            ("callers", json!(self.callers.as_str())),
+            ("first_api_key", json!(self.first_api_key.as_ref().map(|_| "***"))),
             ("chaos_mode", json!(self.chaos_mode)),
             ("trace_endpoint", json!(self.traces.as_ref().map(|traces| &traces.endpoint))),
             ("trace_one_in", json!(self.traces.as_ref().map_or(0, |traces| traces.one_in))),

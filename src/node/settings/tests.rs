@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::layers::{KNOWN, variable};
 use super::*;
+use quorapay_core::domain::ApiKey;
 use quorapay_core::replication::Timing;
 
 const PEERS: &str = "node1=http://127.0.0.1:7201,node2=http://127.0.0.1:7202,node3=http://127.0.0.1:7203";
@@ -245,11 +246,13 @@ fn every_setting_and_its_default_are_documented() {
 
 #[test]
 fn settings_are_shown_whole_with_every_secret_masked() {
+    let key = ApiKey::from_random([1; 8], [2; 32]).expose();
     let settings = load(&[
         ("QUORAPAY_CLUSTER_SECRET", SECRET),
         ("QUORAPAY_ZOOKEEPER_USER", "quorapay"),
         ("QUORAPAY_ZOOKEEPER_PASSWORD", "hidden from all"),
         ("QUORAPAY_CHAOS_MODE", "true"),
+        ("QUORAPAY_FIRST_API_KEY", &key),
     ]);
     let shown = settings.expect("valid").shown();
     let mut names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
@@ -262,8 +265,29 @@ fn settings_are_shown_whole_with_every_secret_masked() {
     }
     assert_eq!((&shown["zookeeper_user"], &shown["chaos_mode"]), (&"quorapay".into(), &true.into()));
     let text = serde_json::to_string(&shown).expect("JSON");
-    assert!(!text.contains(SECRET) && !text.contains("hidden from all"), "{text}");
+    assert!(!text.contains(SECRET) && !text.contains("hidden from all") && !text.contains("qp_"), "{text}");
     assert_eq!(load(&[]).expect("valid").shown()["cluster_secret"], serde_json::Value::Null);
+}
+
+#[test]
+fn on_loopback_everybody_may_call_and_elsewhere_who_has_a_key() {
+    let loopback = load(&[]).expect("valid");
+    assert_eq!((loopback.callers, loopback.warnings().len()), (Callers::Open, 0));
+    let reachable =
+        [("QUORAPAY_LISTEN", "10.0.0.1:7101"), ("QUORAPAY_CLUSTER_SECRET", SECRET), ("QUORAPAY_CALLERS", "")];
+    assert_eq!(load(&reachable).expect("valid").callers, Callers::ApiKeys);
+    let mut open = reachable;
+    open[2].1 = "open";
+    let open = load(&open).expect("it was said");
+    assert_eq!(open.callers, Callers::Open);
+    assert!(open.warnings().iter().any(|warning| warning.contains("EVERYBODY")), "{:?}", open.warnings());
+    assert!(rejection("callers", "friends").contains("api_keys or open"));
+}
+
+#[test]
+fn a_first_api_key_that_is_none_is_refused_without_being_shown() {
+    let refused = load(&[("QUORAPAY_FIRST_API_KEY", "qp_not_a_key")]).expect_err("no key").to_string();
+    assert!(refused.contains("first_api_key") && !refused.contains("qp_not_a_key"), "{refused}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use quorapay_core::domain::Epoch;
+use quorapay_core::domain::{Denial, Epoch};
 use quorapay_core::replication::{Entry, Hash, NodeId, UnchainedEntry};
 
 use super::wire::EntryRef;
@@ -24,6 +24,8 @@ pub enum WriteOutcome {
     NotLeading,
     /// Whether it will be committed is unknown.
     Unknown,
+    /// The caller may not do this; nothing was appended.
+    Denied(Denial),
 }
 
 /// A write that is committed.
@@ -59,15 +61,16 @@ fn write_entry<S: Serializer>(entry: &Arc<Entry>, serializer: S) -> Result<S::Ok
 }
 
 fn read_entry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Entry>, D::Error> {
-    let HashedEntry { entry: UnchainedEntry { index, epoch, timestamp, body }, hash } =
+    let HashedEntry { entry: UnchainedEntry { index, epoch, timestamp, principal, body }, hash } =
         HashedEntry::deserialize(deserializer)?;
-    Ok(Arc::new(Entry { index, epoch, timestamp, body, hash }))
+    Ok(Arc::new(Entry { index, epoch, timestamp, principal, body, hash }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::transport::wire::{decode, encode};
+    use quorapay_core::domain::Scope;
     use quorapay_core::replication::sample::{Chain, node};
 
     #[test]
@@ -81,6 +84,12 @@ mod tests {
         let bytes = encode(&outcome, 0);
         assert_eq!(bytes, encode(&parts, 0));
         assert_eq!(decode::<WriteOutcome>(&bytes).expect("readable"), outcome);
+    }
+
+    #[test]
+    fn a_denial_travels_with_its_reason() {
+        let denied = WriteOutcome::Denied(Denial::Scope(Scope::RefundsWrite));
+        assert_eq!(decode::<WriteOutcome>(&encode(&denied, 0)).expect("readable"), denied);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use quorapay_core::domain::{Epoch, LogIndex, Timestamp};
+use quorapay_core::domain::{ApiKeyId, Epoch, LogIndex, Timestamp};
 use quorapay_core::replication::{Append, Entry, EntryBody, Outgoing, Request, UnchainedEntry};
 
 /// Buffer for a message without entries or proposals.
@@ -41,12 +41,19 @@ pub(super) struct EntryRef<'a> {
     index: LogIndex,
     epoch: Epoch,
     timestamp: Timestamp,
+    principal: Option<ApiKeyId>,
     body: &'a EntryBody,
 }
 
 impl<'a> EntryRef<'a> {
     pub(super) fn of(entry: &'a Entry) -> Self {
-        Self { index: entry.index, epoch: entry.epoch, timestamp: entry.timestamp, body: &entry.body }
+        Self {
+            index: entry.index,
+            epoch: entry.epoch,
+            timestamp: entry.timestamp,
+            principal: entry.principal,
+            body: &entry.body,
+        }
     }
 }
 
@@ -86,13 +93,15 @@ mod tests {
 
     use super::*;
     use quorapay_core::domain::RuleVersion;
+    use quorapay_core::replication::sample::api_key;
     use quorapay_core::replication::{Acknowledged, EntryBatch, Hash, NodeId, Position, StoreId};
 
     #[test]
     fn an_append_written_from_shared_entries_reads_back_whole() {
         let leader = NodeId::parse("node1").expect("valid");
         let body = EntryBody::EpochStart { leader, rules: RuleVersion::FIRST };
-        let entry = UnchainedEntry { index: LogIndex(7), epoch: Epoch(3), timestamp: Timestamp(9), body };
+        let (index, epoch, timestamp) = (LogIndex(7), Epoch(3), Timestamp(9));
+        let entry = UnchainedEntry { index, epoch, timestamp, principal: Some(api_key(1).id()), body };
         let head = |entries| Append {
             epoch: Epoch(3),
             round: 4,

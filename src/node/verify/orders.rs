@@ -14,9 +14,11 @@ pub(super) fn check_orders(bank: &Bank, operation: &Operation) -> Result<(), Str
         Operation::Batch(batch) => {
             batch.items.iter().map(|item| (&item.request, item.order_before, item.outcome)).collect()
         }
-        Operation::Account(_) | Operation::PaymentChange(_) | Operation::Expiry(_) | Operation::KeyFence(_) => {
-            Vec::new()
-        }
+        Operation::Account(_)
+        | Operation::PaymentChange(_)
+        | Operation::Expiry(_)
+        | Operation::KeyFence(_)
+        | Operation::ApiKey(_) => Vec::new(),
     };
     let mut here: BTreeMap<&OrderId, OrderState> = BTreeMap::new();
     for (request, said, outcome) in payments {

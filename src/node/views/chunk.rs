@@ -121,7 +121,11 @@ impl Chunk {
                 account.overdraft = overdraft.or(account.overdraft);
                 account.status = status.or(account.status);
             }
-            Operation::Account(_) | Operation::Payment(_) | Operation::Batch(_) | Operation::KeyFence(_) => {}
+            Operation::Account(_)
+            | Operation::Payment(_)
+            | Operation::Batch(_)
+            | Operation::KeyFence(_)
+            | Operation::ApiKey(_) => {}
         }
     }
 

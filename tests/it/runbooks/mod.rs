@@ -143,7 +143,18 @@ runbooks! {
         stage.props.push(Box::new(authority));
         stage.play(name, &[("What is in use, and until when?", with_certificates)]);
     };
+    api_keys_are_created_rotated_and_revoked: "api-keys.md", |name| {
+        let stage = Stage::of(crate::api_keys::cluster(3), Vec::new());
+        stage.play(name, &[("Which keys are there?", with_the_first_key)]);
+    };
     the_demo_shows_what_it_says: "demo.md", |name| Stage::ready().play(name, &[]);
+}
+
+/// Where the first API key is.
+fn with_the_first_key(stage: &mut Stage) -> String {
+    let file = stage.cluster.nodes[0].config.with_file_name("first.key");
+    fs::write(&file, crate::api_keys::first().expose()).unwrap();
+    format!("export QUORAPAY_API_KEY_FILE={}", file.display())
 }
 
 /// Where the certificates are.

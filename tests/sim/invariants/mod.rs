@@ -7,6 +7,7 @@
 //! agreeing_chains              logs are equal up to the lower of their commit indexes
 //! bounded_failover             a leader and its successor that die are replaced before their sessions end
 //! bounded_memory               what a core holds in memory is bounded by its limits
+//! callers                      no entry was asked for with an API key that was not in force
 //! charges, money               a model of payments, orders and accounts, compared with every outcome
 //! commit_index                 it never decreases, and is on a quorum
 //! committed_history            one history for all nodes
@@ -35,6 +36,7 @@ mod admitted_stores;
 mod agreeing_chains;
 pub(crate) mod bounded_failover;
 mod bounded_memory;
+mod callers;
 mod charges;
 mod commit_index;
 mod committed_history;
@@ -71,6 +73,7 @@ use super::world::World;
 use acknowledged_payments::AcknowledgedPayments;
 use admitted_stores::AdmittedStores;
 use bounded_memory::BoundedMemory;
+use callers::Callers;
 use commit_index::DurableCopies;
 use committed_history::CommittedHistory;
 use equal_entries::EqualEntries;
@@ -101,6 +104,7 @@ pub(crate) struct Oracle {
     repairs: SelfRepairs,
     silent_peers: SilentPeers,
     rules: RuleVersions,
+    callers: Callers,
     answered_up_to: LogIndex,
 }
 
@@ -122,6 +126,7 @@ impl Oracle {
             repairs: SelfRepairs::default(),
             silent_peers: SilentPeers::default(),
             rules: RuleVersions::default(),
+            callers: Callers::default(),
             answered_up_to: LogIndex(0),
         }
     }
@@ -215,6 +220,7 @@ impl Oracle {
                 if let Some(operation) = entry.operation() {
                     self.keys.committed(entry.index, operation);
                     self.money.committed(entry, operation);
+                    self.callers.committed(entry, operation);
                 }
             }
         }
@@ -243,7 +249,10 @@ impl Oracle {
                 self.acknowledged.repeated(intent, *index, entry.as_deref(), *fingerprint);
                 *index
             }
-            ProposalOutcome::NotLeading | ProposalOutcome::Overloaded | ProposalOutcome::Unknown => return,
+            ProposalOutcome::NotLeading
+            | ProposalOutcome::Overloaded
+            | ProposalOutcome::Denied(_)
+            | ProposalOutcome::Unknown => return,
         };
         if let ProposalOutcome::Decided(entry) | ProposalOutcome::Repeated { entry: Some(entry), .. } = outcome
             && let Some(operation) = entry.operation()
@@ -363,6 +372,7 @@ impl World {
             }
             if let Some(process) = &node.process {
                 node_banks::compare_all(number, &process.engine, &oracle.money);
+                oracle.callers.compare(number, &process.engine);
             }
         }
         oracle.acknowledged.check_end_state(&oracle.history);

@@ -146,7 +146,7 @@ impl Money {
                     "the outcome at {index} is not what the model computes: {change:?}"
                 );
             }
-            Operation::KeyFence(_) => {}
+            Operation::KeyFence(_) | Operation::ApiKey(_) => {}
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) fn compare_touched(node: usize, engine: &Engine, known: &Money, entry
             compare(node, engine, known, &change.account);
             None
         }
-        Operation::Payment(_) | Operation::Batch(_) | Operation::KeyFence(_) => None,
+        Operation::Payment(_) | Operation::Batch(_) | Operation::KeyFence(_) | Operation::ApiKey(_) => None,
     };
     if let Some(payment) = changed {
         compare(node, engine, known, &payment.from);

@@ -8,11 +8,13 @@
 //! disks       disks that are full, fail to sync, rot, lose their end or are wiped
 //! messages    messages that are late, duplicated or reordered
 //! clocks      wrong wall clocks
+//! callers     API keys that are created and revoked while their holders ask
 //! versions    programs that know different rules
 //! views       views that cannot be brought up to date, or not be read
 //! zookeeper   ZooKeeper down, wiped or restored; a second process with one node's id
 //! ```
 
+mod callers;
 mod clocks;
 mod disks;
 mod elections;
@@ -143,7 +145,8 @@ fn the_documentation_names_every_scenario_and_no_other() {
     let (table, _) = table.split_once("###").expect("another heading follows");
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let named = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).map(str::to_owned);
-    let files = ["clocks", "disks", "elections", "forwarding", "logs", "messages", "versions", "views", "zookeeper"];
+    let files =
+        ["callers", "clocks", "disks", "elections", "forwarding", "logs", "messages", "versions", "views", "zookeeper"];
     let code = files.map(|file| read(&format!("tests/sim/scenarios/{file}.rs"))).concat();
     let tests = code.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split('(').next()).map(str::to_owned);
     assert_eq!(named.collect::<BTreeSet<_>>(), tests.collect::<BTreeSet<_>>());

@@ -4,7 +4,7 @@
 //! compares the outcomes, so a bank that differs is found by the first operation that depends on the difference.
 //! Operations that are applied before they are committed can be undone, newest first.
 //!
-//! All accounts, the open holds and their orders are always in memory. Any other payment or order is *recalled* when an
+//! All accounts, the open holds and their orders, and the API keys are always in memory. Any other payment or order is *recalled* when an
 //! operation needs it (by the leader from its disk, by the other nodes from the operation itself) and *forgotten* once
 //! the views hold its last change.
 //!
@@ -17,9 +17,11 @@
 //! accounts   accounts opened and changed
 //! changes    captures, voids, refunds, expiries
 //! batches    many payments, each by itself or all or none
+//! api_keys   API keys, and what their holders may write
 //! ```
 
 mod accounts;
+mod api_keys;
 mod batches;
 mod changes;
 mod outcome;
@@ -32,6 +34,7 @@ mod undo;
 
 use super::{Operation, OperationRequest, Payment, Proposal, Stamp};
 
+pub use api_keys::MAX_API_KEYS;
 pub use batches::{KeyHolder, KeyHolders};
 pub use outcome::Divergence;
 pub use state::{AccountState, Balance, Balances};
@@ -68,6 +71,10 @@ impl Bank {
                 Operation::Batch(self.execute_batch(stamp, key, fingerprint, request, holders, &mut undo))
             }
             OperationRequest::KeyFence => Operation::KeyFence(super::KeyFence { key, fingerprint }),
+            OperationRequest::ApiKey { id, change } => {
+                let outcome = self.change_api_key(stamp, id, &change, &mut undo);
+                Operation::ApiKey(super::ApiKeyChange { key, fingerprint, id, change, outcome })
+            }
         };
         (operation, undo)
     }
@@ -88,6 +95,10 @@ impl Bank {
             Operation::Expiry(expiry) => self.apply_expiry(stamp, expiry, &mut undo),
             Operation::Batch(batch) => self.apply_batch(stamp, batch, &mut undo),
             Operation::KeyFence(_) => Ok(()),
+            Operation::ApiKey(change) => {
+                let decided = self.change_api_key(stamp, change.id, &change.change, &mut undo);
+                check_outcome(&decided, &change.outcome)
+            }
         };
         match applied {
             Ok(()) => Ok(undo),

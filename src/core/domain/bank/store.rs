@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::state::{AccountState, Balance};
 use super::undo::{OrderRecord, Undo, UndoStep};
 use crate::domain::{
-    AccountId, Currency, LogIndex, MinorUnits, OrderId, OrderState, Overdraft, PaymentId, PaymentState, RuleVersion,
+    AccountId, ApiKeyId, ApiKeyState, Currency, LogIndex, MinorUnits, OrderId, OrderState, Overdraft, PaymentId,
+    PaymentState, RuleVersion,
 };
 
 /// All accounts, the open holds with their orders, and recently used payments and orders. Sorted maps, so that
@@ -25,6 +27,8 @@ pub struct Bank {
     expiries: BTreeSet<(u64, PaymentId)>,
     /// Every order with an open hold, and others whose last change the views may not hold yet.
     pub(super) orders: BTreeMap<OrderId, OrderRecord>,
+    /// All API keys. Shared with those who check callers.
+    pub(super) api_keys: BTreeMap<ApiKeyId, Arc<ApiKeyState>>,
     /// Closed payments and orders, which may be forgotten once the views hold the entry at the index.
     forgettable: VecDeque<(LogIndex, Forgettable)>,
 }
@@ -54,6 +58,17 @@ impl Bank {
     pub fn begin_epoch(&mut self, rules: RuleVersion) -> Undo {
         let before = std::mem::replace(&mut self.rules, rules);
         Undo(vec![UndoStep::Rules(before)])
+    }
+
+    /// All API keys as of the last applied operation, revoked ones included.
+    #[must_use]
+    pub const fn api_keys(&self) -> &BTreeMap<ApiKeyId, Arc<ApiKeyState>> {
+        &self.api_keys
+    }
+
+    /// Restores the API keys when a bank is loaded.
+    pub fn restore_api_keys(&mut self, keys: BTreeMap<ApiKeyId, Arc<ApiKeyState>>) {
+        self.api_keys = keys;
     }
 
     /// An account as of the last applied operation.
@@ -235,6 +250,15 @@ impl Bank {
         self.put_order(id, Some(record));
     }
 
+    /// Stores or removes an API key, undoably.
+    pub(super) fn set_api_key(&mut self, id: ApiKeyId, state: Option<Arc<ApiKeyState>>, undo: &mut Undo) {
+        let before = match state {
+            Some(state) => self.api_keys.insert(id, state),
+            None => self.api_keys.remove(&id),
+        };
+        undo.0.push(UndoStep::ApiKey(id, before));
+    }
+
     /// Sets a balance, undoably. Creates the account if it does not exist.
     pub(super) fn set_balance(&mut self, id: &AccountId, currency: Currency, balance: Balance, undo: &mut Undo) {
         let state = match self.accounts.get_mut(id) {
@@ -290,6 +314,12 @@ impl Bank {
                 UndoStep::Payment(id, before) => self.put_payment(*id, before.as_deref().cloned()),
                 UndoStep::Order(id, before) => self.put_order(id, *before),
                 UndoStep::Rules(before) => self.rules = *before,
+                UndoStep::ApiKey(id, Some(before)) => {
+                    self.api_keys.insert(*id, Arc::clone(before));
+                }
+                UndoStep::ApiKey(id, None) => {
+                    self.api_keys.remove(id);
+                }
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Undoing an applied operation: the earlier state of everything that it changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::state::{AccountState, Balance};
 use crate::domain::{
-    AccountId, AccountStatus, Currency, LogIndex, OrderId, OrderState, Overdraft, PaymentId, PaymentState, RuleVersion,
+    AccountId, AccountStatus, ApiKeyId, ApiKeyState, Currency, LogIndex, OrderId, OrderState, Overdraft, PaymentId,
+    PaymentState, RuleVersion,
 };
 
 /// An order in memory.
@@ -30,6 +32,7 @@ pub(super) enum UndoStep {
     Payment(PaymentId, Option<Box<PaymentState>>),
     Order(OrderId, Option<OrderRecord>),
     Rules(RuleVersion),
+    ApiKey(ApiKeyId, Option<Arc<ApiKeyState>>),
 }
 
 impl Undo {
@@ -37,7 +40,7 @@ impl Undo {
     pub fn accounts(&self) -> impl Iterator<Item = &AccountId> {
         self.0.iter().filter_map(|step| match step {
             UndoStep::Created(id) | UndoStep::Balance(id, ..) | UndoStep::Policy(id, ..) => Some(id),
-            UndoStep::Payment(..) | UndoStep::Order(..) | UndoStep::Rules(_) => None,
+            UndoStep::Payment(..) | UndoStep::Order(..) | UndoStep::Rules(_) | UndoStep::ApiKey(..) => None,
         })
     }
 
@@ -47,7 +50,7 @@ impl Undo {
         for step in self.0.iter().rev() {
             let account = match step {
                 UndoStep::Created(id) | UndoStep::Balance(id, ..) | UndoStep::Policy(id, ..) => id,
-                UndoStep::Payment(..) | UndoStep::Order(..) | UndoStep::Rules(_) => continue,
+                UndoStep::Payment(..) | UndoStep::Order(..) | UndoStep::Rules(_) | UndoStep::ApiKey(..) => continue,
             };
             let Some(state) = states.get_mut(account) else { continue };
             match (step, state.as_mut()) {
@@ -55,6 +58,21 @@ impl Undo {
                 (UndoStep::Balance(_, currency, before), Some(state)) => state.balances.restore(*currency, *before),
                 (UndoStep::Policy(_, overdraft, status), Some(state)) => {
                     (state.overdraft, state.status) = (*overdraft, *status);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Turns the API keys after the operation into those before it.
+    pub fn rewind_api_keys(&self, keys: &mut BTreeMap<ApiKeyId, Arc<ApiKeyState>>) {
+        for step in self.0.iter().rev() {
+            match step {
+                UndoStep::ApiKey(id, Some(before)) => {
+                    keys.insert(*id, Arc::clone(before));
+                }
+                UndoStep::ApiKey(id, None) => {
+                    keys.remove(id);
                 }
                 _ => {}
             }

@@ -70,6 +70,7 @@ fn write_parts(key: &IdempotencyKey, request: &OperationRequest) -> (Method, Vec
             let payments: Vec<Value> = batch.items.iter().map(item_body).collect();
             (Method::POST, path(&["payments", "batch"]), json!({ "atomic": batch.atomic, "payments": payments }))
         }
+        OperationRequest::ApiKey { .. } => unreachable!("no load changes API keys"),
         OperationRequest::KeyFence => (Method::POST, path(&["payments", "by-key", key.as_str(), "fence"]), json!({})),
     }
 }

@@ -82,7 +82,8 @@ impl World {
     fn append(&mut self, body: EntryBody) -> u64 {
         let index = self.last.index.next();
         let timestamp = self.next_stamp().timestamp;
-        let entry = UnchainedEntry { index, epoch: self.last.epoch, timestamp, body }.chain(&self.last.hash);
+        let entry =
+            UnchainedEntry { index, epoch: self.last.epoch, timestamp, principal: None, body }.chain(&self.last.hash);
         self.last = entry.position();
         self.entries.push(Arc::new(entry));
         index.0
@@ -236,7 +237,7 @@ impl World {
                 (rejection.map_or(200, |_| 409), json!({ "code": rejection, "results": results }))
             }
             (Operation::KeyFence(_), _) => (200, json!({ "state": "fenced", "index": index })),
-            (Operation::Expiry(_), _) => panic!("nobody asked for an expiry"),
+            (Operation::Expiry(_) | Operation::ApiKey(_), _) => panic!("no history asks for it"),
         };
         answer(status, index, None, &body)
     }

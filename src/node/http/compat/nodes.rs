@@ -39,7 +39,8 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
 ///
 /// Every running node answers, with or without a leader. The count is what this node has applied.
 #[utoipa::path(
-    get, path = "/health", tag = "SyncPay", operation_id = "syncPayHealth", params(query::Deadline),
+    get, path = "/health", tag = "SyncPay", operation_id = "syncPayHealth",
+    security(("api_key" = ["metrics"])), params(query::Deadline),
     responses(
         (status = 200, description = "The node is healthy.", body = SyncPayHealth,
          example = json!(openapi::example("syncpay_health"))),
@@ -90,8 +91,12 @@ fn is_leader(status: &NodeStatus) -> bool {
 /// This node, and every other node as this one sees it.
 #[utoipa::path(
     get, path = "/status", tag = "SyncPay", operation_id = "syncPayStatus",
-    responses((status = 200, description = "The status.", body = SyncPayStatus,
-               example = json!(openapi::example("syncpay_status")))),
+    security(("api_key" = ["metrics"])),
+    responses(
+        (status = 200, description = "The status.", body = SyncPayStatus,
+         example = json!(openapi::example("syncpay_status"))),
+        openapi::SyncPayNodeErrors,
+    ),
 )]
 async fn status(compatible: Call<Compatible>, _request: Request) -> Response {
     compatible
@@ -146,8 +151,12 @@ fn syncpay_peer<'a>(peer: &'a PeerStatus, last_seen: Option<&Timestamp>) -> Sync
 /// The process answers.
 #[utoipa::path(
     get, path = "/ping", tag = "SyncPay", operation_id = "syncPayPing",
-    responses((status = 200, description = "It does.", body = SyncPayPing,
-               example = json!({ "status": "ok", "node_id": "node1" }))),
+    security(("api_key" = ["metrics"])),
+    responses(
+        (status = 200, description = "It does.", body = SyncPayPing,
+         example = json!({ "status": "ok", "node_id": "node1" })),
+        openapi::SyncPayNodeErrors,
+    ),
 )]
 async fn ping(compatible: Call<Compatible>, _request: Request) -> Response {
     compatible
@@ -163,8 +172,12 @@ async fn ping(compatible: Call<Compatible>, _request: Request) -> Response {
 /// The settings in force, secrets as `***`.
 #[utoipa::path(
     get, path = "/config", tag = "SyncPay", operation_id = "syncPayConfig",
-    responses((status = 200, description = "The settings by their names.", body = Object,
-               example = json!(openapi::example("syncpay_config")))),
+    security(("api_key" = ["cluster:admin"])),
+    responses(
+        (status = 200, description = "The settings by their names.", body = Object,
+         example = json!(openapi::example("syncpay_config"))),
+        openapi::SyncPayNodeErrors,
+    ),
 )]
 async fn config(compatible: Call<Compatible>, _request: Request) -> Response {
     compatible

@@ -75,7 +75,7 @@ impl Call<Compatible> {
         route: Route,
         handler: impl Future<Output = Result<HttpAnswer, Problem>>,
     ) -> Response {
-        self.respond(route, async { Ok(handler.await.unwrap_or_else(Problem::into_plain_answer)) }).await
+        self.respond(route, handler, Problem::into_plain_answer).await
     }
 
     /// Makes a payment and waits for its entry. A refusal by the bank is a 422.

@@ -52,7 +52,8 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
 /// A payment from `sender` to `receiver`. Its key is `transaction_id` or the `Idempotency-Key`; given both, they must
 /// be the same. Accounts are opened with unlimited overdraft when they are first used.
 #[utoipa::path(
-    post, path = "/payment", tag = "SyncPay", operation_id = "syncPayPayment", params(query::OptionalKeyHeader, query::Deadline),
+    post, path = "/payment", tag = "SyncPay", operation_id = "syncPayPayment",
+    security(("api_key" = ["payments:write"])), params(query::OptionalKeyHeader, query::Deadline),
     request_body(content = SyncPayPayment, example = json!(openapi::example("syncpay_payment"))),
     responses(
         (status = 200, description = "Made, now or earlier.", body = SyncPayReceipt,
@@ -69,7 +70,8 @@ async fn payment(compatible: Call<Compatible>, request: Request) -> Response {
 ///
 /// The same as `/payment`.
 #[utoipa::path(
-    post, path = "/pay", tag = "SyncPay", operation_id = "syncPayPay", params(query::OptionalKeyHeader, query::Deadline),
+    post, path = "/pay", tag = "SyncPay", operation_id = "syncPayPay",
+    security(("api_key" = ["payments:write"])), params(query::OptionalKeyHeader, query::Deadline),
     request_body(content = SyncPayPayment, example = json!(openapi::example("syncpay_payment"))),
     responses(
         (status = 200, description = "Made, now or earlier.", body = SyncPayReceipt,
@@ -162,6 +164,7 @@ fn decimal(amount: MinorUnits, currency: Currency) -> DecimalNumber {
 /// given.
 #[utoipa::path(
     get, path = "/transactions", tag = "SyncPay", operation_id = "syncPayTransactions",
+    security(("api_key" = ["payments:read"])),
     params(query::LongPage, query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "Payments.", body = SyncPayTransactions,
@@ -178,6 +181,7 @@ async fn transactions(compatible: Call<Compatible>, request: Request) -> Respons
 /// The same as `/transactions`.
 #[utoipa::path(
     get, path = "/get_ledger", tag = "SyncPay", operation_id = "syncPayGetLedger",
+    security(("api_key" = ["payments:read"])),
     params(query::LongPage, query::Freshness, query::Deadline),
     responses(
         (status = 200, description = "Payments.", body = SyncPayTransactions,
@@ -192,6 +196,7 @@ async fn get_ledger(compatible: Call<Compatible>, request: Request) -> Response 
 async fn list(compatible: &Call<Compatible>, request: Request) -> Result<HttpAnswer, Problem> {
     let node = &compatible.api.node;
     let (parts, _) = request.into_parts();
+    compatible.check_readable([])?;
     let mut query = Query::new(parts.uri.query());
     let before = List::Payments.take_before(&mut query)?;
     // Clients of the earlier system expect the whole list.

@@ -41,6 +41,7 @@ pub(super) fn router() -> OpenApiRouter<Compatible> {
 /// A payment between two accounts that are named by numbers. They must exist: a payment of version 1 opens them.
 #[utoipa::path(
     post, path = "/transfer", tag = "Fault-tolerant ledger", operation_id = "transfer",
+    security(("api_key" = ["payments:write"])),
     params(query::KeyHeader, query::Deadline, query::SimulateChaos),
     request_body(content = Transfer, example = json!(openapi::example("transfer"))),
     responses(

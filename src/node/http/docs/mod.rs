@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 use super::answer::HttpAnswer;
 use super::call::Call;
 use super::metrics::Route;
+use super::openapi;
 use super::state::Api;
 
 /// The page may load its own style and script and read the description, and nothing else. It may not be framed.
@@ -37,7 +38,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// OpenAPI 3.1.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "Node", operation_id = "openapi",
-    responses((status = 200, description = "The description.", body = Object)),
+    security(("api_key" = [])),
+    responses((status = 200, description = "The description.", body = Object), openapi::AnyKeyProblems),
 )]
 async fn description(api: Call) -> Response {
     api.answer(Route::Description, async { Ok(HttpAnswer::fixed(JSON, api.description.to_vec())) }).await
@@ -48,7 +50,11 @@ async fn description(api: Call) -> Response {
 /// This description as a page for people.
 #[utoipa::path(
     get, path = "/docs", tag = "Node", operation_id = "docs",
-    responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
+    security(("api_key" = [])),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html"),
+        openapi::AnyKeyProblems,
+    ),
 )]
 async fn page(api: Call) -> Response {
     file(&api, HTML, include_bytes!("page.html")).await

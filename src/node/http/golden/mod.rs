@@ -24,9 +24,9 @@ use quorapay_api::{
     AccountAtIndex, AccountPage, Alive, Code, ExportTrailer, KeyLookup, KeyState, LedgerPage, NewLeader, Rfc3339,
 };
 use quorapay_core::domain::{
-    AccountChangeKind, AccountOutcome, AccountState, AccountStatus, Balance, Currency, Epoch, LogIndex, MinorUnits,
-    Operation, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, PaymentRequest, PaymentState,
-    PostingKind, Rejection, Timestamp,
+    AccountChangeKind, AccountOutcome, AccountState, AccountStatus, ApiKeyChangeKind, Balance, Currency, Epoch,
+    LogIndex, MinorUnits, Operation, Overdraft, PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome,
+    PaymentRequest, PaymentState, PostingKind, Rejection, Timestamp,
 };
 use quorapay_core::replication::{Configuration, Entry, EntryBody, StoreId, Voter};
 
@@ -133,6 +133,8 @@ fn other_entries() -> Vec<(&'static str, Entry)> {
         ("keyless batch", keyless),
         ("aborted batch", samples::batch_entry(true, &[samples::succeeded(), FROZEN])),
         ("fence", samples::fence_entry("k \"1\"")),
+        ("api key created", samples::api_key_entry(samples::api_key_creation())),
+        ("api key revoked", samples::api_key_entry(ApiKeyChangeKind::Revoke)),
     ]
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use prometheus_client::registry::Registry;
 
+use super::super::access::Refusals;
 use super::super::samples;
 use super::super::write_json::to_json;
 use super::numbers::Now;
@@ -24,6 +25,7 @@ pub(in crate::http) fn numbers(shapes: &mut Vec<(String, Vec<u8>)>) {
         requests: Arc::new(requests),
         batches: Arc::new(Batches::default()),
         latest: Arc::new(Latest::default()),
+        refusals: Arc::new(Refusals::default()),
     };
     let bank = BankSummary { open_holds: 3, ..BankSummary::default() };
     let (status, process) = (samples::status(), samples::process());

@@ -22,15 +22,18 @@ use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiB
 use quorapay_api::headers::{self, Header};
 
 pub(super) use problems::{
-    AccountChangeProblems, AccountListProblems, AccountOpenProblems, AccountReadProblems, BatchProblems,
-    ChangeProblems, ClusterProblems, FenceProblems, HealthOrError, KeyProblems, LedgerBackupProblems, LedgerProblems,
-    LedgerTransferErrors, MetricsProblems, PaymentListProblems, PaymentProblems, PaymentReadProblems, ReadyProblems,
-    StatementProblems, SyncPayHealthErrors, SyncPayListErrors, SyncPayPaymentErrors, TransferProblems,
+    AccountChangeProblems, AccountListProblems, AccountOpenProblems, AccountReadProblems, AnyKeyProblems,
+    ApiKeyChangeProblems, ApiKeyCreateProblems, ApiKeyListProblems, BatchProblems, ChangeProblems, ClusterProblems,
+    FenceProblems, HealthOrError, KeyProblems, LedgerBackupProblems, LedgerProblems, LedgerTransferErrors,
+    MetricsProblems, PaymentListProblems, PaymentProblems, PaymentReadProblems, ReadyProblems, StatementProblems,
+    SyncPayHealthErrors, SyncPayListErrors, SyncPayNodeErrors, SyncPayPaymentErrors, TransferProblems,
 };
 
 const DESCRIPTION: &str = "\
 A replicated payment ledger. Any node takes any call.\n\n\
 **Amounts** are integers in minor units: 15075 is 150.75 USD.\n\n\
+**Callers** have an API key, `Authorization: Bearer qp_…`, unless a node is open to everybody; each operation names \
+the scope that it needs.\n\n\
 **Writes** need an `Idempotency-Key`. Keys are permanent: the same request under the same key gets the identical \
 answer, with `Idempotent-Replayed: true`, refusals included.\n\n\
 **Errors** are `application/problem+json` with a stable `code`, `retryable` and a definite `outcome`: `not_applied`, \
@@ -79,6 +82,7 @@ pub(super) fn outline() -> OpenApi {
         ("Keys", "Settle what became of an idempotency key, or see to it that nothing ever applies under it."),
         ("Accounts", "Open, read, list and change accounts; their statements."),
         ("Ledger", "The raw entries with their hashes."),
+        ("API keys", "Who may call, and what: keys in the ledger, created, rotated and revoked."),
         ("Cluster", "The nodes, and handing the leadership over."),
         ("Node", "What a node says of itself."),
         (
@@ -106,17 +110,31 @@ pub(super) fn finish(mut document: OpenApi) -> Bytes {
             "description": description, "required": presence == Presence::Always, "schema": { "type": kind },
         });
     }
+    document["components"]["securitySchemes"]["api_key"] = json!({
+        "type": "http", "scheme": "bearer", "bearerFormat": "qp_ID_SECRET",
+        "description": "An API key with the scope that the operation names. A node that is open to everybody asks for none.",
+    });
     for response in responses_of(&mut document) {
         for (header, ..) in HEADERS {
             let name = header.name;
             response["headers"][name] = json!({ "$ref": format!("#/components/headers/{name}") });
         }
     }
+    operations_of(&mut document).for_each(add_challenge);
     operations_of(&mut document).for_each(add_request_id);
     bodies_of(&mut document).for_each(unwrap_optional);
     close_answers(&mut document);
     let text = serde_json::to_string_pretty(&document).expect("it is JSON");
     Bytes::from(text + "\n")
+}
+
+/// Whoever is not known is told how to name itself.
+fn add_challenge(operation: &mut Value) {
+    if let Some(response) = operation["responses"].get_mut("401") {
+        response["headers"]["WWW-Authenticate"] = json!({
+            "description": "`Bearer`: an API key is asked for.", "required": true, "schema": { "type": "string" },
+        });
+    }
 }
 
 /// Every request may be named. A name that is not valid is replaced, so any text may be sent.

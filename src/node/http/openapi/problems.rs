@@ -15,6 +15,7 @@ use quorapay_core::domain::Rejection;
 /// Codes under their status.
 type Codes = &'static [(u16, &'static [Code])];
 
+const CALLER: Codes = &[(401, &[Code::ApiKeyRequired, Code::InvalidApiKey]), (403, &[Code::ApiKeyForbids])];
 const DEADLINE: Codes = &[(400, &[Code::InvalidDeadline])];
 const QUERY: Codes = &[(400, &[Code::UnknownField, Code::DuplicateField])];
 const READ: Codes = &[
@@ -116,59 +117,74 @@ macro_rules! problems {
 
 problems! {
     /// Making a payment.
-    PaymentProblems: QUERY, DEADLINE, KEYED, BODY, PAYMENT_FIELDS, PAYMENT_REFUSED, SUBMIT;
+    PaymentProblems: CALLER, QUERY, DEADLINE, KEYED, BODY, PAYMENT_FIELDS, PAYMENT_REFUSED, SUBMIT;
     /// Making a batch.
-    BatchProblems: QUERY, DEADLINE, KEYED, BODY, PAYMENT_FIELDS, SUBMIT, &[
+    BatchProblems: CALLER, QUERY, DEADLINE, KEYED, BODY, PAYMENT_FIELDS, SUBMIT, &[
         (400, &[Code::EmptyBatch, Code::TooManyPayments, Code::DuplicateIdempotencyKey, Code::InvalidAtomic]),
         (409, &[Code::Bank(Rejection::BatchAborted)]),
     ];
     /// Captures, voids and refunds.
-    ChangeProblems: QUERY, DEADLINE, KEYED, BODY, CHANGE_REFUSED, SUBMIT, &[
+    ChangeProblems: CALLER, QUERY, DEADLINE, KEYED, BODY, CHANGE_REFUSED, SUBMIT, &[
         (400, &[Code::InvalidPaymentId, Code::InvalidAmount, Code::InvalidPath]),
     ];
     /// Fencing a key.
-    FenceProblems: QUERY, DEADLINE, SUBMIT, READ, FOREIGN, &[(400, &[Code::InvalidIdempotencyKey])];
+    FenceProblems: CALLER, QUERY, DEADLINE, SUBMIT, READ, FOREIGN, &[(400, &[Code::InvalidIdempotencyKey])];
     /// Looking a key up.
-    KeyProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidIdempotencyKey])];
+    KeyProblems: CALLER, QUERY, DEADLINE, READ, &[(400, &[Code::InvalidIdempotencyKey])];
     /// Reading a payment.
-    PaymentReadProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidPaymentId]), (404, &[Code::Bank(Rejection::PaymentNotFound)])];
+    PaymentReadProblems: CALLER, QUERY, DEADLINE, READ, &[(400, &[Code::InvalidPaymentId]), (404, &[Code::Bank(Rejection::PaymentNotFound)])];
     /// Listing payments.
-    PaymentListProblems: QUERY, DEADLINE, READ, LIST, TIMES, &[
+    PaymentListProblems: CALLER, QUERY, DEADLINE, READ, LIST, TIMES, &[
         (400, &[Code::InvalidAccountId, Code::InvalidStatus, Code::InvalidOrder]),
     ];
     /// Opening an account.
-    AccountOpenProblems: QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
+    AccountOpenProblems: CALLER, QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
         (400, &[Code::InvalidAccountId, Code::InvalidOverdraft]),
         (409, &[Code::Bank(Rejection::AccountExists)]),
     ];
     /// Changing an account.
-    AccountChangeProblems: QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
+    AccountChangeProblems: CALLER, QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
         (400, &[Code::InvalidAccountId, Code::InvalidOverdraft, Code::InvalidStatus, Code::NothingToChange, Code::InvalidPath]),
         (409, &[Code::Bank(Rejection::AccountNotFound), Code::Bank(Rejection::AccountClosed), Code::Bank(Rejection::AccountNotEmpty), Code::Bank(Rejection::OverdraftInUse)]),
     ];
     /// Reading an account.
-    AccountReadProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidAccountId]), (404, &[Code::Bank(Rejection::AccountNotFound)])];
+    AccountReadProblems: CALLER, QUERY, DEADLINE, READ, &[(400, &[Code::InvalidAccountId]), (404, &[Code::Bank(Rejection::AccountNotFound)])];
     /// Listing accounts.
-    AccountListProblems: QUERY, DEADLINE, READ, LIST;
+    AccountListProblems: CALLER, QUERY, DEADLINE, READ, LIST;
     /// Reading a statement.
-    StatementProblems: QUERY, DEADLINE, READ, LIST, TIMES, &[
+    StatementProblems: CALLER, QUERY, DEADLINE, READ, LIST, TIMES, &[
         (400, &[Code::InvalidAccountId, Code::InvalidFormat]),
         (404, &[Code::Bank(Rejection::AccountNotFound)]),
     ];
     /// Reading the ledger.
-    LedgerProblems: QUERY, DEADLINE, READ, &[(400, &[Code::InvalidLimit, Code::InvalidFormat])];
+    LedgerProblems: CALLER, QUERY, DEADLINE, READ, &[(400, &[Code::InvalidLimit, Code::InvalidFormat])];
     /// Backing the ledger up.
-    LedgerBackupProblems: QUERY, DEADLINE, READ;
+    LedgerBackupProblems: CALLER, QUERY, DEADLINE, READ;
     /// Showing the cluster.
-    ClusterProblems: QUERY;
+    ClusterProblems: CALLER, QUERY;
     /// Transferring the leadership.
-    TransferProblems: QUERY, DEADLINE, BODY, FOREIGN, &[
+    TransferProblems: CALLER, QUERY, DEADLINE, BODY, FOREIGN, &[
         (400, &[Code::InvalidNodeId, Code::NoSuchSuccessor]),
         (503, &[Code::NoLeader, Code::NoSuccessor]),
         (504, &[Code::TransferTimedOut]),
     ];
+    /// Creating an API key.
+    ApiKeyCreateProblems: CALLER, QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
+        (400, &[Code::InvalidApiKeyField]),
+        (409, &[Code::Bank(Rejection::ApiKeyExists), Code::Bank(Rejection::TooManyApiKeys)]),
+    ];
+    /// Rotating and revoking an API key.
+    ApiKeyChangeProblems: CALLER, QUERY, DEADLINE, KEYED, BODY, SUBMIT, &[
+        (400, &[Code::InvalidApiKeyField, Code::InvalidPath]),
+        (404, &[Code::Bank(Rejection::ApiKeyNotFound)]),
+        (409, &[Code::Bank(Rejection::ApiKeyRevoked)]),
+    ];
+    /// Listing API keys.
+    ApiKeyListProblems: CALLER, QUERY, DEADLINE, READ;
+    /// What any key may see.
+    AnyKeyProblems: CALLER;
     /// Reading the metrics.
-    MetricsProblems: &[(400, &[Code::InvalidFormat, Code::DuplicateField]), (503, &[Code::Overloaded])];
+    MetricsProblems: CALLER, &[(400, &[Code::InvalidFormat, Code::DuplicateField]), (503, &[Code::Overloaded])];
     /// Asking whether a node can serve.
     ReadyProblems: &[(503, &[Code::NotReady])];
 }
@@ -203,7 +219,8 @@ fn response(status: u16, codes: &[Code]) -> Response {
 fn summary(status: u16) -> &'static str {
     match status {
         400 => "The request is wrong; nothing moved.",
-        403 => "A web page of another site sent it; nothing moved.",
+        401 => "The caller is not known; nothing moved.",
+        403 => "Not allowed; nothing moved.",
         404 => "There is no such thing.",
         408 => "The body did not arrive in time; nothing moved.",
         409 => "Refused, for good: the same key gets the same answer. Nothing moved.",
@@ -282,16 +299,18 @@ const PLAIN_REFUSED: Codes = &[
 
 plain_errors! {
     /// Payments of SyncPay.
-    SyncPayPaymentErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT, FOREIGN;
+    SyncPayPaymentErrors: CALLER, DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT, FOREIGN;
     /// Transfers of the fault-tolerant ledger.
-    LedgerTransferErrors: DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT, FOREIGN, &[
+    LedgerTransferErrors: CALLER, DEADLINE, PLAIN_BODY, PLAIN_REFUSED, SUBMIT, FOREIGN, &[
         (400, &[Code::IdempotencyKeyRequired]),
         (422, &[Code::Bank(Rejection::AccountNotFound)]),
     ];
     /// The list of payments of SyncPay.
-    SyncPayListErrors: QUERY, DEADLINE, READ, LIST;
+    SyncPayListErrors: CALLER, QUERY, DEADLINE, READ, LIST;
+    /// SyncPay's other calls about a node.
+    SyncPayNodeErrors: CALLER;
     /// SyncPay's health check. Its 503 is declared at the handler, because it is also the answer of an unhealthy node.
-    SyncPayHealthErrors: DEADLINE, &[(500, &[Code::StorageError]), (504, &[Code::DeadlineExceeded])];
+    SyncPayHealthErrors: CALLER, DEADLINE, &[(500, &[Code::StorageError]), (504, &[Code::DeadlineExceeded])];
 }
 
 /// The same without codes, in the shape of the earlier systems.

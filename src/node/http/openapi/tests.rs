@@ -10,13 +10,13 @@ use super::super::{DESCRIPTION as SERVED, render, samples};
 use super::*;
 use crate::runtime::PeerStatus;
 use quorapay_api::{
-    Account, AccountAtIndex, AccountPage, ChangeByKey, ChangedAccount, ChangedPayment, ClusterView, Code, DecidedBatch,
-    HistoryStep, KeyLookup, LedgerEntry, LedgerPage, NewAccount, NewLeader, NodeView, Payment, PaymentPage,
-    PaymentWithHistory, Problem, Readiness, Statement,
+    Account, AccountAtIndex, AccountPage, ApiKeyList, ApiKeyRotation, ChangeByKey, ChangedAccount, ChangedApiKey,
+    ChangedPayment, ClusterView, Code, DecidedBatch, HistoryStep, KeyLookup, LedgerEntry, LedgerPage, NewAccount,
+    NewApiKey, NewLeader, NodeView, Payment, PaymentPage, PaymentWithHistory, Problem, Readiness, Statement,
 };
 use quorapay_core::domain::{
-    AccountChangeKind, AccountState, AccountStatus, LogIndex, MinorUnits, Overdraft, PaymentChangeKind,
-    PaymentChangeOutcome, PaymentOutcome, Rejection,
+    AccountChangeKind, AccountState, AccountStatus, ApiKeyChangeKind, LogIndex, MinorUnits, Overdraft,
+    PaymentChangeKind, PaymentChangeOutcome, PaymentOutcome, Rejection,
 };
 use quorapay_core::replication::{Configuration, Entry, EntryBody};
 
@@ -49,7 +49,7 @@ fn the_description_is_openapi_3_1_with_every_reference_to_something_in_it() {
 fn every_operation_says_what_it_does_and_what_it_answers() {
     for (path, item) in description()["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
-            for member in ["summary", "description", "operationId", "tags", "responses"] {
+            for member in ["summary", "description", "operationId", "tags", "responses", "security"] {
                 assert!(operation.get(member).is_some(), "{method} {path} has no {member}");
             }
             let content = operation["responses"].as_object().expect("responses").values();
@@ -97,6 +97,8 @@ fn every_kind_of_entry() -> Vec<Entry> {
         samples::account_entry("shop", AccountChangeKind::Open(Overdraft::None)),
         samples::account_entry("shop", status),
         samples::fence_entry("k"),
+        samples::api_key_entry(samples::api_key_creation()),
+        samples::api_key_entry(ApiKeyChangeKind::Revoke),
     ]
 }
 
@@ -167,6 +169,12 @@ fn the_examples_are_as_described() {
     fits::<LedgerPage<'_>>(example("ledger"));
     fits::<ClusterView>(example("cluster"));
     fits::<Readiness>(example("ready"));
+    fits::<NewApiKey>(example("new_api_key"));
+    fits::<ApiKeyRotation>(example("api_key_rotation"));
+    for change in ["created", "rotated", "revoked"] {
+        fits::<ChangedApiKey>(example(&format!("{change}_api_key")));
+    }
+    fits::<ApiKeyList>(example("api_keys"));
 }
 
 #[test]

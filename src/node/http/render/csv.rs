@@ -14,7 +14,7 @@ use quorapay_core::replication::{Entry, EntryBody};
 use super::entry::kind;
 
 /// The columns of an exported ledger.
-pub(in crate::http) const LEDGER_COLUMNS: [&str; 17] = [
+pub(in crate::http) const LEDGER_COLUMNS: [&str; 18] = [
     "index",
     "item",
     "epoch",
@@ -31,6 +31,7 @@ pub(in crate::http) const LEDGER_COLUMNS: [&str; 17] = [
     "account",
     "order_id",
     "idempotency_key",
+    "principal",
     "hash",
 ];
 
@@ -139,6 +140,7 @@ fn write_ledger_row(out: &mut Vec<u8>, entry: &Entry, given: &LedgerRow<'_>) {
         given.account,
         given.order,
         given.key.map_or("", IdempotencyKey::as_str),
+        &text(entry.principal.as_ref().map(|principal| principal as _)),
         &entry.hash.to_string(),
     ];
     row(out, fields);
@@ -178,6 +180,11 @@ fn other_row(operation: &Operation) -> LedgerRow<'_> {
         },
         Operation::PaymentChange(change) => change_row(change),
         Operation::Expiry(expiry) => expiry_row(expiry),
+        Operation::ApiKey(change) => LedgerRow {
+            status: Decision::from(change.outcome).as_str(),
+            kind: change.change.name(),
+            ..LedgerRow::default()
+        },
         Operation::Payment(_) | Operation::Batch(_) | Operation::KeyFence(_) => LedgerRow::default(),
     };
     LedgerRow { key, rejection, ..row }
@@ -253,10 +260,10 @@ mod tests {
         assert_eq!(
             batch[1],
             "7,1,2,2023-11-14T22:13:20.005Z,batch,rejected,account_frozen,018bcfe5-6805-7002-8001-000000000007,\
-             external:card,shop,1250,EUR,payment,,\"o \"\"7\"\"\",item 1,#"
+             external:card,shop,1250,EUR,payment,,\"o \"\"7\"\"\",item 1,,#"
         );
-        assert_eq!(rows(&samples::start_entry()), ["7,,2,2023-11-14T22:13:20.005Z,epoch_start,,,,,,,,,,,,#"]);
-        assert_eq!(rows(&samples::fence_entry("k")), ["7,,2,2023-11-14T22:13:20.005Z,fence,,,,,,,,,,,k,#"]);
+        assert_eq!(rows(&samples::start_entry()), ["7,,2,2023-11-14T22:13:20.005Z,epoch_start,,,,,,,,,,,,,#"]);
+        assert_eq!(rows(&samples::fence_entry("k")), ["7,,2,2023-11-14T22:13:20.005Z,fence,,,,,,,,,,,k,,#"]);
         assert_eq!(rows(&samples::expiry_entry()).len(), 1);
     }
 

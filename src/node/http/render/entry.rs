@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use quorapay_api::{BatchedPayment, ChangeWord, EntryContent, EntryPayment, LedgerEntry, LedgerVoter};
+use quorapay_api::{BatchedPayment, ChangeWord, EntryContent, EntryPayment, LedgerEntry, LedgerVoter, Rfc3339};
 use quorapay_core::domain::{
-    AccountChange, AccountChangeKind, Batch, DecidedPayment, Expiry, Operation, PaymentChange, PaymentChangeOutcome,
-    PaymentId, PaymentOutcome, Rejection,
+    AccountChange, AccountChangeKind, ApiKeyChange, ApiKeyChangeKind, Batch, DecidedPayment, Expiry, Operation,
+    PaymentChange, PaymentChangeOutcome, PaymentId, PaymentOutcome, Rejection,
 };
 use quorapay_core::replication::{Configuration, Entry, EntryBody};
 
@@ -26,6 +26,7 @@ pub(in crate::http) fn ledger_entry(entry: &Entry) -> LedgerEntry<'_> {
             EntryBody::Operation(operation) => operation_content(entry, operation),
         }),
         rejection: operation.and_then(Operation::rejection).map(Rejection::code).map(Cow::Borrowed),
+        principal: entry.principal,
         idempotency_key: operation.and_then(Operation::key).map(Cow::Borrowed),
         fingerprint: operation.and_then(Operation::fingerprint).map(|fingerprint| hex::encode(fingerprint.0)),
         hash: entry.hash.to_string(),
@@ -52,6 +53,7 @@ fn operation_content<'entry>(entry: &Entry, operation: &'entry Operation) -> Ent
         Operation::Expiry(expiry) => expiry_content(expiry),
         Operation::Batch(batch) => batch_content(entry, batch, operation),
         Operation::KeyFence(_) => EntryContent::Fence,
+        Operation::ApiKey(change) => api_key_content(change),
     }
 }
 
@@ -117,6 +119,27 @@ fn change_content(change: &PaymentChange) -> EntryContent<'_> {
     }
 }
 
+fn api_key_content(change: &ApiKeyChange) -> EntryContent<'_> {
+    let (secret_sha256, old_valid_for_s, grant) = match &change.change {
+        ApiKeyChangeKind::Create { grant, secret } => (Some(*secret), None, Some(&**grant)),
+        ApiKeyChangeKind::Rotate { secret, old_valid_for_s } => (Some(*secret), Some(*old_valid_for_s), None),
+        ApiKeyChangeKind::Revoke => (None, None, None),
+    };
+    EntryContent::ApiKey {
+        status: change.outcome.into(),
+        api_key: change.id,
+        change: Cow::Borrowed(change.change.name()),
+        secret_sha256,
+        old_valid_for_s,
+        name: grant.map(|grant| Cow::Borrowed(&grant.name)),
+        scopes: grant.map(|grant| grant.scopes.iter().map(|scope| scope.as_str().into()).collect()).unwrap_or_default(),
+        debit_prefixes: grant.map(|grant| grant.debits.clone()).unwrap_or_default(),
+        credit_prefixes: grant.map(|grant| grant.credits.clone()).unwrap_or_default(),
+        limits: grant.map(|grant| grant.limits.clone()).unwrap_or_default(),
+        expires_at: grant.and_then(|grant| grant.expires_at).map(Rfc3339),
+    }
+}
+
 fn expiry_content(expiry: &Expiry) -> EntryContent<'_> {
     let Expiry { payment, before } = expiry;
     EntryContent::Expiry {
@@ -149,6 +172,7 @@ pub(super) const fn kind(entry: &Entry) -> &'static str {
         EntryBody::Operation(Operation::Expiry(_)) => "expiry",
         EntryBody::Operation(Operation::Batch(_)) => "batch",
         EntryBody::Operation(Operation::KeyFence(_)) => "fence",
+        EntryBody::Operation(Operation::ApiKey(_)) => "api_key",
     }
 }
 

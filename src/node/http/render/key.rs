@@ -5,6 +5,7 @@ use quorapay_core::domain::{Batch, IdempotencyKey, Operation, PaymentOutcome};
 use quorapay_core::replication::Entry;
 
 use super::account::changed_account;
+use super::api_key::changed_api_key;
 use super::change::change_by_key;
 use super::payment::{decided_payment, decided_under};
 
@@ -21,6 +22,7 @@ pub(in crate::http) fn lookup<'entry>(entry: &'entry Entry, key: &IdempotencyKey
         }
         Some(Operation::PaymentChange(change)) => KeyLookup { change: Some(change_by_key(entry, change)), ..committed },
         Some(Operation::Account(change)) => KeyLookup { account: Some(changed_account(entry, change)), ..committed },
+        Some(Operation::ApiKey(change)) => KeyLookup { api_key: Some(changed_api_key(entry, change)), ..committed },
         Some(Operation::KeyFence(_)) => KeyLookup { index: Some(entry.index), ..KeyLookup::of_state(KeyState::Fenced) },
         Some(Operation::Expiry(_)) | None => committed,
     }

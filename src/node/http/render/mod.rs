@@ -4,6 +4,7 @@
 //! payment   payments as they were decided and where they stand
 //! change    captures, voids, refunds and expiries
 //! account   accounts, changes of them, lines of statements
+//! api_key   API keys without their secrets
 //! key       what holds an idempotency key
 //! entry     raw entries
 //! node      a node's status
@@ -14,6 +15,7 @@
 //! any later time. The types borrow from the entries.
 
 mod account;
+mod api_key;
 mod change;
 mod csv;
 mod entry;
@@ -22,6 +24,7 @@ mod node;
 mod payment;
 
 pub(super) use account::{account, applied_overdraft, changed_account, statement_entry};
+pub(super) use api_key::{api_key, changed_api_key};
 pub(super) use change::{change_by_key, history_step, unchanged};
 pub(super) use csv::{LEDGER_COLUMNS, STATEMENT_COLUMNS, complete_row, ledger_rows, row, statement_row};
 pub(super) use entry::ledger_entry;

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use super::opened;
 use quorapay_core::domain::{
-    AccountChange, AccountChangeKind, AccountOutcome, AccountStatus, Batch, Capture, Currency, DecidedItem, Expiry,
+    AccountChange, AccountChangeKind, AccountOutcome, AccountPrefix, AccountStatus, ApiKey, ApiKeyChange,
+    ApiKeyChangeKind, ApiKeyGrant, ApiKeyId, ApiKeyName, ApiKeyOutcome, Batch, Capture, Currency, DecidedItem, Expiry,
     Fingerprint, HoldEnd, IdempotencyKey, KeyFence, LogIndex, MinorUnits, Operation, OrderCap, OrderId, OrderState,
     Overdraft, Payment, PaymentChange, PaymentChangeKind, PaymentChangeOutcome, PaymentId, PaymentOutcome,
-    PaymentRequest, PaymentState, Rejection, Stamp,
+    PaymentRequest, PaymentState, Rejection, Scope, Stamp,
 };
 use quorapay_core::domain::{Epoch, Timestamp};
 use quorapay_core::replication::sample::account;
@@ -169,6 +170,49 @@ prop_compose! {
     }
 }
 
+fn any_principal() -> impl Strategy<Value = Option<ApiKeyId>> {
+    option::of(any_api_key().prop_map(|key| key.id()))
+}
+
+fn any_api_key() -> impl Strategy<Value = ApiKey> {
+    (any::<[u8; 8]>(), any::<[u8; 32]>()).prop_map(|(id, secret)| ApiKey::from_random(id, secret))
+}
+
+prop_compose! {
+    fn any_grant()(
+        name in "[^\\p{Cc}]{1,25}", scopes in proptest::sample::subsequence(Scope::ALL.to_vec(), 0..=6),
+        debits in proptest::collection::btree_set("[A-Za-z0-9_.:-]{1,64}", 0..4),
+        credits in proptest::collection::btree_set("[A-Za-z0-9_.:-]{1,64}", 0..4),
+        limits in proptest::collection::btree_map(any_currency(), any_units(), 0..4), expires_at: Option<u64>,
+    ) -> ApiKeyGrant {
+        let prefix = |text: String| AccountPrefix::parse(&text).unwrap();
+        ApiKeyGrant {
+            name: ApiKeyName::parse(&name).unwrap(),
+            scopes: scopes.into_iter().collect(),
+            debits: debits.into_iter().map(prefix).collect(),
+            credits: credits.into_iter().map(prefix).collect(),
+            limits,
+            expires_at: expires_at.map(Timestamp),
+        }
+    }
+}
+
+fn any_api_key_change() -> impl Strategy<Value = Operation> {
+    let change = prop_oneof![
+        (any_grant(), any_api_key())
+            .prop_map(|(grant, key)| ApiKeyChangeKind::Create { grant: Box::new(grant), secret: key.digest() }),
+        (any_api_key(), any::<u32>())
+            .prop_map(|(key, old_valid_for_s)| ApiKeyChangeKind::Rotate { secret: key.digest(), old_valid_for_s }),
+        Just(ApiKeyChangeKind::Revoke),
+    ];
+    (any_key(), any_fingerprint(), any_api_key(), change, option::of(any_rejection())).prop_map(
+        |(key, fingerprint, id, change, rejection)| {
+            let outcome = rejection.map_or(ApiKeyOutcome::Applied, ApiKeyOutcome::Rejected);
+            Operation::ApiKey(ApiKeyChange { key, fingerprint, id: id.id(), change, outcome })
+        },
+    )
+}
+
 fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         3 => any_payment(),
@@ -177,6 +221,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
         1 => any_account_change(),
         1 => (any_payment_id(), any_state())
             .prop_map(|(payment, before)| Operation::Expiry(Expiry { payment, before })),
+        1 => any_api_key_change(),
         1 => (any_key(), any_fingerprint()).prop_map(|(key, fingerprint)| Operation::KeyFence(KeyFence { key, fingerprint })),
     ]
 }
@@ -185,13 +230,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn any_entries_read_back_exactly(operations in proptest::collection::vec(any_operation(), 1..150)) {
+    fn any_entries_read_back_exactly(operations in proptest::collection::vec((any_principal(), any_operation()), 1..150)) {
         let mut last = Position { epoch: Epoch(3), ..Position::default() };
         let mut entries = Vec::new();
-        for operation in operations {
+        for (principal, operation) in operations {
             let index = last.index.next();
             let body = EntryBody::Operation(operation);
-            let entry = UnchainedEntry { index, epoch: last.epoch, timestamp: Timestamp(index.0), body };
+            let entry = UnchainedEntry { index, epoch: last.epoch, timestamp: Timestamp(index.0), principal, body };
             let entry = entry.chain(&last.hash);
             last = entry.position();
             entries.push(Arc::new(entry));

@@ -88,7 +88,7 @@ fn wanted(entry: &Arc<Entry>, filter: &ScanFilter) -> bool {
         Operation::PaymentChange(change) => change
             .posting()
             .is_some_and(|moved| filter.wanted == ScanFor::Postings && meets(moved.from, moved.to, moved.currency)),
-        Operation::Account(_) | Operation::Expiry(_) | Operation::KeyFence(_) => false,
+        Operation::Account(_) | Operation::Expiry(_) | Operation::KeyFence(_) | Operation::ApiKey(_) => false,
     }
 }
 
