@@ -4,6 +4,8 @@
 //! the true time if the clock is right. If a majority is right, some point that a majority of the intervals contains is the
 //! true time, so the interval from the first such point to the last one contains it.
 
+use super::drifted_us;
+
 /// Where the true time is if one clock is right; both ends belong to it. In microseconds ahead of any common clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
@@ -18,6 +20,13 @@ impl Interval {
     #[must_use]
     pub const fn around(middle_us: i64, error_us: i64) -> Self {
         Self { low_us: middle_us.saturating_sub(error_us), high_us: middle_us.saturating_add(error_us) }
+    }
+
+    /// The interval a while later, by when the clocks may have drifted apart from the common one.
+    #[must_use]
+    pub fn after(&self, elapsed_us: u64) -> Self {
+        let drifted_us = drifted_us(elapsed_us);
+        Self { low_us: self.low_us.saturating_sub(drifted_us), high_us: self.high_us.saturating_add(drifted_us) }
     }
 
     /// Whether some point belongs to both.

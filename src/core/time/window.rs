@@ -115,7 +115,8 @@ impl ClockWindow {
     fn fitted_drift_ppb(&self) -> Option<i64> {
         let smallest_us = self.samples.iter().map(|sample| sample.error_us).min()?;
         let limit_us = smallest_us.saturating_mul(2).saturating_add(QUICK_SLACK_US);
-        let mut quick: Vec<Sample> = self.samples.iter().filter(|sample| sample.error_us <= limit_us).copied().collect();
+        let mut quick: Vec<Sample> =
+            self.samples.iter().filter(|sample| sample.error_us <= limit_us).copied().collect();
         let (slope, first) = (slope_ppb(&quick)?, quick[0]);
         let residual = |sample: &Sample| {
             let moved = i128::from(sample.at_us - first.at_us) * slope / BILLION;
