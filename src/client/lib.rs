@@ -74,9 +74,9 @@ pub use export::Export;
 pub use quorapay_api::query::{Page, PaymentFilter, StatementFilter};
 pub use quorapay_api::{
     Account, AccountAtIndex, AccountBalance, AccountPage, AccountSettings, BatchItem, BatchStatus, BatchSummary,
-    Capture, ChangeKind, ChangedAccount, ClusterView, Code, ExportFormat, FollowerProgress, HistoryStep, KeyState,
-    NewAccount, NewPayment, NodeReport, NodeRole, NodeView, Order, PaymentBalances, PaymentChange, PaymentStatus,
-    Readiness, ReportedOutcome, Rfc3339, StatementEntryKind, limits,
+    Capture, ChangeKind, ChangedAccount, ClockReport, ClusterView, Code, ExportFormat, FollowerProgress, HistoryStep,
+    KeyState, NewAccount, NewPayment, NodeReport, NodeRole, NodeView, Order, PaymentBalances, PaymentChange,
+    PaymentStatus, Readiness, ReportedOutcome, Rfc3339, StatementEntryKind, limits,
 };
 pub use send::{Client, Done, Outcome};
 pub use tls::{Tls, TlsFiles};

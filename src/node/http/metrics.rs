@@ -2,6 +2,7 @@
 //!
 //! Requests are counted in atomics that are found by position, without a look-up of labels.
 
+mod clocks;
 #[cfg(test)]
 pub(super) mod golden;
 mod numbers;
@@ -210,12 +211,6 @@ fn encode_buckets(mut encoder: MetricEncoder<'_>, sum: f64, buckets: &[(f64, u64
     encoder.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
 }
 
-/// A clock's offset, which is shorter than the time since 1970.
-fn offset_seconds(milliseconds: i64) -> f64 {
-    let seconds = Duration::from_millis(milliseconds.unsigned_abs()).as_secs_f64();
-    if milliseconds < 0 { -seconds } else { seconds }
-}
-
 fn seconds(microseconds: u64) -> f64 {
     whole(microseconds) / 1e6
 }
@@ -245,8 +240,6 @@ impl Collector for NodeState {
 pub(super) struct Scraped {
     /// The bank's sums.
     pub(super) bank: BankSummary,
-    /// By how many milliseconds this node's wall clock is ahead of the leader's; `None` while no leader answers.
-    pub(super) clock_offset_ms: Option<i64>,
 }
 
 /// Shows what the latest scrape asked for.
@@ -265,12 +258,6 @@ impl Collector for Latest {
             // A sum outside of 64 bits is shown as the nearest value: both mean that the ledger is damaged.
             let sum = i64::try_from(*sum).unwrap_or(if *sum < 0 { i64::MIN } else { i64::MAX });
             ConstGauge::new(sum).encode(sums.encode_family(&[("currency", currency.code())])?)?;
-        }
-        if let Some(offset_ms) = scraped.clock_offset_ms {
-            let gauge = ConstGauge::new(offset_seconds(offset_ms));
-            let help = "How far this node's wall clock is ahead of the leader's";
-            let seconds = prometheus_client::registry::Unit::Seconds;
-            gauge.encode(encoder.encode_descriptor("clock_offset", help, Some(&seconds), gauge.metric_type())?)?;
         }
         Ok(())
     }
@@ -314,6 +301,9 @@ fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, Value); 14] {
 fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
     for (name, help, value) in gauges(status) {
         value.encode_gauge(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+    }
+    for (name, help, value) in clocks::gauges(status) {
+        ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
     }
     encode_roles(status.role, &mut encoder)?;
     encode_followers(status, &mut encoder)
@@ -470,10 +460,9 @@ mod tests {
         let currency = |code| quorapay_core::domain::Currency::parse(code).expect("valid");
         let sums = [(currency("EUR"), 0), (currency("JPY"), i128::MAX)].into();
         let bank = BankSummary { open_holds: 3, sums };
-        let text = shown(Latest(Mutex::new(Scraped { bank, clock_offset_ms: Some(-250) })));
+        let text = shown(Latest(Mutex::new(Scraped { bank })));
         for line in [
             "quorapay_open_holds 3",
-            "quorapay_clock_offset_seconds -0.25",
             r#"quorapay_ledger_sum{currency="EUR"} 0"#,
             r#"quorapay_ledger_sum{currency="JPY"} 9223372036854775807"#,
         ] {
@@ -487,6 +476,12 @@ mod tests {
         for line in [
             "quorapay_epoch 3",
             "quorapay_commit_index 41",
+            "quorapay_clock_offset_seconds 0.002",
+            "quorapay_clock_error_seconds 0.05021",
+            "quorapay_clock_drift_ppm -12.5",
+            "quorapay_clock_falseticker 0",
+            "quorapay_clock_agreement 1",
+            "quorapay_time_error_seconds 0.053",
             "quorapay_views_lag_entries 31",
             "quorapay_views_lag_keys 40",
             "quorapay_views_rebuilding 0",
