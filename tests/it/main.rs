@@ -40,4 +40,5 @@ mod strangers;
 mod support;
 mod tls;
 mod traces;
+mod true_time;
 mod views;

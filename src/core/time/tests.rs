@@ -262,3 +262,59 @@ fn a_clock_behind_jumps_and_a_clock_ahead_is_slowed_down() {
     clock.follow(2_000_020, Some(6_980_010 + 500));
     assert_eq!(clock.shows_us(2_100_020), Some(6_980_010 + 100_500), "500 us are made up for in 100 ms");
 }
+
+/// How wrong an estimate is, and its bound, right before the next sample: the moment at which both are worst. The printed
+/// table is in docs/TIME.md.
+#[test]
+fn asking_once_a_second_bounds_the_error_of_a_steady_clock_to_two_milliseconds() {
+    println!(
+        "| asked every | drift | wrong by, mean | wrong by, worst | bound, mean | bound, worst | exchanges an hour |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let mut bounds_us = Vec::new();
+    for drift_ppm in [20, 500] {
+        for interval_us in [10_000, 100_000, SECOND_US, 5 * SECOND_US, 15 * SECOND_US] {
+            let (wrong, bound) = asked_every(interval_us, drift_ppm);
+            let mean = |values: &[u64]| values.iter().sum::<u64>() / u64::try_from(values.len()).expect("some");
+            let worst = |values: &[u64]| values.iter().copied().max().expect("some");
+            println!(
+                "| {} ms | {drift_ppm} ppm | {} us | {} us | {} us | {} us | {} |",
+                interval_us / 1_000,
+                mean(&wrong),
+                worst(&wrong),
+                mean(&bound),
+                worst(&bound),
+                3_600 * SECOND_US / interval_us
+            );
+            assert!(wrong.iter().zip(&bound).all(|(wrong, bound)| wrong <= bound));
+            if interval_us == SECOND_US {
+                bounds_us.push(mean(&bound));
+            }
+        }
+    }
+    assert!(bounds_us.iter().all(|mean| *mean <= 2_000), "{bounds_us:?}");
+}
+
+/// For ten minutes: ways of 0.1 to 0.3 ms in each direction, one message in ten up to 5 ms longer.
+fn asked_every(interval_us: u64, drift_ppm: i64) -> (Vec<u64>, Vec<u64>) {
+    let (own, other) = (Monotonic { drift_ppm: 0 }, Virtual { skew_us: 250_000, drift_ppm });
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |limit: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % limit
+    };
+    let mut delay = || 100 + below(200) + if below(10) == 0 { below(5_000) } else { 0 };
+    let (mut window, mut wrong, mut bound) = (ClockWindow::default(), Vec::new(), Vec::new());
+    for round in 0..600 * SECOND_US / interval_us {
+        let begun_us = round * interval_us;
+        let way = Way { there_us: delay(), held_us: 20, back_us: delay() };
+        window.add(exchange(own, other, begun_us, way).sample().expect("consistent times"));
+        let later_us = begun_us + interval_us.max(way.there_us + way.back_us + 20);
+        let estimate = window.estimate(own.shows_us(later_us)).expect("there is a sample");
+        wrong.push(estimate.offset_us.abs_diff(other.offset_us(&own, later_us)));
+        bound.push(estimate.error_us.unsigned_abs());
+    }
+    (wrong, bound)
+}
