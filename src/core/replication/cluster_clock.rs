@@ -397,4 +397,20 @@ mod tests {
         let asked = cluster.clock.peers.values().map(|peer| peer.asked.len()).max();
         assert_eq!(asked, Some(MAX_ASKED), "a node that does not answer costs no more memory");
     }
+
+    #[test]
+    #[ignore = "measures; docs/TIME.md says how"]
+    fn measure_what_an_exchange_costs() {
+        const EXCHANGES: u64 = 2_000_000;
+        let (mut cluster, peer) = (Cluster::of(&[0, 0, 0]), node("node2"));
+        let began = std::time::Instant::now();
+        for number in 0..EXCHANGES {
+            // Ten thousand appends a second.
+            cluster.elapsed_ms += number % 10 / 9;
+            let (now, id) = (cluster.now(), RequestId(number));
+            cluster.clock.asked(now, &peer, id);
+            cluster.clock.heard(now, &peer, id, ClockTimes { received_us: now.reading.wall_us, held_us: 0 });
+        }
+        println!("{} ns for each append and its response", began.elapsed().as_nanos() / u128::from(EXCHANGES));
+    }
 }

@@ -318,3 +318,21 @@ fn asked_every(interval_us: u64, drift_ppm: i64) -> (Vec<u64>, Vec<u64>) {
     }
     (wrong, bound)
 }
+
+#[test]
+fn of_many_samples_at_once_the_best_one_of_a_second_is_kept_and_few_are_looked_at() {
+    let (own, other) = (Monotonic { drift_ppm: 0 }, Virtual { skew_us: 7_000, drift_ppm: 0 });
+    let mut window = ClockWindow::default();
+    for begun_us in (SECOND_US..2 * SECOND_US).step_by(100) {
+        let slow = if begun_us == SECOND_US + SECOND_US / 2 { 0 } else { 3_000 };
+        let way = Way { there_us: 200 + slow, held_us: 0, back_us: 200 };
+        window.add(exchange(own, other, begun_us, way).sample().expect("consistent times"));
+    }
+    let estimate = window.estimate(2 * SECOND_US).expect("there are samples");
+    assert!(estimate.error_us >= 200 && estimate.error_us < 2_500, "{estimate:?}");
+    let error_us = estimate.offset_us.abs_diff(other.offset_us(&own, 2 * SECOND_US));
+    assert!(error_us <= estimate.error_us.unsigned_abs());
+    let newest_us = window.newest_us();
+    window.add(exchange(own, other, 2 * SECOND_US - 90, QUICK).sample().expect("consistent times"));
+    assert_eq!(window.newest_us(), newest_us, "it is hardly newer");
+}

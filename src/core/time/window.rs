@@ -12,6 +12,8 @@ use super::{MILLION, clamped};
 const MAX_SAMPLES: usize = 32;
 /// Of several samples within this time one is kept.
 const SPACING_US: u64 = 1_000_000;
+/// Under load there are thousands of samples a second; more than one within this time cost more than they tell.
+const MIN_SPACING_US: u64 = 5_000;
 /// Without a newer sample for this long, nothing is known of the clock any more: it may have been set.
 const MAX_AGE_US: u64 = 30_000_000;
 /// Samples in a row that contradict the window and each other, after which it begins again: the clock runs as no clock
@@ -40,6 +42,7 @@ pub struct Estimate {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct ClockWindow {
+    newest_us: Option<u64>,
     /// Oldest first.
     samples: VecDeque<Sample>,
     /// The newest sample, if it contradicts the window, and how many in a row have.
@@ -49,11 +52,12 @@ pub struct ClockWindow {
 }
 
 impl ClockWindow {
-    /// Adds a sample. Older ones than the newest are ignored.
+    /// Adds a sample. One that is hardly newer than the newest, or older, is ignored.
     pub fn add(&mut self, sample: Sample) {
-        if self.samples.back().is_some_and(|newest| sample.at_us < newest.at_us) {
+        if self.newest_us.is_some_and(|newest_us| sample.at_us < newest_us.saturating_add(MIN_SPACING_US)) {
             return;
         }
+        self.newest_us = Some(sample.at_us);
         if self.contradicts(&sample) {
             self.suspects += 1;
             let earlier = self.suspect.replace(sample);
@@ -65,14 +69,15 @@ impl ClockWindow {
             self.samples.extend(was_set);
         }
         (self.suspect, self.suspects) = (None, 0);
-        self.keep(sample);
-        self.drift_ppb = self.fitted_drift_ppb();
+        if self.keep(sample) {
+            self.drift_ppb = self.fitted_drift_ppb();
+        }
     }
 
-    /// When the newest sample was taken that was used or dropped.
+    /// When the newest sample was taken, whether it was kept or not.
     #[must_use]
-    pub fn newest_us(&self) -> Option<u64> {
-        self.suspect.or_else(|| self.samples.back().copied()).map(|sample| sample.at_us)
+    pub const fn newest_us(&self) -> Option<u64> {
+        self.newest_us
     }
 
     /// What is known at this moment; `None` without a sample that is young enough.
@@ -99,16 +104,18 @@ impl ClockWindow {
         best.is_some_and(|best| !best.agrees_with(sample))
     }
 
-    fn keep(&mut self, sample: Sample) {
+    /// Keeps a sample if it is the best one of its second. Whether it is.
+    fn keep(&mut self, sample: Sample) -> bool {
         let second = sample.at_us / SPACING_US;
         match self.samples.back_mut().filter(|newest| newest.at_us / SPACING_US == second) {
-            Some(newest) if newest.error_us < sample.error_us => {}
+            Some(newest) if newest.error_us < sample.error_us => return false,
             Some(newest) => *newest = sample,
             None => self.samples.push_back(sample),
         }
         if self.samples.len() > MAX_SAMPLES {
             self.samples.pop_front();
         }
+        true
     }
 
     /// The slope of the line through the samples with the shortest ways, by least squares, without outliers.

@@ -264,7 +264,7 @@ impl Collector for Latest {
 }
 
 /// A node's gauges: name, help text and value.
-fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, Value); 14] {
+fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, Value); 16] {
     let behind = status.applied_index.0.saturating_sub(status.projected_index.0);
     let staleness = Duration::from_millis(status.staleness_ms);
     let hung = Duration::from_millis(status.hung_write_ms.unwrap_or(0));
@@ -292,6 +292,16 @@ fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, Value); 14] {
             "hung_write_seconds",
             "How long the write to the ledger that hangs has taken; 0 while the disk works",
             Value::Time(hung),
+        ),
+        (
+            "clock_falseticker",
+            "1 if this node's wall clock is judged false",
+            Value::Whole(u64::from(clocks::own_is_false(status))),
+        ),
+        (
+            "clock_agreement",
+            "1 while a majority of clocks agrees on the time",
+            Value::Whole(u64::from(status.corrected_clock.is_some())),
         ),
         ("leader_known", "1 if a leader was heard in time", Value::Whole(u64::from(status.leader.is_some()))),
         ("zookeeper_connected", "1 if the session is connected", Value::Whole(u64::from(status.zookeeper_connected))),

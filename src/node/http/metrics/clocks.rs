@@ -2,11 +2,15 @@
 
 use crate::runtime::{ClockStatus, NodeStatus};
 
+/// Whether this node's own clock is judged false.
+pub(super) fn own_is_false(status: &NodeStatus) -> bool {
+    status.clocks.get(&status.node_id).is_some_and(|clock| clock.falseticker)
+}
+
 /// Gauges: name, help text and value. An offset, its error and the drift are left out while they are not known.
 pub(super) fn gauges(status: &NodeStatus) -> impl Iterator<Item = (&'static str, &'static str, f64)> {
     let unknown = ClockStatus { offset_us: None, error_us: None, drift_ppb: None, falseticker: false };
     let own = status.clocks.get(&status.node_id).copied().unwrap_or(unknown);
-    let flag = |set: bool| Some(f64::from(u8::from(set)));
     let shown = [
         (
             "clock_offset_seconds",
@@ -23,8 +27,6 @@ pub(super) fn gauges(status: &NodeStatus) -> impl Iterator<Item = (&'static str,
             "How much faster than the other clocks this node's wall clock runs, in parts per million",
             own.drift_ppb.map(|ppb| parts(ppb, 1e3)),
         ),
-        ("clock_falseticker", "1 if this node's wall clock is judged false", flag(own.falseticker)),
-        ("clock_agreement", "1 while a majority of clocks agrees on the time", flag(status.corrected_clock.is_some())),
         (
             "time_error_seconds",
             "How far the stamps that the leader gives can be from true time",
