@@ -118,3 +118,39 @@ fn clocks_that_all_differ_move_no_leadership() {
         finish(world);
     }
 }
+
+#[test]
+fn a_leader_whose_clock_runs_away_hands_over_before_it_is_a_second_off() {
+    const GAINS_MS: u64 = 5;
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        world.run_until(world.now + 2 * SECOND);
+        let mut ahead_ms = 0;
+        while leader_of(&world) == leader {
+            ahead_ms += GAINS_MS;
+            assert!(ahead_ms < 1_000, "it leads {ahead_ms} ms ahead");
+            world.nodes[leader].set_clock(ahead_ms);
+            world.run_until(world.now + SECOND / 10);
+            until(&mut world, "a node leads", |world| world.oracle.leader(world.now).is_some());
+        }
+        assert!(answered_during(&mut world, SECOND) > 0, "payments continue");
+        assert_eq!(ended_early(&world, leader), []);
+        finish(world);
+    }
+}
+
+#[test]
+fn clocks_of_a_majority_that_are_wrong_alike_are_taken_for_right_and_payments_go_on() {
+    for seed in 0..5 {
+        let (mut world, leader) = three_at_work(seed);
+        let (one, other) = followers_of(leader);
+        world.nodes[one].set_clock(3_600_000);
+        world.nodes[other].set_clock(3_600_000);
+        for _ in 0..40 {
+            assert!(answered_during(&mut world, SECOND / 4) > 0, "payments continue");
+        }
+        assert_ne!(leader_of(&world), leader, "the majority believes its own clocks");
+        assert_eq!(falsetickers(&world, one), [world.nodes[leader].id.to_string()]);
+        finish(world);
+    }
+}
