@@ -61,6 +61,20 @@ pub struct FollowerProgress {
     pub voter: bool,
 }
 
+/// What a node knows of a wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClockReport {
+    /// How far it is ahead of the time that a majority shows, in microseconds; `null` while no majority agrees.
+    pub offset_us: Option<i64>,
+    /// How far that can be from the offset from true time, in microseconds.
+    pub error_us: Option<i64>,
+    /// How much faster than the others it runs, in parts per billion; `null` until that is known.
+    pub drift_ppb: Option<i64>,
+    /// Whether it is judged false: a majority of clocks contradicts it.
+    pub falseticker: bool,
+}
+
 /// A store that votes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -132,6 +146,17 @@ pub struct NodeReport {
     pub followers: BTreeMap<NodeId, FollowerProgress>,
     /// Who votes, as its log says.
     pub configuration: Option<ConfigurationView>,
+    /// What it knows of all nodes' wall clocks, its own among them.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, ClockReport>))]
+    pub clocks: BTreeMap<NodeId, ClockReport>,
+    /// Its corrected clock, in milliseconds since the Unix epoch: it follows what a majority of clocks shows and never goes
+    /// back. `null` while no majority agrees.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    pub corrected_clock: Option<Timestamp>,
+    /// How far the true time can be from the corrected clock, in milliseconds, while a majority of clocks is right.
+    pub corrected_clock_error_ms: Option<u64>,
+    /// How far the true time can be from the timestamps that the leader gives now, in milliseconds.
+    pub time_error_ms: Option<u64>,
     /// What its wall clock said at that moment, in milliseconds since the Unix epoch.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub wall_clock: Timestamp,

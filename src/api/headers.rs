@@ -41,6 +41,8 @@ headers! {
     APPLIED_INDEX = "Quorapay-Applied-Index", "quorapay-applied-index";
     /// Of a read: how old it may be, in milliseconds.
     STALENESS_MS = "Quorapay-Staleness-Ms", "quorapay-staleness-ms";
+    /// Of an answer to a write that was not decided earlier: how far the true time can be from its timestamp, in milliseconds.
+    TIME_ERROR_MS = "Quorapay-Time-Error-Ms", "quorapay-time-error-ms";
     /// Of a transfer of the compatible surface: drop the connection after the commit.
     SIMULATE_CHAOS = "X-Simulate-Chaos", "x-simulate-chaos";
     /// Of an answer to a transfer of the compatible surface: there, and `true`, if it was decided earlier.

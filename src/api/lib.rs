@@ -68,8 +68,8 @@ pub use backup::{BACKUP_HASH_BYTES, BACKUP_LENGTH_BYTES, MAX_BACKUP_PIECE_BYTES}
 pub use batch::{BatchBody, BatchLinesBody};
 pub use batch::{BatchObject, BatchStatus, BatchSummary, DecidedBatch, ItemResult};
 pub use cluster::{
-    Alive, ClusterView, ConfigurationView, FollowerProgress, LeadershipTransfer, NewLeader, NodeReport, NodeRole,
-    NodeView, Readiness, VoterView,
+    Alive, ClockReport, ClusterView, ConfigurationView, FollowerProgress, LeadershipTransfer, NewLeader, NodeReport,
+    NodeRole, NodeView, Readiness, VoterView,
 };
 pub use code::{Code, reason};
 pub use export::{ExportFormat, ExportTrailer};

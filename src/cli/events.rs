@@ -15,6 +15,7 @@ use super::CliError;
 use super::connection::{Connection, block_on, print_line};
 use super::exit;
 use super::signals::Signals;
+use super::status::off_by;
 use quorapay_client::{ClusterView, NodeReport, NodeView, Rfc3339};
 use quorapay_core::domain::{Epoch, Timestamp};
 use quorapay_core::replication::NodeId;
@@ -204,6 +205,17 @@ impl Log {
         if let Some(reason) = now.quarantine.as_ref().filter(|_| before.quarantine.is_none()) {
             self.add("quarantined", node, reason.clone());
         }
+        let own_clock = |report: &NodeReport| report.clocks.get(&report.node_id).copied();
+        if let (Some(earlier), Some(clock)) = (own_clock(before), own_clock(now))
+            && earlier.falseticker != clock.falseticker
+        {
+            let off = clock.offset_us.map_or_else(String::new, |offset_us| format!(": {}", off_by(offset_us)));
+            let (kind, text) = match clock.falseticker {
+                true => ("clock_false", format!("its clock is false{off}")),
+                false => ("clock_right", "its clock is right again".to_owned()),
+            };
+            self.add(kind, node, text);
+        }
         if before.zookeeper_connected != now.zookeeper_connected {
             let (kind, text) = match now.zookeeper_connected {
                 true => ("zookeeper", "is connected to ZooKeeper again"),
@@ -239,7 +251,8 @@ mod tests {
                 "node_id": id, "store_id": "07".repeat(16), "cluster_id": "c", "role": role, "epoch": 3, "promised_epoch": 3,
                 "leader": "node1", "last_index": 9, "commit_index": 9, "applied_index": 9, "applied_timestamp": 1,
                 "projected_index": 9, "staleness_ms": 0, "zookeeper_connected": true, "elections_won": 1,
-                "quarantine": null, "followers": {}, "configuration": null, "wall_clock": 1_700_000_000_000_u64,
+                "quarantine": null, "followers": {}, "configuration": null, "clocks": {}, "corrected_clock": null,
+                "corrected_clock_error_ms": null, "time_error_ms": null, "wall_clock": 1_700_000_000_000_u64,
                 "rule_version": 1, "newest_rule_version": 1, "client_url": "u", "peer_url": "p", "version": "0.1.0",
             })
         };

@@ -10,7 +10,7 @@ use super::connection::{Connection, block_on, to_json};
 use super::exit;
 use super::signals::Signals;
 use super::table::{Align, table};
-use quorapay_client::{ClusterView, NodeView};
+use quorapay_client::{ClockReport, ClusterView, NodeView};
 use quorapay_core::domain::LogIndex;
 
 const EXAMPLES: &str = "\
@@ -94,7 +94,8 @@ pub(super) fn describe(cluster: &ClusterView) -> String {
     let rows: Vec<_> = cluster.nodes.iter().map(|node| row(cluster, node)).collect();
     let leader = cluster.leader.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
     let summary = format!("leader {leader}, epoch {} (as {} sees it)", cluster.epoch, cluster.node_id);
-    format!("{summary}\n{}{}", table(headings, &rows), pending_rules(cluster))
+    let table = table(headings, &rows);
+    format!("{summary}\n{table}{}{}", pending_rules(cluster), false_clocks(cluster))
 }
 
 /// During an upgrade: which rules are in force, and which nodes know newer ones. Empty at all other times.
@@ -108,6 +109,26 @@ fn pending_rules(cluster: &ClusterView) -> String {
         return String::new();
     }
     format!("\nrule version {in_force} is in force; newer ones are known to {}", names.join(", "))
+}
+
+/// The clocks that are false, by the judgement of the leader, or of the node that answers while there is none. Empty
+/// while all are right.
+fn false_clocks(cluster: &ClusterView) -> String {
+    let judge = cluster.leader.as_ref().unwrap_or(&cluster.node_id);
+    let report = cluster.nodes.iter().find(|node| node.node_id == *judge).and_then(|node| node.status.as_ref());
+    let clocks = report.into_iter().flat_map(|report| &report.clocks).filter(|(_, clock)| clock.falseticker);
+    let line = |(node, clock): (_, &ClockReport)| match clock.offset_us {
+        Some(offset_us) => format!("\nthe clock of {node} is false: {}", off_by(offset_us)),
+        None => format!("\nthe clock of {node} is false"),
+    };
+    clocks.map(line).collect()
+}
+
+/// How far a clock is off, to the millisecond.
+pub(super) fn off_by(offset_us: i64) -> String {
+    let ms = offset_us.unsigned_abs() / 1_000;
+    let direction = if offset_us < 0 { "behind" } else { "ahead" };
+    format!("{}.{:03} s {direction}", ms / 1_000, ms % 1_000)
 }
 
 fn row(cluster: &ClusterView, node: &NodeView) -> [String; 9] {
@@ -165,7 +186,7 @@ mod tests {
     use super::*;
     use quorapay_core::domain::{Epoch, RuleVersion, Timestamp};
     use quorapay_core::replication::{NodeId, StoreId};
-    use quorapay_node::runtime::{FollowerStatus, NodeStatus, Role};
+    use quorapay_node::runtime::{ClockStatus, FollowerStatus, NodeStatus, Role};
 
     fn leader_status() -> NodeStatus {
         let node2 = FollowerStatus { matched_index: LogIndex(90), lag: 10, reachable: true, voter: true };
@@ -193,6 +214,10 @@ mod tests {
             views_rebuilding: None,
             followers: [(NodeId::parse("node2").unwrap(), node2)].into(),
             configuration: None,
+            clocks: [].into(),
+            corrected_clock: None,
+            corrected_clock_error_ms: None,
+            time_error_ms: None,
             wall_clock: Timestamp(2),
             rule_version: RuleVersion::FIRST,
             newest_rule_version: RuleVersion::FIRST,
@@ -236,6 +261,20 @@ mod tests {
         let text = describe(&cluster);
         let row: Vec<&str> = text.lines().next_back().unwrap().split_whitespace().collect();
         assert_eq!(row, ["node2", "-", "-", "-", "-", "-", "-", "no", "-"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_false_is_named_with_how_far_it_is_off() {
+        let clock = |offset_us, falseticker| ClockStatus { offset_us, error_us: None, drift_ppb: None, falseticker };
+        let clocks = [("node1", clock(Some(700), false)), ("node2", clock(Some(-3_600_000_400), true))];
+        let clocks = clocks.map(|(node, clock)| (NodeId::parse(node).unwrap(), clock)).into();
+        let answer = json!({
+            "node_id": "node1", "leader": "node1", "epoch": 3,
+            "nodes": [{"node_id": "node1", "peer_url": "p1", "reachable": true,
+                       "status": NodeStatus { clocks, ..leader_status() }}],
+        });
+        let cluster: ClusterView = serde_json::from_value(answer).unwrap();
+        assert_eq!(describe(&cluster).lines().next_back(), Some("the clock of node2 is false: 3600.000 s behind"));
     }
 
     #[test]

@@ -79,9 +79,9 @@ pub use export::Export;
 pub use quorapay_api::query::{Page, PaymentFilter, StatementFilter};
 pub use quorapay_api::{
     Account, AccountAtIndex, AccountBalance, AccountPage, AccountSettings, ApiKeyList, ApiKeyRotation, ApiKeyView,
-    BatchItem, BatchStatus, BatchSummary, Capture, ChangeKind, ChangedAccount, ChangedApiKey, ClusterView, Code,
-    ExportFormat, FollowerProgress, HistoryStep, KeyState, NewAccount, NewApiKey, NewPayment, NodeReport, NodeRole,
-    NodeView, Order, PaymentBalances, PaymentChange, PaymentStatus, Readiness, ReportedOutcome, Rfc3339,
+    BatchItem, BatchStatus, BatchSummary, Capture, ChangeKind, ChangedAccount, ChangedApiKey, ClockReport, ClusterView,
+    Code, ExportFormat, FollowerProgress, HistoryStep, KeyState, NewAccount, NewApiKey, NewPayment, NodeReport,
+    NodeRole, NodeView, Order, PaymentBalances, PaymentChange, PaymentStatus, Readiness, ReportedOutcome, Rfc3339,
     StatementEntryKind, limits,
 };
 pub use send::{Client, Done, Outcome};

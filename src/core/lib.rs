@@ -4,6 +4,7 @@
 //! engine        turns proposals into entries, applies entries to the bank, answers callers
 //! replication   the protocol as a state machine: events in, effects out
 //! domain        money, accounts, payments, and the bank that decides on them
+//! time          what can be known of clocks: offsets, error bounds, and what a majority shows
 //! planted       deliberate bugs that the simulation must find; not part of a normal build
 //! ```
 //!
@@ -14,3 +15,4 @@ pub mod domain;
 pub mod engine;
 pub mod planted;
 pub mod replication;
+pub mod time;

@@ -69,6 +69,10 @@ pub enum Bug {
     WallClockTimestamps,
     /// The ledger's time is the leader's clock, prevented only from going back.
     LeadersClockAlone,
+    /// A leader whose clock is false stays.
+    FalseLeaderStays,
+    /// What is measured of clocks counts as exact.
+    ClockErrorIgnored,
     /// Held money can be spent by another payment.
     HeldMoneySpent,
     /// An expired hold can be captured until its expiry is appended.
@@ -183,6 +187,8 @@ mod selection {
         Bug::UndoSkipped,
         Bug::WallClockTimestamps,
         Bug::LeadersClockAlone,
+        Bug::FalseLeaderStays,
+        Bug::ClockErrorIgnored,
         Bug::HeldMoneySpent,
         Bug::LateCapture,
         Bug::RefundsNotAddedUp,

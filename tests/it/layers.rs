@@ -13,8 +13,9 @@ const ROOMS: &[(&str, Layers)] = &[
         "core",
         &[
             ("planted", &[]),
+            ("time", &[]),
             ("domain", &["planted"]),
-            ("replication", &["domain", "planted"]),
+            ("replication", &["domain", "planted", "time"]),
             ("engine", &["domain", "planted", "replication"]),
         ],
     ),
@@ -102,7 +103,7 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("node/ledger", "quorapay_core", &["domain", "replication"]),
     ("node/transport", "quorapay_core", &["domain", "replication", "engine"]),
     ("node/coordination", "quorapay_core", &["domain", "replication"]),
-    ("node/clock", "quorapay_core", &["replication"]),
+    ("node/clock", "quorapay_core", &["replication", "time"]),
     ("node/settings", "quorapay_core", &["domain", "replication"]),
     // The views store the filters that the engine asks.
     ("node/views", "quorapay_core", &["domain", "replication", "engine"]),

@@ -41,4 +41,5 @@ mod strangers;
 mod support;
 mod tls;
 mod traces;
+mod true_time;
 mod views;

@@ -160,7 +160,8 @@ impl NodeHost {
             network: Arc::new(self.network.at(self.number)),
             outside: Outside { zookeeper: Arc::clone(&self.zookeeper), prober: Arc::new(self.network.at(self.number)) },
             wall_clock: WallClock::new(move || {
-                (BEGIN_UNIX_MS + now_ms.load(Ordering::Relaxed)).saturating_add_signed(skew_ms.load(Ordering::Relaxed))
+                let unix_ms = BEGIN_UNIX_MS + now_ms.load(Ordering::Relaxed);
+                unix_ms.saturating_add_signed(skew_ms.load(Ordering::Relaxed)) * 1_000
             }),
             blocking: Blocking::Steps(Arc::new(self.disk.clone())),
         }

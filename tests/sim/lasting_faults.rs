@@ -31,6 +31,11 @@ const REPAIRED: u64 = 6 * SECOND;
 /// A fault stays for its bound, the time in which every node is asked again, and one of these times, so that some runs see
 /// what happens later too.
 const STAYS: [u64; 6] = [SECOND / 2, SECOND / 2, SECOND / 2, SECOND / 2, SECOND / 2, 4 * SECOND];
+/// A false clock is known to all after this time, and another node leads: two probes a second apart, two seconds of doubt,
+/// and what lost messages and a transfer take.
+const JUDGED: u64 = 10 * SECOND;
+/// How far a false clock is ahead.
+const FALSE_BY_MS: [u64; 3] = [500, 60_000, 86_400_000];
 /// The clients' pause and patience meanwhile.
 const THINK: u64 = 100 * MILLI;
 const PATIENCE: u64 = SECOND / 4;
@@ -80,6 +85,8 @@ pub(crate) enum LastingFault {
     ZooKeeperAway,
     ZooKeeperAwayForLeader,
     ZooKeeperAwayForFollower,
+    /// All clocks are right but the leader's.
+    LeaderClockFalse,
 }
 
 /// What a fault that lasts leaves.
@@ -109,7 +116,7 @@ struct Service {
 impl LastingFault {
     const OF_ONE: [Self; 2] = [Self::ZooKeeperAway, Self::ZooKeeperAwayForLeader];
     const OF_FIVE: [Self; 2] = [Self::TwoDead, Self::LeaderDeadNextClosedOff];
-    const OF_THREE: [Self; 18] = [
+    const OF_THREE: [Self; 19] = [
         Self::LeaderDead,
         Self::LeaderMachineDown,
         Self::FollowerDead,
@@ -128,6 +135,7 @@ impl LastingFault {
         Self::ZooKeeperAway,
         Self::ZooKeeperAwayForLeader,
         Self::ZooKeeperAwayForFollower,
+        Self::LeaderClockFalse,
     ];
 
     /// The fault that a run ends with, if it is one of those that do. They take turns.
@@ -155,6 +163,7 @@ impl LastingFault {
             Self::LinkedWithoutZooKeeper => "lasting refusal of connections without ZooKeeper",
             Self::LeaderDeadNextClosedOff => "lasting death and closure of the next",
             Self::ZooKeeperAway => "lasting outage of ZooKeeper",
+            Self::LeaderClockFalse => "lasting false clock",
             Self::ZooKeeperAwayForLeader | Self::ZooKeeperAwayForFollower => "lasting outage of ZooKeeper for one",
         }
     }
@@ -189,6 +198,9 @@ impl World {
         match fault {
             LastingFault::LeaderDamaged | LastingFault::FollowerDamaged => {
                 self.require_repair(&Service { fault, able, bound, shunned: None, earlier }, unable[0]);
+            }
+            LastingFault::LeaderClockFalse => {
+                self.require_true_leader(&Service { fault, able, bound, shunned, earlier }, leader);
             }
             _ => self.require_service(&Service { fault, able, bound, shunned, earlier }),
         }
@@ -227,6 +239,7 @@ impl World {
                 Remains { shunned: Some(follower), ..all_but(Vec::new(), UNREACHED) }
             }
             F::FollowerCannotConnect | F::LeaderCannotConnect => all_but(Vec::new(), UNREACHED),
+            F::LeaderClockFalse => all_but(Vec::new(), FAILOVER),
             F::ZooKeeperAway | F::ZooKeeperAwayForLeader | F::ZooKeeperAwayForFollower => {
                 all_but(Vec::new(), UNDISTURBED)
             }
@@ -252,6 +265,7 @@ impl World {
             LastingFault::LeaderDeadNextClosedOff => {}
             LastingFault::LeaderDamaged => self.damage(leader),
             LastingFault::FollowerDamaged => self.damage(follower),
+            LastingFault::LeaderClockFalse => self.set_false(leader),
             LastingFault::ZooKeeperAway => self.zookeeper.up = false,
             LastingFault::ZooKeeperAwayForLeader => self.zookeeper_reachable[leader] = false,
             LastingFault::ZooKeeperAwayForFollower => self.zookeeper_reachable[follower] = false,
@@ -266,6 +280,29 @@ impl World {
         }
         self.run_until(self.now + self.knobs.session_timeout);
         self.links.close(follower, leader);
+    }
+
+    /// All clocks are set right. Once every node knows it, the leader's is set wrong.
+    fn set_false(&mut self, leader: usize) {
+        let right = self.knobs.clock_skew_ms;
+        self.nodes.iter_mut().for_each(|node| node.set_clock(right));
+        self.run_until(self.now + JUDGED);
+        let wrong = self.random.pick(&FALSE_BY_MS);
+        self.nodes[leader].set_clock(right + wrong);
+    }
+
+    /// The others serve, and in time a node leads whose clock is right.
+    fn require_true_leader(&mut self, service: &Service, wrong: usize) {
+        let began = self.now;
+        self.require_service(service);
+        let Service { fault, able, bound, .. } = service;
+        self.run_until(self.now.max(began + JUDGED));
+        let end = self.now + SECOND;
+        while self.now < end {
+            self.run_until(self.now + CHECK_EVERY);
+            assert_ne!(self.oracle.leader(self.now), Some(wrong), "{fault:?}: its clock is false, and it leads");
+            able.iter().for_each(|node| self.check_answers(*fault, *node, began, *bound));
+        }
     }
 
     /// No other node can open connections to the next in the queue, and once they know it the leader dies.

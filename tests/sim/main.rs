@@ -151,6 +151,7 @@ fn a_small_sweep_meets_every_kind_of_fault() {
         "message kept back",
         "lasting closure of the leader",
         "lasting damage",
+        "lasting false clock",
         "lasting death",
         "lasting death and closure of the next",
         "lasting deaths of two",

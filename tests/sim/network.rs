@@ -88,7 +88,7 @@ const fn epoch_of(request: &Request) -> Epoch {
     match request {
         Request::Append(append) => append.epoch,
         Request::Fence { epoch, .. } | Request::Fetch { epoch, .. } | Request::Transfer { epoch, .. } => *epoch,
-        Request::PreVote | Request::ReadIndex => Epoch(0),
+        Request::PreVote | Request::Clock | Request::ReadIndex => Epoch(0),
     }
 }
 

@@ -5,12 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 use quorapay_core::engine::{Engine, Input};
 use quorapay_core::replication::{NodeId, Now, Persist, ReadId, RequestId, RpcId};
+use quorapay_core::time::Reading;
 
 use super::coordination;
 use super::disk::Disk;
 use super::forwarding::Forwarding;
 use super::network::Requester;
 use super::projector::Projector;
+
+/// The true time, if clocks are off by at most `max_skew_ms`.
+pub(crate) const fn true_time(now_us: u64, max_skew_ms: u64) -> Timestamp {
+    Timestamp(UNIX_START_MS + max_skew_ms + now_us / 1_000)
+}
 
 /// The wall clocks' start, in 2026.
 const UNIX_START_MS: u64 = 1_780_000_000_000;
@@ -101,6 +107,8 @@ pub(crate) struct Node {
     pub(crate) repaired_unix_ms: Option<u64>,
     /// How far the wall clock is ahead of `UNIX_START_MS`. The true time is one maximum skew ahead of it.
     clock_ahead_ms: u64,
+    /// Whether it was set while the run went on.
+    clock_was_set: bool,
     /// The maximum of that so far.
     max_clock_ahead_ms: u64,
 }
@@ -118,12 +126,14 @@ impl Node {
             views_stuck: false,
             repaired_unix_ms: None,
             clock_ahead_ms,
+            clock_was_set: false,
             max_clock_ahead_ms: clock_ahead_ms,
         }
     }
 
     pub(crate) fn set_clock(&mut self, ahead_ms: u64) {
         self.clock_ahead_ms = ahead_ms;
+        self.clock_was_set = true;
         self.max_clock_ahead_ms = self.max_clock_ahead_ms.max(ahead_ms);
     }
 
@@ -133,9 +143,15 @@ impl Node {
         Timestamp(UNIX_START_MS + now_us / 1_000 + self.max_clock_ahead_ms)
     }
 
+    /// How far the wall clock is off, if the true time is one maximum skew ahead of `UNIX_START_MS`; `None` if it was set.
+    pub(crate) fn clock_off_ms(&self, max_skew_ms: u64) -> Option<u64> {
+        (!self.clock_was_set).then(|| self.clock_ahead_ms.abs_diff(max_skew_ms))
+    }
+
     /// The current time as this node's process sees it.
     pub(crate) fn now(&self, now_us: u64) -> Now {
         let started = self.process.as_ref().map_or(0, |process| process.started);
-        Now { monotonic_ms: (now_us - started) / 1_000, unix_ms: UNIX_START_MS + now_us / 1_000 + self.clock_ahead_ms }
+        let wall_us = (UNIX_START_MS + self.clock_ahead_ms) * 1_000 + now_us;
+        Now::of(Reading { monotonic_us: now_us - started, wall_us })
     }
 }

@@ -344,7 +344,7 @@ impl World {
             self.notice_new_leader(node);
             self.feed(node, Input::Replication(Event::Tick));
             self.propose_held(node);
-            self.oracle.ticked(self.now, &self.nodes[node], &self.knobs);
+            self.oracle.ticked(self.now, node, &self.nodes, &self.knobs);
         }
         self.schedule(self.knobs.tick, WorldEvent::Tick { node, life });
     }

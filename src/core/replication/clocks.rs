@@ -7,8 +7,9 @@
 //!
 //! No safety property depends on any of this: the index alone orders the entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::cluster_clock::Electorate;
 use super::quorum::reached_by_quorum;
 use super::types::{NodeId, Now};
 use crate::domain::Timestamp;
@@ -44,16 +45,24 @@ impl Clocks {
         Timestamp(reading.timestamp.0.saturating_add(elapsed_ms))
     }
 
-    /// The latest moment that the clocks of a quorum of `voters` have passed, as far as this node, `own`, knows.
-    pub(super) fn passed_by_quorum<'v>(
+    /// The latest moment that the clocks of a quorum have passed, as far as this node knows. False clocks have passed
+    /// nothing, unless too few others are left that were heard in this leadership.
+    pub(super) fn passed_by_quorum(
         &self,
         now: Now,
-        own: &NodeId,
-        voters: impl Iterator<Item = &'v NodeId>,
-        quorum: usize,
+        electorate: &Electorate<'_>,
+        falsetickers: &BTreeSet<NodeId>,
     ) -> Timestamp {
-        let clock = |node| if node == own { Timestamp(now.unix_ms) } else { self.estimate(now, node) };
-        reached_by_quorum(voters.map(clock).collect(), quorum)
+        let Electorate { own, voters, quorum } = electorate;
+        let clock = |node: &NodeId| if node == *own { Timestamp(now.unix_ms) } else { self.estimate(now, node) };
+        if !falsetickers.is_empty() {
+            let right = voters.iter().filter(|node| !falsetickers.contains(**node)).map(|node| clock(node));
+            let heard: Vec<Timestamp> = right.filter(|reading| *reading > Timestamp(0)).collect();
+            if heard.len() >= *quorum {
+                return reached_by_quorum(heard, *quorum);
+            }
+        }
+        reached_by_quorum(voters.iter().map(|node| clock(node)).collect(), *quorum)
     }
 }
 
@@ -61,17 +70,36 @@ impl Clocks {
 mod tests {
     use super::*;
     use crate::replication::sample::node;
+    use crate::time::Reading;
 
-    const NOW: Now = Now { monotonic_ms: 10_000, unix_ms: 0 };
+    const NOW: Now = Now::of(Reading { monotonic_us: 10_000_000, wall_us: 0 });
 
     #[test]
     fn a_clock_that_was_heard_runs_on_and_an_unheard_one_has_passed_nothing() {
         let mut clocks = Clocks::default();
         clocks.record(NOW, &node("node2"), Timestamp(500));
-        let later = Now { monotonic_ms: 10_250, ..NOW };
+        let later = Now::of(Reading { monotonic_us: 10_250_000, wall_us: 0 });
         assert_eq!(clocks.estimate(later, &node("node2")), Timestamp(750));
         assert_eq!(clocks.estimate(later, &node("node3")), Timestamp(0));
         clocks.record(later, &node("node2"), Timestamp(100));
         assert_eq!(clocks.estimate(later, &node("node2")), Timestamp(100), "it was set back");
+    }
+
+    #[test]
+    fn a_false_clock_has_passed_nothing_unless_too_few_others_were_heard() {
+        let ids = ["node1", "node2", "node3", "node4", "node5"].map(node);
+        let now = Now::of(Reading { monotonic_us: 0, wall_us: 1_000_000 });
+        let electorate = Electorate { own: &ids[0], voters: ids.iter().collect(), quorum: 3 };
+        let mut clocks = Clocks::default();
+        for (id, reading) in ids.iter().skip(1).zip([1_010, 900, 90_000, 80_000]) {
+            clocks.record(now, id, Timestamp(reading));
+        }
+        let passed = |falsetickers: &[&NodeId]| {
+            let falsetickers = falsetickers.iter().map(|node| (*node).clone()).collect();
+            clocks.passed_by_quorum(now, &electorate, &falsetickers)
+        };
+        assert_eq!(passed(&[]), Timestamp(1_010), "the third latest of five");
+        assert_eq!(passed(&[&ids[3], &ids[4]]), Timestamp(900), "the third latest of the three that are right");
+        assert_eq!(passed(&[&ids[2], &ids[3], &ids[4]]), Timestamp(1_010), "two are too few");
     }
 }

@@ -75,6 +75,16 @@ pub(super) const UNREACHED_STANDS_MS: u64 = 1_000;
 /// after this time.
 pub(super) const UNFIT_PAUSE_MS: u64 = 30_000;
 
+/// A node whose clock no message has told for this long is asked for it. The measured table of error against cost is in
+/// docs/TIME.md.
+pub(super) const CLOCK_PROBE_MS: u64 = 1_000;
+
+/// How far a clock that counts as right may be off the true time: what NTP keeps on any network, with a margin.
+pub(super) const CLOCK_TOLERANCE_MS: i64 = 50;
+
+/// A clock is judged false, or right again, once it has been so for this long without interruption.
+pub(super) const CLOCK_JUDGED_AFTER_MS: u64 = 2_000;
+
 /// A commit index that is ahead of the stored one for this long is written without waiting for entries.
 pub(super) const IDLE_COMMIT_MS: u64 = 200;
 

@@ -29,6 +29,8 @@ pub enum Request {
     },
     /// The leader sends entries or a heartbeat.
     Append(Append),
+    /// Asks what the receiver's clock shows. Changes nothing there.
+    Clock,
     /// A follower asks for a read index: what it must have applied to answer a linearizable read.
     ReadIndex,
     /// The leader transfers the leadership to one node; the others let it win the next election.
@@ -55,8 +57,29 @@ pub struct Append {
     pub commit_hash: Option<Hash>,
     /// The newest rules that all nodes know, as the leader has just heard from each: the next leader may lead by them.
     pub common_rules: RuleVersion,
+    /// How far the true time can be from the stamp of an entry that is appended now, in milliseconds; `None` while no
+    /// majority of clocks agrees.
+    pub time_error_ms: Option<u64>,
     /// What the receiver has acknowledged to this leader.
     pub acknowledged: Option<Acknowledged>,
+}
+
+/// What a response says of the responding node's clocks, in microseconds. With the times at which the request was sent and
+/// the response arrived, this is a sample of its wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockTimes {
+    /// The wall clock when the request arrived, since 1970.
+    pub received_us: u64,
+    /// How long the request then waited for its response, by the monotonic clock.
+    pub held_us: u64,
+}
+
+impl ClockTimes {
+    /// What the wall clock showed when the response was sent, unless it was set in between.
+    #[must_use]
+    pub const fn sent(&self) -> Timestamp {
+        Timestamp(self.received_us.saturating_add(self.held_us) / 1_000)
+    }
 }
 
 /// What a store has acknowledged to a leader. A store that no longer holds it has forgotten what was counted: it is
@@ -133,8 +156,10 @@ pub enum Response {
         matched: LogIndex,
         /// The responding store.
         store_id: StoreId,
-        /// The responding node's wall clock.
-        clock: Timestamp,
+        /// The responding node's clocks.
+        clock: ClockTimes,
+        /// Whether the responding node judges the leader's clock false.
+        leader_is_false: bool,
         /// The nodes to which the responding one cannot open connections.
         unreachable: Vec<NodeId>,
         /// Whether the responding node stands in ZooKeeper's election queue: without that it can take no epoch.
@@ -160,6 +185,8 @@ pub enum Response {
         /// The promised epoch.
         promised: Epoch,
     },
+    /// To `Clock`.
+    Clock(ClockTimes),
     /// To `ReadIndex`: once this index is applied, a local read is linearizable.
     ReadIndex {
         /// The epoch that a quorum confirmed.

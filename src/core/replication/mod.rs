@@ -29,6 +29,7 @@
 //! log              the log in memory
 //! pacing           batches that wait for the views
 //! storage          the ledger file: the write in flight, what is durable, responses that wait for that
+//! cluster_clock    how far each node's clock is off, and whose is false
 //! quorum, clocks   what a quorum has reached; the ledger's time
 //! forwarded_reads  reads that wait for the leader's read index
 //! state            the state that all roles share, with the elementary operations
@@ -65,6 +66,7 @@
 
 mod candidate;
 mod clocks;
+mod cluster_clock;
 mod config;
 mod effect;
 mod entry;
@@ -89,6 +91,7 @@ mod transition;
 mod types;
 mod voter;
 
+pub use cluster_clock::{ClockView, ClusterTime};
 pub use config::{Limits, ReplicaConfig, Timing};
 pub use effect::{
     CoordinationCommand, CoordinationEvent, Effect, Event, LogChange, Outgoing, Persist, PersistId, QueueRank, ReadId,
@@ -96,7 +99,7 @@ pub use effect::{
 };
 pub use entry::{Entry, EntryBody, UnchainedEntry};
 pub use leader::FollowerView;
-pub use message::{Acknowledged, Append, EntryBatch, EpochSpan, FenceAnswer, Request, Response};
+pub use message::{Acknowledged, Append, ClockTimes, EntryBatch, EpochSpan, FenceAnswer, Request, Response};
 pub use replica::Replica;
 pub use start::ReplicaStart;
 pub use stretch::{MAX_ENTRY_BYTES, StretchError, append_to_stretch, read_stretch};

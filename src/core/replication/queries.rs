@@ -1,7 +1,9 @@
 //! Read access to a replica for the engine and the runtime.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::cluster_clock::{ClockView, ClusterTime};
 use super::config::Limits;
 use super::effect::RequestId;
 use super::entry::Entry;
@@ -138,6 +140,32 @@ impl Replica {
     #[must_use]
     pub fn awaits_response(&self, from: &NodeId, id: RequestId) -> bool {
         matches!(&self.role, Role::Leader(leader) if leader.awaits(from, id))
+    }
+
+    /// What this node knows of all nodes' clocks, its own among them.
+    #[must_use]
+    pub fn clocks(&self, now: Now) -> Vec<ClockView> {
+        self.state.cluster_clock.views(now, &self.state.config.node_id)
+    }
+
+    /// The clocks that this node judges false.
+    #[must_use]
+    pub const fn falsetickers(&self) -> &BTreeSet<NodeId> {
+        self.state.cluster_clock.falsetickers()
+    }
+
+    /// The time that a majority of clocks shows; `None` while no majority agrees.
+    #[must_use]
+    pub fn cluster_time(&self, now: Now) -> Option<ClusterTime> {
+        self.state.cluster_clock.time(now)
+    }
+
+    /// How far the true time can be from the stamps that the leader of the promised epoch gives, in milliseconds, as it
+    /// last named it; `None` if it has named none, or no majority of clocks agrees.
+    #[must_use]
+    pub fn time_error_ms(&self) -> Option<u64> {
+        let (epoch, error_ms) = self.state.time_error_named;
+        error_ms.filter(|_| epoch == self.state.promised_epoch())
     }
 
     /// How often this node opened an epoch since it started.

@@ -175,6 +175,7 @@ impl Replica {
 /// The events.
 impl Replica {
     fn on_tick(&mut self, now: Now) -> Option<Transition> {
+        self.state.tend_clocks(now);
         let state = &mut self.state;
         match &mut self.role {
             Role::Follower(follower) => FollowerHandler { follower, state }.campaign_if_due(now),
@@ -189,6 +190,7 @@ impl Replica {
         }
         match request {
             Request::PreVote => self.on_pre_vote_request(now, rpc, from),
+            Request::Clock => self.state.respond(rpc, Response::Clock(State::clock_times(now))),
             Request::Fence { epoch, commit_index } => {
                 if !self.state.promise_allows(epoch, from) {
                     return self.state.respond_fenced(rpc);
@@ -250,11 +252,26 @@ impl Replica {
             Response::Entries { previous, entries, last_hash } => {
                 self.as_candidate()?.on_entries(now, id, previous, entries, last_hash)
             }
-            Response::Appended { round, matched, store_id, clock, unreachable, in_queue, newest_rules } => {
+            Response::Clock(clock) => {
+                self.state.cluster_clock.heard(now, from, id, clock);
+                None
+            }
+            Response::Appended {
+                round,
+                matched,
+                store_id,
+                clock,
+                leader_is_false,
+                unreachable,
+                in_queue,
+                newest_rules,
+            } => {
+                self.state.cluster_clock.heard(now, from, id, clock);
                 let mut leader = self.as_leader()?;
+                leader.on_judged(id, from, leader_is_false);
                 leader.on_rules_reported(id, from, newest_rules);
                 leader.on_reach_reported(id, from, unreachable, in_queue);
-                leader.on_appended(now, &Answered { id, from, round, store_id }, matched, clock)
+                leader.on_appended(now, &Answered { id, from, round, store_id }, matched, clock.sent())
             }
             Response::Mismatch { round, index, epoch, epoch_start, store_id } => {
                 let answered = Answered { id, from, round, store_id };
@@ -307,7 +324,7 @@ impl Replica {
     }
 
     fn on_persisted(&mut self, now: Now, id: PersistId) -> Option<Transition> {
-        self.state.on_persisted(id);
+        self.state.on_persisted(now, id);
         let recovered = self.as_candidate().and_then(|mut candidate| candidate.on_persisted(now));
         self.perform(now, recovered);
         self.as_leader()?.advance_commit(now)
@@ -439,7 +456,7 @@ impl Replica {
         let promised = self.state.promised_epoch();
         let followed = matches!(&self.role, Role::Follower(f) if epoch == promised && f.leader.as_ref() == leader);
         if epoch > promised {
-            self.state.make_promise(epoch, from.clone());
+            self.state.make_promise(now, epoch, from.clone());
         }
         if !followed {
             self.become_follower(leader.cloned());

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::clocks::Clocks;
+use super::cluster_clock::{ClusterClock, Electorate};
 use super::config::{
-    MAX_PRE_VOTE_DOUBLINGS, MAX_TAIL_BYTES, PRE_VOTE_TIMEOUT_MS, ReplicaConfig, TRANSFER_GRACE_MS, UNREACHABLE_MS,
-    UNREACHED_STANDS_MS,
+    MAX_PRE_VOTE_DOUBLINGS, MAX_TAIL_BYTES, PRE_VOTE_TIMEOUT_MS, ReplicaConfig, TRANSFER_GRACE_MS, UNFIT_PAUSE_MS,
+    UNREACHABLE_MS, UNREACHED_STANDS_MS,
 };
 use super::effect::{CoordinationCommand, Effect, LogChange, Outgoing, PersistId, QueueRank, ReadId, RequestId, RpcId};
 use super::entry::{Entry, EntryBody, UnchainedEntry};
 use super::forwarded_reads::ForwardedReads;
 use super::log::Log;
-use super::message::Response;
+use super::message::{ClockTimes, Request, Response};
 use super::pacing::Pacing;
 use super::start::ReplicaStart;
 use super::storage::Storage;
@@ -41,6 +42,9 @@ pub(super) struct State {
     pub(super) confirmed_ms: Option<u64>,
     pub(super) forwarded_reads: ForwardedReads,
     pub(super) clocks: Clocks,
+    pub(super) cluster_clock: ClusterClock,
+    /// How far the true time can be from the stamps of this epoch's leader, as it last named it.
+    pub(super) time_error_named: (Epoch, Option<u64>),
     /// The newest rules that all nodes know, as the leader of this epoch last named them. See `common_rules`.
     pub(super) rules_named: (Epoch, RuleVersion),
     /// Why the node quarantined itself, if it did.
@@ -83,6 +87,8 @@ pub(super) struct ElectionTimers {
     pub(super) no_move_before_ms: u64,
     /// Until when this node leads if it is its turn, although it is not fit: the others have had theirs.
     pub(super) leads_unfit_until_ms: u64,
+    /// The same for a node whose clock is false.
+    pub(super) leads_false_until_ms: u64,
 }
 
 impl ElectionTimers {
@@ -155,6 +161,8 @@ impl State {
             confirmed_ms: None,
             forwarded_reads: ForwardedReads::default(),
             clocks: Clocks::default(),
+            cluster_clock: ClusterClock::default(),
+            time_error_named: (Epoch(0), None),
             rules_named: (Epoch(0), RuleVersion::FIRST),
             quarantine: None,
             unreachable_since_ms: BTreeMap::new(),
@@ -178,12 +186,12 @@ impl State {
     }
 
     /// Makes a promise; it becomes durable with the next write.
-    pub(super) fn make_promise(&mut self, epoch: Epoch, leader: NodeId) {
+    pub(super) fn make_promise(&mut self, now: Now, epoch: Epoch, leader: NodeId) {
         let promise = Promise { epoch, leader };
         self.hear_of(epoch);
         self.storage.promise(promise.clone());
         self.promise = Some(promise);
-        self.release_responses();
+        self.release_responses(now);
     }
 
     /// Whether this node's promise allows requests of `leader` in `epoch`: promised to it, or newer than any promise.
@@ -211,21 +219,28 @@ impl State {
     }
 
     /// A write is durable: sends the responses that waited for it.
-    pub(super) fn on_persisted(&mut self, id: PersistId) {
+    pub(super) fn on_persisted(&mut self, now: Now, id: PersistId) {
         if self.storage.on_persisted(id) {
-            self.release_responses();
+            self.release_responses(now);
         }
     }
 
     /// Responds once this node's promise of `epoch` and its log up to `index` are durable.
-    pub(super) fn respond_when_durable(&mut self, rpc: RpcId, response: Response, epoch: Epoch, index: LogIndex) {
-        self.storage.hold_back(rpc, response, epoch, index);
-        self.release_responses();
+    pub(super) fn respond_when_durable(
+        &mut self,
+        now: Now,
+        rpc: RpcId,
+        response: Response,
+        epoch: Epoch,
+        index: LogIndex,
+    ) {
+        self.storage.hold_back(now, rpc, response, epoch, index);
+        self.release_responses(now);
     }
 
-    fn release_responses(&mut self) {
+    fn release_responses(&mut self, now: Now) {
         let promised = self.promised_epoch();
-        self.storage.release_responses(promised, &mut self.effects);
+        self.storage.release_responses(now, promised, &mut self.effects);
     }
 }
 
@@ -265,7 +280,7 @@ impl State {
         if planted(Bug::LeadersClockAlone) {
             return Timestamp(now.unix_ms);
         }
-        self.clocks.passed_by_quorum(now, &self.config.node_id, self.voter_ids().into_iter(), self.quorum())
+        self.clocks.passed_by_quorum(now, &self.electorate(), self.cluster_clock.falsetickers())
     }
 
     /// Removes the end of the log after `to`. Invariant 3: never at or below the commit index; false if it would be.
@@ -322,6 +337,10 @@ impl State {
         self.log.configuration().map_or(self.config.peers.len() / 2 + 1, Configuration::quorum)
     }
 
+    fn electorate(&self) -> Electorate<'_> {
+        Electorate { own: &self.config.node_id, voters: self.voter_ids(), quorum: self.quorum() }
+    }
+
     /// Whether this node's store counts in the newest configuration; true before the first one.
     pub(super) fn is_voter(&self) -> bool {
         self.binds(&self.config.node_id, self.store_id).unwrap_or(true)
@@ -350,6 +369,58 @@ impl State {
     pub(super) fn heard_leader(&self, now: Now) -> bool {
         let timeout_ms = self.config.timing.heartbeat_timeout_ms;
         self.election.last_heard_ms.is_some_and(|heard| now.monotonic_ms < heard + timeout_ms)
+    }
+}
+
+/// Clocks.
+impl State {
+    /// On every tick: asks for clocks that no message has told lately, and judges those that are known.
+    pub(super) fn tend_clocks(&mut self, now: Now) {
+        for node in self.cluster_clock.take_due_probes(now, self.others()) {
+            let id = self.send(&node, Outgoing::Plain(Request::Clock));
+            self.cluster_clock.asked(now, &node, id);
+        }
+        let was_false = self.own_clock_is_false();
+        let mut cluster_clock = std::mem::take(&mut self.cluster_clock);
+        cluster_clock.judge(now, &self.electorate());
+        self.cluster_clock = cluster_clock;
+        if was_false && !self.own_clock_is_false() {
+            // If it is false again one day, the others have not had their turn yet.
+            self.election.leads_false_until_ms = now.monotonic_ms;
+        }
+    }
+
+    /// What a response says of this node's clocks that leaves as soon as its request has arrived.
+    pub(super) const fn clock_times(now: Now) -> ClockTimes {
+        ClockTimes { received_us: now.reading.wall_us, held_us: 0 }
+    }
+
+    /// Whether this node's own clock is judged false here.
+    pub(super) fn own_clock_is_false(&self) -> bool {
+        !planted(Bug::FalseLeaderStays) && self.cluster_clock.falsetickers().contains(&self.config.node_id)
+    }
+
+    /// Whether another node should lead, because this one is not fit or its clock is false, and the others have not had
+    /// their turn yet.
+    pub(super) fn should_give_way(&self, now: Now, is_false: bool) -> bool {
+        let is_unfit = !self.fit && now.monotonic_ms >= self.election.leads_unfit_until_ms;
+        is_unfit || (is_false && now.monotonic_ms >= self.election.leads_false_until_ms)
+    }
+
+    /// The others have their turn now.
+    pub(super) fn give_way(&mut self, now: Now, is_false: bool) {
+        let until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
+        if !self.fit {
+            self.election.leads_unfit_until_ms = until_ms;
+        }
+        if is_false {
+            self.election.leads_false_until_ms = until_ms;
+        }
+    }
+
+    /// How far the true time can be from the stamp of an entry that this node, the leader, appends now.
+    pub(super) fn time_error_ms(&self, now: Now) -> Option<u64> {
+        self.cluster_clock.error_of_ms(now, self.next_stamp(now).timestamp)
     }
 }
 

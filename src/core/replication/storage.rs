@@ -9,7 +9,7 @@ use super::config::IDLE_COMMIT_MS;
 use super::effect::{Effect, Persist, PersistId, RpcId};
 use super::entry::Entry;
 use super::message::Response;
-use super::types::Promise;
+use super::types::{Now, Promise};
 use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
 
@@ -48,6 +48,8 @@ struct WaitingResponse {
     epoch: Epoch,
     /// It vouches for the log up to here.
     index: LogIndex,
+    /// When its request arrived, in microseconds of the monotonic clock.
+    since_us: u64,
 }
 
 impl Storage {
@@ -139,14 +141,15 @@ impl Storage {
     }
 
     /// Keeps a response back until a promise of `epoch` and the log up to `index` are durable.
-    pub(super) fn hold_back(&mut self, rpc: RpcId, response: Response, epoch: Epoch, index: LogIndex) {
-        self.waiting.push(WaitingResponse { rpc, response, epoch, index });
+    pub(super) fn hold_back(&mut self, now: Now, rpc: RpcId, response: Response, epoch: Epoch, index: LogIndex) {
+        let since_us = now.reading.monotonic_us;
+        self.waiting.push(WaitingResponse { rpc, response, epoch, index, since_us });
     }
 
     /// Sends every waiting response that has become true, and refuses those that a higher promise made untrue.
-    pub(super) fn release_responses(&mut self, promised: Epoch, effects: &mut Vec<Effect>) {
+    pub(super) fn release_responses(&mut self, now: Now, promised: Epoch, effects: &mut Vec<Effect>) {
         let (durable_epoch, durable_index) = (self.durable_epoch(), self.durable_index);
-        self.waiting.retain(|waiting| {
+        self.waiting.retain_mut(|waiting| {
             let early = match &waiting.response {
                 Response::Promised(_) => planted(Bug::PromiseBeforeFsync),
                 _ => planted(Bug::AckBeforeFsync),
@@ -154,6 +157,9 @@ impl Storage {
             let response = if promised > waiting.epoch && !planted(Bug::NoFence) {
                 Response::Fenced { promised }
             } else if early || (durable_epoch >= waiting.epoch && durable_index >= waiting.index) {
+                if let Response::Appended { clock, .. } = &mut waiting.response {
+                    clock.held_us = now.reading.monotonic_us.saturating_sub(waiting.since_us);
+                }
                 waiting.response.clone()
             } else {
                 return true;

@@ -33,7 +33,16 @@ fn answer(follower: &mut Replica, leader: &Chain, after: usize) -> (Response, Ve
     let log = Some(EntryBatch { previous: leader.entries[after - 1].position(), entries });
     let (epoch, commit_index) = (leader.last().epoch, LogIndex(0));
     let common_rules = RuleVersion::FIRST;
-    let append = Append { epoch, round: 1, log, commit_index, commit_hash: None, common_rules, acknowledged: None };
+    let append = Append {
+        epoch,
+        round: 1,
+        log,
+        commit_index,
+        commit_hash: None,
+        common_rules,
+        time_error_ms: None,
+        acknowledged: None,
+    };
     let request = Request::Append(append);
     follower.step(Now::default(), Event::Request { rpc: RpcId(1), from: node("node1"), request });
     let (mut effects, mut writes) = (Vec::new(), Vec::new());

@@ -7,6 +7,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::{Epoch, LogIndex};
+use crate::time::Reading;
 
 /// Identifies a node: 1 to 32 characters of `a-z A-Z 0-9 _ -`. A node keeps its id when its disk is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -185,11 +186,22 @@ impl Configuration {
     }
 }
 
-/// The current time. The protocol decides by `monotonic_ms` alone; `unix_ms` only contributes to the ledger's time.
+/// The current time. The protocol decides by `monotonic_ms` alone; the wall clock only contributes to the ledger's time,
+/// and to the judgement of clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// Milliseconds since a fixed moment of this process; never goes back.
     pub monotonic_ms: u64,
     /// The wall clock; may jump.
     pub unix_ms: u64,
+    /// Both at the resolution at which clocks are compared.
+    pub reading: Reading,
+}
+
+impl Now {
+    /// The moment at which the clocks show this.
+    #[must_use]
+    pub const fn of(reading: Reading) -> Self {
+        Self { monotonic_ms: reading.monotonic_us / 1_000, unix_ms: reading.wall_us / 1_000, reading }
+    }
 }

@@ -14,7 +14,7 @@ impl State {
     pub(super) fn respond_promised(&mut self, now: Now, rpc: RpcId, epoch: Epoch, their_commit: LogIndex) {
         let answer = self.fence_answer(now, epoch, their_commit);
         let last = answer.last.index;
-        self.respond_when_durable(rpc, Response::Promised(Box::new(answer)), epoch, last);
+        self.respond_when_durable(now, rpc, Response::Promised(Box::new(answer)), epoch, last);
     }
 
     pub(super) fn fence_answer(&self, now: Now, epoch: Epoch, their_commit: LogIndex) -> FenceAnswer {

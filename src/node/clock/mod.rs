@@ -7,23 +7,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use quorapay_core::replication::Now;
+use quorapay_core::time::Reading;
 
-/// What shows the Unix time in milliseconds.
+/// The monotonic clock starts at a millisecond, so that zero is before every event of this process.
+const FIRST_US: u64 = 1_000;
+
+/// What shows the Unix time in microseconds.
 #[derive(Clone)]
 pub struct WallClock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl WallClock {
     /// A wall clock that shows what this returns.
     #[must_use]
-    pub fn new(unix_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(unix_ms))
+    pub fn new(unix_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(unix_us))
     }
 
     /// The machine's.
     #[must_use]
     pub fn of_the_system() -> Self {
         // Before 1970 counts as 1970: timestamps never decrease anyway.
-        Self::new(|| millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
+        Self::new(|| micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
 }
 
@@ -50,11 +54,11 @@ impl Clock {
     /// The current time of both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
-        // Starts at one, so that zero is before every event of this process.
-        Now { monotonic_ms: millis(self.started.elapsed()) + 1, unix_ms: (self.wall.0)() }
+        let monotonic_us = micros(self.started.elapsed()) + FIRST_US;
+        Now::of(Reading { monotonic_us, wall_us: (self.wall.0)() })
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -15,6 +15,7 @@ const NODE: HeaderName = HeaderName::from_static(headers::NODE.lower);
 const LEADER: HeaderName = HeaderName::from_static(headers::LEADER.lower);
 const APPLIED_INDEX: HeaderName = HeaderName::from_static(headers::APPLIED_INDEX.lower);
 const STALENESS_MS: HeaderName = HeaderName::from_static(headers::STALENESS_MS.lower);
+const TIME_ERROR_MS: HeaderName = HeaderName::from_static(headers::TIME_ERROR_MS.lower);
 const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID.lower);
 const REPLAYED: HeaderName = HeaderName::from_static(headers::REPLAYED.lower);
 
@@ -30,7 +31,7 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
 /// More than any answer has, so that the map is allocated once.
-const MAX_HEADERS: usize = 13;
+const MAX_HEADERS: usize = 14;
 
 /// As of which place in the ledger a request was answered, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub(super) struct AsOf {
     epoch: Epoch,
     leader: Option<NodeId>,
     freshness: Option<Freshness>,
+    time_error_ms: Option<u64>,
     replayed: bool,
 }
 
@@ -56,6 +58,7 @@ impl AsOf {
             epoch: committed.epoch,
             leader: Some(committed.leader.clone()),
             freshness: None,
+            time_error_ms: committed.time_error_ms,
             replayed: committed.replayed,
         }
     }
@@ -63,7 +66,14 @@ impl AsOf {
     /// For a read: the point as of which it was answered.
     pub(super) fn of_read(point: &ReadPoint, leader: Option<NodeId>) -> Self {
         let freshness = Freshness { applied_index: point.applied_index, staleness_ms: point.staleness_ms };
-        Self { index: point.applied_index, epoch: point.epoch, leader, freshness: Some(freshness), replayed: false }
+        Self {
+            index: point.applied_index,
+            epoch: point.epoch,
+            leader,
+            freshness: Some(freshness),
+            time_error_ms: None,
+            replayed: false,
+        }
     }
 
     /// For anything else: the node's own position.
@@ -73,6 +83,7 @@ impl AsOf {
             epoch: status.epoch,
             leader: status.leader.clone(),
             freshness: None,
+            time_error_ms: None,
             replayed: false,
         }
     }
@@ -233,6 +244,9 @@ fn write_as_of(headers: &mut HeaderMap, as_of: &AsOf, node: &NodeName) {
         headers.insert(APPLIED_INDEX, HeaderValue::from(freshness.applied_index.0));
         headers.insert(STALENESS_MS, HeaderValue::from(freshness.staleness_ms));
     }
+    if let Some(error_ms) = as_of.time_error_ms {
+        headers.insert(TIME_ERROR_MS, HeaderValue::from(error_ms));
+    }
     if as_of.replayed {
         headers.insert(REPLAYED, TRUE);
     }
@@ -292,10 +306,27 @@ mod tests {
 
     #[test]
     fn an_unknown_leader_is_left_out_and_a_replay_is_said() {
-        let as_of = AsOf { index: LogIndex(1), epoch: Epoch(1), leader: None, freshness: None, replayed: true };
+        let as_of = AsOf {
+            index: LogIndex(1),
+            epoch: Epoch(1),
+            leader: None,
+            freshness: None,
+            time_error_ms: Some(51),
+            replayed: true,
+        };
         let response =
             HttpAnswer::json(StatusCode::CREATED, Vec::new(), as_of).into_response(&NodeName::new(node("n")), None);
         assert_eq!(header(&response, "quorapay-leader"), None);
         assert_eq!(header(&response, "idempotent-replayed"), Some("true"));
+        assert_eq!(header(&response, "quorapay-time-error-ms"), None);
+    }
+
+    #[test]
+    fn a_write_says_how_far_the_true_time_can_be_from_its_timestamp() {
+        let (index, epoch) = (LogIndex(1), Epoch(1));
+        let as_of = AsOf { index, epoch, leader: None, freshness: None, time_error_ms: Some(51), replayed: false };
+        let response =
+            HttpAnswer::json(StatusCode::CREATED, Vec::new(), as_of).into_response(&NodeName::new(node("n")), None);
+        assert_eq!(header(&response, "quorapay-time-error-ms"), Some("51"));
     }
 }

@@ -217,7 +217,13 @@ mod tests {
     use quorapay_core::domain::Epoch;
 
     fn committed(entry: Entry) -> CommittedWrite {
-        CommittedWrite { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) }
+        CommittedWrite {
+            entry: Arc::new(entry),
+            replayed: false,
+            leader: samples::node("node1"),
+            epoch: Epoch(2),
+            time_error_ms: Some(51),
+        }
     }
 
     fn batch_of(entry: &Entry) -> &Batch {

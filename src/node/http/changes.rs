@@ -127,8 +127,13 @@ mod tests {
     use quorapay_core::replication::Entry;
 
     fn answered(entry: Entry) -> (u16, Value) {
-        let committed =
-            CommittedWrite { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) };
+        let committed = CommittedWrite {
+            entry: Arc::new(entry),
+            replayed: false,
+            leader: samples::node("node1"),
+            epoch: Epoch(2),
+            time_error_ms: Some(51),
+        };
         let answer = changed(&committed, samples::payment_change_of(&committed.entry));
         (answer.status().as_u16(), serde_json::from_slice(answer.body()).expect("JSON"))
     }

@@ -6,7 +6,6 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::ACCEPT;
 use axum::response::Response;
-use futures_util::future::join;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -149,19 +148,14 @@ async fn metrics(api: Call, request: Request) -> Response {
             MetricsFormat::parse,
         )?;
         let summary = api.node.bank_summary().await?;
-        let process = async {
-            match &api.process {
-                Some(reader) => Some(reader.read().await),
-                None => None,
-            }
+        let process = match &api.process {
+            Some(reader) => Some(reader.read().await),
+            None => None,
         };
-        let (process, clock_offset_ms) = join(process, api.node.clock_offset_ms()).await;
         let status = api.node.status();
-        let now = Now { status: &status, bank: &summary, process: process.as_ref(), clock_offset_ms };
+        let now = Now { status: &status, bank: &summary, process: process.as_ref() };
         Ok(match format.unwrap_or_else(|| MetricsFormat::accepted(accept)) {
-            MetricsFormat::Prometheus => {
-                HttpAnswer::metrics(api.metrics.text(Scraped { bank: summary, clock_offset_ms }, process))
-            }
+            MetricsFormat::Prometheus => HttpAnswer::metrics(api.metrics.text(Scraped { bank: summary }, process)),
             MetricsFormat::Json => HttpAnswer::node_json(to_json(&api.metrics.by_route(now), NUMBERS_BYTES)),
             MetricsFormat::Summary => HttpAnswer::text(page(&api.metrics.with_all_routes(now), &in_words(&status))),
         })

@@ -2,6 +2,7 @@
 //!
 //! Requests are counted in atomics that are found by position, without a look-up of labels.
 
+mod clocks;
 #[cfg(test)]
 pub(super) mod golden;
 mod numbers;
@@ -236,12 +237,6 @@ fn encode_buckets(mut encoder: MetricEncoder<'_>, sum: f64, buckets: &[(f64, u64
     encoder.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
 }
 
-/// A clock's offset, which is shorter than the time since 1970.
-fn offset_seconds(milliseconds: i64) -> f64 {
-    let seconds = Duration::from_millis(milliseconds.unsigned_abs()).as_secs_f64();
-    if milliseconds < 0 { -seconds } else { seconds }
-}
-
 fn seconds(microseconds: u64) -> f64 {
     whole(microseconds) / 1e6
 }
@@ -271,8 +266,6 @@ impl Collector for NodeState {
 pub(super) struct Scraped {
     /// The bank's sums.
     pub(super) bank: BankSummary,
-    /// By how many milliseconds this node's wall clock is ahead of the leader's; `None` while no leader answers.
-    pub(super) clock_offset_ms: Option<i64>,
 }
 
 /// Shows what the latest scrape asked for.
@@ -292,18 +285,12 @@ impl Collector for Latest {
             let sum = i64::try_from(*sum).unwrap_or(if *sum < 0 { i64::MIN } else { i64::MAX });
             ConstGauge::new(sum).encode(sums.encode_family(&[("currency", currency.code())])?)?;
         }
-        if let Some(offset_ms) = scraped.clock_offset_ms {
-            let gauge = ConstGauge::new(offset_seconds(offset_ms));
-            let help = "How far this node's wall clock is ahead of the leader's";
-            let seconds = prometheus_client::registry::Unit::Seconds;
-            gauge.encode(encoder.encode_descriptor("clock_offset", help, Some(&seconds), gauge.metric_type())?)?;
-        }
         Ok(())
     }
 }
 
 /// A node's gauges: name, help text and value.
-fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, Value); 14] {
+fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, Value); 16] {
     let behind = status.applied_index.0.saturating_sub(status.projected_index.0);
     let staleness = Duration::from_millis(status.staleness_ms);
     let hung = Duration::from_millis(status.hung_write_ms.unwrap_or(0));
@@ -332,6 +319,16 @@ fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, Value); 14] {
             "How long the write to the ledger that hangs has taken; 0 while the disk works",
             Value::Time(hung),
         ),
+        (
+            "clock_falseticker",
+            "1 if this node's wall clock is judged false",
+            Value::Whole(u64::from(clocks::own_is_false(status))),
+        ),
+        (
+            "clock_agreement",
+            "1 while a majority of clocks agrees on the time",
+            Value::Whole(u64::from(status.corrected_clock.is_some())),
+        ),
         ("leader_known", "1 if a leader was heard in time", Value::Whole(u64::from(status.leader.is_some()))),
         ("zookeeper_connected", "1 if the session is connected", Value::Whole(u64::from(status.zookeeper_connected))),
     ]
@@ -340,6 +337,9 @@ fn gauges(status: &NodeStatus) -> [(&'static str, &'static str, Value); 14] {
 fn encode_status(status: &NodeStatus, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
     for (name, help, value) in gauges(status) {
         value.encode_gauge(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+    }
+    for (name, help, value) in clocks::gauges(status) {
+        ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
     }
     encode_roles(status.role, &mut encoder)?;
     encode_followers(status, &mut encoder)
@@ -504,10 +504,9 @@ mod tests {
         let currency = |code| quorapay_core::domain::Currency::parse(code).expect("valid");
         let sums = [(currency("EUR"), 0), (currency("JPY"), i128::MAX)].into();
         let bank = BankSummary { open_holds: 3, sums };
-        let text = shown(Latest(Mutex::new(Scraped { bank, clock_offset_ms: Some(-250) })));
+        let text = shown(Latest(Mutex::new(Scraped { bank })));
         for line in [
             "quorapay_open_holds 3",
-            "quorapay_clock_offset_seconds -0.25",
             r#"quorapay_ledger_sum{currency="EUR"} 0"#,
             r#"quorapay_ledger_sum{currency="JPY"} 9223372036854775807"#,
         ] {
@@ -521,6 +520,12 @@ mod tests {
         for line in [
             "quorapay_epoch 3",
             "quorapay_commit_index 41",
+            "quorapay_clock_offset_seconds 0.002",
+            "quorapay_clock_error_seconds 0.05021",
+            "quorapay_clock_drift_ppm -12.5",
+            "quorapay_clock_falseticker 0",
+            "quorapay_clock_agreement 1",
+            "quorapay_time_error_seconds 0.053",
             "quorapay_views_lag_entries 31",
             "quorapay_views_lag_keys 40",
             "quorapay_views_rebuilding 0",

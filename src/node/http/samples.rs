@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::process::ProcessState;
-use crate::runtime::{FollowerStatus, NodeStatus, Role};
+use crate::runtime::{ClockStatus, FollowerStatus, NodeStatus, Role};
 use quorapay_core::domain::{
     AccountChange, AccountChangeKind, AccountId, AccountOutcome, AccountPrefix, ApiKey, ApiKeyChange, ApiKeyChangeKind,
     ApiKeyGrant, ApiKeyName, ApiKeyOutcome, Batch, Capture, Currency, DecidedItem, Expiry, IdempotencyKey, KeyFence,
@@ -192,6 +192,30 @@ pub(super) fn status() -> NodeStatus {
         stays_quarantined: false,
         followers: [(node("node2"), follower)].into(),
         configuration: None,
+        clocks: [
+            (
+                node("node1"),
+                ClockStatus {
+                    offset_us: Some(2_000),
+                    error_us: Some(50_210),
+                    drift_ppb: Some(-12_500),
+                    falseticker: false,
+                },
+            ),
+            (
+                node("node2"),
+                ClockStatus {
+                    offset_us: Some(-3_600_000_000),
+                    error_us: Some(50_400),
+                    drift_ppb: None,
+                    falseticker: true,
+                },
+            ),
+        ]
+        .into(),
+        corrected_clock: Some(Timestamp(1_700_000_000_018)),
+        corrected_clock_error_ms: Some(51),
+        time_error_ms: Some(53),
         wall_clock: Timestamp(1_700_000_000_020),
         rule_version: RuleVersion::FIRST,
         newest_rule_version: RuleVersion::FIRST,

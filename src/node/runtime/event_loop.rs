@@ -3,6 +3,7 @@
 //! The messages that arrive while the loop is busy form the next batch. The engine takes all of them before its effects
 //! are taken once, so that they are sent and persisted together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::request_id::GivenId;
 use crate::traces::Step;
 use quorapay_core::domain::{LogIndex, Operation};
 use quorapay_core::engine::{Effect, Engine, Input, ProposalOutcome};
-use quorapay_core::replication::{self, Event, NodeId, Now, Outgoing, Request};
+use quorapay_core::replication::{self, ClockView, Event, NodeId, Now, Outgoing, Request};
 
 use super::api_keys::ApiKeys;
 use super::backlog::Backlog;
@@ -73,6 +74,8 @@ pub(super) struct EventLoop {
     /// What clients named the reads of this turn. They travel with the request that the reads cause in the same turn.
     pub(super) read_names: Vec<GivenId>,
     pub(super) elections: Elections,
+    /// The nodes whose clocks were judged false when that was last reported.
+    pub(super) falsetickers: BTreeSet<NodeId>,
 }
 
 impl EventLoop {
@@ -298,13 +301,14 @@ impl EventLoop {
             leader: replica.leader(now).cloned(),
             confirmed_ms: replica.confirmed_ms(),
             views_lag: self.engine.views_lag(),
+            time_error_ms: replica.time_error_ms(),
             quarantined: replica.quarantine().is_some(),
         };
         let (mut leader_changed, mut quarantine_begins) = (false, false);
         self.publishers.progress.modify(|published| {
             leader_changed = published.leader != progress.leader;
             quarantine_begins = progress.quarantined && !published.quarantined;
-            // `confirmed_ms` changes with every heartbeat and must not wake those who watch.
+            // `confirmed_ms` and `time_error_ms` change with every heartbeat and must not wake those who watch.
             let changed = leader_changed
                 || quarantine_begins
                 || published.applied_index != progress.applied_index
@@ -325,11 +329,39 @@ impl EventLoop {
         if quarantine_begins {
             self.report_quarantine(now);
         }
+        if status_due {
+            self.report_clocks(now);
+        }
         if status_due || leader_changed || quarantine_begins {
             self.replies.forget_closed();
             self.metrics.queues(self.engine.waiting_callers(), self.requests.len() + self.proposals.len());
             self.publishers.status.replace(Arc::new(describe(&self.engine, &self.base, now)));
         }
+    }
+
+    /// Says which clocks are judged false now, and which are right again.
+    fn report_clocks(&mut self, now: Now) {
+        let replica = self.engine.replica();
+        let falsetickers = replica.falsetickers();
+        if *falsetickers == self.falsetickers {
+            return;
+        }
+        let views = replica.clocks(now);
+        for ClockView { node, offset_us, error_us, falseticker, .. } in &views {
+            if *falseticker == self.falsetickers.contains(node) {
+                continue;
+            }
+            let (offset_us, error_us) = (offset_us.unwrap_or_default(), error_us.unwrap_or_default());
+            if *falseticker {
+                tracing::warn!(
+                    %node, offset_us, error_us,
+                    "the clock of a node is false: its readings do not count, and it does not lead if another node can"
+                );
+            } else {
+                tracing::info!(%node, offset_us, error_us, "the clock of a node is right again");
+            }
+        }
+        self.falsetickers.clone_from(falsetickers);
     }
 
     /// The ledger is condemned in any case. The node begins again by itself unless it has done so within the last hour.

@@ -160,9 +160,9 @@ fn time_limit(request: &Outgoing) -> Duration {
     match request {
         Outgoing::Append { .. } | Outgoing::Plain(Request::Fence { .. }) => APPEND_TIMEOUT,
         Outgoing::Plain(Request::Fetch { .. }) => FETCH_TIMEOUT,
-        Outgoing::Plain(Request::Append(_) | Request::PreVote | Request::ReadIndex | Request::Transfer { .. }) => {
-            MEMORY_TIMEOUT
-        }
+        Outgoing::Plain(
+            Request::Append(_) | Request::PreVote | Request::Clock | Request::ReadIndex | Request::Transfer { .. },
+        ) => MEMORY_TIMEOUT,
     }
 }
 

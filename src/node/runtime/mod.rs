@@ -74,6 +74,6 @@ pub use metrics::Metrics;
 pub use node::{Node, NodeConfig};
 pub use progress::NodeProgress;
 pub use read_point::{Consistency, ReadPoint};
-pub use status::{FollowerStatus, NodeStatus, PeerStatus, Role, ViewsRebuilding};
+pub use status::{ClockStatus, FollowerStatus, NodeStatus, PeerStatus, Role, ViewsRebuilding};
 pub use submit::SubmitError;
 pub use transfer::TransferError;

@@ -17,6 +17,8 @@ pub struct NodeProgress {
     pub confirmed_ms: Option<u64>,
     /// How far the views are behind.
     pub views_lag: ViewsLag,
+    /// How far the true time can be from the stamps that the leader gives now, in milliseconds, if that is known.
+    pub time_error_ms: Option<u64>,
     /// Whether the node is quarantined.
     pub quarantined: bool,
 }

@@ -1,6 +1,7 @@
 //! Starts a node: opens its files, builds its engine, and starts its tasks in an order in which each finds what it
 //! needs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -381,6 +382,7 @@ impl Wiring {
             recent,
             read_names: Vec::new(),
             elections: Elections::default(),
+            falsetickers: BTreeSet::new(),
         };
         tokio::spawn(event_loop.run(self.stopping.clone()))
     }

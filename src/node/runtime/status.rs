@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use quorapay_core::domain::{Epoch, LogIndex, RuleVersion, Timestamp};
 use quorapay_core::engine::Engine;
-use quorapay_core::replication::{Configuration, FollowerView, NodeId, Now, Replica, StoreId};
+use quorapay_core::replication::{ClockView, Configuration, FollowerView, NodeId, Now, Replica, StoreId};
 
 /// A node's part in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,19 @@ pub struct NodeStatus {
     pub followers: BTreeMap<NodeId, FollowerStatus>,
     /// Who votes, as this node's log says; `None` before the first configuration.
     pub configuration: Option<Configuration>,
+    /// What it knows of all nodes' wall clocks, its own among them.
+    #[serde(default)]
+    pub clocks: BTreeMap<NodeId, ClockStatus>,
+    /// Its corrected clock, which follows what a majority of clocks shows and never goes back; `None` while no majority
+    /// agrees.
+    #[serde(default)]
+    pub corrected_clock: Option<Timestamp>,
+    /// How far the true time can be from the corrected clock, in milliseconds.
+    #[serde(default)]
+    pub corrected_clock_error_ms: Option<u64>,
+    /// How far the true time can be from the stamps that the leader of the epoch gives, in milliseconds.
+    #[serde(default)]
+    pub time_error_ms: Option<u64>,
     /// Its wall clock at that moment.
     #[serde(default)]
     pub wall_clock: Timestamp,
@@ -93,6 +106,19 @@ pub struct NodeStatus {
     pub peer_url: String,
     /// Version of the program.
     pub version: String,
+}
+
+/// What a node knows of a wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// How far it is ahead of the time that a majority shows, in microseconds; `None` while no majority agrees.
+    pub offset_us: Option<i64>,
+    /// How far that can be from the offset from true time.
+    pub error_us: Option<i64>,
+    /// How much faster than the others it runs, in parts per billion; `None` until that is known.
+    pub drift_ppb: Option<i64>,
+    /// Whether it is judged false.
+    pub falseticker: bool,
 }
 
 /// How far views are that are made anew.
@@ -149,6 +175,10 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         let lag = last_index.0.saturating_sub(matched.0);
         (node, FollowerStatus { matched_index: matched, lag, reachable, voter: votes })
     };
+    let clock = |ClockView { node, offset_us, error_us, drift_ppb, falseticker }: ClockView| {
+        (node, ClockStatus { offset_us, error_us, drift_ppb, falseticker })
+    };
+    let cluster_time = replica.cluster_time(now);
     let heard_ago = |heard: u64| now.monotonic_ms.saturating_sub(heard);
     NodeStatus {
         node_id: base.node_id.clone(),
@@ -174,6 +204,10 @@ pub(super) fn describe(engine: &Engine, base: &StatusBase, now: Now) -> NodeStat
         stays_quarantined: base.stays_quarantined,
         followers: replica.followers(now).into_iter().map(follower).collect(),
         configuration: replica.configuration().cloned(),
+        clocks: replica.clocks(now).into_iter().map(clock).collect(),
+        corrected_clock: cluster_time.map(|time| time.corrected),
+        corrected_clock_error_ms: cluster_time.map(|time| time.error_ms),
+        time_error_ms: replica.time_error_ms(),
         wall_clock: Timestamp(now.unix_ms),
         rule_version: replica.rules(),
         newest_rule_version: replica.newest_rules(),

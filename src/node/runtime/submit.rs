@@ -171,8 +171,13 @@ impl NodeHandle {
     }
 
     fn committed(&self, entry: Arc<Entry>, replayed: bool) -> CommittedWrite {
-        let epoch = self.shared.progress.borrow().epoch;
-        CommittedWrite { entry, replayed, leader: self.shared.node_id.clone(), epoch }
+        let (epoch, error_ms) = {
+            let progress = self.shared.progress.borrow();
+            (progress.epoch, progress.time_error_ms)
+        };
+        // What is known of the clocks now says nothing of a stamp that was given long ago.
+        let time_error_ms = error_ms.filter(|_| !replayed);
+        CommittedWrite { entry, replayed, leader: self.shared.node_id.clone(), epoch, time_error_ms }
     }
 
     async fn propose_there(&self, leader: &NodeId, write: ForwardedWrite, deadline: Instant) -> WriteOutcome {

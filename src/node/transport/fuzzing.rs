@@ -62,7 +62,8 @@ pub(crate) fn entry(entry: &Arc<Entry>, previous: &Hash) {
         decode(&encode(&entry.unchained(), 0)).expect("an entry is readable");
     assert_eq!(unchained.chain(previous), **entry);
     let leader = NodeId::parse("node1").expect("valid");
-    let committed = CommittedWrite { entry: Arc::clone(entry), replayed: false, leader, epoch: entry.epoch };
+    let committed =
+        CommittedWrite { entry: Arc::clone(entry), replayed: false, leader, epoch: entry.epoch, time_error_ms: None };
     let forwarded: CommittedWrite = decode(&encode(&committed, 0)).expect("an entry is readable");
     assert_eq!(forwarded.entry, *entry);
 }

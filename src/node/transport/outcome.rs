@@ -40,6 +40,9 @@ pub struct CommittedWrite {
     pub leader: NodeId,
     /// The epoch in which it answered.
     pub epoch: Epoch,
+    /// How far the true time can be from the entry's stamp, in milliseconds; `None` for a write that was decided before,
+    /// and while no majority of clocks agrees.
+    pub time_error_ms: Option<u64>,
 }
 
 /// An entry with its hash, which an append leaves out: its receiver has no entry before it to compute the hash from.
@@ -78,8 +81,9 @@ mod tests {
         let mut chain = Chain::begun();
         chain.pay();
         let entry = Arc::clone(chain.entries.last().expect("a payment"));
-        let parts = (0_u32, entry.unchained(), entry.hash, true, node("node1"), Epoch(7));
-        let committed = CommittedWrite { entry, replayed: true, leader: node("node1"), epoch: Epoch(7) };
+        let parts = (0_u32, entry.unchained(), entry.hash, true, node("node1"), Epoch(7), Some(51_u64));
+        let committed =
+            CommittedWrite { entry, replayed: true, leader: node("node1"), epoch: Epoch(7), time_error_ms: Some(51) };
         let outcome = WriteOutcome::Committed(committed);
         let bytes = encode(&outcome, 0);
         assert_eq!(bytes, encode(&parts, 0));

@@ -109,6 +109,7 @@ mod tests {
             commit_index: LogIndex(5),
             commit_hash: Some(Hash([7; 32])),
             common_rules: RuleVersion::NEWEST,
+            time_error_ms: Some(51),
             acknowledged: Some(Acknowledged { store_id: StoreId(6), index: LogIndex(4), epoch: Epoch(2) }),
         };
         let shared = vec![Arc::new(entry.clone().chain(&Hash::default()))];

@@ -28,6 +28,7 @@
 //! rule_versions                rules never go back, and every node knows them
 //! silent_peers                 a follower that does not answer costs next to nothing
 //! timestamps                   they never decrease, and one wrong clock does not move them
+//! true_time                    while all clocks are right, each node's corrected clock is within its bound
 //! unique_keys                  a key is committed at most once
 //! ```
 
@@ -58,6 +59,7 @@ mod rule_versions;
 mod self_repair;
 mod silent_peers;
 mod timestamps;
+mod true_time;
 mod unique_keys;
 
 use quorapay_core::domain::{AccountId, AccountState, Epoch, IdempotencyKey, LogIndex, RuleVersion};
@@ -315,8 +317,9 @@ impl Oracle {
     }
 
     /// A process has handled a tick.
-    pub(crate) fn ticked(&self, now: u64, node: &Node, knobs: &Knobs) {
-        hung_disks::check_leadership(node, now, knobs);
+    pub(crate) fn ticked(&self, now: u64, node: usize, nodes: &[Node], knobs: &Knobs) {
+        hung_disks::check_leadership(&nodes[node], now, knobs);
+        true_time::check(&nodes[node], now, knobs, nodes);
     }
 
     /// A core's effects were executed.

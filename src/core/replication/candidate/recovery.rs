@@ -66,7 +66,7 @@ impl CandidateHandler<'_> {
             asked_ms: now.monotonic_ms,
         });
         let own = self.state.config.node_id.clone();
-        self.state.make_promise(epoch, own);
+        self.state.make_promise(now, epoch, own);
         None
     }
 

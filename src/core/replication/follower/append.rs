@@ -1,11 +1,12 @@
 //! A leader's append at a follower: match the chains, store the batch, follow the commit index.
 
 use super::handler::FollowerHandler;
-use crate::domain::{Epoch, LogIndex, Timestamp};
+use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
 use crate::replication::effect::{QueueRank, RpcId};
 use crate::replication::entry::UnchainedEntry;
 use crate::replication::message::{Acknowledged, Append, EntryBatch, Response};
+use crate::replication::state::State;
 use crate::replication::types::{Hash, Now, Position};
 
 /// Why a batch was not stored.
@@ -34,7 +35,7 @@ impl FollowerHandler<'_> {
             match self.store_batch(batch) {
                 Ok(matched) => self.follower.matched = self.follower.matched.max(matched),
                 Err(Refused::Mismatch { index }) => {
-                    return self.respond_mismatch(rpc, append.epoch, append.round, index);
+                    return self.respond_mismatch(now, rpc, append.epoch, append.round, index);
                 }
                 Err(Refused::Unable) => return self.state.respond(rpc, Response::Unable),
             }
@@ -53,12 +54,24 @@ impl FollowerHandler<'_> {
         // A heartbeat is answered at once, for the part of the log that is durable: the leader must hear from this node
         // while its disk is slow.
         let matched = if brings_batch { matched } else { matched.min(self.state.storage.durable_index()) };
-        let (round, store_id, clock) = (append.round, self.state.store_id, Timestamp(now.unix_ms));
+        self.state.time_error_named = (append.epoch, append.time_error_ms);
+        let (round, store_id, clock) = (append.round, self.state.store_id, State::clock_times(now));
+        let falsetickers = self.state.cluster_clock.falsetickers();
+        let leader_is_false = self.follower.leader.as_ref().is_some_and(|leader| falsetickers.contains(leader));
         let unreachable = self.state.unreachable(now);
         let in_queue = self.state.queue_rank != QueueRank::Absent;
         let newest_rules = self.state.config.newest_rules;
-        let response = Response::Appended { round, matched, store_id, clock, unreachable, in_queue, newest_rules };
-        self.state.respond_when_durable(rpc, response, append.epoch, matched);
+        let response = Response::Appended {
+            round,
+            matched,
+            store_id,
+            clock,
+            leader_is_false,
+            unreachable,
+            in_queue,
+            newest_rules,
+        };
+        self.state.respond_when_durable(now, rpc, response, append.epoch, matched);
     }
 
     /// Whether entries that this node has not stored yet leave no room in memory for more. A leader waits for the answer
@@ -78,7 +91,7 @@ impl FollowerHandler<'_> {
             || self.state.log.epoch_at(acknowledged.index) == Some(acknowledged.epoch)
     }
 
-    fn respond_mismatch(&mut self, rpc: RpcId, epoch: Epoch, round: u64, index: LogIndex) {
+    fn respond_mismatch(&mut self, now: Now, rpc: RpcId, epoch: Epoch, round: u64, index: LogIndex) {
         let response = Response::Mismatch {
             round,
             index,
@@ -86,7 +99,7 @@ impl FollowerHandler<'_> {
             epoch_start: self.state.log.epoch_start_of(index),
             store_id: self.state.store_id,
         };
-        self.state.respond_when_durable(rpc, response, epoch, LogIndex(0));
+        self.state.respond_when_durable(now, rpc, response, epoch, LogIndex(0));
     }
 
     /// Stores what is new in a batch, after removing what conflicts with it. Returns up to where this log now equals

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use super::handler::{FollowerHandler, PreVote, Vote};
 use crate::domain::{Epoch, LogIndex};
 use crate::planted::{Bug, planted};
-use crate::replication::config::UNFIT_PAUSE_MS;
 use crate::replication::effect::{CoordinationCommand, Outgoing, QueueRank, RequestId};
 use crate::replication::message::Request;
 use crate::replication::transition::Transition;
@@ -28,7 +27,7 @@ impl FollowerHandler<'_> {
             return None;
         }
         if self.gives_way(now) {
-            self.state.election.leads_unfit_until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
+            self.state.give_way(now, self.state.own_clock_is_false());
             self.leave_queue_head(now);
             return None;
         }
@@ -72,13 +71,12 @@ impl FollowerHandler<'_> {
         votes.filter(counts).count() >= self.state.quorum()
     }
 
-    /// Whether this node, first in the queue and not fit to lead, lets the others pass, of which one may be. Once only:
+    /// Whether this node, first in the queue and not fit to lead or with a false clock, lets the others pass, of which one may be. Once only:
     /// if it is first again soon, none of them leads.
     fn gives_way(&self, now: Now) -> bool {
-        !self.state.fit
+        self.state.should_give_way(now, self.state.own_clock_is_false())
             && self.state.queue_rank == QueueRank::First
             && self.state.voter_ids().len() > 1
-            && now.monotonic_ms >= self.state.election.leads_unfit_until_ms
     }
 
     /// A node that may not lead gives way to the next one.
@@ -240,7 +238,8 @@ impl FollowerHandler<'_> {
         (self.follower.leader, self.follower.matched) = (None, LogIndex(0));
         if *successor == self.state.config.node_id {
             self.state.election.succeed_from(now, epoch);
-            self.state.election.leads_unfit_until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
+            // Whoever named it had reasons to: it leads even if it is not fit, or its clock is false.
+            self.state.give_way(now, self.state.own_clock_is_false());
             return self.campaign_if_due(now);
         }
         self.state.election.yield_from(now);

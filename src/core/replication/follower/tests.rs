@@ -9,6 +9,7 @@ use crate::replication::{
     Outgoing, Position, QueueRank, Replica, ReplicaConfig, ReplicaStart, Request, RequestId, Response, RpcId, StoreId,
     Timing, Voter,
 };
+use crate::time::Reading;
 
 const FIVE: [&str; 5] = ["node1", "node2", "node3", "node4", "node5"];
 
@@ -44,7 +45,7 @@ fn started(chain: &Chain, voters: &[&str]) -> Replica {
 }
 
 fn at(ms: u64) -> Now {
-    Now { monotonic_ms: ms, ..Now::default() }
+    Now::of(Reading { monotonic_us: ms * 1_000, wall_us: 0 })
 }
 
 /// Feeds an event at this time. Returns the pre-votes that it sends, and the commands to ZooKeeper.
@@ -131,6 +132,7 @@ fn an_append_that_was_on_its_way_does_not_stop_the_successor_that_its_leader_has
         commit_index: LogIndex(30),
         commit_hash: None,
         common_rules: RuleVersion::FIRST,
+        time_error_ms: None,
         acknowledged: None,
     });
     step(&mut replica, 999, Event::Coordination(CoordinationEvent::QueueRank(QueueRank::Behind)));

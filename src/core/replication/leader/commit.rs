@@ -3,7 +3,6 @@
 use super::handler::LeaderHandler;
 use super::progress::Progress;
 use crate::planted::{Bug, planted};
-use crate::replication::config::UNFIT_PAUSE_MS;
 use crate::replication::effect::CoordinationCommand;
 use crate::replication::transition::Transition;
 use crate::replication::types::Now;
@@ -62,14 +61,25 @@ impl LeaderHandler<'_> {
         }
     }
 
-    /// A leader that is not fit to lead hands over to a follower that can take over at once, if there is one.
+    /// Whether a majority of the voters, this node among them, judges this leader's clock false.
+    fn is_judged_false(&self, now: Now) -> bool {
+        if !self.state.own_clock_is_false() {
+            return false;
+        }
+        let within_ms = self.state.config.timing.heartbeat_timeout_ms;
+        self.quorum_value(true, |progress| progress.judges_false && progress.answered_within(now, within_ms))
+    }
+
+    /// A leader that is not fit to lead, or whose clock is false, hands over to a follower that can take over at once, if
+    /// there is one. If its clock is the reason, that of the follower must be right.
     fn leave_if_unfit(&mut self, now: Now) -> Option<Transition> {
-        let too_early = now.monotonic_ms < self.state.election.leads_unfit_until_ms;
-        if self.state.fit || too_early || !self.leader.takes_proposals() {
+        let is_false = self.is_judged_false(now);
+        if !self.state.should_give_way(now, is_false) || !self.leader.takes_proposals() {
             return None;
         }
-        let successor = self.near_follower(now)?;
-        self.state.election.leads_unfit_until_ms = now.monotonic_ms + UNFIT_PAUSE_MS;
+        let falsetickers = self.state.cluster_clock.falsetickers();
+        let successor = self.near_follower(now, |node| !is_false || !falsetickers.contains(node))?;
+        self.state.give_way(now, is_false);
         self.begin_transfer(now, Some(successor))
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Progress {
     pub(super) sent_before_gone: Option<RequestId>,
     /// The nodes to which it cannot open connections, as it last reported.
     pub(super) unreachable: Vec<NodeId>,
+    /// Whether it judges this leader's clock false, as it last reported.
+    pub(super) judges_false: bool,
     /// Whether it stands in ZooKeeper's election queue, as it last reported.
     pub(super) in_queue: bool,
     /// The newest rules that its program knows, as it last reported.

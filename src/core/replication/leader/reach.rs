@@ -24,6 +24,13 @@ impl LeaderHandler<'_> {
         }
     }
 
+    /// A follower reports whether it judges this leader's clock false.
+    pub(in crate::replication) fn on_judged(&mut self, id: RequestId, from: &NodeId, judges_false: bool) {
+        if let Some(progress) = self.leader.followers.get_mut(from).filter(|progress| progress.awaits(id)) {
+            progress.judges_false = judges_false;
+        }
+    }
+
     /// Moves the leadership if for a while another voter has had links with more voters, a majority among them.
     pub(super) fn leave_if_unreached(&mut self, now: Now) -> Option<Transition> {
         let own = self.state.config.node_id.clone();
@@ -47,10 +54,10 @@ impl LeaderHandler<'_> {
         progress.is_some_and(|progress| behind(progress) <= self.state.config.limits.batch_entries as u64)
     }
 
-    /// A voter that answers and can take over at once; of several, the one that holds most of the log.
-    pub(super) fn near_follower(&self, now: Now) -> Option<NodeId> {
+    /// A voter that suits, answers and can take over at once; of several, the one that holds most of the log.
+    pub(super) fn near_follower(&self, now: Now, suits: impl Fn(&NodeId) -> bool) -> Option<NodeId> {
         let may_lead = |(node, progress): &(&NodeId, &Progress)| {
-            self.answers(now, progress) && can_succeed(self.state, node, progress) && self.is_near(node)
+            suits(node) && self.answers(now, progress) && can_succeed(self.state, node, progress) && self.is_near(node)
         };
         let near = self.leader.followers.iter().filter(may_lead).max_by_key(|(_, progress)| progress.counted());
         near.map(|(node, _)| node.clone())

@@ -24,6 +24,7 @@ struct Stream<'a> {
     round: u64,
     read_waits: bool,
     common_rules: RuleVersion,
+    time_error_ms: Option<u64>,
 }
 
 impl LeaderHandler<'_> {
@@ -37,8 +38,12 @@ impl LeaderHandler<'_> {
         let (epoch, round, read_waits) = (self.leader.epoch, self.leader.round, !self.leader.reads.is_empty());
         let common_rules = self.common_rules(now);
         self.state.rules_named = (epoch, common_rules);
+        let time_error_ms = self.state.time_error_ms(now);
+        self.state.time_error_named = (epoch, time_error_ms);
         for (follower, progress) in &mut self.leader.followers {
-            let mut stream = Stream { follower, progress, state: self.state, epoch, round, read_waits, common_rules };
+            let state = &mut *self.state;
+            let mut stream =
+                Stream { follower, progress, state, epoch, round, read_waits, common_rules, time_error_ms };
             stream.load_ahead();
             stream.replicate(now);
         }
@@ -127,6 +132,7 @@ impl Stream<'_> {
         let last = batch.as_ref().and_then(|(_, entries)| entries.last()).map(|entry| entry.index);
         let outgoing = self.append(batch);
         let id = self.state.send(self.follower, outgoing);
+        self.state.cluster_clock.asked(now, self.follower, id);
         let progress = &mut *self.progress;
         if progress.in_flight.is_some() {
             // The follower commits nothing of the batch in flight by this heartbeat, so `sent_commit` stays.
@@ -155,8 +161,9 @@ impl Stream<'_> {
         let commit_index = self.state.commit_index;
         let commit_hash = self.state.log.position(commit_index).map(|position| position.hash);
         let (epoch, round, acknowledged) = (self.epoch, self.round, self.acknowledged());
-        let common_rules = self.common_rules;
-        let head = |log| Append { epoch, round, log, commit_index, commit_hash, common_rules, acknowledged };
+        let (common_rules, time_error_ms) = (self.common_rules, self.time_error_ms);
+        let head =
+            |log| Append { epoch, round, log, commit_index, commit_hash, common_rules, time_error_ms, acknowledged };
         match batch {
             None => Outgoing::Plain(Request::Append(head(None))),
             Some((previous, entries)) => {

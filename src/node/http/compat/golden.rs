@@ -39,8 +39,13 @@ pub(in crate::http) fn payments(shapes: &mut Shapes) {
         for outcome in [samples::succeeded(), samples::authorized()] {
             let entry = Arc::new(samples::payment_entry(request.clone(), outcome));
             for replayed in [false, true] {
-                let committed =
-                    CommittedWrite { entry: Arc::clone(&entry), replayed, leader: node.clone(), epoch: Epoch(2) };
+                let committed = CommittedWrite {
+                    entry: Arc::clone(&entry),
+                    replayed,
+                    leader: node.clone(),
+                    epoch: Epoch(2),
+                    time_error_ms: Some(51),
+                };
                 let made = to_json(&syncpay::receipt(&committed, &samples::key("order \"42\""), &node), 0);
                 shapes.push((format!("syncpay {name} {replayed}"), made));
                 shapes.push((

@@ -47,7 +47,13 @@ fn add(shapes: &mut Shapes, name: impl Into<String>, write: impl FnOnce(&mut Vec
 }
 
 fn committed(entry: Entry) -> CommittedWrite {
-    CommittedWrite { entry: Arc::new(entry), replayed: false, leader: samples::node("node1"), epoch: Epoch(2) }
+    CommittedWrite {
+        entry: Arc::new(entry),
+        replayed: false,
+        leader: samples::node("node1"),
+        epoch: Epoch(2),
+        time_error_ms: Some(51),
+    }
 }
 
 fn plain_request() -> PaymentRequest {

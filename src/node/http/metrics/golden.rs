@@ -29,9 +29,9 @@ pub(in crate::http) fn numbers(shapes: &mut Vec<(String, Vec<u8>)>) {
     };
     let bank = BankSummary { open_holds: 3, ..BankSummary::default() };
     let (status, process) = (samples::status(), samples::process());
-    let now = Now { status: &status, bank: &bank, process: Some(&process), clock_offset_ms: Some(-20) };
+    let now = Now { status: &status, bank: &bank, process: Some(&process) };
     shapes.push(("metrics json".to_owned(), to_json(&metrics.by_route(now), 0)));
     shapes.push(("metrics summary".to_owned(), page(&metrics.with_all_routes(now), "leader").into_bytes()));
-    let simulated = Now { process: None, clock_offset_ms: None, ..now };
+    let simulated = Now { process: None, ..now };
     shapes.push(("metrics without a process".to_owned(), to_json(&metrics.by_route(simulated), 0)));
 }

@@ -13,7 +13,7 @@ use crate::runtime::{BankSummary, NodeStatus};
 use quorapay_api::{Numbers, Timer};
 
 use super::process::{Kind, samples};
-use super::{ApiMetrics, BUCKETS_US, ROUTES, RouteCounts, STATUSES, gauges, offset_seconds, seconds, whole};
+use super::{ApiMetrics, BUCKETS_US, ROUTES, RouteCounts, STATUSES, clocks, gauges, seconds, whole};
 
 /// A copy of one or more routes' counts.
 #[derive(Clone, Debug)]
@@ -81,7 +81,6 @@ pub(in crate::http) struct Now<'a> {
     pub(in crate::http) status: &'a NodeStatus,
     pub(in crate::http) bank: &'a BankSummary,
     pub(in crate::http) process: Option<&'a ProcessState>,
-    pub(in crate::http) clock_offset_ms: Option<i64>,
 }
 
 impl ApiMetrics {
@@ -118,9 +117,8 @@ fn numbers(
     let mut gauges: BTreeMap<_, _> =
         gauges(now.status).into_iter().map(|(name, _, value)| (Cow::Borrowed(name), value.number())).collect();
     gauges.insert(Cow::Borrowed("open_holds"), (now.bank.open_holds as u64).into());
-    if let Some(offset) = now.clock_offset_ms.map(offset_seconds).and_then(Number::from_f64) {
-        gauges.insert(Cow::Borrowed("clock_offset_seconds"), offset);
-    }
+    let clocks = clocks::gauges(now.status).filter_map(|(name, _, value)| Some((name, Number::from_f64(value)?)));
+    gauges.extend(clocks.map(|(name, value)| (Cow::Borrowed(name), value)));
     for sample in now.process.into_iter().flat_map(samples) {
         match sample.kind {
             Kind::Counter => drop(counters.insert(sample.json_name().into_owned(), sample.value.number())),

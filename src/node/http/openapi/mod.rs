@@ -49,13 +49,19 @@ pub(super) fn example(name: &str) -> &'static Value {
 }
 
 /// The headers of every answer, and when each is there.
-const HEADERS: [(Header, &str, Presence); 7] = [
+const HEADERS: [(Header, &str, Presence); 8] = [
     (headers::NODE, "The node that answered.", Presence::Always),
     (headers::LEADER, "The node that leads, if one is known.", Presence::Sometimes),
     (headers::INDEX, "As of which index of the ledger; of a write, its entry's.", Presence::Always),
     (headers::EPOCH, "In which epoch it was answered.", Presence::Always),
     (headers::APPLIED_INDEX, "Of a read: the highest index that this node has applied.", Presence::Sometimes),
     (headers::STALENESS_MS, "Of a read: how old it may be, in milliseconds.", Presence::Sometimes),
+    (
+        headers::TIME_ERROR_MS,
+        "Of a write that was not decided earlier: how far the true time can be from its timestamp, in milliseconds; absent \
+         while no majority of the nodes' clocks agrees.",
+        Presence::Sometimes,
+    ),
     (
         headers::REQUEST_ID,
         "What the nodes' logs name the request by: the request's own, or a made one if the answer is an error or is logged.",

@@ -1,7 +1,7 @@
 //! A node's status as its API shows it.
 
-use crate::runtime::{FollowerStatus, NodeStatus, PeerStatus, Role};
-use quorapay_api::{ConfigurationView, FollowerProgress, NodeReport, NodeRole, NodeView, VoterView};
+use crate::runtime::{ClockStatus, FollowerStatus, NodeStatus, PeerStatus, Role};
+use quorapay_api::{ClockReport, ConfigurationView, FollowerProgress, NodeReport, NodeRole, NodeView, VoterView};
 use quorapay_core::replication::{Configuration, Voter};
 
 /// What a node is doing.
@@ -41,6 +41,10 @@ fn node_report(status: NodeStatus) -> NodeReport {
         quarantine: status.quarantine,
         followers: status.followers.into_iter().map(|(node, follower)| (node, progress(&follower))).collect(),
         configuration: status.configuration.map(configuration_view),
+        clocks: status.clocks.into_iter().map(|(node, clock)| (node, clock_report(clock))).collect(),
+        corrected_clock: status.corrected_clock,
+        corrected_clock_error_ms: status.corrected_clock_error_ms,
+        time_error_ms: status.time_error_ms,
         wall_clock: status.wall_clock,
         rule_version: status.rule_version,
         newest_rule_version: status.newest_rule_version,
@@ -53,6 +57,11 @@ fn node_report(status: NodeStatus) -> NodeReport {
 const fn progress(follower: &FollowerStatus) -> FollowerProgress {
     let FollowerStatus { matched_index, lag, reachable, voter } = *follower;
     FollowerProgress { matched_index, lag, reachable, voter }
+}
+
+const fn clock_report(clock: ClockStatus) -> ClockReport {
+    let ClockStatus { offset_us, error_us, drift_ppb, falseticker } = clock;
+    ClockReport { offset_us, error_us, drift_ppb, falseticker }
 }
 
 fn configuration_view(configuration: Configuration) -> ConfigurationView {
