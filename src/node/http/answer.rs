@@ -244,7 +244,8 @@ fn write_as_of(headers: &mut HeaderMap, as_of: &AsOf, node: &NodeName) {
         headers.insert(APPLIED_INDEX, HeaderValue::from(freshness.applied_index.0));
         headers.insert(STALENESS_MS, HeaderValue::from(freshness.staleness_ms));
     }
-    if let Some(error_ms) = as_of.time_error_ms {
+    // Of what was decided before, the error is not recorded.
+    if let Some(error_ms) = as_of.time_error_ms.filter(|_| !as_of.replayed) {
         headers.insert(TIME_ERROR_MS, HeaderValue::from(error_ms));
     }
     if as_of.replayed {

@@ -90,14 +90,14 @@ fn a_leader_whose_clock_is_false_hands_over_within_ten_seconds_and_loses_nothing
         }
         assert_ne!(leader_of(&world), leader, "another node leads");
         for node in 0..3 {
-            assert_eq!(falsetickers(&world, node), [name.clone()]);
+            assert_eq!(falsetickers(&world, node), std::slice::from_ref(&name));
         }
         assert_eq!(ended_early(&world, leader), []);
         let (successor, epoch) = (leader_of(&world), epoch_of(&world, leader_of(&world)));
         world.nodes[leader].set_clock(right);
         world.run_until(world.now + 6 * SECOND);
         for node in 0..3 {
-            assert_eq!(falsetickers(&world, node), [String::new(); 0], "it was set right");
+            assert!(falsetickers(&world, node).is_empty(), "it was set right");
         }
         assert_eq!((leader_of(&world), epoch_of(&world, successor)), (successor, epoch), "the successor stays");
         finish(world);
@@ -114,7 +114,7 @@ fn clocks_that_all_differ_move_no_leadership() {
             assert!(answered_during(&mut world, SECOND / 4) > 0, "payments continue");
         }
         assert_eq!((leader_of(&world), epoch_of(&world, leader)), (leader, epoch));
-        (0..3).for_each(|node| assert_eq!(falsetickers(&world, node), [String::new(); 0]));
+        (0..3).for_each(|node| assert!(falsetickers(&world, node).is_empty()));
         finish(world);
     }
 }
