@@ -20,6 +20,11 @@ pub(crate) fn check(world: &mut World, last_straggler: u64) {
         return;
     };
     let (before, _) = world.zookeeper.newest_epoch();
+    let replica = world.nodes[leader].process.as_ref().map(|process| process.engine.replica());
+    if replica.is_none_or(|replica| !replica.is_open() || replica.promised_epoch() < before) {
+        // It is handing over: its successor has its epoch already.
+        return;
+    }
     world.crash(leader);
     let by = world.now.max(last_straggler) + ELECTION_BOUND;
     while world.zookeeper.newest_epoch().0 <= before {
