@@ -58,7 +58,7 @@ fn a_leader_whose_clock_is_false_is_named_and_another_node_leads_within_ten_seco
         assert_knows_the_time(node);
     }
     let follower = &cluster.nodes[leader];
-    assert!(follower.get("/metrics").text().contains("quorapay_clock_falseticker 1"));
+    assert!(follower.get("/metrics?format=prometheus").text().contains("quorapay_clock_falseticker 1"));
     let answer = follower.pay("after", "external:bank", "shop", 1);
     answer.expect(201);
     assert!((50..=MOST_ERROR_MS).contains(&answer.number("quorapay-time-error-ms")), "{answer:?}");
