@@ -64,8 +64,9 @@ fn a_leader_whose_clock_is_false_is_named_and_another_node_leads_within_ten_seco
     assert!((50..=MOST_ERROR_MS).contains(&answer.number("quorapay-time-error-ms")), "{answer:?}");
     let again = follower.pay("after", "external:bank", "shop", 1);
     assert_eq!(again.header("quorapay-time-error-ms"), None, "it was decided before");
-    let log = cluster.nodes[cluster.leader()].log();
-    assert_eq!(log.matches("the clock of a node is false").count(), 1, "{log}");
+    let told = || cluster.nodes[cluster.leader()].log().matches("the clock of a node is false").count();
+    wait_until("the leader says whose clock is false", || told() > 0);
+    assert_eq!(told(), 1, "{}", cluster.logs());
     assert_eq!(follower.balance("shop"), paid + 1, "nothing is lost");
     clock.set_off(0);
     for node in &cluster.nodes {
