@@ -1,6 +1,7 @@
 """Hooks for what the OpenAPI description cannot express: rules between two fields, and the format of NDJSON bodies."""
 
 import json
+import unicodedata
 from urllib.parse import unquote
 
 import schemathesis
@@ -13,6 +14,7 @@ CODES_BETWEEN_FIELDS = {
     "duplicate_field",
     "duplicate_idempotency_key",
     "invalid_amount",
+    "invalid_api_key_field",
     "invalid_cursor",
     "invalid_expires_in",
     "invalid_index",
@@ -24,6 +26,9 @@ CODES_BETWEEN_FIELDS = {
     "same_account",
     "unknown_field",
 }
+
+# Some currencies. The description cannot list all of them as names of the limits of an API key.
+CURRENCIES = ("EUR", "GBP", "JPY", "USD")
 
 # The nodes of the cluster that schemathesis.sh starts.
 NODES = ("node1", "node2", "node3")
@@ -104,7 +109,7 @@ def query_fits(query):
 
 
 def body_fits(label, query, body, outside):
-    """Checks the rules between the fields of payments, batches and changes of accounts, and who can succeed a leader."""
+    """Checks the rules between the fields of payments, batches, changes of accounts and API keys, and who can succeed a leader."""
     if label == "PATCH /v1/accounts/{id}":
         return any(value is not None for value in body.values()) and (not outside or is_unlimited(body))
     if label == "POST /v1/accounts":
@@ -116,6 +121,12 @@ def body_fits(label, query, body, outside):
         keys = [item["idempotency_key"] for item in payments if item.get("idempotency_key")]
         twice = isinstance(body, dict) and "atomic" in body and "atomic" in query
         return all(map(payment_fits, payments)) and len(keys) == len(set(keys)) and not twice
+    if label == "POST /v1/api-keys":
+        limits, name = body.get("limits") or {}, body["name"]
+        plain = len(name.encode()) <= 100 and all(unicodedata.category(char) != "Cc" for char in name)
+        return plain and all(currency in CURRENCIES and is_plain(limit) for currency, limit in limits.items())
+    if label == "POST /v1/api-keys/{id}/rotate":
+        return is_plain(body.get("old_valid_for_s"))
     if label == "POST /v1/cluster/leader/transfer":
         return body is None or body.get("to") in (None, *NODES)
     if label in ("POST /v1/payments/{id}/capture", "POST /v1/payments/{id}/refund"):
